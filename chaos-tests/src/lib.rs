@@ -1,0 +1,1 @@
+//! Real berth processes under kill, pause, partition and full disks.

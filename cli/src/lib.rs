@@ -1,0 +1,1 @@
+//! The berth binary: verbs, the development cluster and both daemons.

@@ -1,0 +1,1 @@
+//! Berth's coordinator: Raft-replicated state, the API, node sessions and the artifact store.

@@ -1,0 +1,1 @@
+//! Berth's node agent: replicas, runtimes, capacity and the routing mesh.

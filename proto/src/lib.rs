@@ -1,0 +1,1 @@
+//! Berth's wire and stored messages, their conversions and golden bytes.

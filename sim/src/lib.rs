@@ -1,0 +1,1 @@
+//! Berth's simulator: the same four machines under a virtual clock, a fake network and planted faults.
