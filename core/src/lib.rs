@@ -1,1 +1,22 @@
-//! Berth's pure core: the model, the replicated state machine, scheduler, planner, traffic policy and invariants.
+//! Berth's pure core: every decision the product makes, and nothing that acts.
+//!
+//! Four deterministic machines live here: [`state::ClusterState`] (replicated by the coordinators), the controller (on
+//! the leader), the agent (on every node) and the router (beside the request path). Each is `input + now → effects`: no
+//! clock, no randomness of its own, no I/O, no async, no hash order. The shells in `coordinator`, `node` and `sim` copy
+//! messages in and carry effects out.
+//!
+//! The module list is the map, in order of dependence.
+
+pub mod error;
+pub mod id;
+pub mod rng;
+pub mod time;
+pub mod units;
+
+pub mod defaults;
+pub mod model;
+pub mod state;
+
+pub mod traffic;
+
+pub mod agent;

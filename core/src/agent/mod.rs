@@ -1,0 +1,3 @@
+//! The agent: what a node does with its orders.
+
+pub mod order;

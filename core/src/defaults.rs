@@ -1,0 +1,105 @@
+//! Every default in one place: the model, serde, clap and the documents all read it here.
+
+use crate::time::Millis;
+
+/// The defaults of the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// How long a request may take. Azure's default.
+    pub request_timeout: Millis,
+    /// The longest a deployment may allow. Azure's limit for managed endpoints.
+    pub request_timeout_max: Millis,
+    /// How many requests an instance works on at once. Azure's default: one worker.
+    pub max_concurrent_requests_per_instance: u32,
+    /// How long a request may wait at the gate. Azure's default; deprecated there, honoured here.
+    pub max_queue_wait: Millis,
+    /// Wait before the first probe. Azure's default.
+    pub probe_initial_delay: Millis,
+    /// Time between probes. Azure's default.
+    pub probe_period: Millis,
+    /// How long a probe may take. Azure's default.
+    pub probe_timeout: Millis,
+    /// Successes that make a probe pass. Azure's default.
+    pub probe_success_threshold: u32,
+    /// Failures that make a probe fail. Azure's default.
+    pub probe_failure_threshold: u32,
+    /// Largest request body in MiB: room for tensors, small enough that a node survives a hundred of them at once.
+    pub max_body_mib: u64,
+    /// Instances of a deployment that names no count.
+    pub instance_count: u32,
+    /// Instances a deployment may have. Azure's limit is 50 per deployment; ours guards the table, not a quota.
+    pub instance_count_max: u32,
+    /// Deployments an endpoint may have. Azure's limit.
+    pub deployments_per_endpoint_max: u32,
+    /// The size of a deployment that names none. The default of Azure's REST interface.
+    pub instance_type: &'static str,
+    /// How long a stopping replica may finish requests before it is cut.
+    pub drain_deadline: Millis,
+    /// Time between the polite and the forced end of a process.
+    pub kill_grace: Millis,
+    /// How long a replica may take from launch to its first successful warm-up: a large model from a cold disk.
+    pub start_deadline: Millis,
+    /// Time between a node's heartbeats.
+    pub heartbeat_interval: Millis,
+    /// Silence after which a node gets no new replicas.
+    pub suspect_after: Millis,
+    /// Silence after which a node's replicas are replaced.
+    pub lost_after: Millis,
+    /// How long a crashed agent has to come back before its node is lost.
+    pub restart_grace: Millis,
+    /// Share of nodes, in percent, that may turn suspect within `brake_window` before the coordinator suspects itself.
+    pub brake_percent: u64,
+    /// Nodes that may always turn suspect without the brake.
+    pub brake_floor: u64,
+    /// Window of the brake.
+    pub brake_window: Millis,
+    /// First wait before a crashed replica is started again; doubles up to `restart_backoff_max`.
+    pub restart_backoff: Millis,
+    /// Longest wait between restarts.
+    pub restart_backoff_max: Millis,
+    /// Starts that may fail in a row before a replica that never served is reported failed.
+    pub start_attempts: u32,
+    /// Port of the coordinators: API, Raft, sessions and tables.
+    pub api_port: u16,
+    /// Port callers send requests to, on every node.
+    pub ingress_port: u16,
+    /// Port other nodes send requests to, on every node.
+    pub gate_port: u16,
+    /// Domain under which a host name is an endpoint name.
+    pub domain: &'static str,
+}
+
+/// The defaults of the product.
+pub const DEFAULTS: Defaults = Defaults {
+    request_timeout: Millis(5_000),
+    request_timeout_max: Millis(180_000),
+    max_concurrent_requests_per_instance: 1,
+    max_queue_wait: Millis(500),
+    probe_initial_delay: Millis(10_000),
+    probe_period: Millis(10_000),
+    probe_timeout: Millis(2_000),
+    probe_success_threshold: 1,
+    probe_failure_threshold: 30,
+    max_body_mib: 64,
+    instance_count: 1,
+    instance_count_max: 10_000,
+    deployments_per_endpoint_max: 20,
+    instance_type: "Standard_F4s_v2",
+    drain_deadline: Millis(30_000),
+    kill_grace: Millis(5_000),
+    start_deadline: Millis(600_000),
+    heartbeat_interval: Millis(500),
+    suspect_after: Millis(1_500),
+    lost_after: Millis(3_000),
+    restart_grace: Millis(1_000),
+    brake_percent: 30,
+    brake_floor: 2,
+    brake_window: Millis(30_000),
+    restart_backoff: Millis(500),
+    restart_backoff_max: Millis(30_000),
+    start_attempts: 3,
+    api_port: 7_400,
+    ingress_port: 7_480,
+    gate_port: 7_481,
+    domain: "localhost",
+};

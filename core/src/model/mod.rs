@@ -1,0 +1,23 @@
+//! The nouns of Berth and the rules a value of each must keep.
+
+mod asset;
+mod deployment;
+mod device;
+mod endpoint;
+mod name;
+mod node;
+mod replica;
+mod size;
+mod traffic;
+
+pub use asset::{Asset, AssetKind, AssetRef};
+pub use deployment::{
+    Code, Deployment, DeploymentSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Probe, RequestSettings, Runtime,
+};
+pub use device::{Device, DeviceGrant};
+pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};
+pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName};
+pub use node::{Node, NodeProfile, NodeState};
+pub use replica::{Replica, ReplicaState};
+pub use size::{InstanceType, instance_type, instance_types};
+pub use traffic::Traffic;

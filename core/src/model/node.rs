@@ -1,0 +1,100 @@
+//! Nodes: hosts that hold replicas.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Device, NodeName};
+use crate::{
+    id::{LogIndex, NodeEpoch, NodeId},
+    time::LogTime,
+    units::Resources,
+};
+
+/// What the cluster makes of a node's silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It is heard from.
+    Ready,
+    /// It was silent for a while: nothing new is placed there, traffic goes on.
+    Suspect,
+    /// It was silent for too long: its replicas are replaced.
+    Lost,
+    /// It is being emptied.
+    Draining,
+}
+
+/// What a node says about itself when it registers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeProfile {
+    /// Its name.
+    pub name: NodeName,
+    /// Free labels; `zone` and `rack` are failure domains.
+    pub labels: BTreeMap<String, String>,
+    /// What it has.
+    pub capacity: Resources,
+    /// Its GPUs.
+    pub devices: Vec<Device>,
+    /// Where other nodes reach its gate.
+    pub gate_address: String,
+    /// Where callers reach its ingress.
+    pub ingress_address: String,
+    /// Whether its capacity is declared generously for development rather than measured.
+    pub is_virtual: bool,
+    /// The version of its agent.
+    pub version: String,
+}
+
+/// A node as the cluster holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// How often it registered.
+    pub epoch: NodeEpoch,
+    /// What it said about itself.
+    pub profile: NodeProfile,
+    /// What the cluster makes of its silence.
+    pub state: NodeState,
+    /// Whether an operator keeps new replicas away.
+    pub cordoned: bool,
+    /// Why it is in its state, for people.
+    pub reason: String,
+    /// When it entered its state.
+    pub since: LogTime,
+    /// The entry that last changed it.
+    pub revision: LogIndex,
+}
+
+// === impl NodeState ===
+
+impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Suspect, Self::Lost, Self::Draining];
+
+    /// Returns the word people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Suspect => "suspect",
+            Self::Lost => "lost",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Returns whether new replicas may be placed here.
+    pub fn is_schedulable(&self) -> bool {
+        self.state == NodeState::Ready && !self.cordoned
+    }
+}

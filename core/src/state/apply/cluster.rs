@@ -1,0 +1,55 @@
+//! The cluster itself: its name, its leader, what its members understand.
+
+use super::{ClusterState, Context, EventSubject, FEATURE_LEVEL, Reply, Severity};
+use crate::{
+    error::{Code, Error},
+    id::{MemberId, Term},
+};
+
+impl ClusterState {
+    pub(super) fn cluster_init(&mut self, cx: &mut Context, cluster_id: &str) -> Result<Reply, Error> {
+        if self.cluster_id.is_empty() {
+            cluster_id.clone_into(&mut self.cluster_id);
+            cx.event(
+                Severity::Info,
+                "cluster.created",
+                EventSubject::default(),
+                format!("cluster {cluster_id} was created"),
+            );
+        }
+        cx.done()
+    }
+
+    pub(super) fn feature_level_raise(&mut self, cx: &mut Context, level: u32) -> Result<Reply, Error> {
+        if level > FEATURE_LEVEL {
+            return Err(Error::new(Code::FeatureLevel, format!("feature level {level} is not known"))
+                .why(format!("this build knows levels up to {FEATURE_LEVEL}")));
+        }
+        self.feature_level = self.feature_level.max(level);
+        cx.done()
+    }
+
+    pub(super) fn leader_established(
+        &mut self,
+        cx: &mut Context,
+        term: Term,
+        member: MemberId,
+    ) -> Result<Reply, Error> {
+        if term < self.term {
+            return Err(stale_term(term, self.term));
+        }
+        self.term = term;
+        cx.event(
+            Severity::Info,
+            "cluster.leader",
+            EventSubject::default(),
+            format!("coordinator {} leads in term {term}", member.short()),
+        );
+        cx.done()
+    }
+}
+
+/// Refuses what a deposed leader proposed.
+pub(super) fn stale_term(term: Term, current: Term) -> Error {
+    Error::new(Code::Stale, format!("term {term} is over")).why(format!("the cluster is in term {current}"))
+}

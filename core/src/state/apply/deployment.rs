@@ -1,0 +1,210 @@
+//! Deployments: create, change, scale, delete.
+
+use std::collections::BTreeMap;
+
+use super::{ClusterState, Context, EventSubject, Reply, Severity, check_revision};
+use crate::{
+    defaults::DEFAULTS,
+    error::{Code, Error},
+    id::{Generation, LogIndex},
+    model::{Deployment, DeploymentKey, DeploymentSpec},
+    state::PutMode,
+    time::LogTime,
+};
+
+impl ClusterState {
+    pub(super) fn deployment_put(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        spec: &DeploymentSpec,
+        mode: PutMode,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        self.endpoint(&key.endpoint)?;
+        self.check_assets(spec)?;
+        let Some(deployment) = self.deployments.get_mut(key) else {
+            return self.deployment_create(cx, key, spec, mode, if_revision);
+        };
+        if deployment.deleting {
+            return Err(being_deleted(key));
+        }
+        if mode == PutMode::Create {
+            return Err(Error::new(Code::AlreadyExists, format!("deployment `{key}` already exists"))
+                .try_("change it with `berth deployment update`, or pick another name"));
+        }
+        check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        let failing = deployment.failures > 0;
+        if deployment.spec == *spec && !failing {
+            return Ok(Reply::Done { revision: deployment.revision });
+        }
+        if deployment.spec.differs_beyond_count(spec) {
+            let old = std::mem::replace(&mut deployment.spec, spec.clone());
+            deployment.old_specs.insert(deployment.generation, old);
+            deployment.generation = deployment.generation.next();
+            deployment.generation_at = cx.now;
+            deployment.generation_served = false;
+        } else {
+            deployment.spec = spec.clone();
+        }
+        // Whoever applies again after a failure wants another try now, not when the back-off ends.
+        deployment.failures = 0;
+        deployment.last_failure = None;
+        deployment.retry_at = LogTime::default();
+        deployment.revision = cx.index;
+        let text =
+            format!("deployment {key} is at generation {}, {} instances", deployment.generation, spec.instance_count);
+        self.drop_unused_specs(key);
+        self.touch_routes(cx, &key.endpoint);
+        cx.event(Severity::Info, "deployment.changed", about(key), text);
+        cx.done()
+    }
+
+    fn deployment_create(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        spec: &DeploymentSpec,
+        mode: PutMode,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        if mode == PutMode::Update || if_revision.is_some_and(|revision| revision != LogIndex(0)) {
+            return Err(self.deployment(key).err().unwrap_or_else(|| being_deleted(key)));
+        }
+        let max = DEFAULTS.deployments_per_endpoint_max;
+        if self.index.deployments_of(&key.endpoint).count() >= max as usize {
+            return Err(Error::new(Code::Limit, format!("endpoint `{}` has {max} deployments", key.endpoint))
+                .why("that is as many as an endpoint may have")
+                .try_("delete one that carries no traffic"));
+        }
+        let deployment = Deployment {
+            key: key.clone(),
+            spec: spec.clone(),
+            generation: Generation(1),
+            old_specs: BTreeMap::new(),
+            created_at: cx.now,
+            generation_at: cx.now,
+            deleting: false,
+            failures: 0,
+            last_failure: None,
+            retry_at: LogTime::default(),
+            generation_served: false,
+            revision: cx.index,
+        };
+        self.index.add_deployment(key);
+        self.deployments.insert(key.clone(), deployment);
+        self.touch_routes(cx, &key.endpoint);
+        let text = format!("deployment {key} was created with {} instances", spec.instance_count);
+        cx.event(Severity::Info, "deployment.created", about(key), text);
+        cx.done()
+    }
+
+    pub(super) fn deployment_scale(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        instance_count: u32,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let deployment = self.deployment(key)?;
+        if deployment.deleting {
+            return Err(being_deleted(key));
+        }
+        let max = DEFAULTS.instance_count_max;
+        if instance_count > max {
+            return Err(Error::new(Code::Invalid, format!("{instance_count} instances are too many"))
+                .try_(format!("use 0 to {max}")));
+        }
+        check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        if deployment.spec.instance_count == instance_count {
+            return Ok(Reply::Done { revision: deployment.revision });
+        }
+        let text =
+            format!("deployment {key} goes from {} to {instance_count} instances", deployment.spec.instance_count);
+        if let Some(deployment) = self.deployments.get_mut(key) {
+            deployment.spec.instance_count = instance_count;
+            deployment.revision = cx.index;
+        }
+        cx.event(Severity::Info, "deployment.scaled", about(key), text);
+        cx.done()
+    }
+
+    pub(super) fn deployment_delete(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let deployment = self.deployment(key)?;
+        check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        let percent = self.endpoints.get(&key.endpoint).map_or(0, |endpoint| endpoint.traffic.percent(&key.deployment));
+        if percent > 0 {
+            return Err(Error::new(
+                Code::CarriesTraffic,
+                format!("deployment `{key}` carries {percent} % of the traffic"),
+            )
+            .why("deleting it would fail the requests it gets")
+            .try_(format!("move the traffic first: `berth traffic {} …`", key.endpoint)));
+        }
+        self.deployment_begin_delete(cx, key);
+        cx.done()
+    }
+
+    /// Takes a deployment out of the routes; its record goes with its last replica.
+    pub(super) fn deployment_begin_delete(&mut self, cx: &mut Context, key: &DeploymentKey) {
+        if let Some(endpoint) = self.endpoints.get_mut(&key.endpoint)
+            && endpoint.mirror.0.remove(&key.deployment).is_some()
+        {
+            endpoint.revision = cx.index;
+        }
+        if let Some(deployment) = self.deployments.get_mut(key)
+            && !deployment.deleting
+        {
+            deployment.deleting = true;
+            deployment.revision = cx.index;
+            cx.event(Severity::Info, "deployment.deleting", about(key), format!("deployment {key} is being deleted"));
+        }
+        self.touch_routes(cx, &key.endpoint);
+        self.finish_delete(cx, key);
+    }
+
+    /// Drops what only earlier replicas needed, and the whole record once nothing of a deleted deployment is left.
+    pub(super) fn finish_delete(&mut self, cx: &mut Context, key: &DeploymentKey) {
+        self.drop_unused_specs(key);
+        let gone = self.deployments.get(key).is_some_and(|deployment| deployment.deleting)
+            && self.index.replicas_of(key).next().is_none();
+        if gone {
+            self.deployments.remove(key);
+            self.index.remove_deployment(key);
+            cx.event(Severity::Info, "deployment.deleted", about(key), format!("nothing of deployment {key} is left"));
+        }
+    }
+
+    fn drop_unused_specs(&mut self, key: &DeploymentKey) {
+        let used: Vec<_> = self.replicas_of(key).map(|replica| replica.generation).collect();
+        if let Some(deployment) = self.deployments.get_mut(key) {
+            deployment.old_specs.retain(|generation, _| used.contains(generation));
+        }
+    }
+
+    fn check_assets(&self, spec: &DeploymentSpec) -> Result<(), Error> {
+        match spec.assets().find(|asset| !self.assets.contains_key(&asset.digest)) {
+            Some(asset) => {
+                Err(Error::new(Code::AssetNotFound, format!("asset `{}` ({}) is not stored", asset.name, asset.digest))
+                    .why("a deployment may only refer to bytes that a majority of coordinators holds")
+                    .try_("upload it first; the `berth` verbs do so by themselves"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn about(key: &DeploymentKey) -> EventSubject {
+    EventSubject { endpoint: Some(key.endpoint.clone()), deployment: Some(key.clone()), ..EventSubject::default() }
+}
+
+fn being_deleted(key: &DeploymentKey) -> Error {
+    Error::new(Code::Transition, format!("deployment `{key}` is being deleted"))
+        .why("its last replicas are still finishing requests")
+        .try_("wait until `berth get deployments` no longer lists it")
+}

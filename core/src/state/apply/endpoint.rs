@@ -1,0 +1,151 @@
+//! Endpoints: create, change, keys, traffic, delete.
+
+use super::{ClusterState, Context, EventSubject, Reply, Severity, check_revision};
+use crate::{
+    error::{Code, Error, Problems},
+    id::LogIndex,
+    model::{Endpoint, EndpointKeys, EndpointName, EndpointSpec, Traffic},
+    state::PutMode,
+};
+
+/// The project of everything until projects can be made.
+const DEFAULT_PROJECT: &str = "default";
+
+impl ClusterState {
+    pub(super) fn endpoint_put(
+        &mut self,
+        cx: &mut Context,
+        name: &EndpointName,
+        spec: &EndpointSpec,
+        keys: &EndpointKeys,
+        mode: PutMode,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let Some(endpoint) = self.endpoints.get_mut(name) else {
+            return self.endpoint_create(cx, name, spec, keys, mode, if_revision);
+        };
+        if mode == PutMode::Create {
+            return Err(Error::new(Code::AlreadyExists, format!("endpoint `{name}` already exists"))
+                .try_("change it with `berth endpoint update`, or pick another name"));
+        }
+        check_revision(&format!("endpoint `{name}`"), endpoint.revision, if_revision)?;
+        if endpoint.spec == *spec {
+            return Ok(Reply::Done { revision: endpoint.revision });
+        }
+        spec.clone_into(&mut endpoint.spec);
+        endpoint.revision = cx.index;
+        self.touch_routes(cx, name);
+        cx.event(Severity::Info, "endpoint.changed", about(name), format!("endpoint {name} was changed"));
+        cx.done()
+    }
+
+    fn endpoint_create(
+        &mut self,
+        cx: &mut Context,
+        name: &EndpointName,
+        spec: &EndpointSpec,
+        keys: &EndpointKeys,
+        mode: PutMode,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        if mode == PutMode::Update || if_revision.is_some_and(|revision| revision != LogIndex(0)) {
+            return Err(self.endpoint(name).err().unwrap_or_else(|| Error::new(Code::EndpointNotFound, name.as_str())));
+        }
+        let endpoint = Endpoint {
+            name: name.clone(),
+            project: DEFAULT_PROJECT.to_owned(),
+            spec: spec.clone(),
+            keys: keys.clone(),
+            traffic: Traffic::default(),
+            mirror: Traffic::default(),
+            created_at: cx.now,
+            revision: cx.index,
+        };
+        self.endpoints.insert(name.clone(), endpoint);
+        self.touch_routes(cx, name);
+        cx.event(Severity::Info, "endpoint.created", about(name), format!("endpoint {name} was created"));
+        cx.done()
+    }
+
+    pub(super) fn endpoint_keys_put(
+        &mut self,
+        cx: &mut Context,
+        name: &EndpointName,
+        keys: &EndpointKeys,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        check_revision(&format!("endpoint `{name}`"), self.endpoint(name)?.revision, if_revision)?;
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            keys.clone_into(&mut endpoint.keys);
+            endpoint.revision = cx.index;
+        }
+        self.touch_routes(cx, name);
+        cx.event(Severity::Info, "endpoint.keys", about(name), format!("a key of endpoint {name} was changed"));
+        cx.done()
+    }
+
+    pub(super) fn endpoint_delete(
+        &mut self,
+        cx: &mut Context,
+        name: &EndpointName,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        check_revision(&format!("endpoint `{name}`"), self.endpoint(name)?.revision, if_revision)?;
+        self.endpoints.remove(name);
+        self.routes.remove(name, cx.index);
+        let keys: Vec<_> = self.index.deployments_of(name).cloned().collect();
+        for key in keys {
+            self.deployment_begin_delete(cx, &key);
+        }
+        cx.event(Severity::Info, "endpoint.deleted", about(name), format!("endpoint {name} was deleted"));
+        cx.done()
+    }
+
+    pub(super) fn traffic_set(
+        &mut self,
+        cx: &mut Context,
+        name: &EndpointName,
+        split: Option<&Traffic>,
+        mirror: Option<&Traffic>,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let endpoint = self.endpoint(name)?;
+        check_revision(&format!("endpoint `{name}`"), endpoint.revision, if_revision)?;
+        let mut problems = Problems::default();
+        let exists = |deployment: &crate::model::DeploymentName| {
+            let key = crate::model::DeploymentKey::new(name.clone(), deployment.clone());
+            self.deployments.get(&key).is_some_and(|deployment| !deployment.deleting)
+        };
+        if let Some(split) = split {
+            split.check_split(exists, &mut problems);
+        }
+        if let Some(mirror) = mirror {
+            mirror.check_mirror(exists, &mut problems);
+        }
+        problems.into_result(Code::Traffic, &format!("the traffic of endpoint `{name}`"))?;
+        let split = split.map_or_else(|| endpoint.traffic.clone(), |split| split.clone().normalised());
+        let mirror = mirror.map_or_else(|| endpoint.mirror.clone(), |mirror| mirror.clone().normalised());
+        if endpoint.traffic == split && endpoint.mirror == mirror {
+            return Ok(Reply::Done { revision: endpoint.revision });
+        }
+        let text = format!("endpoint {name} sends {} and mirrors {}", shares(&split), shares(&mirror));
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            endpoint.traffic = split;
+            endpoint.mirror = mirror;
+            endpoint.revision = cx.index;
+        }
+        self.touch_routes(cx, name);
+        cx.event(Severity::Info, "endpoint.traffic", about(name), text);
+        cx.done()
+    }
+}
+
+fn about(name: &EndpointName) -> EventSubject {
+    EventSubject { endpoint: Some(name.clone()), ..EventSubject::default() }
+}
+
+/// Writes shares as people type them: `blue=90 green=10`, or `nothing`.
+fn shares(traffic: &Traffic) -> String {
+    let parts: Vec<_> = traffic.0.iter().map(|(name, percent)| format!("{name}={percent}")).collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
+}

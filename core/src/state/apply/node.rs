@@ -1,0 +1,176 @@
+//! Nodes: register, silence and return, cordon, forget.
+
+use super::{ClusterState, Context, EventSubject, Reply, Severity, cluster::stale_term};
+use crate::{
+    error::{Code, Error},
+    id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
+    model::{EndpointName, Node, NodeName, NodeState, ReplicaState},
+    state::{NodeTransition, RegisterNode},
+};
+
+impl ClusterState {
+    pub(super) fn node_register(&mut self, cx: &mut Context, register: &RegisterNode) -> Result<Reply, Error> {
+        let name = &register.profile.name;
+        self.free_name(cx, name, register.node)?;
+        let known = self.nodes.get(&register.node);
+        let epoch = known.map_or(NodeEpoch(1), |node| node.epoch.next());
+        let was_lost = known.is_some_and(|node| node.state == NodeState::Lost);
+        if let Some(old_name) = known.map(|node| node.profile.name.clone()) {
+            self.index.remove_node(&old_name);
+        }
+        let node = Node {
+            id: register.node,
+            epoch,
+            profile: register.profile.clone(),
+            state: NodeState::Ready,
+            cordoned: known.is_some_and(|node| node.cordoned),
+            reason: String::new(),
+            since: cx.now,
+            revision: cx.index,
+        };
+        self.index.add_node(name, register.node);
+        self.nodes.insert(register.node, node);
+        if was_lost {
+            self.replicas_return(cx, register.node);
+        }
+        self.touch_routes_of_node(cx, register.node);
+        let subject = self.about_node(register.node);
+        cx.event(Severity::Info, "node.registered", subject, format!("node {name} registered, epoch {epoch}"));
+        Ok(Reply::Registered { epoch })
+    }
+
+    /// A name belongs to one node. A lost one gives it up to a host that was set up anew.
+    fn free_name(&mut self, cx: &mut Context, name: &NodeName, claimant: NodeId) -> Result<(), Error> {
+        let Some(holder) = self.index.node_named(name).filter(|holder| *holder != claimant) else {
+            return Ok(());
+        };
+        if self.nodes.get(&holder).is_some_and(|node| node.state != NodeState::Lost) {
+            return Err(Error::new(Code::NodeNameTaken, format!("another live node is called `{name}`"))
+                .why(format!("node {} registered under it and is heard from", holder.short()))
+                .try_("give this node another name with `--name`"));
+        }
+        self.remove_node(cx, holder);
+        Ok(())
+    }
+
+    pub(super) fn node_transition(&mut self, cx: &mut Context, transition: &NodeTransition) -> Result<Reply, Error> {
+        if transition.term < self.term {
+            return Err(stale_term(transition.term, self.term));
+        }
+        let Some(node) = self.nodes.get_mut(&transition.node) else {
+            return Err(Error::new(Code::NodeNotFound, format!("node {} does not exist", transition.node)));
+        };
+        if node.epoch != transition.epoch {
+            return Err(stale_epoch(transition.epoch, node.epoch));
+        }
+        if node.state == transition.to {
+            return Ok(Reply::Done { revision: node.revision });
+        }
+        let (from, to) = (node.state, transition.to);
+        node.state = to;
+        node.reason.clone_from(&transition.reason);
+        node.since = cx.now;
+        node.revision = cx.index;
+        let text = format!("node {} is {to}: {}", node.profile.name, transition.reason);
+        if to == NodeState::Lost {
+            self.replicas_lose(cx, transition.node);
+        } else if from == NodeState::Lost {
+            self.replicas_return(cx, transition.node);
+        }
+        self.touch_routes_of_node(cx, transition.node);
+        let severity = match to {
+            NodeState::Lost => Severity::Error,
+            NodeState::Suspect => Severity::Warning,
+            NodeState::Ready | NodeState::Draining => Severity::Info,
+        };
+        let subject = self.about_node(transition.node);
+        cx.event(severity, &format!("node.{to}"), subject, text);
+        cx.done()
+    }
+
+    pub(super) fn node_cordon(&mut self, cx: &mut Context, name: &NodeName, cordoned: bool) -> Result<Reply, Error> {
+        let id = self.node_named(name)?.id;
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.cordoned != cordoned) else {
+            return Ok(Reply::Done { revision: self.nodes.get(&id).map_or(LogIndex(0), |node| node.revision) });
+        };
+        node.cordoned = cordoned;
+        node.revision = cx.index;
+        let subject = self.about_node(id);
+        let (kind, text) = match cordoned {
+            true => ("node.cordoned", format!("node {name} takes no new replicas")),
+            false => ("node.uncordoned", format!("node {name} takes new replicas again")),
+        };
+        cx.event(Severity::Info, kind, subject, text);
+        cx.done()
+    }
+
+    pub(super) fn node_forget(&mut self, cx: &mut Context, name: &NodeName) -> Result<Reply, Error> {
+        let node = self.node_named(name)?;
+        if node.state != NodeState::Lost {
+            return Err(Error::new(Code::Transition, format!("node `{name}` is {}", node.state))
+                .why("only a lost node can be forgotten")
+                .try_("stop its agent and wait until it is lost"));
+        }
+        let id = node.id;
+        self.remove_node(cx, id);
+        cx.done()
+    }
+
+    fn remove_node(&mut self, cx: &mut Context, id: NodeId) {
+        let ids: Vec<ReplicaId> = self.index.replicas_on(id).collect();
+        for replica in ids {
+            self.remove_replica(cx, replica);
+        }
+        let subject = self.about_node(id);
+        if let Some(node) = self.nodes.remove(&id) {
+            self.index.remove_node(&node.profile.name);
+            cx.event(Severity::Info, "node.forgotten", subject, format!("node {} was forgotten", node.profile.name));
+        }
+    }
+
+    fn replicas_lose(&mut self, cx: &Context, node: NodeId) {
+        let ids: Vec<ReplicaId> = self.index.replicas_on(node).collect();
+        for id in ids {
+            if let Some(replica) = self.replicas.get_mut(&id) {
+                replica.lost = true;
+                replica.revision = cx.index;
+            }
+        }
+    }
+
+    /// What a returning node really runs is not known yet: what served must show itself warm again.
+    fn replicas_return(&mut self, cx: &Context, node: NodeId) {
+        let ids: Vec<ReplicaId> = self.index.replicas_on(node).collect();
+        for id in ids {
+            let Some(replica) = self.replicas.get_mut(&id) else {
+                continue;
+            };
+            replica.lost = false;
+            replica.revision = cx.index;
+            if matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) {
+                replica.state = ReplicaState::Starting;
+                replica.since = cx.now;
+                "its node returned".clone_into(&mut replica.reason);
+            }
+        }
+    }
+
+    fn touch_routes_of_node(&mut self, cx: &Context, node: NodeId) {
+        let mut endpoints: Vec<EndpointName> =
+            self.replicas_on(node).map(|replica| replica.key.endpoint.clone()).collect();
+        endpoints.dedup();
+        for endpoint in &endpoints {
+            self.touch_routes(cx, endpoint);
+        }
+    }
+
+    pub(super) fn about_node(&self, id: NodeId) -> EventSubject {
+        let node_name = self.nodes.get(&id).map(|node| node.profile.name.clone());
+        EventSubject { node: Some(id), node_name, ..EventSubject::default() }
+    }
+}
+
+/// Refuses what an agent that was replaced while it slept sends.
+pub(super) fn stale_epoch(epoch: NodeEpoch, current: NodeEpoch) -> Error {
+    Error::new(Code::Stale, format!("epoch {epoch} is not the node's")).why(format!("it is at epoch {current}"))
+}

@@ -1,0 +1,183 @@
+//! Plans: each step is judged again against the state it meets; what no longer fits is refused, the rest applied.
+
+use super::{ClusterState, Context, Reply, Severity, cluster::stale_term, replica::about};
+use crate::{
+    error::{Code, Error},
+    id::{Generation, NodeId, ReplicaId},
+    model::{DeploymentKey, DeviceGrant, Replica, ReplicaState},
+    state::{Plan, Step, StepOutcome},
+    time::LogTime,
+};
+
+impl ClusterState {
+    pub(super) fn plan_commit(&mut self, cx: &mut Context, plan: &Plan) -> Result<Reply, Error> {
+        if plan.term != self.term {
+            return Err(stale_term(plan.term, self.term));
+        }
+        let outcomes = plan.steps.iter().map(|step| self.step(cx, step)).collect();
+        Ok(Reply::Planned { outcomes })
+    }
+
+    fn step(&mut self, cx: &mut Context, step: &Step) -> StepOutcome {
+        match step {
+            Step::Place { replica, key, generation, node, devices, reserve_spent, reason } => {
+                self.check_place(*replica, key, *generation, *node, devices)?;
+                self.place(cx, *replica, key, *generation, *node, devices, reserve_spent.as_deref(), reason)
+            }
+            Step::Serve { replica } => self.advance(cx, *replica, ReplicaState::Serving, "every router knows it", None),
+            Step::Drain { replica, deadline, reason } => {
+                self.advance(cx, *replica, ReplicaState::Draining, reason, Some(*deadline))
+            }
+            Step::Stop { replica, reason } => self.advance(cx, *replica, ReplicaState::Stopped, reason, None),
+        }
+    }
+
+    fn check_place(
+        &self,
+        replica: ReplicaId,
+        key: &DeploymentKey,
+        generation: Generation,
+        node: NodeId,
+        devices: &[DeviceGrant],
+    ) -> Result<(), Error> {
+        let deployment = self.deployment(key)?;
+        if deployment.deleting {
+            return Err(Error::new(Code::Transition, format!("deployment `{key}` is being deleted")));
+        }
+        if deployment.generation != generation {
+            return Err(Error::new(Code::Stale, format!("generation {generation} of `{key}` is not the current one")));
+        }
+        if self.replicas.contains_key(&replica) {
+            return Err(Error::new(Code::AlreadyExists, format!("replica {replica} exists")));
+        }
+        let Some(node) = self.nodes.get(&node) else {
+            return Err(Error::new(Code::NodeNotFound, format!("node {node} does not exist")));
+        };
+        if !node.is_schedulable() {
+            let why = if node.cordoned { "cordoned" } else { node.state.word() };
+            return Err(Error::new(Code::NoCapacity, format!("node `{}` is {why}", node.profile.name)));
+        }
+        let free = node.profile.capacity.saturating_sub(&self.index.held_on(node.id));
+        let needs = deployment.spec.resources;
+        if !needs.fits(&free) {
+            return Err(Error::new(Code::NoCapacity, format!("node `{}` has too little left", node.profile.name))
+                .why(format!("needs {needs}, free {free}")));
+        }
+        self.check_devices(node, devices, needs.gpus)
+    }
+
+    fn check_devices(&self, node: &crate::model::Node, devices: &[DeviceGrant], gpus: u64) -> Result<(), Error> {
+        let refuse = |uuid: &str, why: String| {
+            Err(Error::new(Code::NoCapacity, format!("device {uuid} cannot be given")).why(why))
+        };
+        let whole = devices.iter().filter(|grant| grant.memory_mib.is_none()).count() as u64;
+        if !node.profile.devices.is_empty() && whole != gpus {
+            return Err(Error::new(Code::NoCapacity, format!("{gpus} devices are needed, {whole} are granted")));
+        }
+        for grant in devices {
+            let Some(device) = node.profile.devices.iter().find(|device| device.uuid == grant.uuid) else {
+                return refuse(&grant.uuid, format!("node `{}` does not have it", node.profile.name));
+            };
+            if !device.healthy {
+                return refuse(&grant.uuid, "it is not healthy".to_owned());
+            }
+            let held =
+                self.replicas_on(node.id).flat_map(|replica| &replica.devices).filter(|held| held.uuid == grant.uuid);
+            let held_mib: u64 = held.map(|held| held.memory_mib.unwrap_or(device.memory_mib)).sum();
+            let same = devices.iter().filter(|other| other.uuid == grant.uuid).count();
+            let wanted_mib = grant.memory_mib.unwrap_or(device.memory_mib);
+            if same > 1 || held_mib.saturating_add(wanted_mib) > device.memory_mib {
+                return refuse(&grant.uuid, format!("{held_mib} of {} MiB are held", device.memory_mib));
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one step, passed once")]
+    fn place(
+        &mut self,
+        cx: &mut Context,
+        id: ReplicaId,
+        key: &DeploymentKey,
+        generation: Generation,
+        node: NodeId,
+        devices: &[DeviceGrant],
+        reserve_spent: Option<&str>,
+        reason: &str,
+    ) -> StepOutcome {
+        let resources = self.deployment(key)?.spec.resources;
+        let replica = Replica {
+            id,
+            key: key.clone(),
+            generation,
+            node,
+            resources,
+            devices: devices.to_vec(),
+            reserve_spent: reserve_spent.map(str::to_owned),
+            state: ReplicaState::Placed,
+            reason: reason.to_owned(),
+            lost: false,
+            restarts: 0,
+            pid: 0,
+            address: String::new(),
+            placed_at: cx.now,
+            since: cx.now,
+            drain_deadline: LogTime::default(),
+            revision: cx.index,
+        };
+        let node_name = self.nodes.get(&node).map(|node| node.profile.name.to_string()).unwrap_or_default();
+        let text = format!("replica {} of {key} was placed on {node_name}: {reason}", id.short());
+        cx.event(Severity::Info, "replica.placed", about(&replica), text);
+        self.index.add_replica(&replica);
+        self.replicas.insert(id, replica);
+        Ok(())
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context,
+        id: ReplicaId,
+        next: ReplicaState,
+        reason: &str,
+        drain_deadline: Option<LogTime>,
+    ) -> StepOutcome {
+        let Some(replica) = self.replicas.get_mut(&id) else {
+            return Err(Error::new(Code::ReplicaNotFound, format!("replica {id} does not exist")));
+        };
+        let from = replica.state;
+        // Nobody can show a lost replica warm, so nothing of it may be offered to the split.
+        if !from.may_become(next) || (next == ReplicaState::Serving && replica.lost) {
+            return Err(Error::new(Code::Transition, format!("replica {id} cannot go from {from} to {next}")));
+        }
+        replica.state = next;
+        reason.clone_into(&mut replica.reason);
+        replica.since = cx.now;
+        replica.revision = cx.index;
+        if let Some(deadline) = drain_deadline {
+            replica.drain_deadline = deadline;
+        }
+        let (key, generation, subject) = (replica.key.clone(), replica.generation, about(replica));
+        if next == ReplicaState::Serving {
+            self.generation_serves(&key, generation);
+        }
+        let routed = |state| matches!(state, ReplicaState::Warm | ReplicaState::Serving);
+        if routed(from) || routed(next) {
+            self.touch_routes(cx, &key.endpoint);
+        }
+        let text = format!("replica {} of {key} is {next}: {reason}", id.short());
+        cx.event(Severity::Info, &format!("replica.{next}"), subject, text);
+        Ok(())
+    }
+
+    /// A replica that serves ends the back-off: whatever was wrong is mended.
+    fn generation_serves(&mut self, key: &DeploymentKey, generation: Generation) {
+        if let Some(deployment) = self.deployments.get_mut(key)
+            && deployment.generation == generation
+        {
+            deployment.generation_served = true;
+            deployment.failures = 0;
+            deployment.last_failure = None;
+            deployment.retry_at = LogTime::default();
+        }
+    }
+}

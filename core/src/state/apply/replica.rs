@@ -1,0 +1,167 @@
+//! Replicas as their nodes report them.
+
+use super::{ClusterState, Context, EventSubject, Reply, Severity, node::stale_epoch};
+use crate::{
+    error::{Code, Error},
+    id::{NodeEpoch, NodeId, ReplicaId},
+    model::{Replica, ReplicaState},
+    state::{Observed, ReplicaReport, status::FAILURES_CONDEMN},
+    time::Millis,
+};
+
+/// First wait after a replica that could not start; doubles with every further failure.
+const RETRY_BASE: Millis = Millis::from_secs(2);
+/// Longest wait: a deployment that was mended elsewhere comes back within five minutes without anyone's help.
+const RETRY_MAX: Millis = Millis::from_secs(300);
+/// Bytes of a failure's text that are kept: the end of a stack trace, not a log.
+const FAILURE_BYTES_MAX: usize = 4_096;
+
+impl ClusterState {
+    pub(super) fn replica_reports(
+        &mut self,
+        cx: &mut Context,
+        node: NodeId,
+        epoch: NodeEpoch,
+        reports: &[ReplicaReport],
+    ) -> Result<Reply, Error> {
+        let Some(current) = self.nodes.get(&node).map(|node| node.epoch) else {
+            return Err(Error::new(Code::NodeNotFound, format!("node {node} does not exist")));
+        };
+        if epoch != current {
+            return Err(stale_epoch(epoch, current));
+        }
+        for report in reports {
+            self.replica_report(cx, node, report);
+        }
+        cx.done()
+    }
+
+    /// Takes one report. What does not fit the replica's life is old news and is dropped.
+    fn replica_report(&mut self, cx: &mut Context, node: NodeId, report: &ReplicaReport) {
+        let known = self.replicas.get(&report.replica).filter(|replica| replica.node == node);
+        let Some(state) = known.map(|replica| replica.state) else {
+            return;
+        };
+        let next = match report.observed {
+            Observed::Gone => {
+                self.replica_gone(cx, report);
+                return;
+            }
+            Observed::Preparing => ReplicaState::Preparing,
+            Observed::Starting => ReplicaState::Starting,
+            // A serving replica that answers its probes is warm too; that is no step back.
+            Observed::Warm if state == ReplicaState::Serving => ReplicaState::Serving,
+            Observed::Warm => ReplicaState::Warm,
+            Observed::Failed => ReplicaState::Failed,
+        };
+        if state != next && !state.may_become(next) {
+            return;
+        }
+        self.replica_update(cx, report, next);
+        if state != next {
+            self.replica_entered(cx, report, state, next);
+        }
+    }
+
+    fn replica_update(&mut self, cx: &Context, report: &ReplicaReport, next: ReplicaState) {
+        let Some(replica) = self.replicas.get_mut(&report.replica) else {
+            return;
+        };
+        replica.restarts = report.restarts;
+        replica.pid = report.pid;
+        replica.address.clone_from(&report.address);
+        replica.reason = clipped(&report.reason);
+        if replica.state != next {
+            replica.state = next;
+            replica.since = cx.now;
+            replica.revision = cx.index;
+        }
+    }
+
+    fn replica_entered(&mut self, cx: &mut Context, report: &ReplicaReport, from: ReplicaState, to: ReplicaState) {
+        let Some(replica) = self.replicas.get(&report.replica) else {
+            return;
+        };
+        let (key, subject) = (replica.key.clone(), about(replica));
+        let was_routed = matches!(from, ReplicaState::Warm | ReplicaState::Serving);
+        if was_routed || to == ReplicaState::Warm {
+            self.touch_routes(cx, &key.endpoint);
+        }
+        let severity = match to {
+            ReplicaState::Failed => Severity::Error,
+            _ if was_routed => Severity::Warning,
+            _ => Severity::Info,
+        };
+        let text = match report.reason.lines().next() {
+            Some(reason) => format!("replica {} of {key} is {to}: {reason}", report.replica.short()),
+            None => format!("replica {} of {key} is {to}", report.replica.short()),
+        };
+        cx.event(severity, &format!("replica.{to}"), subject, text);
+        if to == ReplicaState::Failed {
+            self.deployment_failed(cx, report);
+        }
+    }
+
+    /// Counts a failure of the current generation and sets when the next try is due.
+    fn deployment_failed(&mut self, cx: &Context, report: &ReplicaReport) {
+        let Some(replica) = self.replicas.get(&report.replica) else {
+            return;
+        };
+        let Some(deployment) = self.deployments.get_mut(&replica.key) else {
+            return;
+        };
+        if replica.generation != deployment.generation {
+            return;
+        }
+        let weight = if report.permanent { FAILURES_CONDEMN } else { 1 };
+        deployment.failures = deployment.failures.saturating_add(weight);
+        deployment.last_failure = Some(clipped(&report.reason));
+        let doublings = (deployment.failures - 1).min(10);
+        deployment.retry_at = cx.now + Millis((RETRY_BASE.0 << doublings).min(RETRY_MAX.0));
+    }
+
+    fn replica_gone(&mut self, cx: &mut Context, report: &ReplicaReport) {
+        let Some(replica) = self.replicas.get(&report.replica) else {
+            return;
+        };
+        let unexpected = replica.state.is_wanted();
+        let (subject, key) = (about(replica), replica.key.clone());
+        let severity = if unexpected { Severity::Warning } else { Severity::Info };
+        cx.event(
+            severity,
+            "replica.gone",
+            subject,
+            format!("nothing of replica {} of {key} is left", report.replica.short()),
+        );
+        self.remove_replica(cx, report.replica);
+    }
+
+    /// Removes a replica's record and gives its place back.
+    pub(super) fn remove_replica(&mut self, cx: &mut Context, id: ReplicaId) {
+        let Some(replica) = self.replicas.remove(&id) else {
+            return;
+        };
+        self.index.remove_replica(&replica);
+        if matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) {
+            self.touch_routes(cx, &replica.key.endpoint);
+        }
+        self.finish_delete(cx, &replica.key);
+    }
+}
+
+pub(super) fn about(replica: &Replica) -> EventSubject {
+    EventSubject {
+        endpoint: Some(replica.key.endpoint.clone()),
+        deployment: Some(replica.key.clone()),
+        replica: Some(replica.id),
+        node: Some(replica.node),
+        node_name: None,
+    }
+}
+
+/// Keeps the end of a long text: that is where a stack trace says what happened.
+fn clipped(text: &str) -> String {
+    let start = text.len().saturating_sub(FAILURE_BYTES_MAX);
+    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text[start..].to_owned()
+}

@@ -1,0 +1,287 @@
+//! Commands: everything that can change the state, as stamped by whoever proposes it.
+
+use crate::{
+    error::Error,
+    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    model::{
+        DeploymentKey, DeploymentSpec, DeviceGrant, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeProfile,
+        NodeState, Traffic,
+    },
+    time::LogTime,
+};
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The proposer's clock.
+    pub proposed_at: LogTime,
+    /// Names the request across retries; absent for what the cluster does by itself.
+    pub request_id: Option<RequestId>,
+    /// A fingerprint of the request as the caller sent it, to catch an id used twice for different things.
+    pub fingerprint: u64,
+    /// Who asked.
+    pub principal: String,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Whether a put may create, replace, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PutMode {
+    /// Creates or replaces.
+    #[default]
+    Upsert,
+    /// Refuses an existing name.
+    Create,
+    /// Refuses a missing name.
+    Update,
+}
+
+/// What an entry does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The first entry of a cluster: names it. Ignored later.
+    ClusterInit {
+        /// The cluster's id.
+        cluster_id: String,
+    },
+    /// A new leader made itself known; plans of older terms are refused from here on.
+    LeaderEstablished {
+        /// Its term.
+        term: Term,
+        /// The member.
+        member: MemberId,
+    },
+    /// Every member is known to understand this level.
+    FeatureLevelRaise {
+        /// The level.
+        level: u32,
+    },
+    /// Creates or changes an endpoint.
+    EndpointPut {
+        /// Its name.
+        name: EndpointName,
+        /// What the user says about it.
+        spec: EndpointSpec,
+        /// Fresh keys, used when this creates the endpoint.
+        keys: EndpointKeys,
+        /// Whether it may create or replace.
+        mode: PutMode,
+        /// Refuse unless the endpoint is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Replaces keys of an endpoint.
+    EndpointKeysPut {
+        /// The endpoint.
+        name: EndpointName,
+        /// Both keys as they shall be.
+        keys: EndpointKeys,
+        /// Refuse unless the endpoint is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Deletes an endpoint with all its deployments.
+    EndpointDelete {
+        /// Its name.
+        name: EndpointName,
+        /// Refuse unless the endpoint is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Sets the split, the mirrors, or both; what is absent stays.
+    TrafficSet {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The whole new split.
+        split: Option<Traffic>,
+        /// The whole new set of mirrors.
+        mirror: Option<Traffic>,
+        /// Refuse unless the endpoint is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Creates or changes a deployment.
+    DeploymentPut {
+        /// Its endpoint and name.
+        key: DeploymentKey,
+        /// What the user says about it.
+        spec: Box<DeploymentSpec>,
+        /// Whether it may create or replace.
+        mode: PutMode,
+        /// Refuse unless the deployment is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Changes the number of instances.
+    DeploymentScale {
+        /// The deployment.
+        key: DeploymentKey,
+        /// How many instances.
+        instance_count: u32,
+        /// Refuse unless the deployment is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Deletes a deployment.
+    DeploymentDelete {
+        /// The deployment.
+        key: DeploymentKey,
+        /// Refuse unless the deployment is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// A node's agent opened a session.
+    NodeRegister(Box<RegisterNode>),
+    /// The leader's view of a node changed.
+    NodeTransition(NodeTransition),
+    /// An operator keeps new replicas away from a node, or lets them back.
+    NodeCordon {
+        /// The node.
+        name: NodeName,
+        /// Whether to keep them away.
+        cordoned: bool,
+    },
+    /// Removes a lost node for good.
+    NodeForget {
+        /// The node.
+        name: NodeName,
+    },
+    /// A node tells what became of its replicas.
+    ReplicaReports {
+        /// The node.
+        node: NodeId,
+        /// Its epoch.
+        epoch: NodeEpoch,
+        /// What became of them.
+        reports: Vec<ReplicaReport>,
+    },
+    /// A part of a plan.
+    PlanCommit(Plan),
+    /// A majority of members holds an asset.
+    AssetCommit {
+        /// The SHA-256 of its bytes.
+        digest: Digest,
+        /// Its bytes.
+        size_bytes: u64,
+        /// The members that hold it.
+        holders: Vec<MemberId>,
+    },
+    /// Assets nothing refers to are forgotten.
+    AssetExpire {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+}
+
+/// A node's agent opened a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterNode {
+    /// The id the agent keeps on its disk.
+    pub node: NodeId,
+    /// What it says about itself.
+    pub profile: NodeProfile,
+}
+
+/// The leader's view of a node changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTransition {
+    /// The leader's term.
+    pub term: Term,
+    /// The node.
+    pub node: NodeId,
+    /// The epoch it was seen in; an older one is refused.
+    pub epoch: NodeEpoch,
+    /// What it is now.
+    pub to: NodeState,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What a node saw of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Observed {
+    /// Assets are fetched and the environment is built.
+    Preparing,
+    /// The process runs and does not answer yet; also after a crash.
+    Starting,
+    /// It answered its warm-up.
+    Warm,
+    /// It cannot start.
+    Failed,
+    /// Nothing of it is left on the node.
+    Gone,
+}
+
+/// What became of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaReport {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// What the node saw.
+    pub observed: Observed,
+    /// Why, for people; for a failure with the tail of its log.
+    pub reason: String,
+    /// Whether starting it again anywhere would end the same way.
+    pub permanent: bool,
+    /// How often its process was started again.
+    pub restarts: u32,
+    /// The process id; zero when there is none.
+    pub pid: u32,
+    /// The address its process listens on.
+    pub address: String,
+}
+
+/// A plan as a value: what it was based on and what to do. A large plan is several entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The planning leader's term.
+    pub term: Term,
+    /// The state it was based on.
+    pub based_on: LogIndex,
+    /// Which part this is, from zero.
+    pub part: u32,
+    /// How many parts there are.
+    pub parts: u32,
+    /// What to do, judged again one by one when applied.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Holds a place on a node and starts a replica there.
+    Place {
+        /// A fresh id.
+        replica: ReplicaId,
+        /// Its deployment.
+        key: DeploymentKey,
+        /// The generation it shall run.
+        generation: Generation,
+        /// Where.
+        node: NodeId,
+        /// The devices it gets.
+        devices: Vec<DeviceGrant>,
+        /// The reserve slot it spends, and what for.
+        reserve_spent: Option<String>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Lets the split pick a warm replica.
+    Serve {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// Takes a replica out of the split and lets it finish.
+    Drain {
+        /// The replica.
+        replica: ReplicaId,
+        /// When it ends, finished or not.
+        deadline: LogTime,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Ends a replica.
+    Stop {
+        /// The replica.
+        replica: ReplicaId,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// What became of a step.
+pub type StepOutcome = Result<(), Error>;

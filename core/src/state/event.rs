@@ -1,0 +1,102 @@
+//! Events: what happened lately, for people, bounded.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{LogIndex, NodeId, ReplicaId},
+    model::{DeploymentKey, EndpointName, NodeName},
+    time::LogTime,
+};
+
+/// Events kept: a busy day of a small cluster, a few hundred KiB of snapshot.
+const EVENTS_MAX: usize = 2_000;
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something went as planned.
+    Info,
+    /// Someone should look when there is time.
+    Warning,
+    /// Someone should look now.
+    Error,
+}
+
+/// What an event is about; each part when it applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSubject {
+    /// The endpoint.
+    pub endpoint: Option<EndpointName>,
+    /// The deployment.
+    pub deployment: Option<DeploymentKey>,
+    /// The replica.
+    pub replica: Option<ReplicaId>,
+    /// The node.
+    pub node: Option<NodeId>,
+    /// The node's name.
+    pub node_name: Option<NodeName>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts up by one per event of the cluster, so that a watcher sees gaps.
+    pub seq: u64,
+    /// The entry that caused it.
+    pub index: LogIndex,
+    /// When.
+    pub at: LogTime,
+    /// How much it matters.
+    pub severity: Severity,
+    /// A stable word: `replica.serving`, `node.lost`.
+    pub kind: String,
+    /// What it is about.
+    pub subject: EventSubject,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// The last events, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventLog {
+    events: VecDeque<Event>,
+    next_seq: u64,
+}
+
+// === impl EventLog ===
+
+impl EventLog {
+    /// Restores a log; `next_seq` is the number the next event gets.
+    pub fn restore(events: impl IntoIterator<Item = Event>, next_seq: u64) -> Self {
+        Self { events: events.into_iter().collect(), next_seq }
+    }
+
+    /// Returns the number the next event gets.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Lists the events, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// Lists the events from number `seq` on.
+    pub fn from(&self, seq: u64) -> impl Iterator<Item = &Event> {
+        let at = self.events.partition_point(|event| event.seq < seq);
+        self.events.range(at..)
+    }
+
+    pub(super) fn push(&mut self, mut event: Event) -> Event {
+        event.seq = self.next_seq;
+        self.next_seq += 1;
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event.clone());
+        event
+    }
+}
