@@ -17,6 +17,14 @@ pub mod defaults;
 pub mod model;
 pub mod state;
 
+pub mod invariant;
+pub mod schedule;
+
+pub mod health;
+pub mod plan;
+
 pub mod traffic;
+
+pub mod controller;
 
 pub mod agent;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     id::{NodeId, ReplicaId},
-    model::{DeploymentKey, EndpointName, NodeName, Replica},
+    model::{Deployment, DeploymentKey, EndpointName, Node, NodeName, Replica},
     units::Resources,
 };
 
@@ -21,6 +21,19 @@ pub struct Index {
 // === impl Index ===
 
 impl Index {
+    /// Builds the look-ups of these records.
+    pub fn of<'a>(
+        nodes: impl IntoIterator<Item = &'a Node>,
+        deployments: impl IntoIterator<Item = &'a Deployment>,
+        replicas: impl IntoIterator<Item = &'a Replica>,
+    ) -> Self {
+        let mut index = Self::default();
+        nodes.into_iter().for_each(|node| index.add_node(&node.profile.name, node.id));
+        deployments.into_iter().for_each(|deployment| index.add_deployment(&deployment.key));
+        replicas.into_iter().for_each(|replica| index.add_replica(replica));
+        index
+    }
+
     /// Lists the replicas of a deployment.
     pub fn replicas_of(&self, key: &DeploymentKey) -> impl Iterator<Item = ReplicaId> {
         self.by_deployment.get(key).into_iter().flatten().copied()

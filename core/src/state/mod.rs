@@ -15,6 +15,7 @@ mod status;
 pub use command::{
     Command, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
 };
+pub use apply::ONE_AT_A_TIME;
 pub use event::{Event, EventLog, EventSubject, Severity};
 pub use index::Index;
 pub use reply::{Applied, Reply, ReplyRecord, ReplyTable};

@@ -62,10 +62,7 @@ impl ClusterState {
 
     /// Restores the state from a snapshot.
     pub fn from_snapshot(snapshot: Snapshot) -> Self {
-        let mut index = Index::default();
-        snapshot.nodes.iter().for_each(|node| index.add_node(&node.profile.name, node.id));
-        snapshot.deployments.iter().for_each(|deployment| index.add_deployment(&deployment.key));
-        snapshot.replicas.iter().for_each(|replica| index.add_replica(replica));
+        let index = Index::of(&snapshot.nodes, &snapshot.deployments, &snapshot.replicas);
         Self {
             cluster_id: snapshot.cluster_id,
             applied: snapshot.applied,

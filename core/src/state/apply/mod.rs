@@ -8,6 +8,8 @@ mod node;
 mod plan;
 mod replica;
 
+pub use plan::ONE_AT_A_TIME;
+
 use super::{Applied, ClusterState, Command, Entry, Event, EventSubject, FEATURE_LEVEL, Reply, ReplyRecord, Severity};
 use crate::{
     error::{Code, Error},

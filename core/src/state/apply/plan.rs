@@ -4,10 +4,14 @@ use super::{ClusterState, Context, Reply, Severity, cluster::stale_term, replica
 use crate::{
     error::{Code, Error},
     id::{Generation, NodeId, ReplicaId},
-    model::{DeploymentKey, DeviceGrant, Replica, ReplicaState},
+    model::{Deployment, DeploymentKey, DeviceGrant, Replica, ReplicaState},
     state::{Plan, Step, StepOutcome},
     time::LogTime,
 };
+
+/// The reason of a drain that leaves a deployment one ready replica short because there is no room for one more. It is
+/// the record of that allowance: no other drain may go below what was asked for.
+pub const ONE_AT_A_TIME: &str = "no room for one more: one instance at a time";
 
 impl ClusterState {
     pub(super) fn plan_commit(&mut self, cx: &mut Context, plan: &Plan) -> Result<Reply, Error> {
@@ -26,9 +30,39 @@ impl ClusterState {
             }
             Step::Serve { replica } => self.advance(cx, *replica, ReplicaState::Serving, "every router knows it", None),
             Step::Drain { replica, deadline, reason } => {
+                self.check_promise(*replica, reason)?;
                 self.advance(cx, *replica, ReplicaState::Draining, reason, Some(*deadline))
             }
-            Step::Stop { replica, reason } => self.advance(cx, *replica, ReplicaState::Stopped, reason, None),
+            Step::Stop { replica, reason } => {
+                self.check_stop(*replica)?;
+                self.advance(cx, *replica, ReplicaState::Stopped, reason, None)
+            }
+        }
+    }
+
+    /// Refuses a drain that would leave fewer ready replicas than were asked for: one of them may have ended since the
+    /// plan was made.
+    fn check_promise(&self, replica: ReplicaId, reason: &str) -> Result<(), Error> {
+        let Some(replica) = self.replicas.get(&replica).filter(|replica| replica.is_ready()) else {
+            return Ok(());
+        };
+        let desired = self.deployments.get(&replica.key).map_or(0, Deployment::desired);
+        let ready = self.replicas_of(&replica.key).filter(|replica| replica.is_ready()).count() as u64;
+        let allowance = u64::from(reason == ONE_AT_A_TIME);
+        if ready + allowance > desired {
+            return Ok(());
+        }
+        Err(Error::new(Code::Transition, format!("replica {} is needed", replica.id))
+            .why(format!("{ready} of {desired} replicas of `{}` serve", replica.key)))
+    }
+
+    /// Refuses to stop what callers may be using: it drains first.
+    fn check_stop(&self, replica: ReplicaId) -> Result<(), Error> {
+        let routed = |replica: &&Replica| matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving);
+        match self.replicas.get(&replica).filter(routed).filter(|replica| !replica.lost) {
+            Some(replica) => Err(Error::new(Code::Transition, format!("replica {} is {}", replica.id, replica.state))
+                .why("what routers may send to drains before it stops")),
+            None => Ok(()),
         }
     }
 

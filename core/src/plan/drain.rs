@@ -1,0 +1,41 @@
+//! Drains and warm-ups: what waits for the routers goes on once they have answered.
+
+use super::draft::Draft;
+use crate::{
+    model::{NodeState, ReplicaState},
+    state::Step,
+};
+
+/// Stops draining replicas that no router sends to and that work on nothing, or whose time is up.
+pub(super) fn finish_drains(draft: &mut Draft<'_>) {
+    for replica in draft.groups.iter().flat_map(|group| &group.leaving) {
+        if replica.state != ReplicaState::Draining {
+            continue;
+        }
+        let reason = if replica.lost {
+            "its node is lost"
+        } else if draft.view.drained.contains(&replica.id) {
+            "drained"
+        } else if replica.drain_deadline <= draft.now {
+            "its drain deadline passed"
+        } else {
+            draft.report.due_at(replica.drain_deadline);
+            continue;
+        };
+        draft.steps.push(Step::Stop { replica: replica.id, reason: reason.to_owned() });
+    }
+}
+
+/// Offers warm replicas to the split once every router knows them.
+pub(super) fn serve_acknowledged(draft: &mut Draft<'_>) {
+    let view = draft.view;
+    for group in &draft.groups {
+        let waiting = group.kept_current().chain(group.kept_outdated());
+        for replica in waiting.filter(|replica| replica.state == ReplicaState::Warm && !group.deployment.deleting) {
+            let alive = view.state.nodes.get(&replica.node).is_some_and(|node| node.state != NodeState::Lost);
+            if alive && view.acknowledged.contains(&replica.id) {
+                draft.steps.push(Step::Serve { replica: replica.id });
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A group: one deployment and its replicas, sorted by what they are to a plan.
+
+use std::collections::BTreeSet;
+
+use super::View;
+use crate::{
+    id::ReplicaId,
+    model::{Deployment, NodeState, Replica, ReplicaState},
+};
+
+/// One deployment and its replicas.
+pub(super) struct Group<'a> {
+    pub(super) deployment: &'a Deployment,
+    /// Of the current generation, on their way to serving or there, where they may stay.
+    pub(super) current: Vec<&'a Replica>,
+    /// The same of earlier generations, or on a node that is being emptied.
+    pub(super) outdated: Vec<&'a Replica>,
+    /// Of a lost node and not told to end.
+    pub(super) lost: Vec<&'a Replica>,
+    /// Of a node that may be back in a moment: not ready, and not replaced yet.
+    pub(super) in_grace: u64,
+    /// On their way out; their places come back.
+    pub(super) leaving: Vec<&'a Replica>,
+    /// Those this plan ends.
+    pub(super) retired: BTreeSet<ReplicaId>,
+    /// Whether this plan looked for places and found none.
+    pub(super) found_no_room: bool,
+}
+
+// === impl Group ===
+
+impl<'a> Group<'a> {
+    pub(super) fn of(view: &View<'a>, deployment: &'a Deployment) -> Self {
+        let mut group = Self {
+            deployment,
+            current: Vec::new(),
+            outdated: Vec::new(),
+            lost: Vec::new(),
+            in_grace: 0,
+            leaving: Vec::new(),
+            retired: BTreeSet::new(),
+            found_no_room: false,
+        };
+        for replica in view.state.replicas_of(&deployment.key) {
+            group.sort_in(view, replica);
+        }
+        group
+    }
+
+    fn sort_in(&mut self, view: &View<'a>, replica: &'a Replica) {
+        let is_current = replica.generation == self.deployment.generation;
+        let node = view.state.nodes.get(&replica.node);
+        let may_stay = node.is_some_and(|node| node.state != NodeState::Draining);
+        match replica.state {
+            ReplicaState::Draining | ReplicaState::Stopped | ReplicaState::Failed => self.leaving.push(replica),
+            _ if replica.lost => {
+                if is_current && view.in_grace.contains(&replica.node) {
+                    self.in_grace += 1;
+                }
+                self.lost.push(replica);
+            }
+            _ if is_current && may_stay => self.current.push(replica),
+            _ => self.outdated.push(replica),
+        }
+    }
+
+    pub(super) fn desired(&self) -> u64 {
+        self.deployment.desired()
+    }
+
+    /// Lists the current ones this plan leaves alone.
+    pub(super) fn kept_current(&self) -> impl Iterator<Item = &'a Replica> {
+        self.current.iter().copied().filter(|replica| !self.retired.contains(&replica.id))
+    }
+
+    /// Lists the outdated ones this plan leaves alone.
+    pub(super) fn kept_outdated(&self) -> impl Iterator<Item = &'a Replica> {
+        self.outdated.iter().copied().filter(|replica| !self.retired.contains(&replica.id))
+    }
+
+    /// Counts the current ones that serve and stay.
+    pub(super) fn ready_current(&self) -> u64 {
+        self.kept_current().filter(|replica| replica.is_ready()).count() as u64
+    }
+
+    /// Counts all that serve and stay.
+    pub(super) fn ready(&self) -> u64 {
+        self.ready_current() + self.kept_outdated().filter(|replica| replica.is_ready()).count() as u64
+    }
+
+    /// Returns whether places of this deployment are about to come back.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.retired.is_empty() || self.leaving.iter().any(|replica| !replica.lost)
+    }
+}
+
+/// How much a replica is worth keeping; the smallest goes first.
+pub(super) fn worth(view: &View<'_>, replica: &Replica) -> impl Ord + use<> {
+    let node = view.state.nodes.get(&replica.node);
+    let heard = node.is_some_and(|node| node.state == NodeState::Ready);
+    let open = node.is_some_and(|node| !node.cordoned);
+    // What serves now is kept before what may soon. Among equals a silent or cordoned node loses, then the younger
+    // replica: a copy made while its elder was out of reach.
+    (replica.state.min(ReplicaState::Serving), heard, open, std::cmp::Reverse((replica.placed_at, replica.id)))
+}

@@ -1,0 +1,64 @@
+//! Rollouts: the current generation takes over from earlier ones, and from nodes that are being emptied.
+//!
+//! New replicas come first, as many at a time as a fifth of the deployment, and each one that serves retires an old
+//! one: ready(old) + ready(new) never falls below what was promised. Where there is no room for one more, old ones go
+//! first, one at a time, and the step's reason records it.
+
+use super::{
+    draft::{Draft, ending},
+    group::{Group, worth},
+};
+use crate::{
+    model::Replica,
+    schedule::{Ask, Fleet},
+    state::ONE_AT_A_TIME,
+};
+
+// === impl Group ===
+
+impl Group<'_> {
+    /// Returns how many replicas more than asked for a rollout may have at a time: the upgrade reserve of a fifth.
+    pub(super) fn surge_max(&self) -> u64 {
+        self.desired().div_ceil(5).max(1)
+    }
+}
+
+/// Ends outdated replicas for which enough current ones serve, those that do not serve first.
+pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
+    for group in &mut draft.groups {
+        let desired = group.desired();
+        let keep = desired - group.ready_current().min(desired);
+        let mut candidates: Vec<_> = group.kept_outdated().collect();
+        let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
+        candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
+        for replica in &candidates[..beyond] {
+            if replica.is_ready() && group.ready() <= desired {
+                break;
+            }
+            group.retired.insert(replica.id);
+            let reason = format!("generation {} took over", group.deployment.generation);
+            draft.steps.push(ending(group, replica, draft.now, &reason));
+        }
+    }
+}
+
+/// Ends one outdated replica of a deployment whose rollout found no room at all, where that makes room.
+pub(super) fn make_room(draft: &mut Draft<'_>) {
+    let Some(fleet) = &draft.fleet else { return };
+    for group in &mut draft.groups {
+        let starting = group.kept_current().any(|replica| !replica.is_ready());
+        if !group.found_no_room || starting || group.is_leaving() {
+            continue;
+        }
+        let Some(victim) = whom_to_replace(draft.view, group, fleet) else { continue };
+        group.retired.insert(victim.id);
+        draft.steps.push(ending(group, victim, draft.now, ONE_AT_A_TIME));
+    }
+}
+
+fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
+    let ask = Ask::of(group.deployment);
+    let spare = group.ready() >= group.desired();
+    let fits = |replica: &&Replica| (spare || !replica.is_ready()) && fleet.fits_instead_of(&ask, replica);
+    group.kept_outdated().filter(fits).min_by_key(|replica| worth(view, replica))
+}

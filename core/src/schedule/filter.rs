@@ -1,0 +1,234 @@
+//! The filter: whether a node can take an instance, and every reason why not.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::problem::{Ask, Slot};
+use crate::{
+    model::{Device, DeviceGrant, GpuAsk, NodeState},
+    units::{Cores, Mib},
+};
+
+/// What a node falls short in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// It is suspect, lost or draining.
+    State,
+    /// An operator keeps new replicas away.
+    Cordoned,
+    /// A label does not match.
+    Label,
+    /// Cores.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Disk.
+    Disk,
+    /// Whole devices.
+    Gpus,
+    /// The model of its devices.
+    GpuModel,
+    /// Device memory.
+    GpuMemory,
+    /// MIG slices.
+    Mig,
+}
+
+/// One reason why a node cannot take an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it falls short in.
+    pub dimension: Dimension,
+    /// The word people read in the second column: `cpu`, `draining`.
+    pub word: &'static str,
+    /// The rest of the line: `needs 4, free 1.5`.
+    pub text: String,
+    /// What would have to be asked for instead to pass, where lowering the ask helps: `cpu to 1.5`.
+    pub lower: Option<String>,
+}
+
+// === impl Dimension ===
+
+impl Dimension {
+    /// Returns the word people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Cordoned => "cordoned",
+            Self::Label => "label",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Gpus => "gpu",
+            Self::GpuModel => "gpu_model",
+            Self::GpuMemory => "gpu_mem",
+            Self::Mig => "mig",
+        }
+    }
+
+    /// Returns whether it is an amount that replicas hold, so that freeing some would help.
+    pub fn is_amount(self) -> bool {
+        matches!(self, Self::Cpu | Self::Memory | Self::Disk | Self::Gpus | Self::GpuMemory | Self::Mig)
+    }
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(dimension: Dimension, text: String) -> Self {
+        Self { dimension, word: dimension.word(), text, lower: None }
+    }
+
+    fn amount(dimension: Dimension, needs: impl fmt::Display, free: impl fmt::Display, any_free: bool) -> Self {
+        let lower = any_free.then(|| format!("{dimension} to {free}"));
+        Self { lower, ..Self::new(dimension, format!("needs {needs}, free {free}")) }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot<'_> {
+    /// Returns the devices an instance would get here, or nothing when it does not fit. The quick form of
+    /// [`Slot::refusals`].
+    pub(super) fn accepts(&self, ask: &Ask<'_>) -> Option<Vec<DeviceGrant>> {
+        let matches = |(name, value): (&String, &String)| self.node.profile.labels.get(name) == Some(value);
+        let open = self.node.is_schedulable() && ask.resources.fits(&self.free) && ask.constraints.iter().all(matches);
+        if open { self.grant(ask.gpu).ok() } else { None }
+    }
+
+    /// Lists every reason why an instance does not fit here; none when it does.
+    pub(super) fn refusals(&self, ask: &Ask<'_>) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        self.refuse_state(&mut found);
+        self.refuse_labels(ask.constraints, &mut found);
+        let (needs, free) = (ask.resources, self.free);
+        if needs.cpu_milli > free.cpu_milli {
+            let any = free.cpu_milli > 0;
+            found.push(Refusal::amount(Dimension::Cpu, Cores(needs.cpu_milli), Cores(free.cpu_milli), any));
+        }
+        if needs.memory_mib > free.memory_mib {
+            let any = free.memory_mib > 0;
+            found.push(Refusal::amount(Dimension::Memory, Mib(needs.memory_mib), Mib(free.memory_mib), any));
+        }
+        if needs.disk_mib > free.disk_mib {
+            let any = free.disk_mib > 0;
+            found.push(Refusal::amount(Dimension::Disk, Mib(needs.disk_mib), Mib(free.disk_mib), any));
+        }
+        match self.grant(ask.gpu) {
+            Err(refusal) => found.push(refusal),
+            Ok(_) if needs.gpus > free.gpus => {
+                found.push(Refusal::amount(Dimension::Gpus, needs.gpus, free.gpus, free.gpus > 0));
+            }
+            Ok(_) => {}
+        }
+        found
+    }
+
+    fn refuse_state(&self, found: &mut Vec<Refusal>) {
+        let node = self.node;
+        if node.state != NodeState::Ready {
+            let why = if node.reason.is_empty() { "takes nothing new".to_owned() } else { node.reason.clone() };
+            found.push(Refusal { word: node.state.word(), ..Refusal::new(Dimension::State, why) });
+        }
+        if node.cordoned {
+            found.push(Refusal::new(Dimension::Cordoned, "an operator keeps new replicas away".to_owned()));
+        }
+    }
+
+    fn refuse_labels(&self, constraints: &BTreeMap<String, String>, found: &mut Vec<Refusal>) {
+        for (name, wanted) in constraints {
+            match self.node.profile.labels.get(name) {
+                Some(has) if has == wanted => {}
+                Some(has) => found.push(Refusal::new(Dimension::Label, format!("wants {name}={wanted}, has {has}"))),
+                None => found.push(Refusal::new(Dimension::Label, format!("wants {name}={wanted}, has no {name}"))),
+            }
+        }
+    }
+
+    /// Picks devices for an ask, or says why there are none.
+    ///
+    /// A node that lists no devices but declares whole GPUs is believed: the plain dimension counts them.
+    fn grant(&self, gpu: &GpuAsk) -> Result<Vec<DeviceGrant>, Refusal> {
+        let devices = &self.node.profile.devices;
+        match gpu {
+            GpuAsk::None => Ok(Vec::new()),
+            GpuAsk::Whole { .. } if devices.is_empty() => Ok(Vec::new()),
+            GpuAsk::Whole { count, model, memory_mib_min } => {
+                self.grant_whole(*count, model.as_deref(), *memory_mib_min)
+            }
+            GpuAsk::Memory { mib, model } => self.grant_share(*mib, model.as_deref()),
+            GpuAsk::Mig { profile, count } => self.grant_mig(profile, *count),
+        }
+    }
+
+    fn grant_whole(&self, count: u32, model: Option<&str>, memory_mib_min: u64) -> Result<Vec<DeviceGrant>, Refusal> {
+        let fitting = self.devices_of(model)?;
+        let large: Vec<_> = fitting.into_iter().filter(|device| device.memory_mib >= memory_mib_min).collect();
+        if large.is_empty() {
+            let largest = self.node.profile.devices.iter().map(|device| device.memory_mib).max().unwrap_or(0);
+            let text = format!("wants devices of {}, the largest has {}", Mib(memory_mib_min), Mib(largest));
+            return Err(Refusal::new(Dimension::GpuMemory, text));
+        }
+        let free: Vec<_> = large.into_iter().filter(|device| self.held_of(device) == 0).collect();
+        if free.len() < count as usize {
+            return Err(Refusal::amount(Dimension::Gpus, count, free.len(), !free.is_empty()));
+        }
+        Ok(free
+            .iter()
+            .take(count as usize)
+            .map(|device| DeviceGrant { uuid: device.uuid.clone(), memory_mib: None })
+            .collect())
+    }
+
+    /// Gives a share of the device on which the least is left afterwards, to keep whole devices whole.
+    fn grant_share(&self, mib: u64, model: Option<&str>) -> Result<Vec<DeviceGrant>, Refusal> {
+        let fitting = self.devices_of(model)?;
+        let left = |device: &Device| device.memory_mib.saturating_sub(self.held_of(device));
+        let best =
+            fitting.iter().filter(|device| left(device) >= mib).min_by_key(|device| (left(device), &device.uuid));
+        match best {
+            Some(device) => Ok(vec![DeviceGrant { uuid: device.uuid.clone(), memory_mib: Some(mib) }]),
+            None => {
+                let most = fitting.iter().map(|device| left(device)).max().unwrap_or(0);
+                Err(Refusal::amount(Dimension::GpuMemory, Mib(mib), Mib(most), most > 0))
+            }
+        }
+    }
+
+    fn grant_mig(&self, profile: &str, count: u32) -> Result<Vec<DeviceGrant>, Refusal> {
+        let slices = self.node.profile.devices.iter().filter(|device| device.mig_profile.as_deref() == Some(profile));
+        let free: Vec<_> = slices.filter(|device| device.healthy && self.held_of(device) == 0).collect();
+        if free.len() < count as usize {
+            let text = format!("needs {count} slices of {profile}, free {}", free.len());
+            return Err(Refusal::new(Dimension::Mig, text));
+        }
+        let grant = |device: &&Device| DeviceGrant { uuid: device.uuid.clone(), memory_mib: Some(device.memory_mib) };
+        Ok(free.iter().take(count as usize).map(grant).collect())
+    }
+
+    /// Lists the healthy undivided devices of a model.
+    fn devices_of(&self, model: Option<&str>) -> Result<Vec<&Device>, Refusal> {
+        let devices = &self.node.profile.devices;
+        if devices.is_empty() {
+            return Err(Refusal::new(Dimension::GpuMemory, "wants a share of a device, lists none".to_owned()));
+        }
+        let usable = devices.iter().filter(|device| device.healthy && device.mig_profile.is_none());
+        let fitting: Vec<_> = usable.filter(|device| model.is_none_or(|model| device.model.contains(model))).collect();
+        if fitting.is_empty() {
+            let mut has: Vec<_> = devices.iter().map(|device| device.model.as_str()).collect();
+            has.dedup();
+            let text = format!("wants {}, has {}", model.unwrap_or("a healthy device"), has.join(" "));
+            return Err(Refusal::new(Dimension::GpuModel, text));
+        }
+        Ok(fitting)
+    }
+
+    fn held_of(&self, device: &Device) -> u64 {
+        self.held_mib.get(device.uuid.as_str()).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,17 @@
+//! The scheduler: which node takes a replica, and in plain words why none does.
+//!
+//! It looks at nodes and at what is held on them, never at every replica: the state keeps the sums. A node that passes
+//! the [`filter`] gets a [`score`], [`solve`] takes the best ones for all missing replicas of a deployment at once, and
+//! [`verdict`] tells a person what stands in the way when there are too few.
+
+mod filter;
+mod problem;
+mod score;
+mod solve;
+mod verdict;
+
+pub use filter::{Dimension, Refusal};
+pub use problem::{Ask, Fleet};
+pub use score::NodeScore;
+pub use solve::Placement;
+pub use verdict::{NodeRefusal, Verdict};
