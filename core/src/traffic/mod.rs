@@ -1,3 +1,14 @@
 //! Traffic: what a router needs to know, and every choice it makes with it.
 
+pub mod acks;
+pub mod admission;
+pub mod balance;
+pub mod budget;
+pub mod change;
+pub mod eject;
+pub mod mirror;
+pub mod pin;
+pub mod retry;
+pub mod split;
+pub mod status;
 pub mod table;

@@ -1,0 +1,408 @@
+//! Resolution: which endpoint a request is for, and whether it names a deployment itself.
+//!
+//! Nothing is decoded that is not needed for routing, and nothing is changed but the `/e/{endpoint}` prefix.
+
+use std::borrow::Cow;
+
+use super::table::{EndpointRoute, RouteTable};
+use crate::model::EndpointName;
+
+/// The gRPC service whose requests name their model.
+const INFERENCE: &str = "/inference.GRPCInferenceService/";
+
+/// How much of a first message is looked at: the name and version are its first fields in every known client, and a
+/// tensor must not be buffered to learn that there is no version.
+pub const PEEK_MAX_BYTES: usize = 4_096;
+
+/// Bytes in front of a gRPC message: a flag and a length.
+const GRPC_PREFIX: usize = 5;
+
+/// What a request says about where it wants to go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints<'a> {
+    /// The path without its query.
+    pub path: &'a str,
+    /// The host it was sent to, with or without port.
+    pub host: Option<&'a str>,
+    /// `x-berth-endpoint`.
+    pub endpoint: Option<&'a str>,
+    /// `azureml-model-deployment`, or else `x-berth-deployment`.
+    pub deployment: Option<&'a str>,
+    /// Model name in the first message of an inference call.
+    pub model: Option<&'a str>,
+    /// Model version in the same message.
+    pub version: Option<&'a str>,
+}
+
+/// Where a request wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The endpoint, in lower case; it may not exist.
+    pub endpoint: Cow<'a, str>,
+    /// The path the replica sees.
+    pub path: &'a str,
+    /// A deployment named outright; it must exist.
+    pub pin: Option<&'a str>,
+    /// A version; it pins when it is the name of a deployment and means nothing to the mesh otherwise.
+    pub version: Option<&'a str>,
+}
+
+/// Whether a request names a deployment itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// It does not: the split decides.
+    None,
+    /// To the deployment at this position of the endpoint's routes.
+    To(usize),
+    /// To one that is not there.
+    Missing,
+}
+
+/// What is known of the model after looking at the beginning of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek<'a> {
+    /// More bytes are needed.
+    More,
+    /// All there is to know.
+    Done {
+        /// The model's name.
+        model: Option<&'a str>,
+        /// The model's version.
+        version: Option<&'a str>,
+    },
+}
+
+// === impl Target ===
+
+impl<'a> Target<'a> {
+    /// Resolves a request, in this order: `/e/{endpoint}/…`, `x-berth-endpoint`, a host under `domain`, the model name.
+    pub fn of(hints: &Hints<'a>, domain: &str, table: &RouteTable) -> Option<Self> {
+        let (by_path, path) = match split_prefix(hints.path) {
+            Some((endpoint, rest)) => (Some(endpoint), rest),
+            None => (None, hints.path),
+        };
+        let (path_model, path_version) = model_in_path(path);
+        let version = path_version.or(hints.version);
+        let named = by_path.or(hints.endpoint.filter(|name| !name.is_empty()));
+        let named = named.or_else(|| endpoint_of_host(hints.host?, domain));
+        let by_model = || path_model.or(hints.model).filter(|name| table.endpoints.contains_key(lower(name).as_ref()));
+        let endpoint = lower(named.or_else(by_model)?);
+        Some(Self { endpoint, path, pin: hints.deployment.filter(|name| !name.is_empty()), version })
+    }
+
+    /// Returns whether the request names a deployment of `endpoint`.
+    pub fn pin(&self, endpoint: &EndpointRoute) -> Pin {
+        let position = |name: &str| {
+            endpoint.deployments.iter().position(|deployment| deployment.name.as_str().eq_ignore_ascii_case(name))
+        };
+        match (self.pin, self.version) {
+            (Some(name), _) => position(name).map_or(Pin::Missing, Pin::To),
+            (None, Some(version)) => position(version).map_or(Pin::None, Pin::To),
+            (None, None) => Pin::None,
+        }
+    }
+}
+
+/// Splits `/e/{endpoint}/rest` into the endpoint and `/rest`.
+fn split_prefix(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/e/")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (endpoint, rest) = rest.split_at(end);
+    Some((endpoint, if rest.is_empty() { "/" } else { rest }))
+}
+
+/// Finds name and version in `/v2/models/{name}[/versions/{version}]…`.
+fn model_in_path(path: &str) -> (Option<&str>, Option<&str>) {
+    let Some(rest) = path.strip_prefix("/v2/models/") else { return (None, None) };
+    let mut segments = rest.split('/');
+    let model = segments.next().filter(|name| !name.is_empty());
+    let version = match segments.next() {
+        Some("versions") => segments.next().filter(|version| !version.is_empty()),
+        _ => None,
+    };
+    (model, version)
+}
+
+/// Finds the endpoint in `{endpoint}.{domain}[:port]`. An IP address is never under a domain.
+fn endpoint_of_host<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
+    if domain.is_empty() {
+        return None;
+    }
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let at = host.len().checked_sub(domain.len() + 1)?;
+    let (name, dot_domain) = (host.get(..at)?, host.get(at..)?);
+    let under = dot_domain.strip_prefix('.').is_some_and(|rest| rest.eq_ignore_ascii_case(domain));
+    (under && EndpointName::new(name).is_ok()).then_some(name)
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Returns whether the first message of a gRPC call names its model.
+pub fn names_model(path: &str) -> bool {
+    path.strip_prefix(INFERENCE).is_some_and(|call| {
+        matches!(
+            call,
+            "ModelInfer"
+                | "ModelStreamInfer"
+                | "ModelReady"
+                | "ModelMetadata"
+                | "ModelConfig"
+                | "ModelStatistics"
+                | "RepositoryModelLoad"
+                | "RepositoryModelUnload"
+        )
+    })
+}
+
+/// Looks for the model in the beginning of a gRPC message, without decoding it. Field 1 is the name and field 2 the
+/// version in every model-scoped request of every dialect; in the two repository calls field 2, where it is there, is
+/// the name (Triton) and field 1 the repository, else field 1 is the name (KServe).
+pub fn peek_model<'a>(path: &str, bytes: &'a [u8]) -> Peek<'a> {
+    const NOTHING: Peek<'_> = Peek::Done { model: None, version: None };
+    let Some(prefix) = bytes.get(..GRPC_PREFIX) else { return Peek::More };
+    if prefix[0] != 0 {
+        // Compressed: routing by header or host still works.
+        return NOTHING;
+    }
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+    let window = length.min(PEEK_MAX_BYTES);
+    let here = &bytes[GRPC_PREFIX..bytes.len().min(GRPC_PREFIX + window)];
+    let repository = path.contains("/Repository");
+    let (mut first, mut second, mut rest) = (None, None, here);
+    let ended = loop {
+        if rest.is_empty() {
+            break here.len() == window;
+        }
+        let Some((field, value, tail)) = next_field(rest) else { break here.len() == window };
+        match (field, value) {
+            (1, Some(text)) => first = Some(text),
+            (2, Some(text)) => second = Some(text),
+            _ => {}
+        }
+        // Writers emit fields in order: past field 2 there will be no version, so a tensor need not be waited for.
+        let passed = field > 2 && first.is_some() && !repository;
+        if (first.is_some() && second.is_some()) || passed {
+            break true;
+        }
+        rest = tail;
+    };
+    if !ended {
+        return Peek::More;
+    }
+    let text = |value: Option<&'a [u8]>| {
+        value.and_then(|value| std::str::from_utf8(value).ok()).filter(|text| !text.is_empty())
+    };
+    let (first, second) = (text(first), text(second));
+    if repository {
+        return Peek::Done { model: second.or(first), version: None };
+    }
+    Peek::Done { model: first, version: second }
+}
+
+/// A field's number, its bytes if it is length-delimited, and what follows it.
+type Field<'a> = (u64, Option<&'a [u8]>, &'a [u8]);
+
+/// Takes one field off a message. Nothing when it is cut off or malformed.
+fn next_field(bytes: &[u8]) -> Option<Field<'_>> {
+    let (tag, rest) = varint(bytes)?;
+    let field = tag >> 3;
+    match tag & 7 {
+        0 => varint(rest).map(|(_, rest)| (field, None, rest)),
+        1 => rest.get(8..).map(|rest| (field, None, rest)),
+        2 => {
+            let (length, rest) = varint(rest)?;
+            let length = usize::try_from(length).ok()?;
+            // A tensor that is cut off still tells that its field was reached.
+            if length > rest.len() {
+                return (field > 2).then_some((field, None, &[]));
+            }
+            let (value, rest) = rest.split_at(length);
+            Some((field, Some(value), rest))
+        }
+        5 => rest.get(4..).map(|rest| (field, None, rest)),
+        _ => None,
+    }
+}
+
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    for (at, byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * at as u32)?;
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        id::{Generation, LogIndex},
+        model::{AuthMode, DeploymentName},
+        traffic::table::{DeploymentRoute, RouteRuntime},
+    };
+
+    fn endpoint(name: &str, deployments: &[&str]) -> EndpointRoute {
+        let deployment = |name: &&str| DeploymentRoute {
+            name: DeploymentName::new(name).expect("a valid name"),
+            generation: Generation(1),
+            runtime: RouteRuntime::Onnx,
+            request_timeout_ms: 1,
+            max_concurrent_requests_per_instance: 1,
+            max_queue_wait_ms: 1,
+            scoring_path: "/score".into(),
+            replicas: Vec::new(),
+        };
+        EndpointRoute {
+            name: EndpointName::new(name).expect("a valid name"),
+            revision: LogIndex(1),
+            auth_mode: AuthMode::None,
+            key_hashes: Vec::new(),
+            max_body_bytes: 1,
+            idempotent: None,
+            split: Vec::new(),
+            mirror: Vec::new(),
+            deployments: deployments.iter().map(deployment).collect(),
+        }
+    }
+
+    fn table() -> RouteTable {
+        let routes = [endpoint("fraud", &["blue", "green"]), endpoint("llm", &["one"])];
+        let endpoints: BTreeMap<_, _> = routes.into_iter().map(|route| (route.name.clone(), Arc::new(route))).collect();
+        RouteTable { endpoints, ..RouteTable::default() }
+    }
+
+    #[test]
+    fn the_endpoint_is_found_in_this_order() {
+        let hints = Hints::default();
+        for (hints, endpoint, path, why) in [
+            (Hints { path: "/e/fraud/score", ..hints }, Some("fraud"), "/score", "prefix, stripped"),
+            (Hints { path: "/e/Fraud", ..hints }, Some("fraud"), "/", "lower case; no rest"),
+            (Hints { path: "/e/none/score", endpoint: Some("fraud"), ..hints }, Some("none"), "/score", "prefix wins"),
+            (Hints { path: "/e//score", ..hints }, Some(""), "/score", "an empty name is no endpoint"),
+            (Hints { path: "/score", endpoint: Some("fraud"), ..hints }, Some("fraud"), "/score", "header"),
+            (Hints { path: "/score", host: Some("LLM.localhost:80"), ..hints }, Some("llm"), "/score", "host"),
+            (
+                Hints { path: "/v2/models/fraud/infer", host: Some("llm.localhost"), ..hints },
+                Some("llm"),
+                "/v2/models/fraud/infer",
+                "host before model",
+            ),
+            (Hints { path: "/score", host: Some("localhost:80"), ..hints }, None, "", "the domain itself"),
+            (Hints { path: "/score", host: Some("127.0.0.1:80"), ..hints }, None, "", "an address"),
+            (Hints { path: "/score", host: Some("[::1]:80"), ..hints }, None, "", "an address"),
+            (Hints { path: "/score", host: Some("a.b.localhost"), ..hints }, None, "", "not directly below"),
+            (Hints { path: "/v2/models/fraud", ..hints }, Some("fraud"), "/v2/models/fraud", "model in the path"),
+            (Hints { path: "/v2/models/other/infer", ..hints }, None, "", "no endpoint of that name"),
+            (
+                Hints { path: "/inference.GRPCInferenceService/ModelInfer", model: Some("fraud"), ..hints },
+                Some("fraud"),
+                "/inference.GRPCInferenceService/ModelInfer",
+                "model in the message",
+            ),
+        ] {
+            let target = Target::of(&hints, "localhost", &table());
+            assert_eq!(target.as_ref().map(|target| target.endpoint.as_ref()), endpoint, "{why}");
+            assert_eq!(target.map_or("", |target| target.path), path, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_a_header_or_a_version_that_is_a_deployment() {
+        let hints = Hints { path: "/e/fraud/score", ..Hints::default() };
+        for (hints, pin, why) in [
+            (hints, Pin::None, "the split decides"),
+            (Hints { deployment: Some("Green"), ..hints }, Pin::To(1), "names have no case"),
+            (Hints { deployment: Some("red"), ..hints }, Pin::Missing, "named outright, it must exist"),
+            (Hints { path: "/v2/models/fraud/versions/green/infer", ..hints }, Pin::To(1), "version in the path"),
+            (Hints { path: "/v2/models/fraud/versions/3/infer", ..hints }, Pin::None, "the server's own version"),
+            (Hints { version: Some("blue"), ..hints }, Pin::To(0), "version in the message"),
+            (
+                Hints { path: "/v2/models/fraud/versions/green/infer", deployment: Some("blue"), ..hints },
+                Pin::To(0),
+                "header before version",
+            ),
+        ] {
+            let table = table();
+            let target = Target::of(&hints, "localhost", &table).expect("an endpoint");
+            assert_eq!(target.pin(&table.endpoints["fraud"]), pin, "{why}");
+        }
+    }
+
+    /// A message of length-delimited fields behind its prefix.
+    fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (number, value) in fields {
+            body.push(number << 3 | 2);
+            let mut length = value.len();
+            while length >= 0x80 {
+                body.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            body.push(length as u8);
+            body.extend_from_slice(value);
+        }
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        bytes.extend(body);
+        bytes
+    }
+
+    #[test]
+    fn the_model_is_read_from_the_first_bytes() {
+        const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+        const LOAD: &str = "/inference.GRPCInferenceService/RepositoryModelLoad";
+        let tensor = vec![7; 100_000];
+        let done = |model, version| Peek::Done { model, version };
+        for (path, bytes, peek, why) in [
+            (INFER, message(&[(1, b"fraud"), (2, b"green")]), done(Some("fraud"), Some("green")), "both"),
+            (INFER, message(&[(1, b"fraud")]), done(Some("fraud"), None), "no version"),
+            (INFER, message(&[(2, b"green"), (1, b"fraud")]), done(Some("fraud"), Some("green")), "any order"),
+            (
+                INFER,
+                message(&[(1, b"fraud"), (5, b"t"), (7, &tensor)])[..40].to_vec(),
+                done(Some("fraud"), None),
+                "cut",
+            ),
+            (INFER, message(&[(7, &tensor), (1, b"fraud")]), done(None, None), "bounded, whatever comes later"),
+            (INFER, message(&[(1, b"fraud")])[..7].to_vec(), Peek::More, "the name is not whole yet"),
+            (INFER, Vec::new(), Peek::More, "nothing yet"),
+            (INFER, vec![1, 0, 0, 0, 9], done(None, None), "compressed"),
+            (INFER, message(&[]), done(None, None), "an empty message"),
+            (LOAD, message(&[(1, b"repo"), (2, b"fraud")]), done(Some("fraud"), None), "Triton"),
+            (LOAD, message(&[(1, b"fraud")]), done(Some("fraud"), None), "KServe"),
+        ] {
+            assert!(names_model(path));
+            assert_eq!(peek_model(path, &bytes), peek, "{why}");
+        }
+        assert!(!names_model("/inference.GRPCInferenceService/ServerLive"));
+        assert!(!names_model("/echo.Echo/ModelInfer"));
+    }
+
+    proptest! {
+        /// Garbage never panics and never asks for more than the bounded peek.
+        #[test]
+        fn garbage_is_survived(mut bytes in prop::collection::vec(any::<u8>(), 0..6_000)) {
+            if let Some(flag) = bytes.first_mut() {
+                *flag = 0;
+            }
+            let peek = peek_model("/inference.GRPCInferenceService/ModelInfer", &bytes);
+            prop_assert!(bytes.len() < PEEK_MAX_BYTES + GRPC_PREFIX || peek != Peek::More);
+        }
+    }
+}

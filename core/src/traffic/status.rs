@@ -1,0 +1,282 @@
+//! Answers of the mesh itself: which status a refusal has, in which dialect, and when a model's own status is wrapped.
+//!
+//! The route says which client is at the other end. On Azure's scoring routes every answer of the model but 200 is 424
+//! with the model's own code in a header; Open Inference Protocol, OpenAI and gRPC clients read the model's status
+//! themselves, so it passes through.
+
+use super::admission::NotStarted;
+use crate::error::Code;
+
+/// The protocol a route belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// Azure's routes, and whatever no other protocol claims.
+    Azure,
+    /// Open Inference Protocol v2 over HTTP.
+    Inference,
+    /// OpenAI's routes.
+    OpenAi,
+    /// gRPC of any service.
+    Grpc,
+}
+
+/// Why the mesh answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// No or a wrong key.
+    Unauthorised,
+    /// Nothing in the request names an endpoint there is.
+    EndpointNotFound,
+    /// The endpoint has no such deployment.
+    DeploymentNotFound,
+    /// No deployment has a share of the traffic, and none was asked for.
+    NoTraffic,
+    /// The deadline passed.
+    Timeout,
+    /// The body is over the endpoint's limit.
+    TooLarge,
+    /// Every replica has all it may take.
+    TooManyRequests,
+    /// No replica is able to take it.
+    NotReady,
+    /// The replica took it and broke off, or answered outside its protocol.
+    Upstream,
+    /// The caller broke off or sent what is no request.
+    BadRequest,
+    /// The path is longer than the mesh takes.
+    UriTooLong,
+}
+
+/// How the status of a model's answer reaches the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The status the caller sees.
+    pub status: u16,
+    /// The model's own, when it is not the one that is seen.
+    pub model_status: Option<u16>,
+}
+
+/// The longest request id of a caller that is kept.
+const REQUEST_ID_MAX: usize = 64;
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// Tells the dialect from the path (without `/e/{endpoint}`) and the content type.
+    pub fn of(path: &str, content_type: Option<&[u8]>) -> Self {
+        const OPEN_AI: [&str; 9] = [
+            "/chat/completions",
+            "/completions",
+            "/embeddings",
+            "/responses",
+            "/rerank",
+            "/audio/",
+            "/images/",
+            "/files",
+            "/batches",
+        ];
+        if content_type.is_some_and(|value| value.starts_with(b"application/grpc")) {
+            return Self::Grpc;
+        }
+        if path == "/v2" || path.starts_with("/v2/") {
+            return Self::Inference;
+        }
+        let open_ai = path.strip_prefix("/openai").unwrap_or(path);
+        match open_ai.strip_prefix("/v1") {
+            Some(rest) if OPEN_AI.iter().any(|route| rest.starts_with(route)) => Self::OpenAi,
+            Some(_) if path.starts_with("/openai/") => Self::OpenAi,
+            _ => Self::Azure,
+        }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Self; 11] = [
+        Self::Unauthorised,
+        Self::EndpointNotFound,
+        Self::DeploymentNotFound,
+        Self::NoTraffic,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::TooManyRequests,
+        Self::NotReady,
+        Self::Upstream,
+        Self::BadRequest,
+        Self::UriTooLong,
+    ];
+
+    /// Returns what to answer when every replica was asked and none started the request. A full one decides: there the
+    /// request may succeed in a moment, and 429 is what Azure's clients back off on.
+    pub fn of_not_started(reasons: impl IntoIterator<Item = NotStarted>) -> Self {
+        let mut refusal = Self::NotReady;
+        for reason in reasons {
+            match reason {
+                NotStarted::Full => return Self::TooManyRequests,
+                NotStarted::Expired => refusal = Self::Timeout,
+                _ => {}
+            }
+        }
+        refusal
+    }
+
+    /// Returns the HTTP status. `azure_scoring` says whether Azure's law of 424 holds on the route.
+    pub fn http_status(self, azure_scoring: bool) -> u16 {
+        match self {
+            Self::Unauthorised => 401,
+            Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 404,
+            Self::Timeout => 408,
+            Self::TooLarge => 413,
+            Self::TooManyRequests => 429,
+            Self::NotReady => 503,
+            Self::Upstream if azure_scoring => 424,
+            Self::Upstream => 502,
+            Self::BadRequest => 400,
+            Self::UriTooLong => 414,
+        }
+    }
+
+    /// Returns the gRPC status.
+    pub fn grpc_status(self) -> u8 {
+        match self {
+            Self::BadRequest | Self::UriTooLong => 3,
+            Self::Timeout => 4,
+            Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 5,
+            Self::TooManyRequests | Self::TooLarge => 8,
+            Self::NotReady | Self::Upstream => 14,
+            Self::Unauthorised => 16,
+        }
+    }
+
+    /// Returns Azure's word for `ms-azureml-model-error-reason`, where it has one.
+    pub fn azure_reason(self) -> Option<&'static str> {
+        match self {
+            Self::TooManyRequests => Some("too_many_pending_request"),
+            Self::NotReady => Some("model_not_ready"),
+            Self::Upstream => Some("model_error"),
+            _ => None,
+        }
+    }
+
+    /// Returns the stable code.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Unauthorised => Code::Unauthenticated,
+            Self::EndpointNotFound => Code::EndpointNotFound,
+            Self::DeploymentNotFound => Code::DeploymentNotFound,
+            Self::NoTraffic | Self::NotReady => Code::NotReady,
+            Self::Timeout => Code::Timeout,
+            Self::TooLarge => Code::TooLarge,
+            Self::TooManyRequests => Code::TooManyRequests,
+            Self::Upstream => Code::Upstream,
+            Self::BadRequest | Self::UriTooLong => Code::Invalid,
+        }
+    }
+
+    /// Returns one line for people.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Unauthorised => "no valid key: send one as `Authorization: Bearer` or `api-key`",
+            Self::EndpointNotFound => "no such endpoint: name it as /e/{endpoint}/, x-berth-endpoint or host name",
+            Self::DeploymentNotFound => "the endpoint has no such deployment",
+            Self::NoTraffic => "no deployment of the endpoint has traffic, and the request names none",
+            Self::Timeout => "upstream request timeout",
+            Self::TooLarge => "payload too large",
+            Self::TooManyRequests => "too many pending requests",
+            Self::NotReady => "no replica is ready",
+            Self::Upstream => "the replica broke off without an answer",
+            Self::BadRequest => "the request could not be read",
+            Self::UriTooLong => "the path is too long",
+        }
+    }
+}
+
+/// Maps the status of a model's answer. `azure_scoring` says whether Azure's law of 424 holds on the route.
+pub fn answered(azure_scoring: bool, status: u16) -> Answered {
+    if azure_scoring && status != 200 {
+        Answered { status: 424, model_status: Some(status) }
+    } else {
+        Answered { status, model_status: None }
+    }
+}
+
+/// Returns whether Azure's law of 424 holds: on `/score` and on the deployment's own scoring path.
+pub fn is_azure_scoring(dialect: Dialect, path: &str, scoring_path: &str) -> bool {
+    dialect == Dialect::Azure && (path == "/score" || path == scoring_path)
+}
+
+/// Returns whether a caller's request id is kept: short, and nothing in it that a log or header could trip over.
+pub fn keeps_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_tell_their_dialect() {
+        for (path, content_type, dialect) in [
+            ("/score", "application/json", Dialect::Azure),
+            ("/", "", Dialect::Azure),
+            ("/v1/models/half:predict", "", Dialect::Azure),
+            ("/v2", "", Dialect::Inference),
+            ("/v2/models/fraud/infer", "application/json", Dialect::Inference),
+            ("/v20/x", "", Dialect::Azure),
+            ("/v1/chat/completions", "application/json", Dialect::OpenAi),
+            ("/openai/v1/models", "", Dialect::OpenAi),
+            ("/echo.Echo/Say", "application/grpc+proto", Dialect::Grpc),
+            ("/v2/models/fraud/infer", "application/grpc", Dialect::Grpc),
+        ] {
+            assert_eq!(Dialect::of(path, Some(content_type.as_bytes())), dialect, "{path} {content_type}");
+        }
+    }
+
+    #[test]
+    fn azure_wraps_every_answer_but_200() {
+        for (path, dialect, status, seen) in [
+            ("/score", Dialect::Azure, 200, Answered { status: 200, model_status: None }),
+            ("/score", Dialect::Azure, 201, Answered { status: 424, model_status: Some(201) }),
+            ("/score", Dialect::Azure, 500, Answered { status: 424, model_status: Some(500) }),
+            ("/predict", Dialect::Azure, 400, Answered { status: 424, model_status: Some(400) }),
+            ("/swagger.json", Dialect::Azure, 404, Answered { status: 404, model_status: None }),
+            ("/score", Dialect::Grpc, 500, Answered { status: 500, model_status: None }),
+            ("/v2/models/fraud/infer", Dialect::Inference, 400, Answered { status: 400, model_status: None }),
+        ] {
+            let scoring = is_azure_scoring(dialect, path, "/predict");
+            assert_eq!(answered(scoring, status), seen, "{path} {dialect:?} {status}");
+        }
+    }
+
+    #[test]
+    fn a_full_replica_decides_what_the_caller_hears() {
+        use NotStarted as N;
+        for (reasons, refusal) in [
+            (vec![], Refusal::NotReady),
+            (vec![N::Unreachable, N::Full, N::Draining], Refusal::TooManyRequests),
+            (vec![N::Draining, N::Expired], Refusal::Timeout),
+            (vec![N::Starting, N::Unknown], Refusal::NotReady),
+        ] {
+            assert_eq!(Refusal::of_not_started(reasons.clone()), refusal, "{reasons:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_azures_status() {
+        let statuses: Vec<_> = Refusal::ALL.into_iter().map(|refusal| refusal.http_status(true)).collect();
+        assert_eq!(statuses, [401, 404, 404, 404, 408, 413, 429, 503, 424, 400, 414]);
+        assert_eq!(Refusal::Upstream.http_status(false), 502, "where the model's status passes through");
+    }
+
+    #[test]
+    fn request_ids_are_kept_when_harmless() {
+        for (id, kept) in [("a-B_9", true), ("", false), ("a b", false), ("ä", false), ("a\r\nb", false)] {
+            assert_eq!(keeps_request_id(id.as_bytes()), kept, "{id:?}");
+        }
+        assert!(keeps_request_id(&[b'a'; 64]));
+        assert!(!keeps_request_id(&[b'a'; 65]));
+    }
+}
