@@ -82,6 +82,11 @@ impl StoreFailure {
         matches!(self.kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
     }
 
+    /// Returns whether what is stored makes no sense, as opposed to the disk refusing.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+    }
+
     pub(super) fn to_io(&self) -> io::Error {
         io::Error::new(self.kind, self.clone())
     }
@@ -102,6 +107,7 @@ impl StoreError {
             Self::InUse { .. } => Code::Unavailable,
             Self::ForeignCluster { .. } => Code::ForeignCluster,
             Self::Failed(failure) if failure.is_disk_full() => Code::DiskFull,
+            Self::Failed(failure) if failure.is_damage() => Code::StoreDamaged,
             Self::Failed(_) => Code::Internal,
         }
     }

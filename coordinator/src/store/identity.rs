@@ -9,7 +9,7 @@ use ring::rand::SecureRandom as _;
 use super::{
     error::StoreError,
     frame::{decode, encode},
-    sled::{Durable, Space},
+    sled::{Durable, Space, set_aside},
 };
 
 const IDENTITY_KEY: &[u8] = b"identity";
@@ -31,8 +31,8 @@ pub fn open(dir: &Path, cluster: &str) -> Result<(Durable, Identity), StoreError
     let stored = store.get(Space::Meta, IDENTITY_KEY).map_err(|source| StoreError::io("read", dir, &source))?;
     let identity = match stored.as_deref().map(decode::<StoreIdentity>) {
         Some(Ok(identity)) => identity,
-        Some(Err(broken)) => return Err(store.set_aside(format!("its identity cannot be read: {broken}"))),
-        None => return Err(store.set_aside("it does not say whose it is".into())),
+        Some(Err(broken)) => return Err(set_aside(dir, format!("its identity cannot be read: {broken}"))),
+        None => return Err(set_aside(dir, "it does not say whose it is".into())),
     };
     if identity.cluster != cluster {
         return Err(StoreError::ForeignCluster {

@@ -20,7 +20,7 @@ pub use self::{
     frame::{FrameError, decode, encode},
     identity::{Identity, open},
     log::LogStore,
-    sled::{Batch, DATA_VERSION, Durable, End, MAX_VALUE_BYTES, Space, damaged_sibling},
+    sled::{Batch, DATA_VERSION, Durable, End, MAX_VALUE_BYTES, Space, damaged_sibling, set_aside},
     snapshot::SnapshotStore,
     state_machine::{Applied, MachineStore},
 };

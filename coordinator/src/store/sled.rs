@@ -318,13 +318,6 @@ impl Durable {
         failure
     }
 
-    /// Gives the store up as damaged: closes it and renames its directory.
-    pub fn set_aside(self, why: String) -> StoreError {
-        let dir = self.dir.clone();
-        drop(self);
-        set_aside(&dir, why)
-    }
-
     /// Reports bytes that are there but make no sense, found by a reader of the store.
     pub fn condemn(&self, why: &str) -> io::Error {
         let source = io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
@@ -388,7 +381,9 @@ fn is_disk_trouble(source: &io::Error) -> bool {
 }
 
 /// Renames a damaged store so that the next start cannot take it, or its member id, for a good one.
-fn set_aside(dir: &Path, why: String) -> StoreError {
+///
+/// A handle that is still open goes with it and stays harmless.
+pub fn set_aside(dir: &Path, why: String) -> StoreError {
     let moved_to = (1..)
         .map(|n| sibling(dir, &if n == 1 { "damaged".to_owned() } else { format!("damaged-{n}") }))
         .find(|candidate| !candidate.exists());
