@@ -1,1 +1,3 @@
 //! Berth's node agent: replicas, runtimes, capacity and the routing mesh.
+
+pub mod onnx;
