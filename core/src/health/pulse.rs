@@ -58,7 +58,7 @@ impl Pulse {
     pub(super) fn judge(&self, node: &Node, thresholds: &Thresholds, held: bool, now: Instant) -> Option<Finding> {
         let silence = now.since(self.heard_at);
         let transition = |to, reason: String| {
-            (to != node.state).then(|| Finding::Transition { node: node.id, epoch: self.epoch, to, reason })
+            (to != node.state).then_some(Finding::Transition { node: node.id, epoch: self.epoch, to, reason })
         };
         match node.state {
             NodeState::Lost if self.has_session => Some(Finding::Close { node: node.id, epoch: self.epoch }),

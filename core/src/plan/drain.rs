@@ -1,8 +1,8 @@
 //! Drains and warm-ups: what waits for the routers goes on once they have answered.
 
-use super::draft::Draft;
+use super::{View, draft::Draft, group::Group};
 use crate::{
-    model::{NodeState, ReplicaState},
+    model::{Replica, ReplicaState},
     state::Step,
 };
 
@@ -26,16 +26,32 @@ pub(super) fn finish_drains(draft: &mut Draft<'_>) {
     }
 }
 
-/// Offers warm replicas to the split once every router knows them.
-pub(super) fn serve_acknowledged(draft: &mut Draft<'_>) {
+/// Offers warm replicas of the current generation to the split once every router knows them. From here on the plan
+/// counts them as serving, so that what they take over from ends in the same step.
+pub(super) fn serve_current(draft: &mut Draft<'_>) {
     let view = draft.view;
-    for group in &draft.groups {
-        let waiting = group.kept_current().chain(group.kept_outdated());
-        for replica in waiting.filter(|replica| replica.state == ReplicaState::Warm && !group.deployment.deleting) {
-            let alive = view.state.nodes.get(&replica.node).is_some_and(|node| node.state != NodeState::Lost);
-            if alive && view.acknowledged.contains(&replica.id) {
-                draft.steps.push(Step::Serve { replica: replica.id });
-            }
-        }
+    for group in &mut draft.groups {
+        let due: Vec<_> = group.kept_current().filter(|replica| may_serve(view, replica)).collect();
+        serve(group, &due, &mut draft.steps);
     }
+}
+
+/// Offers those of earlier generations that came back and are still needed.
+pub(super) fn serve_outdated(draft: &mut Draft<'_>) {
+    let view = draft.view;
+    for group in &mut draft.groups {
+        let due: Vec<_> = group.kept_outdated().filter(|replica| may_serve(view, replica)).collect();
+        serve(group, &due, &mut draft.steps);
+    }
+}
+
+fn serve(group: &mut Group<'_>, due: &[&Replica], steps: &mut Vec<Step>) {
+    for replica in due {
+        group.served.insert(replica.id);
+        steps.push(Step::Serve { replica: replica.id });
+    }
+}
+
+fn may_serve(view: &View<'_>, replica: &Replica) -> bool {
+    replica.state == ReplicaState::Warm && view.acknowledged.contains(&replica.id)
 }

@@ -23,6 +23,8 @@ pub(super) struct Group<'a> {
     pub(super) leaving: Vec<&'a Replica>,
     /// Those this plan ends.
     pub(super) retired: BTreeSet<ReplicaId>,
+    /// Those this plan lets serve.
+    pub(super) served: BTreeSet<ReplicaId>,
     /// Whether this plan looked for places and found none.
     pub(super) found_no_room: bool,
 }
@@ -39,6 +41,7 @@ impl<'a> Group<'a> {
             in_grace: 0,
             leaving: Vec::new(),
             retired: BTreeSet::new(),
+            served: BTreeSet::new(),
             found_no_room: false,
         };
         for replica in view.state.replicas_of(&deployment.key) {
@@ -78,14 +81,19 @@ impl<'a> Group<'a> {
         self.outdated.iter().copied().filter(|replica| !self.retired.contains(&replica.id))
     }
 
+    /// Returns whether a replica serves, now or once this plan is carried out.
+    pub(super) fn is_ready(&self, replica: &Replica) -> bool {
+        replica.is_ready() || self.served.contains(&replica.id)
+    }
+
     /// Counts the current ones that serve and stay.
     pub(super) fn ready_current(&self) -> u64 {
-        self.kept_current().filter(|replica| replica.is_ready()).count() as u64
+        self.kept_current().filter(|replica| self.is_ready(replica)).count() as u64
     }
 
     /// Counts all that serve and stay.
     pub(super) fn ready(&self) -> u64 {
-        self.ready_current() + self.kept_outdated().filter(|replica| replica.is_ready()).count() as u64
+        self.ready_current() + self.kept_outdated().filter(|replica| self.is_ready(replica)).count() as u64
     }
 
     /// Returns whether places of this deployment are about to come back.

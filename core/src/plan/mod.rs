@@ -25,10 +25,11 @@ use draft::Draft;
 pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     let mut draft = Draft::open(view, now);
     surplus::stop_surplus(&mut draft);
+    drain::serve_current(&mut draft);
     lost::stop_replaced(&mut draft);
     rollout::retire_outdated(&mut draft);
+    drain::serve_outdated(&mut draft);
     drain::finish_drains(&mut draft);
-    drain::serve_acknowledged(&mut draft);
     place::place_missing(&mut draft);
     rollout::make_room(&mut draft);
     draft.close()

@@ -32,7 +32,7 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
         let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
         candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
         for replica in &candidates[..beyond] {
-            if replica.is_ready() && group.ready() <= desired {
+            if group.is_ready(replica) && group.ready() <= desired {
                 break;
             }
             group.retired.insert(replica.id);
@@ -46,7 +46,7 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
 pub(super) fn make_room(draft: &mut Draft<'_>) {
     let Some(fleet) = &draft.fleet else { return };
     for group in &mut draft.groups {
-        let starting = group.kept_current().any(|replica| !replica.is_ready());
+        let starting = group.kept_current().any(|replica| !group.is_ready(replica));
         if !group.found_no_room || starting || group.is_leaving() {
             continue;
         }
@@ -59,6 +59,6 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
 fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
     let ask = Ask::of(group.deployment);
     let spare = group.ready() >= group.desired();
-    let fits = |replica: &&Replica| (spare || !replica.is_ready()) && fleet.fits_instead_of(&ask, replica);
+    let fits = |replica: &&Replica| (spare || !group.is_ready(replica)) && fleet.fits_instead_of(&ask, replica);
     group.kept_outdated().filter(fits).min_by_key(|replica| worth(view, replica))
 }

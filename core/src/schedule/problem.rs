@@ -68,7 +68,7 @@ impl<'a> Fleet<'a> {
     pub fn fits_instead_of(&self, ask: &Ask<'_>, leaver: &Replica) -> bool {
         let Some(slot) = self.slots.get(&leaver.node) else { return false };
         let mut after = slot.clone();
-        after.free = after.free + leaver.resources;
+        after.free += leaver.resources;
         for grant in &leaver.devices {
             after.release(grant);
         }

@@ -1,0 +1,8 @@
+//! Tests of the pure machines through their public interface, in one binary to save linking.
+
+mod controller;
+mod health;
+mod kit;
+mod planner;
+mod scheduler;
+mod state;

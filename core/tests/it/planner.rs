@@ -1,0 +1,351 @@
+//! The planner: small stories, and the properties that hold for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_core::{
+    id::Generation,
+    model::{NodeState, ReplicaState},
+    state::{Command, DeploymentState, ONE_AT_A_TIME, Observed, Step},
+    time::Millis,
+    units::Resources,
+};
+use proptest::prelude::*;
+
+use crate::kit::{Cluster, INSTANCE, key, profile, spec};
+
+#[test]
+fn a_new_deployment_is_placed_spread_and_serves() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 3);
+    let nodes: BTreeSet<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.node).collect();
+    assert_eq!(nodes.len(), 3, "one on each node");
+    assert_eq!(cluster.state.deployment_status(&key("fraud/blue")).unwrap().state, DeploymentState::Succeeded);
+}
+
+#[test]
+fn scaling_down_drains_and_scaling_to_nothing_leaves_nothing() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("fraud/blue", spec(4));
+    cluster.settle();
+    cluster.scale("fraud/blue", 2);
+    let (steps, _) = cluster.plan();
+    assert_eq!(steps.len(), 2);
+    assert!(steps.iter().all(|step| matches!(step, Step::Drain { .. })), "{steps:?}");
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), cluster.replicas("fraud/blue").len()), (2, 2));
+    cluster.scale("fraud/blue", 0);
+    cluster.settle();
+    assert!(cluster.state.replicas.is_empty());
+}
+
+#[test]
+fn a_rollout_never_goes_below_its_promise_and_uses_the_surge() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(5));
+    cluster.settle();
+    let mut next = spec(5);
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
+    cluster.deploy("fraud/blue", next);
+    let mut most = 0;
+    for _ in 0..200 {
+        let (steps, _) = cluster.plan();
+        if !steps.is_empty() {
+            cluster.commit(steps);
+        }
+        assert!(cluster.ready("fraud/blue") >= 5, "the promise");
+        most = most.max(cluster.replicas("fraud/blue").iter().filter(|replica| replica.is_wanted()).count());
+        cluster.nodes_act();
+    }
+    assert_eq!(most, 6, "a fifth of five is one more at a time");
+    let generations: BTreeSet<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.generation).collect();
+    assert_eq!(generations, BTreeSet::from([Generation(2)]));
+    assert!(cluster.state.deployments[&key("fraud/blue")].old_specs.is_empty(), "nobody needs the old spec");
+}
+
+#[test]
+fn without_room_for_one_more_a_rollout_goes_one_at_a_time_and_records_it() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("fraud/blue", spec(8));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 8, "the fleet is full");
+    let mut next = spec(8);
+    next.tags.insert("version".to_owned(), "2".to_owned());
+    cluster.deploy("fraud/blue", next);
+    let (steps, report) = cluster.plan();
+    assert!(matches!(&steps[..], [Step::Drain { reason, .. }] if reason == ONE_AT_A_TIME), "{steps:?}");
+    assert!(report.short.contains_key(&key("fraud/blue")));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 8);
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.generation == Generation(2)));
+}
+
+#[test]
+fn a_broken_generation_leaves_the_old_one_serving_and_backs_off() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(2));
+    cluster.settle();
+    let mut next = spec(2);
+    next.tags.insert("broken".to_owned(), "yes".to_owned());
+    cluster.deploy("fraud/blue", next);
+    for failures in 1..=3 {
+        let (steps, _) = cluster.plan();
+        let places = steps.iter().filter(|step| matches!(step, Step::Place { .. })).count();
+        assert_eq!(places, 1, "one more at a time, try {failures}");
+        cluster.commit(steps);
+        let placed = cluster.in_state("fraud/blue", ReplicaState::Placed)[0];
+        cluster.report(placed, Observed::Failed);
+        cluster.report(placed, Observed::Gone);
+        assert!(cluster.plan().0.is_empty(), "the back-off holds");
+        assert_eq!(cluster.plan().1.next_due, Some(cluster.state.deployments[&key("fraud/blue")].retry_at));
+        assert_eq!(cluster.ready("fraud/blue"), 2);
+        cluster.now = cluster.state.deployments[&key("fraud/blue")].retry_at;
+    }
+    let status = cluster.state.deployment_status(&key("fraud/blue")).unwrap();
+    assert_eq!((status.state, status.reason.as_str()), (DeploymentState::Failed, "init() raised"));
+}
+
+#[test]
+fn a_second_change_supersedes_the_first() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    for version in ["2", "3"] {
+        let mut next = spec(3);
+        next.tags.insert("version".to_owned(), version.to_owned());
+        cluster.deploy("fraud/blue", next);
+        let (steps, _) = cluster.plan();
+        cluster.commit(steps);
+    }
+    cluster.settle();
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.generation == Generation(3)));
+    assert_eq!(cluster.ready("fraud/blue"), 3);
+}
+
+#[test]
+fn a_lost_replica_is_replaced_and_the_one_that_serves_stays_when_its_node_returns() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    cluster.transition(1, NodeState::Lost);
+    assert_eq!(cluster.ready("fraud/blue"), 2);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 3, "replaced elsewhere");
+    cluster.node(1, profile("n1"));
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), cluster.replicas("fraud/blue").len()), (3, 3), "no copy is left");
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.node.0 != 1), "what served then still does");
+}
+
+#[test]
+fn a_node_back_before_its_replacement_started_keeps_its_replica() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    let old = cluster.replicas("fraud/blue").iter().find(|replica| replica.node.0 == 1).unwrap().id;
+    cluster.transition(1, NodeState::Lost);
+    let (steps, _) = cluster.plan();
+    assert!(matches!(&steps[..], [Step::Place { .. }]));
+    cluster.commit(steps);
+    cluster.node(1, profile("n1"));
+    cluster.settle();
+    assert_eq!(cluster.replicas("fraud/blue").len(), 3);
+    assert!(cluster.replicas("fraud/blue").iter().any(|replica| replica.id == old));
+}
+
+#[test]
+fn a_crashed_agents_replicas_are_not_replaced_within_its_grace() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    cluster.transition(1, NodeState::Lost);
+    let (none, in_grace) = (BTreeSet::new(), BTreeSet::from([berth_core::id::NodeId(1)]));
+    let view = berth_core::plan::View {
+        state: &cluster.state,
+        term: cluster.state.term,
+        seed: &cluster.seed,
+        acknowledged: &none,
+        drained: &none,
+        in_grace: &in_grace,
+    };
+    assert!(berth_core::plan::plan(&view, cluster.now).0.is_empty());
+    assert_eq!(cluster.plan().0.len(), 1, "after it they are");
+}
+
+#[test]
+fn an_emptied_node_hands_its_replicas_over() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    cluster.transition(2, NodeState::Draining);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 3);
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.node.0 != 2));
+}
+
+#[test]
+fn a_deleted_endpoint_leaves_no_replica_and_no_hold() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("fraud/blue", spec(2));
+    cluster.deploy("fraud/green", spec(1));
+    cluster.settle();
+    cluster.must(Command::EndpointDelete { name: "fraud".parse().unwrap(), if_revision: None });
+    cluster.settle();
+    assert!(cluster.state.replicas.is_empty() && cluster.state.deployments.is_empty());
+    assert!(cluster.state.nodes.values().all(|node| cluster.state.index().held_on(node.id) == Resources::ZERO));
+}
+
+#[test]
+fn a_replica_serves_and_stops_only_when_the_routers_say_so() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", spec(1));
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    cluster.nodes_act();
+    cluster.nodes_act();
+    let (none, replica) = (BTreeSet::new(), cluster.in_state("fraud/blue", ReplicaState::Warm)[0]);
+    assert_eq!(cluster.plan_with(&none, &none).0, [], "nobody has acknowledged it");
+    assert_eq!(cluster.plan_with(&BTreeSet::from([replica]), &none).0, [Step::Serve { replica }]);
+    cluster.settle();
+    cluster.scale("fraud/blue", 0);
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    let (steps, report) = cluster.plan_with(&none, &none);
+    assert_eq!(steps, [], "requests may still be on their way");
+    let deadline = cluster.state.replicas[&replica].drain_deadline;
+    assert_eq!(report.next_due, Some(deadline));
+    cluster.now = deadline;
+    assert!(matches!(&cluster.plan_with(&none, &none).0[..], [Step::Stop { .. }]), "the deadline ends it");
+}
+
+#[test]
+fn a_drain_that_came_too_late_is_refused() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(2));
+    cluster.settle();
+    cluster.scale("fraud/blue", 1);
+    let (steps, _) = cluster.plan();
+    let drained = match &steps[..] {
+        [Step::Drain { replica, .. }] => *replica,
+        other => panic!("{other:?}"),
+    };
+    let other = cluster.replicas("fraud/blue").iter().find(|replica| replica.id != drained).unwrap().id;
+    cluster.report(other, Observed::Starting);
+    let plan =
+        berth_core::state::Plan { term: cluster.state.term, based_on: cluster.state.applied, part: 0, parts: 1, steps };
+    cluster.apply(Command::PlanCommit(plan));
+    assert_eq!(cluster.ready("fraud/blue"), 1, "the last one that serves stays");
+}
+
+#[test]
+fn a_large_plan_comes_in_parts() {
+    let mut cluster = Cluster::empty();
+    let mut big = profile("big");
+    big.capacity = INSTANCE.times(3_000);
+    cluster.node(1, big);
+    cluster.deploy("fraud/blue", spec(2_500));
+    let none = BTreeSet::new();
+    let view = berth_core::plan::View {
+        state: &cluster.state,
+        term: cluster.state.term,
+        seed: &cluster.seed,
+        acknowledged: &none,
+        drained: &none,
+        in_grace: &BTreeSet::new(),
+    };
+    let (parts, _) = berth_core::plan::plan(&view, cluster.now);
+    assert_eq!(parts.len(), 3);
+    assert!(parts.iter().all(|part| part.parts == 3 && part.steps.len() <= 1_000));
+    assert_eq!(parts.iter().map(|part| part.steps.len()).sum::<usize>(), 2_500);
+}
+
+/// What a property run may do to a cluster.
+#[derive(Clone, Debug)]
+enum Act {
+    Deploy { nth: usize, count: u32, version: u32 },
+    Lose(u64),
+    Return(u64),
+    Crash(usize),
+    Fail(usize),
+    Empty(u64),
+    NodesAct,
+    Plan,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..3_usize, 0..5_u32, 0..3_u32).prop_map(|(nth, count, version)| Act::Deploy { nth, count, version }),
+        (1..5_u64).prop_map(Act::Lose),
+        (1..5_u64).prop_map(Act::Return),
+        (0..8_usize).prop_map(Act::Crash),
+        (0..8_usize).prop_map(Act::Fail),
+        (1..5_u64).prop_map(Act::Empty),
+        Just(Act::NodesAct),
+        Just(Act::NodesAct),
+        Just(Act::Plan),
+        Just(Act::Plan),
+    ]
+}
+
+fn perform(cluster: &mut Cluster, act: &Act) {
+    let nth_replica = |cluster: &Cluster, nth: usize| {
+        let living = cluster.state.replicas.values().filter(|replica| !replica.lost);
+        living.map(|replica| replica.id).nth(nth)
+    };
+    match act {
+        Act::Deploy { nth, count, version } => {
+            let mut spec = spec(*count);
+            spec.tags = BTreeMap::from([("version".to_owned(), version.to_string())]);
+            cluster.deploy(&format!("fraud/dep{nth}"), spec);
+        }
+        Act::Lose(node) => cluster.transition(*node, NodeState::Lost),
+        Act::Return(node) => cluster.node(*node, profile(&format!("n{node}"))),
+        Act::Empty(node) => {
+            if cluster.state.nodes[&berth_core::id::NodeId(*node)].state == NodeState::Ready {
+                cluster.transition(*node, NodeState::Draining);
+            }
+        }
+        Act::Crash(nth) => {
+            if let Some(replica) = nth_replica(cluster, *nth) {
+                cluster.report(replica, Observed::Starting);
+            }
+        }
+        Act::Fail(nth) => {
+            if let Some(replica) = nth_replica(cluster, *nth) {
+                cluster.report(replica, Observed::Failed);
+            }
+        }
+        Act::NodesAct => {
+            cluster.nodes_act();
+        }
+        Act::Plan => {
+            let (steps, _) = cluster.plan();
+            cluster.commit(steps);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens, every invariant holds after every entry (the kit checks), planning a planned state gives
+    /// nothing new, and once the faults end every deployment that fits comes to rest with what it asked for.
+    #[test]
+    fn any_history_converges(acts in prop::collection::vec(act(), 0..60)) {
+        let mut cluster = Cluster::of(4);
+        for act in &acts {
+            perform(&mut cluster, act);
+        }
+        for node in 1..=4 {
+            cluster.node(node, profile(&format!("n{node}")));
+        }
+        cluster.now = cluster.now + Millis::from_secs(3_600);
+        cluster.settle();
+        for deployment in cluster.state.deployments.values() {
+            let replicas: Vec<_> = cluster.state.replicas_of(&deployment.key).collect();
+            prop_assert_eq!(replicas.len() as u64, deployment.desired());
+            prop_assert!(replicas.iter().all(|replica| replica.is_ready() && replica.generation == deployment.generation));
+        }
+    }
+}

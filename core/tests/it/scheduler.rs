@@ -1,0 +1,165 @@
+//! The scheduler: who gets a place, and what is said to those who do not.
+
+use std::collections::BTreeMap;
+
+use berth_core::{
+    controller::explain,
+    model::{Device, DeviceGrant, GpuAsk, NodeProfile, NodeState},
+    schedule::{Ask, Dimension, Fleet},
+    state::Command,
+    units::Resources,
+};
+
+use crate::kit::{Cluster, NODE, key, profile, spec};
+
+fn labelled(name: &str, labels: &[(&str, &str)]) -> NodeProfile {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    NodeProfile { labels, ..profile(name) }
+}
+
+fn with_devices(name: &str, devices: &[(&str, &str, u64)]) -> NodeProfile {
+    let device = |(uuid, model, memory_mib): &(&str, &str, u64)| Device {
+        uuid: (*uuid).to_owned(),
+        model: (*model).to_owned(),
+        memory_mib: *memory_mib,
+        mig_profile: None,
+        healthy: true,
+    };
+    let capacity = Resources { gpus: devices.len() as u64, ..NODE };
+    NodeProfile { devices: devices.iter().map(device).collect(), capacity, ..profile(name) }
+}
+
+/// Places `count` instances of a deployment and returns the names of the nodes, in order.
+fn places(cluster: &Cluster, name: &str, count: u64) -> Vec<String> {
+    let deployment = &cluster.state.deployments[&key(name)];
+    let placements = Fleet::of(&cluster.state).place(&Ask::of(deployment), count, 1);
+    placements.iter().map(|place| cluster.state.nodes[&place.node].profile.name.to_string()).collect()
+}
+
+#[test]
+fn zones_are_filled_evenly() {
+    let mut cluster = Cluster::empty();
+    for (id, name, zone) in [(1, "a1", "a"), (2, "a2", "a"), (3, "a3", "a"), (4, "b1", "b")] {
+        cluster.node(id, labelled(name, &[("zone", zone)]));
+    }
+    cluster.deploy("fraud/blue", spec(2));
+    let placed = places(&cluster, "fraud/blue", 2);
+    assert!(placed.contains(&"b1".to_owned()), "two zones, one in each: {placed:?}");
+    let all = places(&cluster, "fraud/blue", 4);
+    assert_eq!(all.len(), 4);
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4, "every node before any twice: {all:?}");
+}
+
+#[test]
+fn among_equals_the_fuller_node_is_filled_first() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(1));
+    cluster.settle();
+    let full = cluster.state.nodes[&cluster.replicas("fraud/blue")[0].node].profile.name.to_string();
+    cluster.deploy("other/red", spec(1));
+    assert_eq!(places(&cluster, "other/red", 1), [full]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_places() {
+    let mut cluster = Cluster::of(20);
+    cluster.deploy("fraud/blue", spec(7));
+    assert_eq!(places(&cluster, "fraud/blue", 7), places(&cluster, "fraud/blue", 7));
+}
+
+#[test]
+fn devices_are_given_whole_and_shared_without_overlap() {
+    let mut cluster = Cluster::empty();
+    cluster.node(1, with_devices("gpu", &[("u1", "NVIDIA A10", 24_000), ("u2", "NVIDIA A10", 24_000)]));
+    let mut share = spec(1);
+    share.gpu = GpuAsk::Memory { mib: 16_000, model: Some("A10".to_owned()) };
+    cluster.deploy("fraud/share", share.clone());
+    cluster.settle();
+    let mut whole = spec(1);
+    whole.resources.gpus = 1;
+    whole.gpu = GpuAsk::Whole { count: 1, model: Some("A10".to_owned()), memory_mib_min: 20_000 };
+    cluster.deploy("fraud/whole", whole.clone());
+    cluster.settle();
+    assert_eq!(
+        cluster.replicas("fraud/share")[0].devices,
+        [DeviceGrant { uuid: "u1".into(), memory_mib: Some(16_000) }]
+    );
+    assert_eq!(cluster.replicas("fraud/whole")[0].devices, [DeviceGrant { uuid: "u2".into(), memory_mib: None }]);
+    cluster.deploy("fraud/small", spec_share(8_000));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/small"), 1, "the rest of the shared device");
+    cluster.deploy("fraud/more", spec_share(1_000));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/more"), 0);
+    let verdict = explain(&cluster.state, &key("fraud/more")).unwrap();
+    assert_eq!(verdict.by, BTreeMap::from([(Dimension::GpuMemory, 1)]));
+    whole.gpu = GpuAsk::Whole { count: 1, model: Some("H100".to_owned()), memory_mib_min: 0 };
+    cluster.deploy("fraud/other", whole);
+    let verdict = explain(&cluster.state, &key("fraud/other")).unwrap();
+    assert_eq!(verdict.by, BTreeMap::from([(Dimension::GpuModel, 1)]));
+}
+
+fn spec_share(mib: u64) -> berth_core::model::DeploymentSpec {
+    let mut share = spec(1);
+    share.gpu = GpuAsk::Memory { mib, model: None };
+    share
+}
+
+#[test]
+fn a_declared_gpu_is_a_plain_dimension() {
+    let mut cluster = Cluster::empty();
+    cluster.node(1, NodeProfile { capacity: Resources { gpus: 1, ..NODE }, ..profile("dev") });
+    let mut whole = spec(2);
+    whole.resources.gpus = 1;
+    whole.gpu = GpuAsk::Whole { count: 1, model: Some("T4".to_owned()), memory_mib_min: 16_000 };
+    cluster.deploy("fraud/whole", whole);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/whole"), 1, "there is one to give");
+    let mut share = spec(1);
+    share.gpu = GpuAsk::Memory { mib: 1, model: None };
+    cluster.deploy("fraud/share", share);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/share"), 0, "a share needs a device that is listed");
+}
+
+#[test]
+fn a_verdict_says_what_stands_in_the_way_and_the_way_out() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", {
+        let mut spec = spec(1);
+        spec.resources.memory_mib = 3_072;
+        spec.constraints.insert("kind".to_owned(), "large".to_owned());
+        spec
+    });
+    cluster.node(4, labelled("n4", &[("kind", "large")]));
+    cluster.settle();
+    cluster.must(Command::NodeCordon { name: "n2".parse().unwrap(), cordoned: true });
+    cluster.transition(3, NodeState::Suspect);
+    cluster.deploy("fraud/green", {
+        let mut spec = spec(2);
+        spec.resources.memory_mib = 2_048;
+        spec.constraints.insert("kind".to_owned(), "large".to_owned());
+        spec
+    });
+    let verdict = explain(&cluster.state, &key("fraud/green")).unwrap();
+    let expected = "\
+fraud/green  0/2 placed
+  n1  label     wants kind=large, has no kind
+  n2  cordoned  an operator keeps new replicas away
+  n2  label     wants kind=large, has no kind
+  n3  suspect   test
+  n3  label     wants kind=large, has no kind
+  n4  memory    needs 2 GiB, free 1 GiB (held: fraud/blue 3 GiB)
+  nearest: lower memory to 1 GiB, or free n4 with `berth scale fraud/blue 0`";
+    assert_eq!(verdict.to_string(), expected);
+    assert_eq!(verdict.by[&Dimension::Label], 3);
+}
+
+#[test]
+fn an_empty_cluster_says_so() {
+    let mut cluster = Cluster::empty();
+    cluster.deploy("fraud/blue", spec(1));
+    let text = explain(&cluster.state, &key("fraud/blue")).unwrap().to_string();
+    assert!(text.contains("no node has registered"), "{text}");
+    assert!(text.contains("berth node"), "{text}");
+}
