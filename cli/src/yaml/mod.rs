@@ -1,0 +1,226 @@
+//! Azure ML's YAML files as Berth's objects.
+//!
+//! Files load as they are: what Berth does not do yet is a warning that names the field, what nobody knows is an error
+//! with the nearest right name, and all of it is reported at once, with lines. The parser is told apart from the
+//! meaning: `tree` knows YAML and nothing of endpoints, the rest knows endpoints and nothing of YAML.
+
+mod amount;
+mod argv;
+mod deployment;
+mod emit;
+mod endpoint;
+mod environment;
+mod fields;
+mod finding;
+mod set;
+mod source;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use deployment::DeploymentFile;
+pub(crate) use endpoint::EndpointFile;
+pub(crate) use set::Setting;
+pub(crate) use source::Source;
+
+use std::path::Path;
+
+use berth_core::{
+    error::{Code, Error, Problem, nearest},
+    model::{DeploymentSpec, EndpointSpec},
+};
+
+use finding::Findings;
+use tree::Node;
+
+/// One document of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Document {
+    /// An endpoint.
+    Endpoint(EndpointFile),
+    /// A deployment.
+    Deployment(Box<DeploymentFile>),
+}
+
+/// Which noun a document describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An endpoint.
+    Endpoint,
+    /// A deployment.
+    Deployment,
+}
+
+/// What a file says, and what of it is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// Every document, in the order of the file.
+    pub(crate) documents: Vec<Document>,
+    /// What is understood and not done.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// The schemas that describe what we serve, by the last part of their address.
+const SCHEMAS: &[(&str, Kind)] = &[
+    ("managedOnlineEndpoint", Kind::Endpoint),
+    ("kubernetesOnlineEndpoint", Kind::Endpoint),
+    ("managedOnlineDeployment", Kind::Deployment),
+    ("kubernetesOnlineDeployment", Kind::Deployment),
+];
+
+/// Fields that only a deployment has.
+const DEPLOYMENT_FIELDS: &[&str] = &[
+    "endpoint_name",
+    "model",
+    "code_configuration",
+    "environment",
+    "instance_type",
+    "instance_count",
+    "request_settings",
+    "command",
+    "resources",
+];
+
+/// Fields that only an endpoint has.
+const ENDPOINT_FIELDS: &[&str] = &["auth_mode", "traffic", "mirror_traffic", "public_network_access", "max_body_mib"];
+
+/// Loads a file. `expected` is what the verb is about, if it is about one noun; `settings` are laid over each document.
+pub(crate) fn load(path: &Path, expected: Option<Kind>, settings: &[Setting]) -> Result<Loaded, Error> {
+    let text = source::read_bounded(path).map_err(|error| {
+        Error::new(Code::PathMissing, format!("`{}` cannot be read", path.display()))
+            .why(error.to_string())
+            .try_("give the path of a YAML file")
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parse(&text, &path.display().to_string(), folder, expected, settings)
+}
+
+/// Reads the text of a file called `name` whose relative paths start at `folder`.
+pub(crate) fn parse(
+    text: &str,
+    name: &str,
+    folder: &Path,
+    expected: Option<Kind>,
+    settings: &[Setting],
+) -> Result<Loaded, Error> {
+    let mut findings = Findings::new(name);
+    let nodes = tree::parse(text, &mut findings);
+    let mut documents = Vec::new();
+    let mut written = 0;
+    for mut node in nodes.into_iter().filter(|node| !node.is_null()) {
+        written += 1;
+        if node.entries().is_none() {
+            findings.error(Code::Yaml, node.place, "", format!("expected a mapping, found {}", node.noun()), "");
+            continue;
+        }
+        settings.iter().for_each(|setting| setting.apply(&mut node));
+        let Some(kind) = kind_of(&node, expected, &mut findings) else { continue };
+        documents.extend(match kind {
+            Kind::Endpoint => endpoint::read(&node, None, &mut findings).map(Document::Endpoint),
+            Kind::Deployment => {
+                let context = deployment::Context { folder, base: None };
+                deployment::read(&node, context, &mut findings).map(Box::new).map(Document::Deployment)
+            }
+        });
+    }
+    if written == 0 && findings.is_clean() {
+        findings.error(Code::Yaml, Default::default(), "", "holds no document", "");
+    }
+    Ok(Loaded { documents, warnings: findings.into_result()? })
+}
+
+/// Lays settings over a deployment that exists.
+pub(crate) fn patch_deployment(
+    endpoint: &str,
+    name: &str,
+    base: DeploymentSpec,
+    settings: &[Setting],
+) -> Result<(DeploymentFile, Vec<Problem>), Error> {
+    let mut findings = Findings::new("--set");
+    let node = patched(settings, &[("endpoint_name", endpoint), ("name", name)]);
+    let context = deployment::Context { folder: Path::new("."), base: Some(base) };
+    let file = deployment::read(&node, context, &mut findings);
+    let warnings = findings.into_result()?;
+    let file = file.ok_or_else(|| Error::new(Code::Internal, "a deployment without problems was not read"))?;
+    Ok((file, warnings))
+}
+
+/// Lays settings over an endpoint that exists.
+pub(crate) fn patch_endpoint(
+    name: &str,
+    base: EndpointSpec,
+    settings: &[Setting],
+) -> Result<(EndpointFile, Vec<Problem>), Error> {
+    let mut findings = Findings::new("--set");
+    let file = endpoint::read(&patched(settings, &[("name", name)]), Some(base), &mut findings);
+    let warnings = findings.into_result()?;
+    let file = file.ok_or_else(|| Error::new(Code::Internal, "an endpoint without problems was not read"))?;
+    Ok((file, warnings))
+}
+
+fn patched(settings: &[Setting], names: &[(&str, &str)]) -> Node {
+    let mut node = Node::empty();
+    settings.iter().for_each(|setting| setting.apply(&mut node));
+    names.iter().for_each(|(field, name)| Setting::new(field, name).apply(&mut node));
+    node
+}
+
+/// Tells an endpoint from a deployment, by the schema it names or by its fields.
+fn kind_of(node: &Node, expected: Option<Kind>, findings: &mut Findings) -> Option<Kind> {
+    let by_schema = match node.get("$schema").and_then(Node::text) {
+        Some(schema) => Some(kind_of_schema(schema, node, findings)?),
+        None => None,
+    };
+    let has = |fields: &[&str]| fields.iter().any(|field| node.get(field).is_some());
+    let by_fields = if has(DEPLOYMENT_FIELDS) {
+        Some(Kind::Deployment)
+    } else if has(ENDPOINT_FIELDS) {
+        Some(Kind::Endpoint)
+    } else {
+        None
+    };
+    let found = by_schema.flatten().or(by_fields);
+    match (found, expected) {
+        (Some(found), Some(expected)) if found != expected => {
+            let (is, verb) = match found {
+                Kind::Endpoint => ("this is an endpoint, not a deployment", "berth endpoint create -f"),
+                Kind::Deployment => ("this is a deployment, not an endpoint", "berth deployment create -f"),
+            };
+            findings.error(Code::Invalid, node.place, "", is, format!("`{verb}`, or `berth apply -f` for either"));
+            None
+        }
+        (found, expected) => Some(found.or(expected).unwrap_or(Kind::Endpoint)),
+    }
+}
+
+/// Returns `None` after a refusal, `Some(None)` when the schema says nothing we know.
+fn kind_of_schema(schema: &str, node: &Node, findings: &mut Findings) -> Option<Option<Kind>> {
+    let last = schema.rsplit('/').next().unwrap_or(schema);
+    let word = last.split('.').next().unwrap_or(last);
+    if let Some((_, kind)) = SCHEMAS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        return Some(Some(*kind));
+    }
+    const OTHERS: &[&str] = &[
+        "batchEndpoint",
+        "batchDeployment",
+        "modelBatchDeployment",
+        "pipelineComponentBatchDeployment",
+        "serverlessEndpoint",
+        "amlCompute",
+        "model",
+        "environment",
+        "data",
+        "commandJob",
+        "pipelineJob",
+    ];
+    if OTHERS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
+        let what = format!("`{word}` is not served yet");
+        findings.error(Code::Invalid, node.place_of("$schema"), "$schema", what, "online endpoints and deployments are");
+        return None;
+    }
+    if let Some(near) = nearest(word, SCHEMAS.iter().map(|(name, _)| *name)) {
+        findings.warn(node.place_of("$schema"), "$schema", format!("unknown schema `{word}`"), format!("`{near}`"));
+    }
+    Some(None)
+}

@@ -1,0 +1,122 @@
+//! Local files and folders that a document names: found relative to it, and told when they are not there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use berth_core::{
+    error::Code,
+    id::Digest,
+    model::{AssetKind, AssetRef},
+};
+
+use super::{fields::{Field, clip}, finding::Findings};
+
+/// Documents and text files beside them are read whole; larger ones are a mistake.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// Something to upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) kind: AssetKind,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Returns a reference whose digest is still to be found out.
+    pub(super) fn pending(&self) -> AssetRef {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        AssetRef { digest: Digest::default(), kind: self.kind, name, size_bytes: 0 }
+    }
+}
+
+/// Finds the file or folder a field names.
+pub(super) fn find(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Option<Source> {
+    let text = field.text(findings)?;
+    let Some(path) = local(field, text, folder, findings) else { return None };
+    let missing = |findings: &mut Findings, why: String| {
+        let what = format!("`{}` {why}", path.display());
+        findings.error(Code::PathMissing, field.place(), &field.path, what, near_path(&path));
+    };
+    // The base name is what replicas see: the one that was written, where one was.
+    let named = if path.file_name().is_some() { Ok(path.clone()) } else { fs::canonicalize(&path) };
+    match named.and_then(|path| fs::metadata(&path).map(|meta| (path, meta))) {
+        Ok((path, meta)) if meta.is_dir() => Some(Source { path, kind: AssetKind::Folder }),
+        Ok((path, meta)) if meta.is_file() => Some(Source { path, kind: AssetKind::File }),
+        Ok(_) => {
+            missing(findings, "is neither a file nor a folder".to_owned());
+            None
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            missing(findings, "does not exist".to_owned());
+            None
+        }
+        Err(error) => {
+            missing(findings, format!("cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// Reads a small text file a field names.
+pub(super) fn read_text(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Option<(PathBuf, String)> {
+    let source = find(field, folder, findings)?;
+    match read_bounded(&source.path) {
+        Ok(text) => Some((source.path, text)),
+        Err(error) => {
+            let what = format!("`{}` cannot be read: {error}", source.path.display());
+            findings.error(Code::PathMissing, field.place(), &field.path, what, "");
+            None
+        }
+    }
+}
+
+/// Reads a text file that is not absurdly large.
+pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
+    if meta.len() > TEXT_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "larger than 1 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
+/// Resolves a local path; references into Azure are refused with what to do instead.
+fn local(field: &Field<'_>, text: &str, folder: &Path, findings: &mut Findings) -> Option<PathBuf> {
+    if text.is_empty() {
+        field.refuse(findings, "is empty", "give a path relative to this file");
+        return None;
+    }
+    let scheme = ["azureml:", "runs:", "wasbs:", "abfss:", "https:", "http:", "/subscriptions/"]
+        .into_iter()
+        .find(|scheme| text.starts_with(scheme));
+    if scheme.is_some() {
+        let what = format!("`{}` points into Azure; there is no registry here", clip(text));
+        field.refuse(findings, what, "download it and give the path of the file or folder");
+        return None;
+    }
+    let text = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    Some(folder.join(text))
+}
+
+/// Suggests the entry of the same folder whose name is nearest.
+fn near_path(path: &Path) -> String {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return String::new();
+    };
+    // A folder with more entries than a person would list is not searched to its end.
+    let names: Vec<String> = fs::read_dir(folder)
+        .map(|entries| entries.flatten().take(1_000).filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        .unwrap_or_default();
+    match berth_core::error::nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("`{}`", folder.join(near).display()),
+        None => "paths are relative to the file that names them".to_owned(),
+    }
+}
