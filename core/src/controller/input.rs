@@ -9,6 +9,7 @@ use crate::{
     id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::EndpointName,
     state::Reply,
+    traffic::acks::TableAcks,
 };
 
 /// Something the leader hears.
@@ -68,17 +69,6 @@ pub struct Heartbeat {
     pub in_flight: BTreeMap<ReplicaId, u32>,
     /// Endpoints its ingress carried a request for in the last minute.
     pub carried: BTreeSet<EndpointName>,
-}
-
-/// How far a router follows the route table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TableAcks {
-    /// The newest version it received.
-    pub received: LogIndex,
-    /// The newest version it routes by.
-    pub applied: LogIndex,
-    /// The newest version whose gates it is connected to.
-    pub warm: LogIndex,
 }
 
 /// What became of a proposal.

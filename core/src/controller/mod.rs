@@ -11,9 +11,9 @@ mod outstanding;
 mod routers;
 
 pub use effect::{Effect, Ticket};
-pub use input::{Heartbeat, Input, Outcome, TableAcks};
+pub use input::{Heartbeat, Input, Outcome};
 
-pub use crate::health::GateProbe;
+pub use crate::{health::GateProbe, traffic::acks::TableAcks};
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -269,7 +269,7 @@ enum Act {
     Crash(usize),
     Fail(usize),
     Empty(u64),
-    NodesAct,
+    Run,
     Plan,
 }
 
@@ -281,8 +281,8 @@ fn act() -> impl Strategy<Value = Act> {
         (0..8_usize).prop_map(Act::Crash),
         (0..8_usize).prop_map(Act::Fail),
         (1..5_u64).prop_map(Act::Empty),
-        Just(Act::NodesAct),
-        Just(Act::NodesAct),
+        Just(Act::Run),
+        Just(Act::Run),
         Just(Act::Plan),
         Just(Act::Plan),
     ]
@@ -316,7 +316,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
                 cluster.report(replica, Observed::Failed);
             }
         }
-        Act::NodesAct => {
+        Act::Run => {
             cluster.nodes_act();
         }
         Act::Plan => {
