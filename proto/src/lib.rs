@@ -1,4 +1,24 @@
 //! Berth's wire and stored messages, their conversions and golden bytes.
+//!
+//! Generated messages live under their package (`api::v1`, `node::v1`, `peer::v1`, `raft::v1`, `store::v1`); the modules
+//! beside them convert to and from the types of `berth_core`. Conversions into core check everything: bytes from a disk
+//! or a peer may be anything.
+
+pub mod api;
+mod convert;
+pub mod node;
+pub mod status;
+pub mod store;
+pub mod words;
+
+/// Messages between coordinator members about assets.
+pub mod peer {
+    /// Version 1.
+    #[expect(missing_docs, reason = "generated; the .proto files hold the words")]
+    pub mod v1 {
+        tonic::include_proto!("berth.peer.v1");
+    }
+}
 
 /// Messages between coordinator members, and what a member keeps on disk.
 pub mod raft {

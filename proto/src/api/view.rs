@@ -1,0 +1,161 @@
+//! The state as the API shows it. A `View` of soft facts (loads, usage) is added by the leader alone.
+
+use berth_core::{
+    id::ReplicaId,
+    model::{Deployment, DeploymentKey, Endpoint, Node, Replica},
+    schedule::Verdict,
+    state::{ClusterState, DeploymentState, Event, Severity},
+};
+
+use super::v1;
+use crate::convert::{Wire, wires};
+
+/// Shows an endpoint.
+pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoint {
+    let shares = |traffic: &berth_core::model::Traffic| {
+        traffic.0.iter().map(|(name, percent)| (name.to_string(), *percent)).collect()
+    };
+    let states = state
+        .deployments_of(&endpoint.name)
+        .filter_map(|deployment| state.deployment_status(&deployment.key).ok().map(|status| status.state));
+    // Most urgent first: a failed deployment makes the endpoint worth looking at, one that moves makes it updating.
+    let provisioning_state = states.fold("Succeeded", |worst, state| match (worst, state) {
+        ("Failed", _) | (_, DeploymentState::Failed) => "Failed",
+        (_, DeploymentState::Succeeded) => worst,
+        _ => "Updating",
+    });
+    let uris = state.nodes.values().filter(|node| node.state != berth_core::model::NodeState::Lost);
+    v1::Endpoint {
+        name: endpoint.name.to_string(),
+        project: endpoint.project.clone(),
+        spec: Some(Wire::wire(&endpoint.spec)),
+        traffic: shares(&endpoint.traffic),
+        mirror_traffic: shares(&endpoint.mirror),
+        scoring_uris: uris
+            .map(|node| format!("http://{}/e/{}/score", node.profile.ingress_address, endpoint.name))
+            .collect(),
+        provisioning_state: provisioning_state.to_owned(),
+        created_at_ms: endpoint.created_at.millis(),
+        revision: endpoint.revision.0,
+    }
+}
+
+/// Shows a deployment.
+pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::Deployment {
+    let key = &deployment.key;
+    let endpoint = state.endpoints.get(&key.endpoint);
+    let status = state.deployment_status(key).ok();
+    v1::Deployment {
+        endpoint: key.endpoint.to_string(),
+        name: key.deployment.to_string(),
+        spec: Some(Wire::wire(&deployment.spec)),
+        generation: deployment.generation.0,
+        provisioning_state: status.as_ref().map_or("Deleting", |status| status.state.word()).to_owned(),
+        reason: status.as_ref().map(|status| status.reason.clone()).unwrap_or_default(),
+        desired: status.as_ref().map_or(0, |status| status.desired),
+        ready: status.as_ref().map_or(0, |status| status.ready),
+        updated: status.as_ref().map_or(0, |status| status.updated),
+        traffic_percent: endpoint.map_or(0, |endpoint| endpoint.traffic.percent(&key.deployment)),
+        mirror_percent: endpoint.map_or(0, |endpoint| endpoint.mirror.percent(&key.deployment)),
+        created_at_ms: deployment.created_at.millis(),
+        revision: deployment.revision.0,
+    }
+}
+
+/// Returns the word for a replica's state: `lost` while its node is lost.
+pub fn replica_state_word(replica: &Replica) -> &'static str {
+    if replica.lost { "lost" } else { replica.state.word() }
+}
+
+/// Shows a replica. `in_flight` is the gate's count, when known.
+pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Option<u64>) -> v1::Replica {
+    let node = state.nodes.get(&replica.node).map(|node| node.profile.name.to_string());
+    v1::Replica {
+        endpoint: replica.key.endpoint.to_string(),
+        deployment: replica.key.deployment.to_string(),
+        replica: replica.id.to_string(),
+        node: node.unwrap_or_default(),
+        state: replica_state_word(replica).to_owned(),
+        reason: replica.reason.clone(),
+        pid: replica.pid,
+        address: replica.address.clone(),
+        generation: replica.generation.0,
+        restarts: replica.restarts,
+        since_ms: replica.since.millis(),
+        placed_at_ms: replica.placed_at.millis(),
+        devices: wires(&replica.devices),
+        in_flight: in_flight.unwrap_or(0),
+    }
+}
+
+/// Shows a node. `used` is what it measured last, when known.
+pub fn node_message(state: &ClusterState, node: &Node, used: Option<berth_core::units::Resources>) -> v1::Node {
+    v1::Node {
+        node: node.profile.name.to_string(),
+        id: node.id.to_string(),
+        state: node.state.word().to_owned(),
+        epoch: node.epoch.0,
+        capacity: Some(Wire::wire(&node.profile.capacity)),
+        allocated: Some(Wire::wire(&state.index().held_on(node.id))),
+        used: used.as_ref().map(Wire::wire),
+        cordoned: node.cordoned,
+        is_virtual: node.profile.is_virtual,
+        labels: node.profile.labels.clone(),
+        devices: wires(&node.profile.devices),
+        ingress_address: node.profile.ingress_address.clone(),
+        gate_address: node.profile.gate_address.clone(),
+        reason: node.reason.clone(),
+        since_ms: node.since.millis(),
+        version: node.profile.version.clone(),
+        replicas: state.replicas_on(node.id).count() as u64,
+    }
+}
+
+/// Shows an event.
+pub fn event_message(state: &ClusterState, event: &Event) -> v1::Event {
+    let subject = &event.subject;
+    let node_name = subject
+        .node_name
+        .as_ref()
+        .or_else(|| subject.node.and_then(|node| state.nodes.get(&node)).map(|node| &node.profile.name));
+    let severity = match event.severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    v1::Event {
+        seq: event.seq,
+        index: event.index.0,
+        at_ms: event.at.millis(),
+        severity: severity.to_owned(),
+        kind: event.kind.clone(),
+        endpoint: subject.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        deployment: subject.deployment.as_ref().map(|key| key.deployment.to_string()).unwrap_or_default(),
+        replica: subject.replica.as_ref().map(ReplicaId::to_string).unwrap_or_default(),
+        node: node_name.map(ToString::to_string).unwrap_or_default(),
+        text: event.text.clone(),
+    }
+}
+
+/// Shows why replicas are placed or not.
+pub fn verdict_message(key: &DeploymentKey, verdict: &Verdict) -> v1::Verdict {
+    let nodes = verdict.nodes.iter().flat_map(|node| {
+        node.reasons.iter().map(|refusal| v1::NodeVerdict {
+            node: node.node.clone(),
+            reason: refusal.dimension.to_string(),
+            detail: refusal.text.clone(),
+        })
+    });
+    v1::Verdict {
+        endpoint: key.endpoint.to_string(),
+        deployment: key.deployment.to_string(),
+        desired: verdict.desired,
+        placed: verdict.placed,
+        ready: verdict.ready,
+        nodes_looked_at: verdict.looked_at,
+        refused_by: verdict.by.iter().map(|(dimension, count)| (dimension.to_string(), *count)).collect(),
+        nodes: nodes.collect(),
+        nearest: verdict.nearest.join("; "),
+        text: verdict.to_string(),
+    }
+}

@@ -1,0 +1,595 @@
+//! The nouns, to and from their stored form.
+
+use std::collections::BTreeMap;
+
+use berth_core::{
+    error::Error,
+    id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
+    model::{
+        Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
+        DeviceGrant, Endpoint, EndpointKeys, EndpointSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Node,
+        NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Traffic,
+    },
+    state::{Observed, ReplicaReport},
+    time::LogTime,
+    units::Resources,
+};
+
+use super::v1;
+use crate::convert::{Wire, all, bytes32, damaged, digest, enum_wire, name, need, wires};
+
+enum_wire!(AuthMode, v1::AuthMode, Key, None);
+enum_wire!(AssetKind, v1::AssetKind, File, Folder);
+enum_wire!(ModelType, v1::ModelType, CustomModel, MlflowModel, TritonModel);
+enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Serving, Draining, Stopped, Failed);
+enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost, Draining);
+enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
+
+/// Reads the two halves of a deployment's name.
+pub(crate) fn key(endpoint: &str, deployment: &str) -> Result<DeploymentKey, Error> {
+    Ok(DeploymentKey::new(name(endpoint)?, name(deployment)?))
+}
+
+impl Wire<Resources> for v1::Resources {
+    fn wire(value: &Resources) -> Self {
+        let Resources { cpu_milli, memory_mib, disk_mib, gpus } = *value;
+        Self { cpu_milli, memory_mib, disk_mib, gpus }
+    }
+
+    fn core(self) -> Result<Resources, Error> {
+        let Self { cpu_milli, memory_mib, disk_mib, gpus } = self;
+        Ok(Resources { cpu_milli, memory_mib, disk_mib, gpus })
+    }
+}
+
+impl Wire<EndpointSpec> for v1::EndpointSpec {
+    fn wire(value: &EndpointSpec) -> Self {
+        Self {
+            description: value.description.clone(),
+            tags: value.tags.clone(),
+            auth_mode: i32::wire(&value.auth_mode),
+            max_body_bytes: value.max_body_bytes,
+            idempotent: value.idempotent,
+        }
+    }
+
+    fn core(self) -> Result<EndpointSpec, Error> {
+        Ok(EndpointSpec {
+            description: self.description,
+            tags: self.tags,
+            auth_mode: self.auth_mode.core()?,
+            max_body_bytes: self.max_body_bytes,
+            idempotent: self.idempotent,
+        })
+    }
+}
+
+impl Wire<SealedKey> for v1::SealedKey {
+    fn wire(value: &SealedKey) -> Self {
+        Self {
+            cluster_key_id: value.cluster_key_id,
+            nonce: value.nonce.clone(),
+            ciphertext: value.ciphertext.clone(),
+            hash: value.hash.to_vec(),
+        }
+    }
+
+    fn core(self) -> Result<SealedKey, Error> {
+        Ok(SealedKey {
+            cluster_key_id: self.cluster_key_id,
+            nonce: self.nonce,
+            ciphertext: self.ciphertext,
+            hash: bytes32(&self.hash, "hash")?,
+        })
+    }
+}
+
+impl Wire<EndpointKeys> for v1::EndpointKeys {
+    fn wire(value: &EndpointKeys) -> Self {
+        Self { primary: Some(Wire::wire(&value.primary)), secondary: Some(Wire::wire(&value.secondary)) }
+    }
+
+    fn core(self) -> Result<EndpointKeys, Error> {
+        let (primary, secondary) = (need(self.primary, "primary")?, need(self.secondary, "secondary")?);
+        Ok(EndpointKeys { primary: primary.core()?, secondary: secondary.core()? })
+    }
+}
+
+impl Wire<Traffic> for v1::Traffic {
+    fn wire(value: &Traffic) -> Self {
+        Self { percent: value.0.iter().map(|(name, percent)| (name.to_string(), *percent)).collect() }
+    }
+
+    fn core(self) -> Result<Traffic, Error> {
+        let shares = self.percent.into_iter().map(|(text, percent)| Ok((name::<DeploymentName>(&text)?, percent)));
+        shares.collect::<Result<BTreeMap<_, _>, Error>>().map(Traffic)
+    }
+}
+
+impl Wire<Endpoint> for v1::Endpoint {
+    fn wire(value: &Endpoint) -> Self {
+        Self {
+            name: value.name.to_string(),
+            project: value.project.clone(),
+            spec: Some(Wire::wire(&value.spec)),
+            keys: Some(Wire::wire(&value.keys)),
+            traffic: Some(Wire::wire(&value.traffic)),
+            mirror: Some(Wire::wire(&value.mirror)),
+            created_at_ms: value.created_at.millis(),
+            revision: value.revision.0,
+        }
+    }
+
+    fn core(self) -> Result<Endpoint, Error> {
+        Ok(Endpoint {
+            name: name(&self.name)?,
+            project: self.project,
+            spec: need(self.spec, "spec")?.core()?,
+            keys: need(self.keys, "keys")?.core()?,
+            traffic: self.traffic.unwrap_or_default().core()?,
+            mirror: self.mirror.unwrap_or_default().core()?,
+            created_at: LogTime::from_millis(self.created_at_ms),
+            revision: LogIndex(self.revision),
+        })
+    }
+}
+
+impl Wire<AssetRef> for v1::AssetRef {
+    fn wire(value: &AssetRef) -> Self {
+        Self {
+            digest: value.digest.0.to_vec(),
+            kind: i32::wire(&value.kind),
+            name: value.name.clone(),
+            size_bytes: value.size_bytes,
+        }
+    }
+
+    fn core(self) -> Result<AssetRef, Error> {
+        Ok(AssetRef {
+            digest: digest(&self.digest)?,
+            kind: self.kind.core()?,
+            name: self.name,
+            size_bytes: self.size_bytes,
+        })
+    }
+}
+
+impl Wire<Asset> for v1::Asset {
+    fn wire(value: &Asset) -> Self {
+        Self {
+            digest: value.digest.0.to_vec(),
+            size_bytes: value.size_bytes,
+            committed_at_ms: value.committed_at.millis(),
+            revision: value.revision.0,
+            holders: value.holders.iter().map(|member| member.0).collect(),
+        }
+    }
+
+    fn core(self) -> Result<Asset, Error> {
+        Ok(Asset {
+            digest: digest(&self.digest)?,
+            size_bytes: self.size_bytes,
+            committed_at: LogTime::from_millis(self.committed_at_ms),
+            revision: LogIndex(self.revision),
+            holders: self.holders.into_iter().map(MemberId).collect(),
+        })
+    }
+}
+
+impl Wire<Model> for v1::Model {
+    fn wire(value: &Model) -> Self {
+        Self {
+            name: value.name.clone(),
+            version: value.version.clone(),
+            model_type: i32::wire(&value.model_type),
+            asset: Some(Wire::wire(&value.asset)),
+        }
+    }
+
+    fn core(self) -> Result<Model, Error> {
+        Ok(Model {
+            name: self.name,
+            version: self.version,
+            model_type: self.model_type.core()?,
+            asset: need(self.asset, "asset")?.core()?,
+        })
+    }
+}
+
+impl Wire<Code> for v1::Code {
+    fn wire(value: &Code) -> Self {
+        Self { asset: Some(Wire::wire(&value.asset)), scoring_script: value.scoring_script.clone() }
+    }
+
+    fn core(self) -> Result<Code, Error> {
+        Ok(Code { asset: need(self.asset, "asset")?.core()?, scoring_script: self.scoring_script })
+    }
+}
+
+impl Wire<HttpRoute> for v1::HttpRoute {
+    fn wire(value: &HttpRoute) -> Self {
+        Self { path: value.path.clone(), port: value.port }
+    }
+
+    fn core(self) -> Result<HttpRoute, Error> {
+        Ok(HttpRoute { path: self.path, port: self.port })
+    }
+}
+
+impl Wire<Environment> for v1::Environment {
+    fn wire(value: &Environment) -> Self {
+        Self {
+            name: value.name.clone(),
+            image: value.image.clone(),
+            conda: value.conda.clone(),
+            pip: value.pip.clone(),
+            liveness_route: value.liveness_route.as_ref().map(Wire::wire),
+            readiness_route: value.readiness_route.as_ref().map(Wire::wire),
+            scoring_route: value.scoring_route.as_ref().map(Wire::wire),
+        }
+    }
+
+    fn core(self) -> Result<Environment, Error> {
+        Ok(Environment {
+            name: self.name,
+            image: self.image,
+            conda: self.conda,
+            pip: self.pip,
+            liveness_route: self.liveness_route.map(Wire::core).transpose()?,
+            readiness_route: self.readiness_route.map(Wire::core).transpose()?,
+            scoring_route: self.scoring_route.map(Wire::core).transpose()?,
+        })
+    }
+}
+
+impl Wire<Runtime> for v1::Runtime {
+    fn wire(value: &Runtime) -> Self {
+        use v1::runtime::Runtime as R;
+        let runtime = match value {
+            Runtime::Python => R::Python(v1::PythonRuntime {}),
+            Runtime::Onnx => R::Onnx(v1::OnnxRuntime {}),
+            Runtime::Command(argv) => R::Command(v1::CommandRuntime { argv: argv.clone() }),
+        };
+        Self { runtime: Some(runtime) }
+    }
+
+    fn core(self) -> Result<Runtime, Error> {
+        use v1::runtime::Runtime as R;
+        Ok(match need(self.runtime, "runtime")? {
+            R::Python(_) => Runtime::Python,
+            R::Onnx(_) => Runtime::Onnx,
+            R::Command(command) => Runtime::Command(command.argv),
+        })
+    }
+}
+
+/// No GPU is an absent message, so this writes none for [`GpuAsk::None`].
+fn gpu_wire(value: &GpuAsk) -> Option<v1::GpuAsk> {
+    use v1::gpu_ask::Ask;
+    let ask = match value.clone() {
+        GpuAsk::None => return None,
+        GpuAsk::Whole { count, model, memory_mib_min } => Ask::Whole(v1::WholeGpus { count, model, memory_mib_min }),
+        GpuAsk::Memory { mib, model } => Ask::Memory(v1::GpuMemory { mib, model }),
+        GpuAsk::Mig { profile, count } => Ask::Mig(v1::MigSlices { profile, count }),
+    };
+    Some(v1::GpuAsk { ask: Some(ask) })
+}
+
+fn gpu_core(wire: Option<v1::GpuAsk>) -> Result<GpuAsk, Error> {
+    use v1::gpu_ask::Ask;
+    let Some(wire) = wire else { return Ok(GpuAsk::None) };
+    Ok(match need(wire.ask, "ask")? {
+        Ask::Whole(whole) => {
+            GpuAsk::Whole { count: whole.count, model: whole.model, memory_mib_min: whole.memory_mib_min }
+        }
+        Ask::Memory(memory) => GpuAsk::Memory { mib: memory.mib, model: memory.model },
+        Ask::Mig(mig) => GpuAsk::Mig { profile: mig.profile, count: mig.count },
+    })
+}
+
+impl Wire<RequestSettings> for v1::RequestSettings {
+    fn wire(value: &RequestSettings) -> Self {
+        Self {
+            request_timeout_ms: value.request_timeout_ms,
+            max_concurrent_requests_per_instance: value.max_concurrent_requests_per_instance,
+            max_queue_wait_ms: value.max_queue_wait_ms,
+        }
+    }
+
+    fn core(self) -> Result<RequestSettings, Error> {
+        Ok(RequestSettings {
+            request_timeout_ms: self.request_timeout_ms,
+            max_concurrent_requests_per_instance: self.max_concurrent_requests_per_instance,
+            max_queue_wait_ms: self.max_queue_wait_ms,
+        })
+    }
+}
+
+impl Wire<Probe> for v1::Probe {
+    fn wire(value: &Probe) -> Self {
+        let Probe { initial_delay_ms, period_ms, timeout_ms, success_threshold, failure_threshold } = *value;
+        Self { initial_delay_ms, period_ms, timeout_ms, success_threshold, failure_threshold }
+    }
+
+    fn core(self) -> Result<Probe, Error> {
+        let Self { initial_delay_ms, period_ms, timeout_ms, success_threshold, failure_threshold } = self;
+        Ok(Probe { initial_delay_ms, period_ms, timeout_ms, success_threshold, failure_threshold })
+    }
+}
+
+impl Wire<DeploymentSpec> for v1::DeploymentSpec {
+    fn wire(value: &DeploymentSpec) -> Self {
+        Self {
+            description: value.description.clone(),
+            tags: value.tags.clone(),
+            runtime: Some(Wire::wire(&value.runtime)),
+            model: value.model.as_ref().map(Wire::wire),
+            model_mount_path: value.model_mount_path.clone(),
+            code: value.code.as_ref().map(Wire::wire),
+            environment: Some(Wire::wire(&value.environment)),
+            environment_variables: value.environment_variables.clone(),
+            instance_type: value.instance_type.clone(),
+            resources: Some(Wire::wire(&value.resources)),
+            gpu: gpu_wire(&value.gpu),
+            constraints: value.constraints.clone(),
+            instance_count: value.instance_count,
+            request_settings: Some(Wire::wire(&value.request_settings)),
+            liveness_probe: Some(Wire::wire(&value.liveness_probe)),
+            readiness_probe: Some(Wire::wire(&value.readiness_probe)),
+            reserve: value.reserve,
+        }
+    }
+
+    fn core(self) -> Result<DeploymentSpec, Error> {
+        Ok(DeploymentSpec {
+            description: self.description,
+            tags: self.tags,
+            runtime: need(self.runtime, "runtime")?.core()?,
+            model: self.model.map(Wire::core).transpose()?,
+            model_mount_path: self.model_mount_path,
+            code: self.code.map(Wire::core).transpose()?,
+            environment: self.environment.unwrap_or_default().core()?,
+            environment_variables: self.environment_variables,
+            instance_type: self.instance_type,
+            resources: need(self.resources, "resources")?.core()?,
+            gpu: gpu_core(self.gpu)?,
+            constraints: self.constraints,
+            instance_count: self.instance_count,
+            request_settings: need(self.request_settings, "request_settings")?.core()?,
+            liveness_probe: need(self.liveness_probe, "liveness_probe")?.core()?,
+            readiness_probe: need(self.readiness_probe, "readiness_probe")?.core()?,
+            reserve: self.reserve,
+        })
+    }
+}
+
+impl Wire<Deployment> for v1::Deployment {
+    fn wire(value: &Deployment) -> Self {
+        let old = value.old_specs.iter();
+        let old = old.map(|(generation, spec)| v1::OldSpec { generation: generation.0, spec: Some(Wire::wire(spec)) });
+        Self {
+            endpoint: value.key.endpoint.to_string(),
+            name: value.key.deployment.to_string(),
+            spec: Some(Wire::wire(&value.spec)),
+            generation: value.generation.0,
+            old_specs: old.collect(),
+            created_at_ms: value.created_at.millis(),
+            generation_at_ms: value.generation_at.millis(),
+            deleting: value.deleting,
+            failures: value.failures,
+            last_failure: value.last_failure.clone(),
+            retry_at_ms: value.retry_at.millis(),
+            generation_served: value.generation_served,
+            revision: value.revision.0,
+        }
+    }
+
+    fn core(self) -> Result<Deployment, Error> {
+        let old = self.old_specs.into_iter();
+        let old = old.map(|old| Ok((Generation(old.generation), need(old.spec, "spec")?.core()?)));
+        Ok(Deployment {
+            key: key(&self.endpoint, &self.name)?,
+            spec: need(self.spec, "spec")?.core()?,
+            generation: Generation(self.generation),
+            old_specs: old.collect::<Result<_, Error>>()?,
+            created_at: LogTime::from_millis(self.created_at_ms),
+            generation_at: LogTime::from_millis(self.generation_at_ms),
+            deleting: self.deleting,
+            failures: self.failures,
+            last_failure: self.last_failure,
+            retry_at: LogTime::from_millis(self.retry_at_ms),
+            generation_served: self.generation_served,
+            revision: LogIndex(self.revision),
+        })
+    }
+}
+
+impl Wire<Device> for v1::Device {
+    fn wire(value: &Device) -> Self {
+        Self {
+            uuid: value.uuid.clone(),
+            model: value.model.clone(),
+            memory_mib: value.memory_mib,
+            mig_profile: value.mig_profile.clone(),
+            healthy: value.healthy,
+        }
+    }
+
+    fn core(self) -> Result<Device, Error> {
+        Ok(Device {
+            uuid: self.uuid,
+            model: self.model,
+            memory_mib: self.memory_mib,
+            mig_profile: self.mig_profile,
+            healthy: self.healthy,
+        })
+    }
+}
+
+impl Wire<DeviceGrant> for v1::DeviceGrant {
+    fn wire(value: &DeviceGrant) -> Self {
+        Self { uuid: value.uuid.clone(), memory_mib: value.memory_mib }
+    }
+
+    fn core(self) -> Result<DeviceGrant, Error> {
+        Ok(DeviceGrant { uuid: self.uuid, memory_mib: self.memory_mib })
+    }
+}
+
+impl Wire<Replica> for v1::Replica {
+    fn wire(value: &Replica) -> Self {
+        Self {
+            id: value.id.0,
+            endpoint: value.key.endpoint.to_string(),
+            deployment: value.key.deployment.to_string(),
+            generation: value.generation.0,
+            node: value.node.0,
+            resources: Some(Wire::wire(&value.resources)),
+            devices: wires(&value.devices),
+            reserve_spent: value.reserve_spent.clone(),
+            state: i32::wire(&value.state),
+            reason: value.reason.clone(),
+            lost: value.lost,
+            restarts: value.restarts,
+            pid: value.pid,
+            address: value.address.clone(),
+            placed_at_ms: value.placed_at.millis(),
+            since_ms: value.since.millis(),
+            drain_deadline_ms: value.drain_deadline.millis(),
+            revision: value.revision.0,
+        }
+    }
+
+    fn core(self) -> Result<Replica, Error> {
+        Ok(Replica {
+            id: ReplicaId(self.id),
+            key: key(&self.endpoint, &self.deployment)?,
+            generation: Generation(self.generation),
+            node: NodeId(self.node),
+            resources: need(self.resources, "resources")?.core()?,
+            devices: all(self.devices)?,
+            reserve_spent: self.reserve_spent,
+            state: self.state.core()?,
+            reason: self.reason,
+            lost: self.lost,
+            restarts: self.restarts,
+            pid: self.pid,
+            address: self.address,
+            placed_at: LogTime::from_millis(self.placed_at_ms),
+            since: LogTime::from_millis(self.since_ms),
+            drain_deadline: LogTime::from_millis(self.drain_deadline_ms),
+            revision: LogIndex(self.revision),
+        })
+    }
+}
+
+impl Wire<NodeProfile> for v1::NodeProfile {
+    fn wire(value: &NodeProfile) -> Self {
+        Self {
+            name: value.name.to_string(),
+            labels: value.labels.clone(),
+            capacity: Some(Wire::wire(&value.capacity)),
+            devices: wires(&value.devices),
+            gate_address: value.gate_address.clone(),
+            ingress_address: value.ingress_address.clone(),
+            is_virtual: value.is_virtual,
+            version: value.version.clone(),
+        }
+    }
+
+    fn core(self) -> Result<NodeProfile, Error> {
+        Ok(NodeProfile {
+            name: name(&self.name)?,
+            labels: self.labels,
+            capacity: need(self.capacity, "capacity")?.core()?,
+            devices: all(self.devices)?,
+            gate_address: self.gate_address,
+            ingress_address: self.ingress_address,
+            is_virtual: self.is_virtual,
+            version: self.version,
+        })
+    }
+}
+
+impl Wire<Node> for v1::Node {
+    fn wire(value: &Node) -> Self {
+        Self {
+            id: value.id.0,
+            epoch: value.epoch.0,
+            profile: Some(Wire::wire(&value.profile)),
+            state: i32::wire(&value.state),
+            cordoned: value.cordoned,
+            reason: value.reason.clone(),
+            since_ms: value.since.millis(),
+            revision: value.revision.0,
+        }
+    }
+
+    fn core(self) -> Result<Node, Error> {
+        Ok(Node {
+            id: NodeId(self.id),
+            epoch: NodeEpoch(self.epoch),
+            profile: need(self.profile, "profile")?.core()?,
+            state: self.state.core()?,
+            cordoned: self.cordoned,
+            reason: self.reason,
+            since: LogTime::from_millis(self.since_ms),
+            revision: LogIndex(self.revision),
+        })
+    }
+}
+
+impl Wire<ReplicaReport> for v1::ReplicaReport {
+    fn wire(value: &ReplicaReport) -> Self {
+        Self {
+            replica: value.replica.0,
+            observed: i32::wire(&value.observed),
+            reason: value.reason.clone(),
+            permanent: value.permanent,
+            restarts: value.restarts,
+            pid: value.pid,
+            address: value.address.clone(),
+        }
+    }
+
+    fn core(self) -> Result<ReplicaReport, Error> {
+        Ok(ReplicaReport {
+            replica: ReplicaId(self.replica),
+            observed: self.observed.core()?,
+            reason: self.reason,
+            permanent: self.permanent,
+            restarts: self.restarts,
+            pid: self.pid,
+            address: self.address,
+        })
+    }
+}
+
+impl Wire<Error> for v1::Error {
+    fn wire(value: &Error) -> Self {
+        let problems = value.problems.iter().map(|problem| v1::Problem {
+            field: problem.field.clone(),
+            what: problem.what.clone(),
+            r#try: problem.try_.clone(),
+        });
+        Self {
+            code: value.code.word().to_owned(),
+            what: value.what.clone(),
+            why: value.why.clone(),
+            r#try: value.try_.clone(),
+            problems: problems.collect(),
+        }
+    }
+
+    fn core(self) -> Result<Error, Error> {
+        let Some(code) = berth_core::error::Code::from_word(&self.code) else {
+            return Err(damaged(format!("`{}` is no error code", self.code)));
+        };
+        let problems = self.problems.into_iter().map(|problem| berth_core::error::Problem {
+            field: problem.field,
+            what: problem.what,
+            try_: problem.r#try,
+        });
+        Ok(Error { code, what: self.what, why: self.why, try_: self.r#try, problems: problems.collect() })
+    }
+}

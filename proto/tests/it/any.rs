@@ -1,0 +1,381 @@
+//! Arbitrary values of everything that is stored or sent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use berth_core::{
+    agent::{Assignments, Desired, ReplicaOrder},
+    error::{Code as ErrorCode, Error, Problem},
+    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    model::{
+        Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
+        DeviceGrant, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
+        ModelType, Node, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime,
+        SealedKey, Traffic,
+    },
+    state::{
+        Command, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode, RegisterNode, Reply,
+        ReplicaReport, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+    },
+    time::LogTime,
+    traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
+    units::Resources,
+};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::select,
+    strategy::Union,
+};
+
+/// Names every field with its strategy, so that a new field of core does not compile until it is generated too.
+macro_rules! any_struct {
+    ($($fn:ident: $type:ident { $($field:ident: $strategy:expr),* $(,)? })*) => {$(
+        prop_compose! {
+            pub(crate) fn $fn()($($field in $strategy),*) -> $type {
+                $type { $($field),* }
+            }
+        }
+    )*};
+}
+
+macro_rules! any_number {
+    ($($fn:ident: $type:ident)*) => {$(
+        pub(crate) fn $fn() -> impl Strategy<Value = $type> {
+            number().prop_map($type)
+        }
+    )*};
+}
+
+any_number! {
+    index: LogIndex
+    term: Term
+    epoch: NodeEpoch
+    generation: Generation
+    replica_id: ReplicaId
+    node_id: NodeId
+    member_id: MemberId
+}
+
+any_struct! {
+    resources: Resources { cpu_milli: number(), memory_mib: number(), disk_mib: number(), gpus: number() }
+    endpoint_spec: EndpointSpec {
+        description: text(), tags: words(), auth_mode: auth_mode(), max_body_bytes: number(),
+        idempotent: option::of(any::<bool>()),
+    }
+    sealed_key: SealedKey {
+        cluster_key_id: any::<u32>(), nonce: vec(any::<u8>(), 0..13), ciphertext: vec(any::<u8>(), 0..60),
+        hash: any::<[u8; 32]>(),
+    }
+    keys: EndpointKeys { primary: sealed_key(), secondary: sealed_key() }
+    endpoint: Endpoint {
+        name: endpoint_name(), project: text(), spec: endpoint_spec(), keys: keys(), traffic: traffic(),
+        mirror: traffic(), created_at: time(), revision: index(),
+    }
+    asset_ref: AssetRef {
+        digest: digest(), kind: select(vec![AssetKind::File, AssetKind::Folder]), name: text(), size_bytes: number(),
+    }
+    asset: Asset {
+        digest: digest(), size_bytes: number(), committed_at: time(), revision: index(),
+        holders: vec(member_id(), 0..4),
+    }
+    model: Model {
+        name: text(), version: text(),
+        model_type: select(vec![ModelType::CustomModel, ModelType::MlflowModel, ModelType::TritonModel]),
+        asset: asset_ref(),
+    }
+    code: Code { asset: asset_ref(), scoring_script: text() }
+    http_route: HttpRoute { path: text(), port: any::<u32>() }
+    environment: Environment {
+        name: text(), image: option::of(text()), conda: option::of(text()), pip: vec(text(), 0..3),
+        liveness_route: option::of(http_route()), readiness_route: option::of(http_route()),
+        scoring_route: option::of(http_route()),
+    }
+    request_settings: RequestSettings {
+        request_timeout_ms: number(), max_concurrent_requests_per_instance: any::<u32>(), max_queue_wait_ms: number(),
+    }
+    probe: Probe {
+        initial_delay_ms: number(), period_ms: number(), timeout_ms: number(), success_threshold: any::<u32>(),
+        failure_threshold: any::<u32>(),
+    }
+    spec: DeploymentSpec {
+        description: text(), tags: words(), runtime: runtime(), model: option::of(model()),
+        model_mount_path: option::of(text()), code: option::of(code()), environment: environment(),
+        environment_variables: words(), instance_type: text(), resources: resources(), gpu: gpu_ask(),
+        constraints: words(), instance_count: any::<u32>(), request_settings: request_settings(),
+        liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(),
+    }
+    deployment: Deployment {
+        key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
+        created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
+        last_failure: option::of(text()), retry_at: time(), generation_served: any::<bool>(), revision: index(),
+    }
+    device: Device {
+        uuid: text(), model: text(), memory_mib: number(), mig_profile: option::of(text()), healthy: any::<bool>(),
+    }
+    grant: DeviceGrant { uuid: text(), memory_mib: option::of(number()) }
+    replica: Replica {
+        id: replica_id(), key: key(), generation: generation(), node: node_id(), resources: resources(),
+        devices: vec(grant(), 0..3), reserve_spent: option::of(text()), state: select(&ReplicaState::ALL[..]),
+        reason: text(), lost: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
+        placed_at: time(), since: time(), drain_deadline: time(), revision: index(),
+    }
+    profile: NodeProfile {
+        name: node_name(), labels: words(), capacity: resources(), devices: vec(device(), 0..3), gate_address: text(),
+        ingress_address: text(), is_virtual: any::<bool>(), version: text(),
+    }
+    node: Node {
+        id: node_id(), epoch: epoch(), profile: profile(), state: select(&NodeState::ALL[..]),
+        cordoned: any::<bool>(), reason: text(), since: time(), revision: index(),
+    }
+    report: ReplicaReport {
+        replica: replica_id(),
+        observed: select(vec![
+            Observed::Preparing, Observed::Starting, Observed::Warm, Observed::Failed, Observed::Gone,
+        ]),
+        reason: text(), permanent: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
+    }
+    problem: Problem { field: text(), what: text(), try_: text() }
+    error: Error {
+        code: select(ErrorCode::ALL), what: text(), why: text(), try_: text(), problems: vec(problem(), 0..3),
+    }
+    plan: Plan { term: term(), based_on: index(), part: any::<u32>(), parts: any::<u32>(), steps: vec(step(), 0..4) }
+    transition: NodeTransition {
+        term: term(), node: node_id(), epoch: epoch(), to: select(&NodeState::ALL[..]), reason: text(),
+    }
+    register: RegisterNode { node: node_id(), profile: profile() }
+    entry: Entry {
+        proposed_at: time(), request_id: option::of(text().prop_map(RequestId)), fingerprint: number(),
+        principal: text(), command: command(),
+    }
+    subject: EventSubject {
+        endpoint: option::of(endpoint_name()), deployment: option::of(key()), replica: option::of(replica_id()),
+        node: option::of(node_id()), node_name: option::of(node_name()),
+    }
+    event: Event {
+        seq: number(), index: index(), at: time(),
+        severity: select(vec![Severity::Info, Severity::Warning, Severity::Error]), kind: text(), subject: subject(),
+        text: text(),
+    }
+    snapshot: Snapshot {
+        cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
+        endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
+        nodes: vec(node(), 0..3), assets: vec(asset(), 0..3), replies: replies(), events: events(), routes: routes(),
+    }
+    replica_route: ReplicaRoute {
+        id: replica_id(), node: node_id(), epoch: epoch(), gate_address: text(),
+        state: select(vec![ReplicaState::Warm, ReplicaState::Serving]), slots: any::<u32>(),
+    }
+    deployment_route: DeploymentRoute {
+        name: deployment_name(), generation: generation(),
+        runtime: select(vec![RouteRuntime::Python, RouteRuntime::Onnx, RouteRuntime::Command]),
+        request_timeout_ms: number(), max_concurrent_requests_per_instance: any::<u32>(), max_queue_wait_ms: number(),
+        scoring_path: text(), replicas: vec(replica_route(), 0..3),
+    }
+    endpoint_route: EndpointRoute {
+        name: endpoint_name(), revision: index(), auth_mode: auth_mode(), key_hashes: vec(any::<[u8; 32]>(), 0..3),
+        max_body_bytes: number(), idempotent: option::of(any::<bool>()), split: shares(), mirror: shares(),
+        deployments: vec(deployment_route(), 0..3),
+    }
+    order: ReplicaOrder {
+        replica: replica_id(), key: key(), generation: generation(), spec: spec(), devices: vec(grant(), 0..3),
+        desired: desired(),
+    }
+}
+
+/// Every width of number: most bugs sit at the ends.
+pub(crate) fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(u64::MAX), 1..1_000_u64, any::<u64>()]
+}
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[ -~é\u{0}]{1,12}"]
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..3)
+}
+
+fn time() -> impl Strategy<Value = LogTime> {
+    number().prop_map(LogTime::from_millis)
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+pub(crate) fn endpoint_name() -> impl Strategy<Value = EndpointName> {
+    "[a-z][a-z0-9]{2,8}".prop_map(|text| EndpointName::new(&text).expect("a valid name"))
+}
+
+fn deployment_name() -> impl Strategy<Value = DeploymentName> {
+    "[a-z][a-z0-9]{2,8}".prop_map(|text| DeploymentName::new(&text).expect("a valid name"))
+}
+
+fn node_name() -> impl Strategy<Value = NodeName> {
+    "[a-z0-9][a-z0-9._-]{0,8}".prop_map(|text| NodeName::new(&text).expect("a valid name"))
+}
+
+fn key() -> impl Strategy<Value = DeploymentKey> {
+    (endpoint_name(), deployment_name()).prop_map(|(endpoint, deployment)| DeploymentKey::new(endpoint, deployment))
+}
+
+fn auth_mode() -> impl Strategy<Value = AuthMode> {
+    select(vec![AuthMode::Key, AuthMode::None])
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    btree_map(deployment_name(), any::<u32>(), 0..3).prop_map(Traffic)
+}
+
+fn shares() -> impl Strategy<Value = Vec<(DeploymentName, u32)>> {
+    traffic().prop_map(|traffic| traffic.0.into_iter().collect())
+}
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    prop_oneof![Just(Runtime::Python), Just(Runtime::Onnx), vec(text(), 0..3).prop_map(Runtime::Command)]
+}
+
+fn gpu_ask() -> impl Strategy<Value = GpuAsk> {
+    prop_oneof![
+        Just(GpuAsk::None),
+        (any::<u32>(), option::of(text()), number())
+            .prop_map(|(count, model, memory_mib_min)| GpuAsk::Whole { count, model, memory_mib_min }),
+        (number(), option::of(text())).prop_map(|(mib, model)| GpuAsk::Memory { mib, model }),
+        (text(), any::<u32>()).prop_map(|(profile, count)| GpuAsk::Mig { profile, count }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (replica_id(), key(), generation(), node_id(), vec(grant(), 0..3), option::of(text()), text()).prop_map(
+            |(replica, key, generation, node, devices, reserve_spent, reason)| Step::Place {
+                replica,
+                key,
+                generation,
+                node,
+                devices,
+                reserve_spent,
+                reason
+            }
+        ),
+        replica_id().prop_map(|replica| Step::Serve { replica }),
+        (replica_id(), time(), text()).prop_map(|(replica, deadline, reason)| Step::Drain { replica, deadline, reason }),
+        (replica_id(), text()).prop_map(|(replica, reason)| Step::Stop { replica, reason }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let mode = || select(vec![PutMode::Upsert, PutMode::Create, PutMode::Update]);
+    let revision = || option::of(index());
+    let arms: Vec<BoxedStrategy<Command>> = vec![
+        text().prop_map(|cluster_id| Command::ClusterInit { cluster_id }).boxed(),
+        (term(), member_id()).prop_map(|(term, member)| Command::LeaderEstablished { term, member }).boxed(),
+        any::<u32>().prop_map(|level| Command::FeatureLevelRaise { level }).boxed(),
+        (endpoint_name(), endpoint_spec(), keys(), mode(), revision())
+            .prop_map(|(name, spec, keys, mode, if_revision)| Command::EndpointPut {
+                name,
+                spec,
+                keys,
+                mode,
+                if_revision,
+            })
+            .boxed(),
+        (endpoint_name(), keys(), revision())
+            .prop_map(|(name, keys, if_revision)| Command::EndpointKeysPut { name, keys, if_revision })
+            .boxed(),
+        (endpoint_name(), revision())
+            .prop_map(|(name, if_revision)| Command::EndpointDelete { name, if_revision })
+            .boxed(),
+        (endpoint_name(), option::of(traffic()), option::of(traffic()), revision())
+            .prop_map(|(endpoint, split, mirror, if_revision)| Command::TrafficSet {
+                endpoint,
+                split,
+                mirror,
+                if_revision,
+            })
+            .boxed(),
+        (key(), spec(), mode(), revision())
+            .prop_map(|(key, spec, mode, if_revision)| Command::DeploymentPut {
+                key,
+                spec: Box::new(spec),
+                mode,
+                if_revision,
+            })
+            .boxed(),
+        (key(), any::<u32>(), revision())
+            .prop_map(|(key, instance_count, if_revision)| Command::DeploymentScale {
+                key,
+                instance_count,
+                if_revision,
+            })
+            .boxed(),
+        (key(), revision()).prop_map(|(key, if_revision)| Command::DeploymentDelete { key, if_revision }).boxed(),
+        register().prop_map(|register| Command::NodeRegister(Box::new(register))).boxed(),
+        transition().prop_map(Command::NodeTransition).boxed(),
+        (node_name(), any::<bool>()).prop_map(|(name, cordoned)| Command::NodeCordon { name, cordoned }).boxed(),
+        node_name().prop_map(|name| Command::NodeForget { name }).boxed(),
+        (node_id(), epoch(), vec(report(), 0..3))
+            .prop_map(|(node, epoch, reports)| Command::ReplicaReports { node, epoch, reports })
+            .boxed(),
+        plan().prop_map(Command::PlanCommit).boxed(),
+        (digest(), number(), vec(member_id(), 0..4))
+            .prop_map(|(digest, size_bytes, holders)| Command::AssetCommit { digest, size_bytes, holders })
+            .boxed(),
+        vec(digest(), 0..3).prop_map(|digests| Command::AssetExpire { digests }).boxed(),
+    ];
+    Union::new(arms)
+}
+
+pub(crate) fn reply() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        index().prop_map(|revision| Reply::Done { revision }),
+        epoch().prop_map(|epoch| Reply::Registered { epoch }),
+        vec(option::of(error()).prop_map(|refused| refused.map_or(Ok(()), Err)), 0..4)
+            .prop_map(|outcomes| Reply::Planned { outcomes }),
+        error().prop_map(Reply::Refused),
+    ]
+}
+
+fn replies() -> impl Strategy<Value = ReplyTable> {
+    btree_map(text(), (number(), index(), reply()), 0..3).prop_map(|records| {
+        ReplyTable::restore(records.into_iter().map(|(id, (fingerprint, index, reply))| ReplyRecord {
+            request_id: RequestId(id),
+            fingerprint,
+            index,
+            reply,
+        }))
+    })
+}
+
+fn events() -> impl Strategy<Value = EventLog> {
+    (vec(event(), 0..3), number()).prop_map(|(events, next_seq)| EventLog::restore(events, next_seq))
+}
+
+fn routes() -> impl Strategy<Value = RouteRevisions> {
+    (index(), index(), btree_map(endpoint_name(), index(), 0..3), vec((index(), endpoint_name()), 0..3))
+        .prop_map(|(version, floor, endpoints, tombstones)| {
+            RouteRevisions::restore(version, floor, endpoints, tombstones)
+        })
+}
+
+pub(crate) fn table() -> impl Strategy<Value = RouteTable> {
+    (text(), index(), vec(endpoint_route(), 0..4)).prop_map(|(cluster_id, version, routes)| RouteTable {
+        cluster_id,
+        version,
+        endpoints: routes.into_iter().map(|route| (route.name.clone(), Arc::new(route))).collect(),
+    })
+}
+
+fn desired() -> impl Strategy<Value = Desired> {
+    prop_oneof![Just(Desired::Run), time().prop_map(|deadline| Desired::Drain { deadline }), Just(Desired::Stop)]
+}
+
+pub(crate) fn assignments() -> impl Strategy<Value = Assignments> {
+    (term(), epoch(), index(), vec(order(), 0..3)).prop_map(|(term, epoch, revision, orders)| Assignments {
+        term,
+        epoch,
+        revision,
+        replicas: orders.into_iter().map(|order| (order.replica, order)).collect(),
+    })
+}

@@ -1,0 +1,9 @@
+//! Tests of what is stored and sent, through the public interface, in one binary to save linking.
+
+mod any;
+mod garbage;
+mod golden;
+mod json;
+mod protos;
+mod round_trip;
+mod samples;
