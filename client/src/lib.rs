@@ -1,1 +1,54 @@
-//! Berth's Rust SDK.
+//! Berth's Rust SDK: manage a cluster through any of its coordinators, and call its endpoints through any of its nodes.
+//!
+//! A [`Client`] speaks the public API. It is given the addresses of some coordinators, uses one that answers, and falls
+//! back to the others; whichever it reaches forwards to the leader, so there is nothing to follow. Every call has a
+//! deadline. A call that could not be delivered, or whose outcome is not known, is sent again under the *same* request
+//! id, which the cluster applies once; nothing else is retried.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), berth_client::Error> {
+//! use berth_client::{Client, api};
+//!
+//! let client = Client::connect(["127.0.0.1:7400"]).await?;
+//! let endpoint = client
+//!     .put_endpoint(api::PutEndpointRequest { name: "fraud".into(), ..Default::default() })
+//!     .await?;
+//! println!("{} is at {:?}", endpoint.name, endpoint.scoring_uris);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`InferClient`] calls an endpoint over HTTP/1.1 or gRPC. It is given the ingress addresses of some nodes; every
+//! node answers for every endpoint.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), berth_client::Error> {
+//! use berth_client::InferClient;
+//!
+//! let digits = InferClient::new(["127.0.0.1:7480"], "digits")?.with_key("…");
+//! let answer = digits.score(r#"{"data": [[0, 1, 2]]}"#).await?;
+//! println!("{} by {:?}: {:?}", answer.status, answer.deployment(), answer.body);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Messages are those of the wire, re-exported as [`api`] (the calls) and [`store`] (the specs inside them), so that
+//! nothing is lost or renamed on the way.
+
+mod archive;
+mod assets;
+mod calls;
+mod codec;
+mod infer;
+mod options;
+mod retry;
+mod stream;
+mod transport;
+
+pub use archive::Packed;
+pub use berth_core::error::{Code, Error, ErrorKind};
+pub use berth_proto::{api::v1 as api, store::v1 as store};
+pub use infer::{Answer, GrpcAnswer, InferClient};
+pub use options::{Address, ClientOptions};
+pub use stream::{EventStream, LogStream};
+pub use transport::Client;

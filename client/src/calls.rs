@@ -1,0 +1,242 @@
+//! Every call of the API, one method each. Requests are the messages of the wire; a mutation without a `request_id` is
+//! given one.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use berth_core::error::{Code, Error};
+
+use crate::{
+    api::{self, *},
+    transport::{Client, MESSAGE_BYTES_MAX, Named, fill_name},
+};
+
+macro_rules! named {
+    ($($request:ty),* $(,)?) => {
+        $(impl Named for $request {
+            fn name(&mut self) {
+                fill_name(&mut self.request_id);
+            }
+        })*
+    };
+}
+
+named!(
+    PutEndpointRequest,
+    DeleteEndpointRequest,
+    SetTrafficRequest,
+    RegenerateKeyRequest,
+    PutDeploymentRequest,
+    ScaleDeploymentRequest,
+    DeleteDeploymentRequest,
+    CordonNodeRequest,
+    ForgetNodeRequest,
+);
+
+/// Sends `$request` through `$client::$service` by `$how`.
+macro_rules! send {
+    ($self:ident . $how:ident, $module:ident :: $service:ident . $method:ident, $request:expr) => {
+        $self
+            .$how($request, |channel, request| async move {
+                let mut service = api::$module::$service::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                service.$method(request).await
+            })
+            .await
+    };
+}
+
+/// Endpoints.
+impl Client {
+    /// Creates an endpoint or replaces its spec.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::{PutEndpointRequest, PutMode};
+    ///
+    /// let request = PutEndpointRequest { name: "fraud".into(), mode: PutMode::Create.into(), ..Default::default() };
+    /// client.put_endpoint(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn put_endpoint(&self, request: PutEndpointRequest) -> Result<Endpoint, Error> {
+        send!(self.mutate, endpoints_client::EndpointsClient.put, request)
+    }
+
+    /// Returns an endpoint.
+    pub async fn get_endpoint(&self, name: &str) -> Result<Endpoint, Error> {
+        send!(self.call, endpoints_client::EndpointsClient.get, GetEndpointRequest { name: name.to_owned() })
+    }
+
+    /// Lists every endpoint.
+    pub async fn list_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        let answer: Result<_, Error> =
+            send!(self.call, endpoints_client::EndpointsClient.list, ListEndpointsRequest {});
+        Ok(answer?.endpoints)
+    }
+
+    /// Deletes an endpoint with all its deployments.
+    pub async fn delete_endpoint(&self, request: DeleteEndpointRequest) -> Result<Mutation, Error> {
+        send!(self.mutate, endpoints_client::EndpointsClient.delete, request)
+    }
+
+    /// Replaces the split, the mirrors, or both: percent per deployment. What is `None` stays as it is.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// let split = [("blue".to_owned(), 90), ("green".to_owned(), 10)].into();
+    /// client.set_traffic("fraud", Some(split), None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_traffic(
+        &self,
+        endpoint: &str,
+        split: Option<BTreeMap<String, u32>>,
+        mirror: Option<BTreeMap<String, u32>>,
+    ) -> Result<Endpoint, Error> {
+        let map = |percent| TrafficMap { percent };
+        let request = SetTrafficRequest {
+            endpoint: endpoint.to_owned(),
+            split: split.map(map),
+            mirror: mirror.map(map),
+            ..Default::default()
+        };
+        send!(self.mutate, endpoints_client::EndpointsClient.set_traffic, request)
+    }
+
+    /// Returns both keys of an endpoint.
+    pub async fn list_keys(&self, endpoint: &str) -> Result<EndpointKeys, Error> {
+        let request = ListKeysRequest { endpoint: endpoint.to_owned() };
+        send!(self.call, endpoints_client::EndpointsClient.list_keys, request)
+    }
+
+    /// Replaces one key of an endpoint.
+    pub async fn regenerate_key(&self, request: RegenerateKeyRequest) -> Result<EndpointKeys, Error> {
+        send!(self.mutate, endpoints_client::EndpointsClient.regenerate_key, request)
+    }
+}
+
+/// Deployments and their replicas.
+impl Client {
+    /// Creates a deployment or replaces its spec.
+    pub async fn put_deployment(&self, request: PutDeploymentRequest) -> Result<Deployment, Error> {
+        send!(self.mutate, deployments_client::DeploymentsClient.put, request)
+    }
+
+    /// Returns a deployment.
+    pub async fn get_deployment(&self, endpoint: &str, name: &str) -> Result<Deployment, Error> {
+        let request = GetDeploymentRequest { endpoint: endpoint.to_owned(), name: name.to_owned() };
+        send!(self.call, deployments_client::DeploymentsClient.get, request)
+    }
+
+    /// Lists the deployments of an endpoint; of all when the name is empty.
+    pub async fn list_deployments(&self, endpoint: &str) -> Result<Vec<Deployment>, Error> {
+        let request = ListDeploymentsRequest { endpoint: endpoint.to_owned() };
+        let answer: Result<_, Error> = send!(self.call, deployments_client::DeploymentsClient.list, request);
+        Ok(answer?.deployments)
+    }
+
+    /// Changes how many instances a deployment has.
+    pub async fn scale_deployment(&self, request: ScaleDeploymentRequest) -> Result<Deployment, Error> {
+        send!(self.mutate, deployments_client::DeploymentsClient.scale, request)
+    }
+
+    /// Deletes a deployment that carries no traffic.
+    pub async fn delete_deployment(&self, request: DeleteDeploymentRequest) -> Result<Mutation, Error> {
+        send!(self.mutate, deployments_client::DeploymentsClient.delete, request)
+    }
+
+    /// Says why a deployment's replicas are where they are, or nowhere.
+    pub async fn explain_deployment(&self, endpoint: &str, name: &str) -> Result<Verdict, Error> {
+        let request = ExplainDeploymentRequest { endpoint: endpoint.to_owned(), name: name.to_owned() };
+        send!(self.call, deployments_client::DeploymentsClient.explain, request)
+    }
+
+    /// Lists replicas; an empty name stands for all.
+    pub async fn list_replicas(&self, endpoint: &str, deployment: &str) -> Result<Vec<Replica>, Error> {
+        let request = ListReplicasRequest { endpoint: endpoint.to_owned(), deployment: deployment.to_owned() };
+        let answer: Result<_, Error> = send!(self.call, replicas_client::ReplicasClient.list, request);
+        Ok(answer?.replicas)
+    }
+}
+
+/// Nodes.
+impl Client {
+    /// Lists every node.
+    pub async fn list_nodes(&self) -> Result<Vec<Node>, Error> {
+        let answer: Result<_, Error> = send!(self.call, nodes_client::NodesClient.list, ListNodesRequest {});
+        Ok(answer?.nodes)
+    }
+
+    /// Keeps new replicas away from a node, or lets them come again.
+    pub async fn cordon_node(&self, node: &str, cordoned: bool) -> Result<Node, Error> {
+        let request = CordonNodeRequest { node: node.to_owned(), cordoned, ..Default::default() };
+        send!(self.mutate, nodes_client::NodesClient.cordon, request)
+    }
+
+    /// Forgets a node that is lost for good.
+    pub async fn forget_node(&self, node: &str) -> Result<Mutation, Error> {
+        let request = ForgetNodeRequest { node: node.to_owned(), ..Default::default() };
+        send!(self.mutate, nodes_client::NodesClient.forget, request)
+    }
+}
+
+/// The cluster itself.
+impl Client {
+    /// Returns what the cluster says about itself.
+    pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
+        send!(self.call, cluster_client::ClusterClient.info, ClusterInfoRequest {})
+    }
+
+    /// Lists the coordinators.
+    pub async fn list_members(&self) -> Result<ListMembersResponse, Error> {
+        send!(self.call, cluster_client::ClusterClient.members, ListMembersRequest {})
+    }
+
+    /// Adds a coordinator that is running and waits to join.
+    pub async fn add_member(&self, id: &str, address: &str) -> Result<ListMembersResponse, Error> {
+        let request = AddMemberRequest { id: id.to_owned(), address: address.to_owned() };
+        send!(self.call, cluster_client::ClusterClient.add_member, request)
+    }
+
+    /// Removes a coordinator for good.
+    pub async fn remove_member(&self, id: &str) -> Result<ListMembersResponse, Error> {
+        send!(self.call, cluster_client::ClusterClient.remove_member, RemoveMemberRequest { id: id.to_owned() })
+    }
+
+    /// Asks the leader to hand over to a coordinator.
+    pub async fn transfer_leadership(&self, id: &str) -> Result<ListMembersResponse, Error> {
+        let request = TransferLeadershipRequest { id: id.to_owned() };
+        send!(self.call, cluster_client::ClusterClient.transfer_leadership, request)
+    }
+
+    /// Runs every invariant over the state.
+    pub async fn check(&self) -> Result<CheckReport, Error> {
+        send!(self.call, cluster_client::ClusterClient.check, CheckRequest {})
+    }
+
+    /// Writes the whole state, as it is stored, to `out`, and returns its size.
+    ///
+    /// A stream that breaks is an error, not a shorter file.
+    pub async fn save_snapshot(&self, out: &mut (impl Write + Send)) -> Result<u64, Error> {
+        let mut chunks = send!(self.call, cluster_client::ClusterClient.save_snapshot, SaveSnapshotRequest {})?;
+        let mut written = 0;
+        let patience = self.options().deadline;
+        loop {
+            let next = tokio::time::timeout(patience, chunks.message()).await;
+            let next = next.map_err(|_| Error::new(Code::Timeout, "the snapshot stopped coming"))?;
+            let Some(chunk) = next.map_err(|status| berth_proto::status::from_status(&status))? else { break };
+            out.write_all(&chunk.data).map_err(|error| not_written(&error))?;
+            written += chunk.data.len() as u64;
+        }
+        out.flush().map_err(|error| not_written(&error))?;
+        Ok(written)
+    }
+}
+
+fn not_written(error: &io::Error) -> Error {
+    let code = if error.kind() == io::ErrorKind::StorageFull { Code::DiskFull } else { Code::Internal };
+    Error::new(code, "the snapshot could not be written").why(error.to_string())
+}
