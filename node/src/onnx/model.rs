@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_core::error::{Code, Error};
@@ -44,6 +45,9 @@ pub(super) struct Model {
     pub(super) outputs: Vec<Port>,
     /// The plan for every shape, where the engine can make one.
     plan: Option<Arc<TypedRunnableModel>>,
+    /// Set once a request has shown that the plan for every shape fails where a plan for its own shape does not: an
+    /// answer computed from free lengths, mostly.
+    plan_fails: AtomicBool,
     /// What plans for single shapes are made of.
     source: InferenceModel,
     by_shape: Mutex<VecDeque<ShapePlan>>,
@@ -95,7 +99,7 @@ impl Model {
         let source = parsed.model;
         let whole = inputs.iter().all(|port| port.dims.is_some()).then(|| compile(source.clone()));
         let (plan, sample) = match whole {
-            Some(Ok(plan)) if !answers_lengths(&plan) => (Some(Arc::clone(&plan)), plan),
+            Some(Ok(plan)) => (Some(Arc::clone(&plan)), plan),
             // Some graphs resolve only for lengths that are known: each shape then gets its own plan.
             refused => {
                 let shapes: Option<Vec<_>> = inputs.iter().map(Port::smallest).collect();
@@ -108,7 +112,7 @@ impl Model {
             }
         };
         let outputs = output_ports(graph, &sample)?;
-        Ok(Self { inputs, outputs, plan, source, by_shape: Mutex::default() })
+        Ok(Self { inputs, outputs, plan, plan_fails: AtomicBool::new(false), source, by_shape: Mutex::default() })
     }
 
     /// Finds an input by name.
@@ -143,15 +147,25 @@ impl Model {
     /// Runs the model on inputs that [`Model::arrange`] has passed.
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, String> {
         let inputs: TVec<TValue> = inputs.into_iter().map(Tensor::into_tvalue).collect();
-        let first = match &self.plan {
-            Some(plan) => match plan.run(inputs.clone()).map_err(|cause| chain(&cause)).and_then(|o| self.finish(o)) {
+        let mut refused = None;
+        if let Some(plan) = self.plan.as_ref().filter(|_| !self.plan_fails.load(Ordering::Relaxed)) {
+            match self.run_plan(plan, inputs.clone()) {
                 Ok(outputs) => return Ok(outputs),
-                Err(cause) => Some(cause),
-            },
-            None => None,
-        };
+                Err(why) => refused = Some(why),
+            }
+        }
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
-        let plan = self.plan_for(shapes).map_err(|second| first.unwrap_or(second))?;
+        let outputs = self.plan_for(shapes).and_then(|plan| self.run_plan(&plan, inputs));
+        match (outputs, refused) {
+            (Err(_), Some(first)) => Err(first),
+            (outputs, refused) => {
+                self.plan_fails.fetch_or(refused.is_some() && outputs.is_ok(), Ordering::Relaxed);
+                outputs
+            }
+        }
+    }
+
+    fn run_plan(&self, plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>) -> Result<Vec<Tensor>, String> {
         self.finish(plan.run(inputs).map_err(|cause| chain(&cause))?)
     }
 
@@ -344,12 +358,6 @@ fn declared(value: &ValueInfoProto) -> (Option<Datatype>, Option<Vec<Dim>>) {
             .collect()
     });
     (datatype, dims)
-}
-
-/// Returns whether an output is computed from free lengths: the plan for every shape leaves them as symbols.
-fn answers_lengths(plan: &TypedRunnableModel) -> bool {
-    let lengths = |outlet| plan.model().outlet_fact(outlet).is_ok_and(|fact| fact.datum_type == TDim::datum_type());
-    plan.model().outputs.iter().any(|outlet| lengths(*outlet))
 }
 
 fn compile(model: InferenceModel) -> Result<Arc<TypedRunnableModel>, String> {

@@ -9,8 +9,8 @@
 //! dropped from `predictions`, so that a regression answers numbers, not lists of one number.
 
 use indexmap::IndexMap;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tract_onnx::prelude::Tensor;
 
@@ -33,6 +33,12 @@ struct Table<'a> {
     _index: Option<IgnoredAny>,
 }
 
+#[derive(Serialize)]
+struct Answer<'a> {
+    predictions: Box<RawValue>,
+    outputs: IndexMap<&'a str, Box<RawValue>>,
+}
+
 type Object<'a> = IndexMap<String, &'a RawValue>;
 
 /// Reads a scoring request into the model's inputs, in the model's order.
@@ -52,7 +58,7 @@ pub(super) fn read(model: &Model, body: &[u8]) -> Result<Vec<Tensor>, String> {
         Some(fields) if fields.contains_key("columns") && fields.contains_key("data") => table(model, value)?,
         Some(fields) => named(model, &fields)?,
     };
-    model.arrange(given).map_err(|problem| format!("{problem}; {}", expected(model)))
+    model.arrange(given)
 }
 
 /// Renders the answer.
@@ -61,15 +67,13 @@ pub(super) fn render(model: &Model, results: &[Tensor]) -> Result<Vec<u8>, Strin
     for (port, result) in model.outputs.iter().zip(results) {
         outputs.insert(port.name.as_str(), tensor::to_json(result, true)?);
     }
-    let answer = LABELS.iter().find_map(|label| model.outputs.iter().position(|port| port.name == *label)).unwrap_or(0);
-    let predictions = match results.get(answer) {
-        Some(result) => match result.shape() {
-            [rest @ .., 1] if !rest.is_empty() => tensor::render(result, rest)?,
-            shape => tensor::render(result, shape)?,
-        },
-        None => return Err("the model gave no output".to_owned()),
+    let label = LABELS.iter().find_map(|label| model.outputs.iter().position(|port| port.name == *label));
+    let answer = results.get(label.unwrap_or(0)).ok_or("the model gave no output")?;
+    let shape = match answer.shape() {
+        [rest @ .., 1] if !rest.is_empty() => rest,
+        shape => shape,
     };
-    let body = serde_json::json!({ "predictions": predictions, "outputs": outputs });
+    let body = Answer { predictions: tensor::render(answer, shape)?, outputs };
     serde_json::to_vec(&body).map_err(|cause| cause.to_string())
 }
 

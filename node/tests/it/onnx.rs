@@ -94,10 +94,8 @@ async fn start(options: OnnxOptions) -> Server {
 }
 
 async fn refusal(model: PathBuf) -> Error {
-    match OnnxServer::bind(options(model)).await {
-        Ok(_) => panic!("the model must not load"),
-        Err(error) => error,
-    }
+    let Err(error) = OnnxServer::bind(options(model)).await else { panic!("the model must not load") };
+    error
 }
 
 // === impl Server ===
@@ -633,9 +631,8 @@ async fn a_folder_with_one_model_is_its_model() {
 async fn a_taken_port_is_named() {
     let taken = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let listen = taken.local_addr().expect("an address");
-    let error = match OnnxServer::bind(OnnxOptions { listen, ..options(fixture("linear.onnx")) }).await {
-        Ok(_) => panic!("two listeners on one port"),
-        Err(error) => error,
+    let Err(error) = OnnxServer::bind(OnnxOptions { listen, ..options(fixture("linear.onnx")) }).await else {
+        panic!("two listeners on one port");
     };
     assert_eq!(error.code, Code::ReplicaStart);
     assert!(error.what.contains(&listen.to_string()));
