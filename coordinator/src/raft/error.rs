@@ -120,14 +120,16 @@ impl From<Error> for Plain {
                 .try_("the same call again; if it stays so, see which members are up"),
             Error::OutcomeUnknown { .. } => plain.try_("the same call again with the same request id"),
             Error::Deadline { .. } => plain.try_("the same call again with more time"),
-            Error::ForeignCluster { .. } => {
-                plain.why("two clusters share an address, or a member was pointed at the wrong one").try_("check --join and --peers")
-            }
+            Error::ForeignCluster { .. } => plain
+                .why("two clusters share an address, or a member was pointed at the wrong one")
+                .try_("check --join and --peers"),
             Error::ClusterKey { .. } => plain
                 .why("members prove to one another that they hold the same cluster.key")
                 .try_("copy cluster.key from a member that runs, mode 0600"),
             Error::Options { problems } => Self { problems, ..plain },
-            Error::TooLarge { .. } | Error::UnknownMember(_) | Error::Membership { .. } | Error::Stopped { .. } => plain,
+            Error::TooLarge { .. } | Error::UnknownMember(_) | Error::Membership { .. } | Error::Stopped { .. } => {
+                plain
+            }
         }
     }
 }

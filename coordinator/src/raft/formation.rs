@@ -111,7 +111,12 @@ impl Running {
         let status = self.now();
         let known: Vec<String> = status.members.iter().map(|member| member.address.clone()).collect();
         let change = Change::Readdress(self.id, self.advertise.clone());
-        match self.ask_around(&change, &known).await {
+        let deadline = Instant::now() + self.timings.append();
+        let outcome = match self.change_here(&change, deadline).await {
+            Err(NotDone::NotLeader(..)) => self.ask_around(&change, &known).await,
+            outcome => outcome,
+        };
+        match outcome {
             Ok(()) => info!(member = %self.id, address = self.advertise, "the cluster knows the new address"),
             Err(NotDone::Unknown(why) | NotDone::NotLeader(_, why)) => {
                 warn!(why, address = self.advertise, "could not tell the cluster the new address yet");

@@ -138,8 +138,7 @@ impl RaftHandle {
             // Not taken while an earlier one is still being stored, so it is asked for until it is there.
             engine.trigger().snapshot().await.map_err(stopped)?;
             let round = (Instant::now() + SNAPSHOT_ROUND).min(deadline);
-            let covered =
-                |status: &RaftStatus| status.snapshot.0 >= wanted.index || status.fatal.is_some();
+            let covered = |status: &RaftStatus| status.snapshot.0 >= wanted.index || status.fatal.is_some();
             match self.wait_for(round, "the snapshot", covered).await {
                 Ok(status) => {
                     self.member.alive()?;

@@ -175,6 +175,8 @@ impl Running {
     }
 
     async fn read_index_there(&self, leader: &Member, deadline: Instant) -> Result<LogIndex, NotDone> {
+        // A leader that is stuck must not use up the caller's time: asking again does no harm.
+        let deadline = deadline.min(Instant::now() + self.timings.append());
         let message = proto::ReadIndexRequest { deadline_ms: remaining_ms(deadline) };
         let call = self.peers.member(leader.id, Lane::Calls);
         let mut client = call.map_err(|broken| NotDone::NotLeader(None, broken.words()))?;
@@ -298,8 +300,12 @@ impl<'a> Search<'a> {
                 Some(leader) => return Ok(Target::There(leader.clone())),
                 None => {
                     self.why.get_or_insert_with(|| {
-                        if status.formed { "no leader has been elected yet" } else { "this member belongs to no cluster yet" }
-                            .to_owned()
+                        if status.formed {
+                            "no leader has been elected yet"
+                        } else {
+                            "this member belongs to no cluster yet"
+                        }
+                        .to_owned()
                     });
                 }
             }

@@ -92,9 +92,7 @@ impl Connection {
                 CallError::Lost(why) => Err(Failure::Network(NetworkError::from_string(why))),
                 broken => Err(unreachable(broken)),
             },
-            Err(_) => {
-                Err(Failure::Timeout(Timeout { action, id: self.id.0, target: self.target.0, timeout: limit }))
-            }
+            Err(_) => Err(Failure::Timeout(Timeout { action, id: self.id.0, target: self.target.0, timeout: limit })),
         }
     }
 }
@@ -132,8 +130,8 @@ impl RaftNetworkV2<Types> for Connection {
 
     async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, Failure> {
         let request = vote_request(&rpc);
-        let reply = self
-            .call(RPCTypes::Vote, Lane::Control, option.hard_ttl(), |mut client| async move {
+        let reply =
+            self.call(RPCTypes::Vote, Lane::Control, option.hard_ttl(), |mut client| async move {
                 client.vote(request).await
             })
             .await?;

@@ -145,8 +145,7 @@ impl RaftOptions {
         match &self.formation {
             Formation::Bootstrap { expect: 0, .. } => problem("expect", "a cluster of no members".into(), "1, 3 or 5"),
             Formation::Bootstrap { expect, peers } => {
-                let all: BTreeSet<&str> =
-                    peers.iter().map(String::as_str).chain([self.advertise.as_str()]).collect();
+                let all: BTreeSet<&str> = peers.iter().map(String::as_str).chain([self.advertise.as_str()]).collect();
                 if all.len() < *expect {
                     let what = format!("{} addresses for {expect} members", all.len());
                     problem("peers", what, "name the address of every member");
@@ -176,7 +175,9 @@ impl RaftOptions {
             Formation::Bootstrap { peers, .. } => ("peers", peers),
             Formation::Join { addresses } => ("join", addresses),
         };
-        [("advertise", self.advertise.as_str())].into_iter().chain(others.iter().map(move |other| (field, other.as_str())))
+        [("advertise", self.advertise.as_str())]
+            .into_iter()
+            .chain(others.iter().map(move |other| (field, other.as_str())))
     }
 }
 

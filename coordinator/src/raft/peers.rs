@@ -93,9 +93,7 @@ impl Peers {
 
     /// Notes where a member is, unless the membership has already said so.
     pub(super) fn introduce(&self, member: MemberId, address: &str) {
-        self.book()
-            .entry(member)
-            .or_insert_with(|| Known { address: address.to_owned(), lanes: BTreeMap::new() });
+        self.book().entry(member).or_insert_with(|| Known { address: address.to_owned(), lanes: BTreeMap::new() });
     }
 
     /// Takes over the addresses of `membership`; connections to old ones are dropped.
@@ -112,7 +110,8 @@ impl Peers {
     /// Returns a client for `member`.
     pub(super) fn member(&self, member: MemberId, lane: Lane) -> Result<Client, CallError> {
         let mut book = self.book();
-        let known = book.get_mut(&member).ok_or_else(|| CallError::NotSent(format!("no address of member {member}")))?;
+        let known =
+            book.get_mut(&member).ok_or_else(|| CallError::NotSent(format!("no address of member {member}")))?;
         let channel = match known.lanes.get(&lane) {
             Some(channel) => channel.clone(),
             None => {

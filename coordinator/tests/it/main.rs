@@ -1,6 +1,10 @@
 //! The coordinator's integration tests, one binary so that everything is linked once.
 
+mod powerloss;
 mod raft;
 mod raft_cluster;
 mod store;
+mod store_child;
+mod store_full;
 mod store_golden;
+mod store_kill;

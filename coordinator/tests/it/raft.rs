@@ -239,10 +239,8 @@ async fn one_cluster_forms_however_late_its_members_come() {
     }
     nodes[1].put("k", "v").await.unwrap();
     agree(&nodes).await;
-    let members: BTreeSet<Vec<MemberId>> = nodes
-        .iter()
-        .map(|node| node.handle.status().members.iter().map(|member| member.id).collect())
-        .collect();
+    let members: BTreeSet<Vec<MemberId>> =
+        nodes.iter().map(|node| node.handle.status().members.iter().map(|member| member.id).collect()).collect();
     assert_eq!(members.len(), 1, "one membership");
 }
 
