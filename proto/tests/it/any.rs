@@ -13,8 +13,8 @@ use berth_core::{
         SealedKey, Traffic,
     },
     state::{
-        Command, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode, RegisterNode, Reply,
-        ReplicaReport, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        Command, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode, RegisterNode,
+        ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
     },
     time::LogTime,
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -28,13 +28,17 @@ use proptest::{
     strategy::Union,
 };
 
-/// Names every field with its strategy, so that a new field of core does not compile until it is generated too.
+/// Names every field with its strategy, so that a new field of core does not compile until it is generated too. Boxed:
+/// the strategy of a snapshot, held by value, is larger than the stack of a test.
 macro_rules! any_struct {
     ($($fn:ident: $type:ident { $($field:ident: $strategy:expr),* $(,)? })*) => {$(
-        prop_compose! {
-            pub(crate) fn $fn()($($field in $strategy),*) -> $type {
-                $type { $($field),* }
+        pub(crate) fn $fn() -> BoxedStrategy<$type> {
+            prop_compose! {
+                fn composed()($($field in $strategy.boxed()),*) -> $type {
+                    $type { $($field),* }
+                }
             }
+            composed().boxed()
         }
     )*};
 }
@@ -239,8 +243,11 @@ fn runtime() -> impl Strategy<Value = Runtime> {
 fn gpu_ask() -> impl Strategy<Value = GpuAsk> {
     prop_oneof![
         Just(GpuAsk::None),
-        (any::<u32>(), option::of(text()), number())
-            .prop_map(|(count, model, memory_mib_min)| GpuAsk::Whole { count, model, memory_mib_min }),
+        (any::<u32>(), option::of(text()), number()).prop_map(|(count, model, memory_mib_min)| GpuAsk::Whole {
+            count,
+            model,
+            memory_mib_min
+        }),
         (number(), option::of(text())).prop_map(|(mib, model)| GpuAsk::Memory { mib, model }),
         (text(), any::<u32>()).prop_map(|(profile, count)| GpuAsk::Mig { profile, count }),
     ]
@@ -260,7 +267,11 @@ fn step() -> impl Strategy<Value = Step> {
             }
         ),
         replica_id().prop_map(|replica| Step::Serve { replica }),
-        (replica_id(), time(), text()).prop_map(|(replica, deadline, reason)| Step::Drain { replica, deadline, reason }),
+        (replica_id(), time(), text()).prop_map(|(replica, deadline, reason)| Step::Drain {
+            replica,
+            deadline,
+            reason
+        }),
         (replica_id(), text()).prop_map(|(replica, reason)| Step::Stop { replica, reason }),
     ]
 }
@@ -353,10 +364,9 @@ fn events() -> impl Strategy<Value = EventLog> {
 }
 
 fn routes() -> impl Strategy<Value = RouteRevisions> {
-    (index(), index(), btree_map(endpoint_name(), index(), 0..3), vec((index(), endpoint_name()), 0..3))
-        .prop_map(|(version, floor, endpoints, tombstones)| {
-            RouteRevisions::restore(version, floor, endpoints, tombstones)
-        })
+    (index(), index(), btree_map(endpoint_name(), index(), 0..3), vec((index(), endpoint_name()), 0..3)).prop_map(
+        |(version, floor, endpoints, tombstones)| RouteRevisions::restore(version, floor, endpoints, tombstones),
+    )
 }
 
 pub(crate) fn table() -> impl Strategy<Value = RouteTable> {
