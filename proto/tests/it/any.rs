@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{
-    agent::{Assignments, Desired, ReplicaOrder},
+    agent::order::{Assignments, Desired, ReplicaOrder},
     error::{Code as ErrorCode, Error, Problem},
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
