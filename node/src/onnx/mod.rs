@@ -11,6 +11,7 @@ mod route;
 mod score;
 mod server;
 mod tensor;
+mod trees;
 
 pub use self::server::{OnnxOptions, OnnxServer, run_blocking, serve};
 

@@ -13,8 +13,8 @@ use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto:
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike as _;
 
-use super::rewrite;
 use super::tensor::Datatype;
+use super::{rewrite, trees};
 
 /// Plans kept for single input shapes; callers with more shapes than this compile again, slower but bounded.
 const SHAPE_PLANS: usize = 16;
@@ -72,7 +72,8 @@ impl Model {
             .ok_or_else(|| unreadable("it is not an ONNX file".to_owned()).try_("export the model again"))?;
         drop(bytes);
         rewrite::rewrite(&mut proto);
-        let engine = tract_onnx::onnx().with_ignore_value_info(true);
+        let mut engine = tract_onnx::onnx().with_ignore_value_info(true);
+        engine.op_register.insert(trees::OPERATOR, trees::build);
         let unknown = rewrite::unknown_operators(&proto, &engine.op_register);
         if !unknown.is_empty() {
             let names = unknown.into_iter().collect::<Vec<_>>().join(", ");

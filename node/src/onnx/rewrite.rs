@@ -12,6 +12,8 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, type_proto};
 
+use super::trees;
+
 /// Prefix of every name made here; no exporter writes it.
 const OURS: &str = "berth.";
 
@@ -253,110 +255,101 @@ impl Spell<'_> {
 
     fn tree_classifier(&mut self, node: &NodeProto, input: &str, output: &str) -> bool {
         let names = attribute(node, "classlabels_strings").filter(|names| !names.strings.is_empty());
-        let numbers = attribute(node, "classlabels_int64s");
-        let classes = names.map_or(0, |a| a.strings.len()).max(numbers.map_or(0, |a| a.ints.len()));
-        let one_score =
-            attribute(node, "class_ids").is_some_and(|ids| ids.ints.windows(2).all(|pair| pair[0] == pair[1]));
-        if classes != 2 || !one_score {
-            return self.named_classes(node, output, "classlabels_int64s");
-        }
-        // Trees that vote for one of two classes: the standard derives the other, the engine takes the first for granted.
-        let position = self.fresh();
-        let Some(probabilities) = node.output.get(1) else { return false };
-        self.binary_trees(node, input, &position, probabilities);
-        let labels = match (names, numbers) {
-            (Some(names), _) => self.strings(&names.strings),
-            (None, Some(numbers)) => self.ints(&numbers.ints),
+        let numbers = attribute(node, "classlabels_int64s").filter(|numbers| !numbers.ints.is_empty());
+        let (labels, classes) = match (names, numbers) {
+            (Some(names), _) => (self.strings(&names.strings), names.strings.len()),
+            (None, Some(numbers)) => (self.ints(&numbers.ints), numbers.ints.len()),
             (None, None) => return false,
         };
-        self.node("Gather", &[&labels, &position], output, vec![int("axis", 0)]);
-        true
-    }
-
-    fn binary_trees(&mut self, node: &NodeProto, input: &str, position: &str, probabilities: &str) {
+        let (Some(probabilities), Some(ids)) = (node.output.get(1), attribute(node, "class_ids")) else { return false };
         let transform = text(node, "post_transform").unwrap_or_else(|| "NONE".to_owned());
-        if !matches!(transform.as_str(), "NONE" | "LOGISTIC") {
+        let one_score = classes == 2 && ids.ints.windows(2).all(|pair| pair[0] == pair[1]);
+        let known = matches!(transform.as_str(), "NONE" | "LOGISTIC") || (transform == "SOFTMAX" && !one_score);
+        if !known {
             // Left with a name nobody knows, so that loading refuses it by that name.
-            self.node(&format!("TreeEnsembleClassifier with {transform} over one score"), &[input], position, vec![]);
-            return;
-        }
-        let class = attribute(node, "class_ids").and_then(|ids| ids.ints.first()).copied().unwrap_or(0);
-        let mut score = self.tree_scores(node, input, "class_", &[class], 1.0);
-        if let Some(base) = attribute(node, "base_values").and_then(|a| a.floats.last()) {
-            let (base, sum) = (self.floats(&[*base]), self.fresh());
-            self.node("Add", &[&score, &base], &sum, vec![]);
-            score = sum;
+            self.node(&format!("TreeEnsembleClassifier with {transform}"), &[input], output, vec![]);
+            return true;
         }
         // Weights without a sign are shares of votes, others are odds.
         let votes = attribute(node, "class_weights").is_some_and(|a| a.floats.iter().all(|weight| *weight >= 0.0));
-        let (above, number, flat) = (self.fresh(), self.fresh(), self.ints(&[-1]));
-        let threshold = self.floats(&[if votes { 0.5 } else { 0.0 }]);
-        self.node("Greater", &[&score, &threshold], &above, vec![]);
-        self.node("Cast", &[&above], &number, vec![int("to", DataType::Int64 as i64)]);
-        self.node("Reshape", &[&number, &flat], position, vec![]);
-        let mut positive = score.clone();
-        if transform == "LOGISTIC" {
-            positive = self.fresh();
-            self.node("Sigmoid", &[&score], &positive, vec![]);
+        let columns = if one_score { 1 } else { classes };
+        let scores = self.tree_scores(node, input, "class_", columns);
+        let position = self.fresh();
+        if classes == 2 {
+            let second = if one_score { scores.clone() } else { self.column(&scores, 1) };
+            let (above, number, flat) = (self.fresh(), self.fresh(), self.ints(&[-1]));
+            let threshold = self.floats(&[if votes { 0.5 } else { 0.0 }]);
+            self.node("Greater", &[&second, &threshold], &above, vec![]);
+            self.node("Cast", &[&above], &number, vec![int("to", DataType::Int64 as i64)]);
+            self.node("Reshape", &[&number, &flat], &position, vec![]);
+        } else {
+            self.node("ArgMax", &[&scores], &position, vec![int("axis", 1), int("keepdims", 0)]);
         }
-        let whole = self.floats(&[if votes || transform == "LOGISTIC" { 1.0 } else { 0.0 }]);
-        let negative = self.fresh();
-        self.node("Sub", &[&whole, &positive], &negative, vec![]);
-        self.node("Concat", &[&negative, &positive], probabilities, vec![int("axis", 1)]);
+        self.node("Gather", &[&labels, &position], output, vec![int("axis", 0)]);
+        let mut positive = scores;
+        if transform != "NONE" {
+            let (op_type, attributes) =
+                if transform == "SOFTMAX" { ("Softmax", vec![int("axis", 1)]) } else { ("Sigmoid", vec![]) };
+            let transformed = self.fresh();
+            self.node(op_type, &[&positive], &transformed, attributes);
+            positive = transformed;
+        }
+        if one_score {
+            // One score speaks for the second class; the first has what is left, or the opposite odds.
+            let whole = self.floats(&[if votes || transform == "LOGISTIC" { 1.0 } else { 0.0 }]);
+            let negative = self.fresh();
+            self.node("Sub", &[&whole, &positive], &negative, vec![]);
+            self.node("Concat", &[&negative, &positive], probabilities, vec![int("axis", 1)]);
+        } else {
+            self.node("Identity", &[&positive], probabilities, vec![]);
+        }
+        true
     }
 
-    /// A regressor is a classifier's scores without the choice of a class.
     fn tree_regressor(&mut self, node: &NodeProto, input: &str, output: &str) -> bool {
         let targets = attribute(node, "n_targets").map_or(1, |a| a.i);
         if text(node, "post_transform").is_some_and(|t| t != "NONE") || !(1..=1 << 16).contains(&targets) {
             return false;
         }
-        let trees = attribute(node, "nodes_treeids").and_then(|a| a.ints.iter().max()).map_or(1, |last| last + 1);
-        let share = match text(node, "aggregate_function").as_deref() {
-            None | Some("SUM") => 1.0,
-            Some("AVERAGE") => 1.0 / trees as f32,
-            _ => return false,
-        };
-        let scores = self.tree_scores(node, input, "target_", &(0..targets).collect::<Vec<_>>(), share);
-        match attribute(node, "base_values").filter(|a| !a.floats.is_empty()) {
-            Some(base) => {
-                let base = self.floats(&base.floats);
-                self.node("Add", &[&scores, &base], output, vec![]);
-            }
-            None => self.node("Identity", &[&scores], output, vec![]),
-        }
+        let scores = self.tree_scores(node, input, "target_", targets as usize);
+        self.node("Identity", &[&scores], output, vec![]);
         true
     }
 
-    /// Runs the trees of `node` for the bare scores of some columns, each leaf weighing `share` of what it says.
-    fn tree_scores(&mut self, node: &NodeProto, input: &str, leaf: &str, columns: &[i64], share: f32) -> String {
-        // Below three classes the engine takes the scores for those of a yes-or-no question.
-        let classes = columns.iter().max().map_or(1, |last| last + 1).max(3);
-        let mut attributes = vec![ints_attribute("classlabels_int64s", (0..classes).collect())];
+    /// Runs the trees of `node` for their bare scores, base values added; `leaf` is the prefix of the leaf attributes.
+    fn tree_scores(&mut self, node: &NodeProto, input: &str, leaf: &str, columns: usize) -> String {
+        let mut attributes = vec![int("columns", columns as i64)];
         for attribute in &node.attribute {
-            let name = attribute.name.as_str();
             let mut copy = attribute.clone();
-            match name.strip_prefix(leaf) {
+            match attribute.name.strip_prefix(leaf) {
                 Some(rest @ ("ids" | "nodeids" | "treeids" | "weights")) => {
-                    copy.name = format!("class_{rest}");
-                    copy.floats.iter_mut().for_each(|weight| *weight *= share);
+                    copy.name = format!("leaf_{rest}");
+                    if columns == 1 && rest == "ids" {
+                        copy.ints.fill(0);
+                    }
                 }
-                _ if name.starts_with("nodes_") => {}
+                _ if attribute.name.starts_with("nodes_") || attribute.name == "aggregate_function" => {}
                 _ => continue,
             }
             attributes.push(copy);
         }
-        let (label, scores, picked) = (self.fresh(), self.fresh(), self.fresh());
-        let columns = self.ints(columns);
-        self.graph.node.push(NodeProto {
-            input: vec![input.to_owned()],
-            output: vec![label.clone(), scores.clone()],
-            name: label,
-            op_type: "TreeEnsembleClassifier".to_owned(),
-            attribute: attributes,
-            ..NodeProto::default()
-        });
-        self.node("Gather", &[&scores, &columns], &picked, vec![int("axis", 1)]);
+        let scores = self.fresh();
+        self.node(trees::OPERATOR, &[input], &scores, attributes);
+        match attribute(node, "base_values").map(|a| &a.floats[..]).filter(|base| !base.is_empty()) {
+            Some(base) => {
+                // Two base values for one score are those of both classes; the second is the score's.
+                let base = self.floats(if columns == 1 { &base[base.len() - 1..] } else { base });
+                let sum = self.fresh();
+                self.node("Add", &[&scores, &base], &sum, vec![]);
+                sum
+            }
+            None => scores,
+        }
+    }
+
+    fn column(&mut self, input: &str, column: i64) -> String {
+        let (index, picked) = (self.ints(&[column]), self.fresh());
+        self.node("Gather", &[input, &index], &picked, vec![int("axis", 1)]);
         picked
     }
 
