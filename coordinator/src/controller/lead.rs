@@ -1,0 +1,92 @@
+//! One leadership: what exists from the moment this member leads until it is deposed, and not a moment longer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use berth_core::{
+    id::{NodeEpoch, NodeId, ReplicaId, Term},
+    units::Resources,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Inbox;
+use crate::session::{Opened, Sessions};
+
+/// The leadership of this member, if it leads.
+pub(crate) type LeadWatch = watch::Receiver<Option<Arc<Lead>>>;
+
+/// One leadership.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    pub(crate) term: Term,
+    /// Cancelled when this member is deposed: sessions send their nodes on, the controller ends.
+    pub(crate) over: CancellationToken,
+    pub(crate) inbox: Inbox,
+    pub(crate) sessions: Sessions,
+    established: watch::Sender<bool>,
+    brake: Mutex<Option<String>>,
+    uses: Mutex<BTreeMap<NodeId, NodeUse>>,
+}
+
+/// What a node said last about what it uses. Soft: gone with the leadership.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeUse {
+    pub(crate) used: Resources,
+    /// Requests in its gate per replica.
+    pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
+}
+
+// === impl Lead ===
+
+impl Lead {
+    pub(super) fn new(term: Term, over: CancellationToken) -> Self {
+        Self {
+            term,
+            over,
+            inbox: Inbox::new(),
+            sessions: Sessions::default(),
+            established: watch::Sender::new(false),
+            brake: Mutex::new(None),
+            uses: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Watches whether the log knows of this leadership; orders go out only from then on.
+    pub(crate) fn established(&self) -> watch::Receiver<bool> {
+        self.established.subscribe()
+    }
+
+    pub(super) fn set_established(&self, established: bool) {
+        self.established.send_if_modified(|known| std::mem::replace(known, established) != established);
+    }
+
+    /// Says why nothing is replaced right now.
+    pub(crate) fn brake(&self) -> Option<String> {
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_brake(&self, brake: Option<String>) {
+        *self.brake.lock().unwrap_or_else(PoisonError::into_inner) = brake;
+    }
+
+    /// Takes what a node says it uses.
+    pub(crate) fn set_use(&self, node: NodeId, used: NodeUse) {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(node, used);
+    }
+
+    /// Returns what a node said last.
+    pub(crate) fn use_of(&self, node: NodeId) -> Option<NodeUse> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    /// Lets a session that ended go. Only the newest of a node counts as its end.
+    pub(crate) async fn closed(&self, node: NodeId, epoch: NodeEpoch, session: &Opened) {
+        if self.sessions.remove(node, session) {
+            self.uses.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+            self.inbox.session(berth_core::controller::Input::SessionClosed { node, epoch }).await;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The replicated state as consensus and everybody else see it: bytes from one side, borrowed reads from the other.
+//!
+//! Consensus applies from one task. Readers borrow the state for as long as it takes to copy what they need; nobody
+//! holds it across an await. Whoever waits for a change watches the position, then reads the state, so that a slow
+//! reader misses no change and is handed none twice.
+
+use std::sync::{
+    Mutex, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use berth_core::{
+    error::{Code, Error},
+    id::LogIndex,
+    invariant::{self, Witness},
+    state::{Applied, ClusterState, Entry, Reply},
+};
+use berth_proto::store;
+use tokio::sync::watch;
+
+use crate::raft::{RestoreError, StateMachine};
+
+/// The replicated state of this member.
+#[derive(Debug)]
+pub struct Machine {
+    state: RwLock<ClusterState>,
+    applied: watch::Sender<LogIndex>,
+    /// Entries applied since start; a measure of work, not part of the state.
+    entries: AtomicU64,
+    /// Judges every entry, in debug builds only: it costs a copy of the state.
+    witness: Mutex<Option<Witness>>,
+}
+
+// === impl Machine ===
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            state: RwLock::new(ClusterState::new()),
+            applied: watch::Sender::new(LogIndex(0)),
+            entries: AtomicU64::new(0),
+            witness: Mutex::new(None),
+        }
+    }
+}
+
+impl Machine {
+    /// Reads the state. Nothing is applied meanwhile: copy what is needed and return.
+    pub fn read<R>(&self, read: impl FnOnce(&ClusterState) -> R) -> R {
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Watches the position of the state. Mark it seen *before* reading.
+    pub fn watch(&self) -> watch::Receiver<LogIndex> {
+        self.applied.subscribe()
+    }
+
+    /// Applies an entry and stops a debug build at the first one that breaks an invariant: later ones only hide where
+    /// it came from.
+    fn judged(&self, state: &mut ClusterState, index: LogIndex, entry: &Entry) -> Applied {
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let witness = witness.get_or_insert_with(|| Witness::of(state));
+        let applied = state.apply(index, entry);
+        let mut broken = witness.check_step(state, entry, &applied.reply);
+        broken.extend(invariant::check(state));
+        assert!(broken.is_empty(), "entry {index} breaks {broken:?}");
+        applied
+    }
+
+    /// Returns how many entries were applied since this process started.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+}
+
+impl StateMachine for Machine {
+    fn apply(&self, index: LogIndex, command: &[u8]) -> Vec<u8> {
+        let entry = match store::decode_entry(command) {
+            Ok(entry) => entry,
+            // Going on without an entry that other members understand would make this member's state differ from
+            // theirs. Stopping is the only safe answer; a newer build picks up where this one stopped.
+            Err(error) if error.code == Code::StoreVersion => {
+                panic!("entry {index} was written by a newer build: {error}")
+            }
+            // Bytes that no build wrote: every member refuses them alike.
+            Err(error) => return store::encode_reply(&Reply::Refused(error)),
+        };
+        let applied = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if cfg!(debug_assertions) { self.judged(&mut state, index, &entry) } else { state.apply(index, &entry) }
+        };
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.applied.send_replace(index);
+        store::encode_reply(&applied.reply)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        // Copied under the lock, encoded outside: readers and the next entry wait for the copy only.
+        let snapshot = self.read(ClusterState::to_snapshot);
+        store::encode_snapshot(&snapshot)
+    }
+
+    fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let state = ClusterState::from_snapshot(store::decode_snapshot(snapshot)?);
+        let index = state.applied;
+        *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.applied.send_replace(index);
+        Ok(())
+    }
+}
+
+/// Says that the state gave an answer that does not belong to the question.
+pub(crate) fn unexpected(reply: &Reply) -> Error {
+    Error::new(Code::Internal, "the state gave an answer of another kind").why(format!("{reply:?}"))
+}

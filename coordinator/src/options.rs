@@ -1,0 +1,118 @@
+//! What a coordinator is started with.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
+
+use berth_core::{
+    defaults::DEFAULTS,
+    error::{Code, Error, Problems},
+};
+
+use crate::{
+    keys::ClusterKey,
+    raft::{Formation, RaftTimings},
+};
+
+/// Largest asset: a model of 100 GiB, and not a disk filled by one upload.
+const ASSET_MAX_BYTES: u64 = 100 << 30;
+
+/// How long an asset nothing refers to is kept: a working day, so that what was rolled back yesterday need not be
+/// uploaded again.
+const ASSET_GRACE: Duration = Duration::from_secs(24 * 3_600);
+
+/// How often a member reads one of its blobs to see whether it is whole. A thousand blobs are read within a day.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a coordinator is started with. [`CoordinatorOptions::new`] sets every default.
+#[derive(Debug)]
+pub struct CoordinatorOptions {
+    /// Where this member keeps its data: `raft/`, `artifacts/`, `cluster.key`, `node.token`.
+    pub data_dir: PathBuf,
+    /// How it comes to a cluster. Ignored once it belongs to one.
+    pub formation: Formation,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A socket that is bound already; wins over `listen`.
+    pub listener: Option<TcpListener>,
+    /// Where others reach it, `host:port`; the bound address when absent.
+    pub advertise: Option<String>,
+    /// Whether it may listen beyond loopback although there is no TLS.
+    pub insecure: bool,
+    /// The cluster key; `cluster.key` in `data_dir` when absent.
+    pub key_file: Option<PathBuf>,
+    /// Largest asset it takes, in bytes.
+    pub asset_max_bytes: u64,
+    /// How long an asset nothing refers to is kept.
+    pub asset_grace: Duration,
+    /// How often one blob is read to see whether it is whole.
+    pub scrub_interval: Duration,
+    /// Intervals and sizes of consensus.
+    pub timings: RaftTimings,
+}
+
+// === impl CoordinatorOptions ===
+
+impl CoordinatorOptions {
+    /// Creates options with every default.
+    pub fn new(data_dir: impl Into<PathBuf>, formation: Formation) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            formation,
+            listen: SocketAddr::from(([127, 0, 0, 1], DEFAULTS.api_port)),
+            listener: None,
+            advertise: None,
+            insecure: false,
+            key_file: None,
+            asset_max_bytes: ASSET_MAX_BYTES,
+            asset_grace: ASSET_GRACE,
+            scrub_interval: SCRUB_INTERVAL,
+            timings: RaftTimings::default(),
+        }
+    }
+
+    /// Reports everything that is wrong with them at once.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let listen = self.listener.as_ref().and_then(|bound| bound.local_addr().ok()).unwrap_or(self.listen);
+        if !listen.ip().is_loopback() && !self.insecure {
+            return Err(Error::new(Code::Insecure, format!("refusing to listen on {listen}"))
+                .why("there is no TLS yet: whoever reaches this address may do everything")
+                .try_("listen on 127.0.0.1, or pass --insecure on a network you trust"));
+        }
+        let mut problems = Problems::default();
+        if listen.ip().is_unspecified() && self.advertise.is_none() {
+            problems.add_try(
+                "advertise",
+                format!("{listen} is no address others can reach"),
+                "name the host: HOST:PORT",
+            );
+        }
+        if self.asset_max_bytes == 0 {
+            problems.add_try("asset_max_bytes", "no asset could be uploaded", "use 1 or more");
+        }
+        for (field, span) in [("asset_grace", self.asset_grace), ("scrub_interval", self.scrub_interval)] {
+            if span.is_zero() {
+                problems.add_try(field, "is zero", "use a second or more");
+            }
+        }
+        problems.into_result(Code::Invalid, "the coordinator's configuration")
+    }
+
+    /// Reads the cluster key. Only the founder of a cluster makes one: two keys make two clusters.
+    pub(crate) fn cluster_key(&self) -> Result<ClusterKey, Error> {
+        let path = self.key_file.clone().unwrap_or_else(|| self.data_dir.join("cluster.key"));
+        match &self.formation {
+            Formation::Bootstrap { .. } => {
+                fs::create_dir_all(&self.data_dir).map_err(|error| {
+                    Error::new(Code::Internal, format!("cannot create {}", self.data_dir.display()))
+                        .why(error.to_string())
+                })?;
+                ClusterKey::load_or_create(&path)
+            }
+            Formation::Join { .. } => ClusterKey::load(&path),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The life of one session after its Welcome.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use berth_core::{
+    controller::{Heartbeat, Input},
+    error::{Code, Error},
+    id::{NodeEpoch, NodeId, ReplicaId},
+    model::EndpointName,
+    units::Resources,
+};
+use berth_proto::node::{
+    acks_from_wire, assignments_to_wire, report_from_wire,
+    v1::{self as wire, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node, to_node},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+use tonic::{Status, Streaming};
+
+use super::{
+    admit::{message, redirect, refusal},
+    orders::Told,
+    registry::{End, Ends, LogAsk, LogFrom, LogPiece, Opened},
+    reports::Reports,
+};
+use crate::{
+    context::Context,
+    controller::{Lead, NodeUse},
+};
+
+/// A session without any message for so long ends: twenty heartbeats. The controller has judged the node long before;
+/// this only frees what a half-open connection holds.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Acknowledgements and questions that may wait for a node that does not read. Its heartbeats are still taken.
+const OUTGOING_MAX: usize = 64;
+
+/// Questions about logs that may be open with one node.
+const ASKED_MAX: usize = 16;
+
+/// Largest part of a log asked for at once, as the protocol allows.
+const LOG_PIECE_BYTES: u64 = 256 << 10;
+
+/// One session.
+pub(super) struct Session {
+    context: Arc<Context>,
+    lead: Arc<Lead>,
+    node: NodeId,
+    epoch: NodeEpoch,
+    opened: Arc<Opened>,
+    ends: Ends,
+    inbound: Streaming<FromNode>,
+    out: mpsc::Sender<Result<ToNode, Status>>,
+    told: Told,
+    reports: Reports,
+    outgoing: VecDeque<to_node::Message>,
+    asked: BTreeMap<u64, tokio::sync::oneshot::Sender<Result<LogPiece, Error>>>,
+    questions: u64,
+}
+
+/// How a session ended.
+enum Ended {
+    /// The node went away or fell silent.
+    Gone,
+    /// This member no longer leads.
+    Deposed,
+    /// The node opened another session, or spoke under another epoch.
+    Stale(Error),
+    /// The controller wants another Hello.
+    Closed(String),
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(
+        context: Arc<Context>,
+        lead: Arc<Lead>,
+        node: NodeId,
+        epoch: NodeEpoch,
+        inbound: Streaming<FromNode>,
+        out: mpsc::Sender<Result<ToNode, Status>>,
+    ) -> Self {
+        let (opened, ends) = lead.sessions.enter(node, epoch);
+        let reports = Reports::new(node, epoch, context.proposer.clone());
+        let (told, outgoing, asked) = (Told::default(), VecDeque::new(), BTreeMap::new());
+        Self { context, lead, node, epoch, opened, ends, inbound, out, told, reports, outgoing, asked, questions: 0 }
+    }
+
+    pub(super) async fn serve(mut self) {
+        self.lead.inbox.session(Input::SessionOpened { node: self.node, epoch: self.epoch }).await;
+        tracing::info!(node = %self.node, epoch = self.epoch.0, "session opened");
+        let ended = self.exchange().await;
+        let farewell = match ended {
+            Ended::Gone => None,
+            Ended::Deposed => Some(redirect(&self.context)),
+            Ended::Stale(error) => Some(refusal(&error)),
+            Ended::Closed(reason) => {
+                tracing::info!(node = %self.node, reason, "session closed");
+                None
+            }
+        };
+        if let Some(farewell) = farewell {
+            // A node that does not read learns it from the closed connection.
+            let _ = self.out.try_send(Ok(message(farewell)));
+        }
+        self.lead.closed(self.node, self.epoch, &self.opened).await;
+        tracing::info!(node = %self.node, epoch = self.epoch.0, "session ended");
+    }
+
+    async fn exchange(&mut self) -> Ended {
+        let mut applied = self.context.machine.watch();
+        let mut established = self.lead.established();
+        applied.mark_changed();
+        // Whether the state may hold orders this node was not told.
+        let mut stale = true;
+        let mut heard = Instant::now();
+        let out = self.out.clone();
+        loop {
+            let may_order = *established.borrow_and_update();
+            let wants_out = !self.outgoing.is_empty() || (stale && may_order);
+            let room = self.outgoing.len() < OUTGOING_MAX;
+            tokio::select! {
+                biased;
+                () = self.lead.over.cancelled() => return Ended::Deposed,
+                ended = self.ends.end.changed() => match (ended, self.ends.end.borrow_and_update().clone()) {
+                    (Ok(()), Some(End::Superseded)) => return Ended::Stale(superseded()),
+                    (Ok(()), Some(End::Closed(reason))) => return Ended::Closed(reason),
+                    (Ok(()), None) => {}
+                    (Err(_), _) => return Ended::Gone,
+                },
+                received = self.inbound.message() => match received {
+                    Ok(Some(FromNode { message: Some(received) })) => {
+                        heard = Instant::now();
+                        if let Err(error) = self.take(received) {
+                            return Ended::Stale(error);
+                        }
+                    }
+                    Ok(Some(FromNode { message: None })) => {}
+                    Ok(None) | Err(_) => return Ended::Gone,
+                },
+                permit = out.reserve(), if wants_out => {
+                    let Ok(permit) = permit else { return Ended::Gone };
+                    let next = self.outgoing.pop_front().or_else(|| {
+                        stale = false;
+                        applied.mark_unchanged();
+                        let news = self.context.machine.read(|state| self.told.news(state, self.node));
+                        news.map(|orders| to_node::Message::Assignments(assignments_to_wire(&orders)))
+                    });
+                    if let Some(next) = next {
+                        permit.send(Ok(message(next)));
+                    }
+                }
+                committed = self.reports.committed(), if room => match committed {
+                    Ok(seqs) => self.outgoing.extend(
+                        seqs.into_iter().map(|seq| to_node::Message::ReportsTaken(ReportsTaken { seq })),
+                    ),
+                    Err(error) => return Ended::Stale(error),
+                },
+                asked = self.ends.asks.recv(), if room && self.asked.len() < ASKED_MAX => {
+                    if let Some(ask) = asked {
+                        self.ask(ask);
+                    }
+                }
+                changed = applied.changed(), if !stale => match changed {
+                    Ok(()) => stale = true,
+                    Err(_) => return Ended::Gone,
+                },
+                changed = established.changed() => if changed.is_err() { return Ended::Gone },
+                () = tokio::time::sleep_until(heard + SILENCE) => return Ended::Gone,
+            }
+        }
+    }
+
+    /// Takes a message of the node. An error ends the session.
+    fn take(&mut self, received: from_node::Message) -> Result<(), Error> {
+        match received {
+            from_node::Message::Hello(_) => {
+                return Err(Error::new(Code::Invalid, "a session has one Hello").try_("open another session"));
+            }
+            from_node::Message::Heartbeat(beat) if beat.epoch == self.epoch.0 => self.heartbeat(beat),
+            from_node::Message::Reports(message) if message.epoch == self.epoch.0 => {
+                let reports: Result<Vec<_>, Error> = message.reports.into_iter().map(report_from_wire).collect();
+                self.reports.take(message.seq, reports?);
+            }
+            // Of another epoch: said before this session.
+            from_node::Message::Heartbeat(_) | from_node::Message::Reports(_) => {}
+            from_node::Message::LogChunk(chunk) => self.answered(chunk),
+        }
+        Ok(())
+    }
+
+    fn heartbeat(&self, beat: wire::Heartbeat) {
+        let acks = beat.acks.unwrap_or_default();
+        let in_flight: BTreeMap<ReplicaId, u64> =
+            beat.loads.iter().map(|load| (ReplicaId(load.replica), load.in_flight)).collect();
+        let count = |in_flight: u64| u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let heartbeat = Heartbeat {
+            node: self.node,
+            epoch: self.epoch,
+            acks: acks_from_wire(&acks),
+            in_flight: in_flight.iter().map(|(replica, load)| (*replica, count(*load))).collect(),
+            carried: beat.carried.iter().filter_map(|name| EndpointName::new(name).ok()).collect(),
+        };
+        let used = beat.usage.unwrap_or_default();
+        let used =
+            Resources { cpu_milli: used.cpu_milli, memory_mib: used.memory_mib, disk_mib: used.disk_mib, gpus: 0 };
+        self.lead.set_use(self.node, NodeUse { used, in_flight });
+        self.lead.inbox.heartbeat(heartbeat);
+    }
+
+    fn ask(&mut self, ask: LogAsk) {
+        self.asked.retain(|_, answer| !answer.is_closed());
+        if ask.answer.is_closed() {
+            return;
+        }
+        self.questions += 1;
+        let stream = if ask.prepare { LogStream::Prepare } else { LogStream::Output };
+        let (tail_lines, offset) = match ask.from {
+            LogFrom::Tail(lines) => (lines, 0),
+            LogFrom::Offset(offset) => (0, offset),
+        };
+        self.asked.insert(self.questions, ask.answer);
+        self.outgoing.push_back(to_node::Message::LogRequest(LogRequest {
+            request: self.questions,
+            replica: ask.replica.0,
+            stream: stream.into(),
+            tail_lines,
+            offset,
+            max_bytes: LOG_PIECE_BYTES,
+        }));
+    }
+
+    fn answered(&mut self, chunk: LogChunk) {
+        let Some(answer) = self.asked.remove(&chunk.request) else {
+            return;
+        };
+        let piece = if chunk.error.is_empty() {
+            Ok(LogPiece { data: chunk.data, next_offset: chunk.next_offset })
+        } else {
+            Err(Error::new(Code::from_word(&chunk.error_code).unwrap_or(Code::Internal), chunk.error))
+        };
+        // Whoever asked may have given up.
+        let _ = answer.send(piece);
+    }
+}
+
+fn superseded() -> Error {
+    Error::new(Code::Stale, "this node opened another session").why("only the newest session of a node counts")
+}
