@@ -1,1 +1,8 @@
-//! Real berth processes under kill, pause, partition and full disks.
+//! The kit of the process tests: clusters of real processes, a model server to deploy, network namespaces.
+//!
+//! What a test starts lives below one temporary folder, listens on loopback or in a namespace of its own, and ends with
+//! the test.
+
+pub mod cluster;
+pub mod echo;
+pub mod netns;

@@ -1,0 +1,170 @@
+//! A cluster under test: the fleet, a client, an endpoint with the echo model, and load on it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use berth_cli::{
+    fleet::{Fleet, FleetOptions},
+    load::{LoadOptions, LoadReport},
+};
+use berth_client::{Client, api};
+use berth_core::{
+    model::{AuthMode, DeploymentSpec, EndpointSpec, Runtime},
+    units::Resources,
+};
+use hyper::{HeaderMap, body::Bytes};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// How long a cluster may take to come up, or a step to take effect, on a busy two-core machine.
+pub const WITHIN: Duration = Duration::from_secs(60);
+
+/// The endpoint of every test.
+pub const ENDPOINT: &str = "echo-ep";
+
+/// A cluster under test.
+pub struct Cluster {
+    /// The processes.
+    pub fleet: Fleet,
+    /// A client of all coordinators.
+    pub client: Client,
+    berth: PathBuf,
+    // Last, so that the processes are gone before their folder.
+    _dir: TempDir,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts coordinators and nodes and waits until they are ready.
+    pub async fn start(berth: &str, coordinators: usize, nodes: usize) -> Self {
+        let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
+        let fleet = Fleet::start(FleetOptions {
+            berth: berth.into(),
+            dir: dir.path().to_owned(),
+            coordinators,
+            nodes,
+            capacity: "cpu=16,memory=32GiB,disk=32GiB".to_owned(),
+            node_args: Vec::new(),
+            env: BTreeMap::new(),
+        });
+        let fleet = fleet.expect("the processes start");
+        let client = match fleet.ready(WITHIN).await {
+            Ok(client) => client,
+            Err(error) => panic!("{error}\n{}", logs(&fleet)),
+        };
+        Self { fleet, client, berth: berth.into(), _dir: dir }
+    }
+
+    /// Creates the endpoint, open to everyone, whose requests may be repeated.
+    pub async fn endpoint(&self) {
+        let spec = EndpointSpec { auth_mode: AuthMode::None, idempotent: Some(true), ..EndpointSpec::default() };
+        let request = api::PutEndpointRequest {
+            name: ENDPOINT.to_owned(),
+            spec: Some(berth_proto::api::endpoint_spec_message(&spec)),
+            ..Default::default()
+        };
+        self.client.put_endpoint(request).await.expect("the endpoint is created");
+    }
+
+    /// Deploys the echo model and waits until all instances serve.
+    pub async fn deploy(&self, name: &str, instances: u32) {
+        let argv = vec![self.berth.display().to_string(), "echo-model".to_owned()];
+        let mut spec = DeploymentSpec::new(Runtime::Command(argv));
+        spec.instance_count = instances;
+        spec.instance_type = String::new();
+        spec.resources = Resources { cpu_milli: 500, memory_mib: 64, ..Resources::ZERO };
+        spec.request_settings.max_concurrent_requests_per_instance = 64;
+        let request = api::PutDeploymentRequest {
+            endpoint: ENDPOINT.to_owned(),
+            name: name.to_owned(),
+            spec: Some(berth_proto::api::deployment_spec_message(&spec)),
+            ..Default::default()
+        };
+        self.client.put_deployment(request).await.expect("the deployment is taken");
+        self.serving(name, instances as usize).await;
+    }
+
+    /// Waits until a deployment has this many serving replicas.
+    pub async fn serving(&self, name: &str, instances: usize) {
+        self.until(&format!("{name} has {instances} serving replicas"), async || {
+            let replicas = self.client.list_replicas(ENDPOINT, name).await.unwrap_or_default();
+            replicas.iter().filter(|replica| replica.state == "serving").count() == instances
+        })
+        .await;
+    }
+
+    /// Sets the split.
+    pub async fn split(&self, shares: &[(&str, u32)]) {
+        let shares = shares.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
+        self.client.set_traffic(ENDPOINT, Some(shares), None).await.expect("the split is taken");
+    }
+
+    /// Waits for a condition, and shows every log when it does not come true.
+    pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
+        if let Err(error) = self.fleet.wait(what, WITHIN, holds).await {
+            panic!("{error}\n{}", logs(&self.fleet));
+        }
+    }
+
+    /// Lists the ingress of every node.
+    pub async fn ingresses(&self) -> Vec<SocketAddr> {
+        let nodes = self.client.list_nodes().await.expect("the nodes are listed");
+        nodes.iter().filter_map(|node| node.ingress_address.parse().ok()).collect()
+    }
+
+    /// Lists the pids of the replicas on a node.
+    pub async fn pids_on(&self, node: &str) -> Vec<u32> {
+        let replicas = self.client.list_replicas(ENDPOINT, "").await.expect("the replicas are listed");
+        replicas.iter().filter(|replica| replica.node == node && replica.pid > 0).map(|replica| replica.pid).collect()
+    }
+
+    /// Starts an open-loop load on these ingresses; each request has its own body.
+    pub fn load(&self, targets: Vec<SocketAddr>, rate_per_second: u64, total: u64) -> JoinHandle<LoadReport> {
+        let bodies: Arc<[Bytes]> = (0..total).map(|n| Bytes::from(format!("request {n}"))).collect();
+        tokio::spawn(berth_cli::load::run(LoadOptions {
+            targets,
+            path: format!("/e/{ENDPOINT}/anything"),
+            headers: HeaderMap::new(),
+            bodies,
+            first: 0,
+            total,
+            rate_per_second,
+            timeout: Duration::from_secs(15),
+            in_flight_max: 2_000,
+            idempotent: true,
+            run: "chaos".to_owned(),
+        }))
+    }
+
+    /// Finds which coordinator leads, by its place in the fleet.
+    pub async fn leader(&self) -> usize {
+        let members = self.client.list_members().await.expect("the members are listed");
+        let leader = members.members.iter().find(|member| member.leader).expect("there is a leader");
+        let addresses = self.fleet.api_addresses();
+        addresses.iter().position(|address| *address == leader.address).expect("the leader is one of ours")
+    }
+}
+
+/// Asserts that every request was answered once, with its own body.
+pub fn assert_all_answered(report: &LoadReport, total: u64) {
+    let failures: Vec<_> = report.failures().take(10).collect();
+    assert!(failures.is_empty(), "{} of {total} failed: {failures:#?}", report.failed());
+    assert!(report.is_complete(0, total), "some request has no outcome or two");
+    for outcome in &report.outcomes {
+        let body = outcome.result.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
+        assert_eq!(body, format!("request {}", outcome.number), "an answer went to the wrong caller");
+    }
+}
+
+/// Returns the end of every process's log.
+pub fn logs(fleet: &Fleet) -> String {
+    let mut text = String::new();
+    let mut files: Vec<_> = std::fs::read_dir(fleet.dir()).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    files.sort();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "log")) {
+        let log = std::fs::read_to_string(file).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        text += &format!("--- {}\n{}\n", file.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+    }
+    text
+}

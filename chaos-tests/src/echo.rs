@@ -1,0 +1,97 @@
+//! The model of the process tests: answers every request with its own body, over HTTP/1.1 and HTTP/2.
+//!
+//! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
+//! grpcio client can call it. A body that begins with `sleep:` and milliseconds is answered that much later, which is
+//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered.
+
+use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
+
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Bytes, Frame, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::net::TcpListener;
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// Serves on `$PORT` until killed.
+pub fn main() -> ExitCode {
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
+    let Some(port) = port else { return ExitCode::from(2) };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    match runtime.block_on(serve(SocketAddr::from(([127, 0, 0, 1], port)))) {
+        Ok(never) => match never {},
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn serve(address: SocketAddr) -> std::io::Result<Infallible> {
+    let listener = TcpListener::bind(address).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(answer);
+            // A connection that breaks is the caller's business.
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let kind = request.headers().get(CONTENT_TYPE).cloned();
+    let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let mut response = match grpc {
+        true => Response::new(grpc_echo(request.into_body())),
+        false => Response::new(plain_echo(request.into_body()).await?),
+    };
+    response.headers_mut().insert("x-model-pid", HeaderValue::from(std::process::id()));
+    if let Some(kind) = kind {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    Ok(response)
+}
+
+async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
+    let bytes = body.collect().await?.to_bytes();
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let wait_ms = text.strip_prefix("sleep:").and_then(|rest| rest.trim().parse::<u64>().ok());
+    if let Some(wait_ms) = wait_ms {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+    Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
+}
+
+/// Sends every frame back as it comes, then an OK status.
+fn grpc_echo(body: Incoming) -> Body {
+    let frames = futures_stream(body);
+    BodyExt::boxed(StreamBody::new(frames))
+}
+
+fn futures_stream(body: Incoming) -> impl futures::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Sync {
+    futures::stream::unfold(Some(body), |body| async {
+        let mut body = body?;
+        loop {
+            return match body.frame().await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some((Ok(Frame::data(data)), Some(body))),
+                    // A caller's trailers are not part of the answer.
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => Some((Err(error), None)),
+                None => {
+                    let mut trailers = HeaderMap::new();
+                    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                    Some((Ok(Frame::trailers(trailers)), None))
+                }
+            };
+        }
+    })
+}

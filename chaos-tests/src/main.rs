@@ -1,0 +1,10 @@
+//! The binary of the process tests: `berth` itself, and the small model server it deploys.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("echo-model") => berth_chaos_tests::echo::main(),
+        _ => berth_cli::main(),
+    }
+}

@@ -1,0 +1,89 @@
+//! Unmodified clients get answers from any node's port: curl's way, grpcio, tritonclient, the Rust SDK.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use berth_chaos_tests::cluster::{Cluster, ENDPOINT};
+
+use crate::BERTH;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
+}
+
+/// Builds a Python environment from the wheel folder, or says why these tests cannot run.
+fn python() -> Option<PathBuf> {
+    let Some(wheels) = std::env::var_os("BERTH_TEST_WHEELS") else {
+        println!("skipped: BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
+        return None;
+    };
+    let venv = std::env::temp_dir().join(format!("berth-clients-{}", std::process::id()));
+    let requirements = repository().join("chaos-tests/python/requirements.txt");
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().expect("python3 runs");
+    assert!(made.success(), "the environment is made");
+    let python = venv.join("bin/python");
+    let installed = Command::new(&python)
+        .args(["-m", "pip", "install", "-q", "--no-index", "--find-links"])
+        .arg(wheels)
+        .arg("-r")
+        .arg(requirements)
+        .status()
+        .expect("pip runs");
+    assert!(installed.success(), "the wheels are installed");
+    Some(python)
+}
+
+async fn run(python: &Path, script: &str, args: Vec<String>) -> String {
+    let mut command = tokio::process::Command::new(python);
+    command.arg(repository().join("chaos-tests/python").join(script)).args(args).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
+    let output = output.expect("the client ends in time").expect("the client runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{script}: {stderr}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_is_answered_by_every_node() {
+    let cluster = Cluster::start(BERTH, 1, 2).await;
+    cluster.endpoint().await;
+    cluster.deploy("blue", 1).await;
+    cluster.split(&[("blue", 100)]).await;
+    for ingress in cluster.ingresses().await {
+        let client = berth_client::InferClient::new([ingress.to_string()], ENDPOINT).expect("a client");
+        let answer = client.score(r#"{"data":[1]}"#).await.expect("an answer");
+        assert_eq!(answer.deployment(), Some("blue"));
+        let echoed = client.unary("/echo.Echo/Say", b"hello".to_vec()).await.expect("a gRPC answer");
+        assert_eq!(&echoed.message[..], b"hello");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_python_clients_are_answered_by_every_node() {
+    let Some(python) = python() else { return };
+    let cluster = Cluster::start(BERTH, 1, 2).await;
+    cluster.endpoint().await;
+    cluster.deploy("blue", 1).await;
+    cluster.split(&[("blue", 100)]).await;
+    let digits = repository().join("examples/digits");
+    berth_cli::verbs::create_endpoint(&cluster.client, &digits.join("endpoint.yml")).await.expect("the endpoint");
+    let green = digits.join("green-deployment.yml");
+    let within = Duration::from_secs(60);
+    berth_cli::verbs::create_deployment(&cluster.client, &green, &[], within).await.expect("green serves");
+    let all = Some([("green".to_owned(), 100)].into());
+    cluster.client.set_traffic("digits", all, None).await.expect("the split");
+    let key = cluster.client.list_keys("digits").await.expect("the keys").primary_key;
+    let held_out = digits.join("held-out.json").display().to_string();
+    for ingress in cluster.ingresses().await {
+        assert_eq!(run(&python, "grpc_echo.py", vec![ingress.to_string(), ENDPOINT.to_owned()]).await, "ok");
+        let args = vec![ingress.to_string(), "digits".to_owned(), key.clone(), held_out.clone()];
+        let right = run(&python, "triton_infer.py", args).await;
+        assert!(right.ends_with("of 20"), "{right}");
+    }
+    if let Some(venv) = python.parent().and_then(Path::parent) {
+        let _ = std::fs::remove_dir_all(venv);
+    }
+}

@@ -1,0 +1,9 @@
+//! Process tests: what must go on while parts of a real cluster are killed, paused or cut off.
+
+mod clients;
+mod kill;
+mod outage;
+mod writes;
+
+/// The binary every process of these tests runs.
+const BERTH: &str = env!("CARGO_BIN_EXE_berth-under-test");

@@ -1,0 +1,287 @@
+//! A cluster of real processes on this host: what the demo shows and what the chaos tests kill.
+//!
+//! Every process has its own data directory and its own log file below one folder, listens on loopback alone, and dies
+//! with the [`Fleet`].
+
+mod process;
+
+pub use process::Daemon;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use berth_client::Client;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// How often a condition is looked at again. Waits end on the condition or their deadline, never on this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// The `berth` binary.
+    pub berth: PathBuf,
+    /// Where every process keeps its data and log.
+    pub dir: PathBuf,
+    /// Coordinators: 1, 3 or 5.
+    pub coordinators: usize,
+    /// Nodes.
+    pub nodes: usize,
+    /// What each node declares to have, as `--capacity` takes it.
+    pub capacity: String,
+    /// More arguments for every node.
+    pub node_args: Vec<String>,
+    /// Variables for every process.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A running cluster.
+pub struct Fleet {
+    options: FleetOptions,
+    addresses: Vec<SocketAddr>,
+    /// Ingress and gate of each node: kept across restarts, as a host's ports are.
+    node_addresses: Vec<(SocketAddr, SocketAddr)>,
+    coordinators: Vec<Daemon>,
+    nodes: Vec<Daemon>,
+}
+
+/// Why a cluster could not be started or brought to a state.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A process could not be started or signalled.
+    #[error("could not run {what}")]
+    Process {
+        /// Which one.
+        what: String,
+        /// The host's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A condition did not come true in time.
+    #[error("{what} did not happen within {within:?}; the logs are in {dir}")]
+    Deadline {
+        /// The condition.
+        what: String,
+        /// How long was waited.
+        within: Duration,
+        /// Where the logs are.
+        dir: PathBuf,
+    },
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Starts every process and returns at once; wait with [`Fleet::ready`].
+    pub fn start(options: FleetOptions) -> Result<Self, FleetError> {
+        let source = |source| FleetError::Process { what: "the cluster".to_owned(), source };
+        std::fs::create_dir_all(&options.dir).map_err(source)?;
+        let mut addresses = free_addresses(options.coordinators + 2 * options.nodes).map_err(source)?;
+        let node_addresses = addresses.split_off(options.coordinators);
+        let node_addresses = node_addresses.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut fleet = Self { addresses, node_addresses, coordinators: Vec::new(), nodes: Vec::new(), options };
+        for n in 0..fleet.options.coordinators {
+            let daemon = fleet.spawn_coordinator(n)?;
+            fleet.coordinators.push(daemon);
+            if n == 0 {
+                // The first coordinator makes the cluster key that all the others need.
+                fleet.await_key()?;
+            }
+        }
+        for n in 0..fleet.options.nodes {
+            let daemon = fleet.spawn_node(n)?;
+            fleet.nodes.push(daemon);
+        }
+        Ok(fleet)
+    }
+
+    /// Returns the addresses of the coordinators.
+    pub fn api_addresses(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| address.to_string()).collect()
+    }
+
+    /// Returns the folder with every data directory and log.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+
+    /// Returns a coordinator's process.
+    pub fn coordinator(&self, n: usize) -> &Daemon {
+        &self.coordinators[n]
+    }
+
+    /// Returns a node's process.
+    pub fn node(&self, n: usize) -> &Daemon {
+        &self.nodes[n]
+    }
+
+    /// Returns the ingress of node `n`.
+    pub fn ingress(&self, n: usize) -> SocketAddr {
+        self.node_addresses[n].0
+    }
+
+    /// Returns the name of node `n`.
+    pub fn node_name(n: usize) -> String {
+        format!("node-{}", n + 1)
+    }
+
+    /// Kills a coordinator as a power cut would.
+    pub fn kill_coordinator(&mut self, n: usize) -> Result<(), FleetError> {
+        self.coordinators[n].kill()
+    }
+
+    /// Starts a killed coordinator again, on its data.
+    pub fn restart_coordinator(&mut self, n: usize) -> Result<(), FleetError> {
+        self.coordinators[n].kill()?;
+        self.coordinators[n] = self.spawn_coordinator(n)?;
+        Ok(())
+    }
+
+    /// Kills a node's agent and leaves its replicas running.
+    pub fn kill_agent(&mut self, n: usize) -> Result<(), FleetError> {
+        self.nodes[n].kill()
+    }
+
+    /// Kills a node's agent and the process groups of its replicas, as the end of a host would.
+    pub fn kill_node(&mut self, n: usize, replica_pids: &[u32]) -> Result<(), FleetError> {
+        self.nodes[n].kill()?;
+        for pid in replica_pids.iter().filter_map(|pid| i32::try_from(*pid).ok()).filter(|pid| *pid > 1) {
+            // A replica that ended by itself is as dead as it needs to be.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        Ok(())
+    }
+
+    /// Starts a killed node again, on its data.
+    pub fn restart_node(&mut self, n: usize) -> Result<(), FleetError> {
+        self.nodes[n].kill()?;
+        self.nodes[n] = self.spawn_node(n)?;
+        Ok(())
+    }
+
+    /// Waits until every node is ready and returns a client.
+    pub async fn ready(&self, within: Duration) -> Result<Client, FleetError> {
+        let client = self.client(within).await?;
+        let wanted = self.options.nodes;
+        self.wait("every node is ready", within, async || {
+            let nodes = client.list_nodes().await.unwrap_or_default();
+            nodes.iter().filter(|node| node.state == "ready").count() >= wanted
+        })
+        .await?;
+        Ok(client)
+    }
+
+    /// Connects to the coordinators.
+    pub async fn client(&self, within: Duration) -> Result<Client, FleetError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Ok(client) = Client::connect(self.api_addresses()).await
+                && client.cluster_info().await.is_ok()
+            {
+                return Ok(client);
+            }
+            if Instant::now() >= deadline {
+                return Err(self.late("the coordinators answer", within));
+            }
+            sleep_until(Instant::now() + LOOK_AGAIN).await;
+        }
+    }
+
+    /// Looks at a condition until it holds or the time is over.
+    pub async fn wait(
+        &self,
+        what: &str,
+        within: Duration,
+        mut holds: impl AsyncFnMut() -> bool,
+    ) -> Result<(), FleetError> {
+        let deadline = Instant::now() + within;
+        while !holds().await {
+            if Instant::now() >= deadline {
+                return Err(self.late(what, within));
+            }
+            sleep_until(Instant::now() + LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    fn late(&self, what: &str, within: Duration) -> FleetError {
+        FleetError::Deadline { what: what.to_owned(), within, dir: self.options.dir.clone() }
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.options.dir.join("cluster.key")
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.options.dir.join("coordinator-1").join("node.token")
+    }
+
+    fn await_key(&self) -> Result<(), FleetError> {
+        let within = Duration::from_secs(20);
+        let deadline = std::time::Instant::now() + within;
+        while !self.key_file().exists() || !self.token_file().exists() {
+            if std::time::Instant::now() >= deadline {
+                return Err(self.late("the first coordinator made the cluster key", within));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    fn spawn_coordinator(&self, n: usize) -> Result<Daemon, FleetError> {
+        let name = format!("coordinator-{}", n + 1);
+        let args = vec![
+            "coordinator".to_owned(),
+            "--data-dir".to_owned(),
+            self.options.dir.join(&name).display().to_string(),
+            "--cluster-key".to_owned(),
+            self.key_file().display().to_string(),
+            "--api".to_owned(),
+            self.addresses[n].to_string(),
+            "--bootstrap-expect".to_owned(),
+            self.options.coordinators.to_string(),
+            "--peers".to_owned(),
+            self.api_addresses().join(","),
+        ];
+        Daemon::spawn(&self.options, &name, &args)
+    }
+
+    fn spawn_node(&self, n: usize) -> Result<Daemon, FleetError> {
+        let name = Self::node_name(n);
+        let mut args = vec![
+            "node".to_owned(),
+            "--name".to_owned(),
+            name.clone(),
+            "--data-dir".to_owned(),
+            self.options.dir.join(&name).display().to_string(),
+            "--token-file".to_owned(),
+            self.token_file().display().to_string(),
+            "--coordinators".to_owned(),
+            self.api_addresses().join(","),
+            "--ingress".to_owned(),
+            self.node_addresses[n].0.to_string(),
+            "--gate".to_owned(),
+            self.node_addresses[n].1.to_string(),
+            "--capacity".to_owned(),
+            self.options.capacity.clone(),
+        ];
+        args.extend(self.options.node_args.iter().cloned());
+        Daemon::spawn(&self.options, &name, &args)
+    }
+}
+
+/// Finds free loopback addresses. They are released again before the daemons take them, so another process could be
+/// faster; then the daemon says so and the cluster does not start.
+fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+    listeners.iter().map(TcpListener::local_addr).collect()
+}

@@ -1,0 +1,157 @@
+//! An open-loop load driver that counts by request id.
+//!
+//! Open-loop: request `n` is due at `start + n / rate` whether or not earlier ones were answered, and its latency counts
+//! from that moment; a driver that waits for answers hides every stall of what it measures. By id: each request carries
+//! its own `x-request-id` and an answer counts once, so "none lost, none twice" is a fact rather than a difference of
+//! totals.
+
+mod connection;
+mod report;
+
+pub use report::{Answer, LoadReport, Outcome};
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{
+    HeaderMap, Method, Request,
+    body::Bytes,
+    header::{HOST, HeaderName, HeaderValue},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use connection::{Pool, SendError};
+
+/// The header that names a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What to send, where, and how fast.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Ingress addresses; a request goes to them in turn, and to the next one when one cannot be reached.
+    pub targets: Vec<SocketAddr>,
+    /// Path and query.
+    pub path: String,
+    /// Headers of every request.
+    pub headers: HeaderMap,
+    /// Bodies; request `n` carries body `n` modulo their number.
+    pub bodies: Arc<[Bytes]>,
+    /// The number of the first request: a later phase goes on where an earlier one ended.
+    pub first: u64,
+    /// How many requests.
+    pub total: u64,
+    /// How many are due per second.
+    pub rate_per_second: u64,
+    /// How long a request may take from the moment it is due.
+    pub timeout: Duration,
+    /// Requests that may be unanswered at once; beyond it a due request is counted as not sent, never delayed.
+    pub in_flight_max: usize,
+    /// Whether a request whose connection broke may be sent to another target.
+    pub idempotent: bool,
+    /// Makes request ids of different runs differ.
+    pub run: String,
+}
+
+/// Drives the load and returns what became of every request, in order of number.
+///
+/// The whole run takes at most `total / rate + timeout`.
+pub async fn run(options: LoadOptions) -> LoadReport {
+    let start = Instant::now();
+    let permits = Arc::new(Semaphore::new(options.in_flight_max));
+    let shared = Arc::new(Shared { pools: options.targets.iter().map(|target| Pool::new(*target)).collect(), options });
+    // Every request sends exactly one outcome, so a channel of the in-flight bound can never block for long.
+    let (outcomes, mut arrived) = mpsc::channel(shared.options.in_flight_max.max(1));
+    let collector = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(outcome) = arrived.recv().await {
+            all.push(outcome);
+        }
+        all
+    });
+    for n in 0..shared.options.total {
+        let due = start + interval(n, shared.options.rate_per_second);
+        sleep_until(due).await;
+        let number = shared.options.first + n;
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            let _ = outcomes.send(Outcome::not_sent(number)).await;
+            continue;
+        };
+        let (shared, outcomes) = (Arc::clone(&shared), outcomes.clone());
+        tokio::spawn(async move {
+            let outcome = shared.one(number, due).await;
+            let _ = outcomes.send(outcome).await;
+            drop(permit);
+        });
+    }
+    drop(outcomes);
+    let mut all = collector.await.unwrap_or_default();
+    all.sort_by_key(|outcome| outcome.number);
+    LoadReport { outcomes: all, elapsed: start.elapsed() }
+}
+
+/// Returns when request `n` is due, exactly, for any rate.
+fn interval(n: u64, rate_per_second: u64) -> Duration {
+    let nanos = u128::from(n) * 1_000_000_000 / u128::from(rate_per_second.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+struct Shared {
+    options: LoadOptions,
+    pools: Vec<Pool>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn one(&self, number: u64, due: Instant) -> Outcome {
+        let deadline = due + self.options.timeout;
+        let id = format!("{}-{number}", self.options.run);
+        let mut retries = 0;
+        let mut last = String::from("no target");
+        for turn in 0..self.pools.len() as u64 {
+            let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
+            match timeout_at(deadline, pool.send(self.request(number, &id, pool.target()))).await {
+                Err(_) => return Outcome::failed(number, retries, due.elapsed(), "no answer in time".to_owned()),
+                Ok(Ok(answer)) => return Outcome::answered(number, retries, due.elapsed(), &id, answer),
+                Ok(Err(SendError::NotSent(why))) => last = why,
+                Ok(Err(SendError::Broken(why))) if self.options.idempotent => last = why,
+                Ok(Err(SendError::Broken(why))) => return Outcome::failed(number, retries, due.elapsed(), why),
+            }
+            retries += 1;
+        }
+        Outcome::failed(number, retries, due.elapsed(), last)
+    }
+
+    fn request(&self, number: u64, id: &str, target: SocketAddr) -> Request<Bytes> {
+        let bodies = &self.options.bodies;
+        let body = match bodies.len() as u64 {
+            0 => Bytes::new(),
+            len => bodies[(number % len) as usize].clone(),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.options.path.parse().unwrap_or_default();
+        *request.headers_mut() = self.options.headers.clone();
+        for (name, value) in [(REQUEST_ID, id.to_owned()), (HOST, target.to_string())] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_due_on_an_exact_grid() {
+        assert_eq!(interval(0, 3), Duration::ZERO);
+        assert_eq!(interval(3, 3), Duration::from_secs(1));
+        assert_eq!(interval(300_000_000, 3), Duration::from_secs(100_000_000));
+        assert_eq!(interval(5, 0), Duration::from_secs(5));
+    }
+}

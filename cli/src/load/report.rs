@@ -1,0 +1,124 @@
+//! What became of every request, and the figures people ask for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use hyper::body::Bytes;
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Which deployment answered; empty when nobody said.
+    pub deployment: String,
+    /// Which replica answered; empty when nobody said.
+    pub replica: String,
+    /// The request id the answer carries.
+    pub request_id: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What became of one request.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its number.
+    pub number: u64,
+    /// How often it was sent to another target.
+    pub retries: u32,
+    /// From the moment it was due.
+    pub latency: Duration,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, String>,
+    /// Whether the driver itself had no room for it.
+    pub not_sent: bool,
+}
+
+/// What became of all of them.
+#[derive(Clone, Debug)]
+pub struct LoadReport {
+    /// In order of number.
+    pub outcomes: Vec<Outcome>,
+    /// From the first to the last.
+    pub elapsed: Duration,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub(super) fn not_sent(number: u64) -> Self {
+        let result = Err("the driver had no room".to_owned());
+        Self { number, retries: 0, latency: Duration::ZERO, result, not_sent: true }
+    }
+
+    pub(super) fn failed(number: u64, retries: u32, latency: Duration, why: String) -> Self {
+        Self { number, retries, latency, result: Err(why), not_sent: false }
+    }
+
+    pub(super) fn answered(number: u64, retries: u32, latency: Duration, id: &str, answer: Answer) -> Self {
+        let result = match answer.request_id == id || answer.request_id.is_empty() {
+            true => Ok(answer),
+            false => Err(format!("the answer to `{id}` carries the id `{}`", answer.request_id)),
+        };
+        Self { number, retries, latency, result, not_sent: false }
+    }
+
+    /// Returns whether it was answered with 200.
+    pub fn is_ok(&self) -> bool {
+        self.result.as_ref().is_ok_and(|answer| answer.status == 200)
+    }
+}
+
+// === impl LoadReport ===
+
+impl LoadReport {
+    /// Counts answers with 200.
+    pub fn ok(&self) -> u64 {
+        self.outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64
+    }
+
+    /// Counts what was sent and has no answer with 200.
+    pub fn failed(&self) -> u64 {
+        self.outcomes.iter().filter(|outcome| !outcome.is_ok()).count() as u64
+    }
+
+    /// Lists every failure with its reason, for people.
+    pub fn failures(&self) -> impl Iterator<Item = (u64, String)> {
+        self.outcomes.iter().filter(|outcome| !outcome.is_ok()).map(|outcome| {
+            let why = match &outcome.result {
+                Ok(answer) => {
+                    let body: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
+                    format!("status {}: {body}", answer.status)
+                }
+                Err(why) => why.clone(),
+            };
+            (outcome.number, why)
+        })
+    }
+
+    /// Counts good answers per deployment.
+    pub fn by_deployment(&self) -> BTreeMap<&str, u64> {
+        let mut counts = BTreeMap::new();
+        for answer in self.outcomes.iter().filter(|outcome| outcome.is_ok()).filter_map(|o| o.result.as_ref().ok()) {
+            *counts.entry(answer.deployment.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Returns whether every request of the run has exactly one outcome.
+    pub fn is_complete(&self, first: u64, total: u64) -> bool {
+        let numbers: BTreeSet<u64> = self.outcomes.iter().map(|outcome| outcome.number).collect();
+        self.outcomes.len() as u64 == total && numbers.into_iter().eq(first..first + total)
+    }
+
+    /// Returns the latency that `permille` of a thousand answered requests did not exceed.
+    pub fn latency(&self, permille: usize) -> Duration {
+        let mut all: Vec<_> = self.outcomes.iter().filter(|o| o.result.is_ok()).map(|o| o.latency).collect();
+        all.sort_unstable();
+        let at = (all.len() * permille / 1_000).min(all.len().saturating_sub(1));
+        all.get(at).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Every measurement of the README, each beside its peer or floor in one interleaved run. Raw output is kept beside this
+# file. Needs h2load and haproxy (Debian: nghttp2-client haproxy); takes about fifteen minutes, most of it building.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out=docs/benchmarks
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+
+cargo build --release -p berth-core --example apply_plan_rates
+cargo build --release -p berth-coordinator --example durable_writes
+cargo build --profile dist -p berth-node --example mesh_hop
+
+{ uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
+"$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"
+"$target/release/examples/durable_writes" | tee "$out/durable_writes.txt"
+"$out/mesh.py" "$target/dist/examples/mesh_hop" --out "$out/mesh.txt"
