@@ -6,7 +6,11 @@
 
 use std::sync::Arc;
 
-use berth_core::{error::Code, id::MemberId};
+use berth_core::{
+    error::{Code, Error},
+    id::MemberId,
+};
+use berth_proto::status::to_status;
 use subtle::{Choice, ConstantTimeEq as _};
 use tonic::{
     Request, Status,
@@ -19,9 +23,6 @@ use super::options::RaftToken;
 const CLUSTER: &str = "berth-cluster";
 const TOKEN: &str = "berth-cluster-token";
 const MEMBER: &str = "berth-member";
-
-/// Names the code of a refusal in its metadata.
-pub(super) const CODE: &str = "berth-code";
 
 /// Adds what [`Admission`] asks for to outgoing calls.
 #[derive(Clone)]
@@ -85,17 +86,17 @@ impl Admission {
         let shown = text(TOKEN).as_bytes();
         let known = tokens.iter().fold(Choice::from(0), |known, token| known | token.reveal().as_bytes().ct_eq(shown));
         if !bool::from(known) {
-            let status = Status::unauthenticated("the cluster key of the caller is not the one of this member");
-            return Err(refusal(status, Code::ClusterKey));
+            return Err(refuse(Code::ClusterKey, "the cluster key of the caller is not the one of this member"));
         }
         if text(CLUSTER) != cluster {
-            let words = format!("this member belongs to cluster {cluster}, the caller to {:?}", text(CLUSTER));
-            return Err(refusal(Status::failed_precondition(words), Code::ForeignCluster));
+            let theirs = text(CLUSTER);
+            let words = format!("this member belongs to cluster {cluster}, the caller to {theirs:?}");
+            return Err(refuse(Code::ForeignCluster, &words));
         }
         let meant = text(MEMBER);
         if !meant.is_empty() && meant.parse() != Ok(*member) {
             let words = format!("the call is meant for member {meant}, this is member {member}");
-            return Err(refusal(Status::failed_precondition(words), Code::MemberNotFound));
+            return Err(refuse(Code::MemberNotFound, &words));
         }
         Ok(())
     }
@@ -108,8 +109,6 @@ impl Interceptor for Admission {
     }
 }
 
-fn refusal(mut status: Status, code: Code) -> Status {
-    let word = MetadataValue::from_static(code.word());
-    status.metadata_mut().insert(CODE, word);
-    status
+fn refuse(code: Code, words: &str) -> Status {
+    to_status(&Error::new(code, words))
 }

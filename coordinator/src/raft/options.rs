@@ -146,9 +146,10 @@ impl RaftOptions {
             Formation::Bootstrap { expect: 0, .. } => problem("expect", "a cluster of no members".into(), "1, 3 or 5"),
             Formation::Bootstrap { expect, peers } => {
                 let all: BTreeSet<&str> = peers.iter().map(String::as_str).chain([self.advertise.as_str()]).collect();
-                if all.len() < *expect {
+                // One more is allowed: this member may be listed under another name of its own.
+                if !(*expect..=expect + 1).contains(&all.len()) {
                     let what = format!("{} addresses for {expect} members", all.len());
-                    problem("peers", what, "name the address of every member");
+                    problem("peers", what, "name the address of every member, and of nobody else");
                 }
             }
             Formation::Join { addresses } if addresses.is_empty() => {

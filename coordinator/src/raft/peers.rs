@@ -11,7 +11,7 @@ use std::{
 };
 
 use berth_core::{error::Code, id::MemberId};
-use berth_proto::raft::v1::raft_client::RaftClient;
+use berth_proto::{raft::v1::raft_client::RaftClient, status::from_status};
 use tonic::{
     ConnectError, Status,
     service::interceptor::InterceptedService,
@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use super::{
-    credentials::{CODE, Credentials},
+    credentials::Credentials,
     error::Error,
     options::{Dialer, RaftTimings, endpoint},
     types::Membership,
@@ -143,14 +143,14 @@ impl Peers {
 
     /// Tells what a failed call at `address` means.
     pub(super) fn explain(&self, address: &str, status: &Status) -> CallError {
-        let code = status.metadata().get(CODE).and_then(|word| word.to_str().ok()).and_then(Code::from_word);
-        match code {
-            Some(Code::ClusterKey) => return CallError::Refused(Error::ClusterKey { address: address.to_owned() }),
-            Some(Code::ForeignCluster) => {
+        let plain = from_status(status);
+        match plain.code {
+            Code::ClusterKey => return CallError::Refused(Error::ClusterKey { address: address.to_owned() }),
+            Code::ForeignCluster => {
                 let cluster = self.shared.cluster.clone();
                 return CallError::Refused(Error::ForeignCluster { address: address.to_owned(), cluster });
             }
-            Some(Code::MemberNotFound) => return CallError::NotSent(status.message().to_owned()),
+            Code::MemberNotFound => return CallError::NotSent(plain.what),
             _ => {}
         }
         let mut source = status.source();

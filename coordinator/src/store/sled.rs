@@ -155,7 +155,10 @@ impl Durable {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
             _ => {}
         }
-        create_private_dir(&staging).map_err(failed)?;
+        let made: Vec<PathBuf> =
+            dir.ancestors().skip(1).take_while(|parent| !parent.exists()).map(Path::to_owned).collect();
+        fs::create_dir_all(parent(dir)).map_err(failed)?;
+        DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
         let db = open_database(&staging).map_err(|broken| match broken {
             OpenError::Io(source) => failed(source),
             OpenError::InUse => StoreError::InUse { path: staging.clone() },
@@ -175,9 +178,8 @@ impl Durable {
         sync_tree(&staging).map_err(failed)?;
         fs::rename(&staging, dir).map_err(failed)?;
         // The name itself, and that of every directory just made on the way to it.
-        for parent in dir.ancestors().skip(1) {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            sync_dir(parent).map_err(failed)?;
+        for name in [dir].into_iter().chain(made.iter().map(PathBuf::as_path)) {
+            sync_dir(parent(name)).map_err(failed)?;
         }
         Ok(())
     }
@@ -410,11 +412,8 @@ fn sibling(dir: &Path, suffix: &str) -> PathBuf {
     dir.with_file_name(name)
 }
 
-fn create_private_dir(dir: &Path) -> io::Result<()> {
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent)?;
-    }
-    DirBuilder::new().mode(0o700).create(dir)
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Syncs every file and directory below `dir`, and `dir`.
@@ -431,9 +430,5 @@ fn sync_tree(dir: &Path) -> io::Result<()> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    match File::open(dir).and_then(|handle| handle.sync_all()) {
-        // A directory of somebody else on the way to ours: we made nothing in it, so there is nothing to sync.
-        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
+    File::open(dir)?.sync_all()
 }

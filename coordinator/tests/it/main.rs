@@ -3,6 +3,7 @@
 mod powerloss;
 mod raft;
 mod raft_cluster;
+mod raft_partition;
 mod store;
 mod store_child;
 mod store_full;

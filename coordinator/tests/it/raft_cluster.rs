@@ -8,8 +8,8 @@ use std::{
 };
 
 use berth_coordinator::raft::{
-    DEFAULTS, Error, Formation, LogIndex, MemberId, Proposed, RaftHandle, RaftOptions, RaftService, RaftTimings,
-    RaftToken, RestoreError, StateMachine,
+    DEFAULTS, Dialer, Error, Formation, LogIndex, MemberId, Proposed, RaftHandle, RaftOptions, RaftService,
+    RaftTimings, RaftToken, RestoreError, StateMachine,
 };
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -57,6 +57,7 @@ pub(crate) struct Start {
     pub(crate) cluster: String,
     pub(crate) tokens: Vec<RaftToken>,
     pub(crate) timings: RaftTimings,
+    pub(crate) dialer: Dialer,
 }
 
 // === impl Kv ===
@@ -103,6 +104,7 @@ impl Start {
             cluster: "test".into(),
             tokens: vec![RaftToken::new("secret")],
             timings: DEFAULTS,
+            dialer: Dialer::default(),
         }
     }
 
@@ -119,6 +121,7 @@ impl Start {
         let machine = Arc::new(Kv::default());
         let options = RaftOptions {
             timings: self.timings,
+            dialer: self.dialer,
             ..RaftOptions::new(self.dir.path(), self.cluster, self.tokens, address.to_string(), self.formation)
         };
         let service = RaftService::open(options, machine.clone()).await?;
