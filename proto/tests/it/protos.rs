@@ -92,7 +92,11 @@ impl Protos {
         while bytes.has_remaining() {
             let (tag, wire) = encoding::decode_key(&mut bytes)?;
             let field = self.message(message).field.iter().find(|field| field.number() == tag as i32);
-            let field = field.unwrap_or_else(|| panic!("{message} has no field {tag}: was it removed?"));
+            let Some(field) = field else {
+                // Removed since the bytes were written.
+                encoding::skip_field(wire, tag, &mut bytes, DecodeContext::default())?;
+                continue;
+            };
             heard.insert(said(message, field));
             match (wire, field.r#type()) {
                 (WireType::Varint, Type::Enum) => {
