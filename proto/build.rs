@@ -19,6 +19,9 @@ const WORDS: &[(&str, &str)] = &[
     ("berth.store.v1.Model.model_type", "model_type"),
 ];
 
+/// What is printed and has no default value: enums and oneofs.
+const ENUMS: &[&str] = &["PutMode", "KeyType", "Runtime.runtime", "GpuAsk.ask"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
@@ -37,6 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config = config
             .type_attribute(&message, "#[derive(serde::Serialize, serde::Deserialize)]")
             .type_attribute(&message, "#[serde(rename_all = \"snake_case\")]");
+        // A reader of JSON that an older version wrote fills in what that one did not know.
+        if !ENUMS.iter().any(|name| message.ends_with(name)) {
+            config = config.type_attribute(&message, "#[serde(default)]");
+        }
     }
     for (field, module) in WORDS {
         config = config.field_attribute(field, format!("#[serde(with = \"crate::words::{module}\")]"));

@@ -14,7 +14,7 @@ use berth_core::{
 
 use super::v1;
 use crate::{
-    convert::{Wire, all, bytes32, digest, enum_wire, name, need, wires},
+    convert::{Wire, all, bytes32, damaged, digest, enum_wire, name, need, wires},
     store,
 };
 
@@ -92,7 +92,13 @@ pub fn heartbeat_to_wire(version: LogIndex, digest: Digest) -> v1::TableUpdate {
 pub fn change_from_wire(wire: v1::TableUpdate) -> Result<TableMessage, Error> {
     use v1::table_update::Update;
     Ok(match need(wire.update, "update")? {
-        Update::Full(full) => TableMessage::Change(TableChange::Full(table_from_wire(need(full.table, "table")?)?)),
+        Update::Full(full) => {
+            let table = table_from_wire(need(full.table, "table")?)?;
+            if table.digest() != digest(&full.digest)? {
+                return Err(damaged("the table does not match its digest"));
+            }
+            TableMessage::Change(TableChange::Full(table))
+        }
         Update::Delta(delta) => {
             let changed: Vec<EndpointRoute> = all(delta.changed)?;
             let removed = delta.removed.iter().map(|text| name::<EndpointName>(text));
