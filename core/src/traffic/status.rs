@@ -45,6 +45,8 @@ pub enum Refusal {
     BadRequest,
     /// The path is longer than the mesh takes.
     UriTooLong,
+    /// A gRPC call to a deployment whose server speaks HTTP/1.1 only.
+    NoGrpc,
 }
 
 /// How the status of a model's answer reaches the caller.
@@ -94,7 +96,7 @@ impl Dialect {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unauthorised,
         Self::EndpointNotFound,
         Self::DeploymentNotFound,
@@ -106,6 +108,7 @@ impl Refusal {
         Self::Upstream,
         Self::BadRequest,
         Self::UriTooLong,
+        Self::NoGrpc,
     ];
 
     /// Returns what to answer when every replica was asked and none started the request. A full one decides: there the
@@ -135,6 +138,7 @@ impl Refusal {
             Self::Upstream => 502,
             Self::BadRequest => 400,
             Self::UriTooLong => 414,
+            Self::NoGrpc => 501,
         }
     }
 
@@ -145,6 +149,7 @@ impl Refusal {
             Self::Timeout => 4,
             Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 5,
             Self::TooManyRequests | Self::TooLarge => 8,
+            Self::NoGrpc => 12,
             Self::NotReady | Self::Upstream => 14,
             Self::Unauthorised => 16,
         }
@@ -172,6 +177,7 @@ impl Refusal {
             Self::TooManyRequests => Code::TooManyRequests,
             Self::Upstream => Code::Upstream,
             Self::BadRequest | Self::UriTooLong => Code::Invalid,
+            Self::NoGrpc => Code::RouteNotFound,
         }
     }
 
@@ -189,6 +195,7 @@ impl Refusal {
             Self::Upstream => "the replica broke off without an answer",
             Self::BadRequest => "the request could not be read",
             Self::UriTooLong => "the path is too long",
+            Self::NoGrpc => "the deployment's server speaks HTTP only, not gRPC",
         }
     }
 }
@@ -267,7 +274,7 @@ mod tests {
     #[test]
     fn refusals_have_azures_status() {
         let statuses: Vec<_> = Refusal::ALL.into_iter().map(|refusal| refusal.http_status(true)).collect();
-        assert_eq!(statuses, [401, 404, 404, 404, 408, 413, 429, 503, 424, 400, 414]);
+        assert_eq!(statuses, [401, 404, 404, 404, 408, 413, 429, 503, 424, 400, 414, 501]);
         assert_eq!(Refusal::Upstream.http_status(false), 502, "where the model's status passes through");
     }
 

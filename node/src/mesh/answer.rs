@@ -1,0 +1,135 @@
+//! Berth's own answers, in the dialect of the route.
+
+use berth_core::traffic::status::{Dialect, Refusal};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use super::{body::OutBody, headers};
+
+/// How long a refused caller should wait before it tries again, in seconds: a slot or a replica is a matter of moments.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("1");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Writes a refusal. `azure_scoring` says whether Azure's law of 424 holds on the route.
+pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, refusal: Refusal) -> Response<OutBody> {
+    let status = refusal.http_status(azure_scoring);
+    let mut response = match dialect {
+        Dialect::Grpc => grpc(refusal.grpc_status(), refusal.what()),
+        Dialect::Inference => body(status, JSON, json!({ "error": refusal.what() }).to_string()),
+        Dialect::OpenAi => body(status, JSON, open_ai(refusal, status)),
+        // Azure's gateway answers an overload with an empty text.
+        Dialect::Azure if refusal == Refusal::TooManyRequests => body(status, TEXT, ""),
+        Dialect::Azure => body(status, TEXT, refusal.what()),
+    };
+    let map = response.headers_mut();
+    map.insert(headers::ERROR_CODE, HeaderValue::from_static(refusal.code().word()));
+    if dialect == Dialect::Azure
+        && let Some(reason) = refusal.azure_reason()
+    {
+        map.insert(headers::AZURE_REASON, HeaderValue::from_static(reason));
+        if status == 424 {
+            // What a gateway says of a server that broke off.
+            map.insert(headers::AZURE_MODEL_STATUS, HeaderValue::from_static("502"));
+        }
+    }
+    match refusal {
+        Refusal::TooManyRequests | Refusal::NotReady => {
+            map.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
+        }
+        Refusal::Unauthorised => {
+            map.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn open_ai(refusal: Refusal, status: u16) -> String {
+    let kind = if status >= 500 { "server_error" } else { "invalid_request_error" };
+    let (message, code) = (refusal.what(), refusal.code().word());
+    json!({ "error": { "message": message, "type": kind, "param": null, "code": code } }).to_string()
+}
+
+fn body(status: u16, content_type: HeaderValue, text: impl Into<Bytes>) -> Response<OutBody> {
+    let mut response = Response::new(OutBody::text(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// Writes a status without a message: headers only, as gRPC wants it.
+fn grpc(status: u8, message: &str) -> Response<OutBody> {
+    let mut response = Response::new(OutBody::Full(None));
+    response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
+    response.headers_mut().insert("grpc-status", u32::from(status).into());
+    if let Ok(message) = HeaderValue::from_str(&percent_encoded(message)) {
+        response.headers_mut().insert("grpc-message", message);
+    }
+    response
+}
+
+/// Encodes as gRPC does: printable ASCII but `%` as it is.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// Answers what concerns no endpoint: whether this router lives and is ready, and what it is. Nothing for other paths.
+pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
+    let ready = if is_ready { 200 } else { 503 };
+    Some(match path {
+        "/v2/health/live" => body(200, TEXT, ""),
+        "/v2/health/ready" => body(ready, TEXT, ""),
+        "/v2" | "/v2/" => {
+            let metadata = json!({ "name": "berth", "version": env!("CARGO_PKG_VERSION"), "extensions": [] });
+            body(200, JSON, metadata.to_string())
+        }
+        "/inference.GRPCInferenceService/ServerLive" => message(true),
+        "/inference.GRPCInferenceService/ServerReady" => message(is_ready),
+        _ => return None,
+    })
+}
+
+/// A gRPC message whose field 1 is a bool, with its status behind it.
+fn message(value: bool) -> Response<OutBody> {
+    let bytes: &'static [u8] = if value { &[0, 0, 0, 0, 2, 8, 1] } else { &[0, 0, 0, 0, 0] };
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut response = Response::new(OutBody::Message(Some(Bytes::from_static(bytes)), Some(trailers)));
+    response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_messages_are_percent_encoded() {
+        assert_eq!(percent_encoded("50% ä\n"), "50%25 %C3%A4%0A");
+    }
+
+    #[test]
+    fn every_refusal_can_be_said_in_every_dialect() {
+        for refusal in Refusal::ALL {
+            for dialect in [Dialect::Azure, Dialect::Inference, Dialect::OpenAi] {
+                let response = refuse(dialect, false, refusal);
+                assert_eq!(response.status().as_u16(), refusal.http_status(false));
+                assert_eq!(response.headers()[headers::ERROR_CODE], refusal.code().word());
+            }
+            let response = refuse(Dialect::Grpc, false, refusal);
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["grpc-status"], refusal.grpc_status().to_string());
+        }
+    }
+}

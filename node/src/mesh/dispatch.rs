@@ -1,0 +1,306 @@
+//! One request to one deployment: which replicas are asked in which order, and when another one is tried.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use berth_core::{
+    time::Instant,
+    traffic::{
+        admission::NotStarted,
+        balance::{self, Load},
+        eject,
+        retry::{Failure, Next, Request as Repeat},
+        status::Refusal,
+    },
+};
+use http::{HeaderMap, Method, Request, Response, Uri, uri};
+
+use super::{
+    body::{Download, ReqBody},
+    conn::SendFailure,
+    gate::Entry,
+    link::{self, GateAsk, Gated, Lane, Missed},
+    mirror::Planned,
+    replay::{Fault, Upload},
+    routes::{Deployment, Endpoint, Replica, ReplicaSoft},
+    worker::Core,
+};
+
+/// A request's head as replicas see it.
+#[derive(Clone)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) authority: uri::Authority,
+    pub(super) path: uri::PathAndQuery,
+    pub(super) headers: HeaderMap,
+}
+
+/// A request on its way to a deployment.
+pub(super) struct Dispatch<'a> {
+    pub(super) core: &'a Rc<Core>,
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) deployment: usize,
+    /// Pinned requests may use replicas that are only warm.
+    pub(super) pinned: bool,
+    pub(super) deadline: Instant,
+    pub(super) idempotent: bool,
+    pub(super) head: Head,
+    pub(super) upload: Option<&'a Upload>,
+    /// Started once the first attempt is under way.
+    pub(super) mirrors: Option<Planned>,
+    /// How many replicas were asked.
+    pub(super) attempts: u32,
+}
+
+/// An answer and who gave it.
+pub(super) struct Answer {
+    pub(super) response: Response<Download>,
+    /// The position of the replica.
+    pub(super) replica: usize,
+    pub(super) queued_ms: u64,
+    pub(super) outstanding: Outstanding,
+}
+
+/// A request that a replica has, as this node's ingress counts it.
+pub(super) struct Outstanding(Arc<ReplicaSoft>);
+
+// === impl Outstanding ===
+
+impl Outstanding {
+    pub(super) fn new(soft: &Arc<ReplicaSoft>) -> Self {
+        soft.in_flight.fetch_add(1, Relaxed);
+        Self(soft.clone())
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Builds the request of an attempt. The headers are given away when no further attempt is possible.
+    pub(super) fn request(&mut self, is_last: bool, body: ReqBody) -> Request<ReqBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = if is_last { std::mem::take(&mut self.headers) } else { self.headers.clone() };
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(uri::Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(self.path.clone());
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        request
+    }
+}
+
+// === impl Dispatch ===
+
+impl Dispatch<'_> {
+    /// Asks replicas until one answers or the law says stop: each once for a free slot, then each that was full once
+    /// more for a place to wait.
+    pub(super) async fn run(&mut self) -> Result<Answer, Refusal> {
+        let endpoint = self.endpoint.clone();
+        let deployment = &endpoint.deployments[self.deployment];
+        let candidates = candidates(self.core, deployment, self.pinned);
+        let Some(first) = balance::first(&candidates.loads, self.core.draw()) else { return Err(Refusal::NotReady) };
+        let only = candidates.replicas.len() == 1;
+        let mut full = Vec::new();
+        let mut verdict = Verdict::default();
+        let mut turn = Some(first);
+        let mut rest = None;
+        while let Some(at) = turn {
+            let replica = candidates.replicas[at];
+            match self.attempt(deployment, replica, only, only).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    if failure == Failure::NotStarted(NotStarted::Full) {
+                        full.push(at);
+                    }
+                    if self.stops(deployment, failure, &mut verdict) {
+                        return Err(self.refusal(&verdict));
+                    }
+                }
+            }
+            let order = || balance::in_order(&candidates.loads).into_iter().filter(move |at| *at != first);
+            turn = rest.get_or_insert_with(|| order().collect::<Vec<_>>().into_iter()).next();
+        }
+        // Nobody has a free slot: wait where the least is to be done. An only candidate was asked for that at once.
+        full.sort_by(|a, b| candidates.loads[*a].lighter(&candidates.loads[*b]));
+        for at in full.into_iter().filter(|_| !only) {
+            match self.attempt(deployment, candidates.replicas[at], true, false).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    if self.stops(deployment, failure, &mut verdict) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(self.refusal(&verdict))
+    }
+
+    /// Sends the request to one replica.
+    async fn attempt(
+        &mut self,
+        deployment: &Deployment,
+        at: usize,
+        may_queue: bool,
+        is_last: bool,
+    ) -> Result<Answer, Failure> {
+        let replica = &deployment.replicas[at];
+        let core = self.core;
+        let begun = tokio::time::Instant::now();
+        self.attempts += 1;
+        replica.soft.try_trial(core.shared.clock.of(begun));
+        let outstanding = Outstanding::new(&replica.soft);
+        let sent = if replica.is_local {
+            self.enter(replica, may_queue, is_last).await
+        } else {
+            self.forward(replica, may_queue, is_last).await
+        };
+        let now = tokio::time::Instant::now();
+        match sent {
+            Ok(Gated { response, queued_ms, load }) => {
+                let took_us = (now - begun).as_micros() as u64;
+                replica.soft.answered(core.index, took_us, load, core.shared.clock.of(now));
+                Ok(Answer { response, replica: at, queued_ms, outstanding })
+            }
+            Err(Missed { failure, load }) => {
+                let now = core.shared.clock.of(now);
+                replica.soft.refused(core.index, load, now);
+                // A body that broke off on the caller's side says nothing about the replica.
+                let callers = self.upload.is_some_and(|upload| upload.fault().is_some());
+                if failure.blames_replica() && !callers {
+                    replica.soft.failed(now);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Through the gate of this node, which is a call.
+    async fn enter(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
+        let missed = |failure| Missed { failure, load: None };
+        let shared = &self.core.shared;
+        let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
+        let asked = shared.clock.now();
+        let entry = Entry { deadline: self.deadline, may_queue };
+        let slot = gate.enter(entry).await.map_err(|reason| missed(Failure::NotStarted(reason)))?;
+        let queued_ms = shared.clock.now().since(asked).0;
+        let request = self.request(is_last);
+        self.under_way();
+        let response = self.core.pool.send(slot, request).await.map_err(|failure| missed(of_replica(failure)))?;
+        Ok(Gated { response, queued_ms, load: None })
+    }
+
+    /// Through the gate of another node.
+    async fn forward(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
+        let request = self.request(is_last);
+        self.under_way();
+        let shared = &self.core.shared;
+        let link = self.core.links.to(&replica.gate_address, Lane::Primary);
+        let token = shared.token();
+        let remaining_ms = self.deadline.since(shared.clock.now()).0;
+        let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue, remaining_ms };
+        link::call(&link, ask, request).await
+    }
+
+    fn request(&mut self, is_last: bool) -> Request<ReqBody> {
+        let body = self.upload.map_or_else(ReqBody::empty, |upload| ReqBody::attempt(upload.attempt()));
+        self.head.request(is_last, body)
+    }
+
+    fn under_way(&mut self) {
+        if let Some(mirrors) = self.mirrors.take() {
+            mirrors.start();
+        }
+    }
+
+    /// Notes a failure and returns whether it was the last word.
+    fn stops(&self, deployment: &Deployment, failure: Failure, verdict: &mut Verdict) -> bool {
+        verdict.note(failure);
+        let stats = deployment.stats.of(self.core.index);
+        let repeat = Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
+        match failure.next(repeat) {
+            Next::Search => {
+                stats.sheds.fetch_add(1, Relaxed);
+                false
+            }
+            Next::Retry => {
+                let granted = self.endpoint.soft.budget.withdraw(self.core.shared.clock.now());
+                if granted {
+                    stats.retries.fetch_add(1, Relaxed);
+                }
+                !granted
+            }
+            Next::Stop => true,
+        }
+    }
+
+    fn refusal(&self, verdict: &Verdict) -> Refusal {
+        match self.upload.and_then(Upload::fault) {
+            Some(Fault::TooLarge) => Refusal::TooLarge,
+            Some(Fault::Caller) => Refusal::BadRequest,
+            None if verdict.broken => Refusal::Upstream,
+            None => Refusal::of_not_started(verdict.reasons.iter().copied()),
+        }
+    }
+}
+
+/// What the attempts said, for the answer when none succeeded.
+#[derive(Default)]
+struct Verdict {
+    reasons: Vec<NotStarted>,
+    broken: bool,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn note(&mut self, failure: Failure) {
+        self.broken = matches!(failure, Failure::Broken | Failure::BeforeBody);
+        match failure {
+            Failure::NotStarted(reason) => self.reasons.push(reason),
+            Failure::GateUnreachable => self.reasons.push(NotStarted::Unreachable),
+            Failure::BeforeBody | Failure::Broken => {}
+        }
+    }
+}
+
+/// The replicas that may be asked, with their load.
+pub(super) struct Candidates {
+    /// Positions in the deployment.
+    pub(super) replicas: Vec<usize>,
+    pub(super) loads: Vec<Load>,
+}
+
+/// Finds the replicas that may be asked: none that rests, unless more than half do.
+pub(super) fn candidates(core: &Core, deployment: &Deployment, pinned: bool) -> Candidates {
+    let now = core.shared.clock.now();
+    let allowed = |replica: &Replica| pinned || replica.is_serving;
+    let all = || deployment.replicas.iter().enumerate().filter(|(_, replica)| allowed(replica));
+    let ejected = all().filter(|(_, replica)| replica.soft.is_ejected(now)).count();
+    let panic = ejected > 0 && eject::is_panic(ejected, all().count());
+    let mut found = Candidates { replicas: Vec::new(), loads: Vec::new() };
+    for (at, replica) in all().filter(|(_, replica)| ejected == 0 || panic || !replica.soft.is_ejected(now)) {
+        let at_gate = replica.is_local.then(|| core.shared.gate.in_flight(replica.id));
+        found.replicas.push(at);
+        found.loads.push(replica.load(core.index, at_gate, now));
+    }
+    found
+}
+
+/// Tells what a failed send from the own gate means.
+pub(super) fn of_replica(failure: SendFailure) -> Failure {
+    match failure {
+        SendFailure::Unreachable => Failure::NotStarted(NotStarted::Unreachable),
+        SendFailure::Unprocessed => Failure::GateUnreachable,
+        SendFailure::BeforeBody => Failure::BeforeBody,
+        SendFailure::Broken => Failure::Broken,
+    }
+}

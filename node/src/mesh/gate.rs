@@ -1,0 +1,298 @@
+//! The gate: the only way to a replica, on the replica's own node.
+//!
+//! It holds the slots and the waiters of each replica, shared by all cores of the node. The decision is
+//! [`Admission`]'s; here are the lock around it (held for a few comparisons, never across an await), the wake-up of
+//! waiters on other cores, and what must happen when a holder goes away at any point.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use berth_core::{
+    id::ReplicaId,
+    model::DeploymentKey,
+    time::{Instant, Millis},
+    traffic::{
+        admission::{Admission, Answer, Ask, NotStarted, Phase, Waiter, Woken},
+        table::RouteRuntime,
+    },
+};
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+
+/// A replica of this node as its agent publishes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReplica {
+    /// Its endpoint and deployment.
+    pub key: DeploymentKey,
+    /// Where its process listens.
+    pub address: SocketAddr,
+    /// What serves it.
+    pub runtime: RouteRuntime,
+    /// How many requests it works on at once.
+    pub slots: u32,
+    /// How long a request may wait for a slot.
+    pub max_queue_wait_ms: u64,
+    /// Whether it takes requests.
+    pub state: LocalState,
+}
+
+/// Whether a replica of this node takes requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalState {
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Open,
+    /// Only those it has accepted.
+    Draining,
+    /// No, and those that wait are refused.
+    Closed,
+}
+
+/// All replicas of this node.
+pub(super) struct Gate {
+    replicas: ArcSwap<BTreeMap<ReplicaId, Arc<GateReplica>>>,
+    clock: Clock,
+}
+
+/// One replica of this node.
+pub(super) struct GateReplica {
+    pub(super) id: ReplicaId,
+    local: ArcSwap<LocalReplica>,
+    inner: Mutex<Inner>,
+    /// Running and waiting, readable without the lock.
+    in_flight: AtomicU32,
+    clock: Clock,
+}
+
+struct Inner {
+    admission: Admission,
+    waiters: BTreeMap<Waiter, oneshot::Sender<Result<(), NotStarted>>>,
+}
+
+/// A slot of a replica; it is freed when this goes away.
+pub(super) struct Slot {
+    replica: Arc<GateReplica>,
+}
+
+/// What a request asks of the gate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) deadline: Instant,
+    pub(super) may_queue: bool,
+}
+
+// === impl LocalState ===
+
+impl LocalState {
+    fn phase(self) -> Phase {
+        match self {
+            Self::Starting => Phase::Starting,
+            Self::Open => Phase::Open,
+            Self::Draining => Phase::Draining,
+            Self::Closed => Phase::Closed,
+        }
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { replicas: ArcSwap::default(), clock }
+    }
+
+    /// Publishes a replica, or what changed about it.
+    pub(super) fn publish(&self, id: ReplicaId, local: LocalReplica) {
+        if let Some(known) = self.find(id) {
+            return known.update(local);
+        }
+        let replica = Arc::new(GateReplica::new(id, local, self.clock));
+        self.replicas.rcu(|replicas| {
+            let mut next = BTreeMap::clone(replicas);
+            next.insert(id, replica.clone());
+            next
+        });
+    }
+
+    /// Forgets a replica; who waits is refused, who runs may end.
+    pub(super) fn withdraw(&self, id: ReplicaId) {
+        let Some(known) = self.find(id) else { return };
+        self.replicas.rcu(|replicas| {
+            let mut next = BTreeMap::clone(replicas);
+            next.remove(&id);
+            next
+        });
+        known.close();
+    }
+
+    pub(super) fn find(&self, id: ReplicaId) -> Option<Arc<GateReplica>> {
+        self.replicas.load().get(&id).cloned()
+    }
+
+    /// Returns what a replica has, running and waiting.
+    pub(super) fn in_flight(&self, id: ReplicaId) -> u64 {
+        self.replicas.load().get(&id).map_or(0, |replica| u64::from(replica.in_flight()))
+    }
+
+    /// Returns every replica with what it has.
+    pub(super) fn loads(&self) -> Vec<(ReplicaId, DeploymentKey, u64)> {
+        let replicas = self.replicas.load();
+        let load = |(id, replica): (&ReplicaId, &Arc<GateReplica>)| {
+            (*id, replica.local.load().key.clone(), u64::from(replica.in_flight()))
+        };
+        replicas.iter().map(load).collect()
+    }
+}
+
+// === impl GateReplica ===
+
+impl GateReplica {
+    fn new(id: ReplicaId, local: LocalReplica, clock: Clock) -> Self {
+        let admission = Admission::new(local.slots, local.state.phase());
+        Self {
+            id,
+            local: ArcSwap::from_pointee(local),
+            inner: Mutex::new(Inner { admission, waiters: BTreeMap::new() }),
+            in_flight: AtomicU32::new(0),
+            clock,
+        }
+    }
+
+    pub(super) fn local(&self) -> arc_swap::Guard<Arc<LocalReplica>> {
+        self.local.load()
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    fn update(&self, local: LocalReplica) {
+        let (slots, phase) = (local.slots, local.state.phase());
+        self.local.store(Arc::new(local));
+        self.with(|inner, now| {
+            let woken = inner.admission.set_slots(slots, now);
+            inner.wake(woken);
+            let woken = inner.admission.set_phase(phase);
+            inner.wake(woken);
+        });
+    }
+
+    fn close(&self) {
+        self.with(|inner, _| {
+            let woken = inner.admission.set_phase(Phase::Closed);
+            inner.wake(woken);
+        });
+    }
+
+    /// Gets a slot, at once or after waiting, or says why not.
+    pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<Slot, NotStarted> {
+        let max_wait = Millis(self.local.load().max_queue_wait_ms);
+        let asked = self.with(|inner, now| {
+            let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
+            match inner.admission.ask(ask) {
+                Answer::Start => Ok(None),
+                Answer::Refused(reason) => Err(reason),
+                Answer::Wait { waiter, until } => {
+                    let (sender, receiver) = oneshot::channel();
+                    inner.waiters.insert(waiter, sender);
+                    Ok(Some((waiter, until, receiver)))
+                }
+            }
+        })?;
+        let Some((waiter, until, woken)) = asked else { return Ok(Slot { replica: self.clone() }) };
+        // Leaves the list whatever happens to this future.
+        let mut place = Place { replica: self, waiter: Some(waiter), woken };
+        match tokio::time::timeout_at(self.clock.timer(until), &mut place.woken).await {
+            Ok(outcome) => {
+                place.waiter = None;
+                outcome.unwrap_or(Err(NotStarted::Draining)).map(|()| Slot { replica: self.clone() })
+            }
+            Err(_) if self.clock.now() >= entry.deadline => Err(NotStarted::Expired),
+            Err(_) => Err(NotStarted::Full),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner, Instant) -> T) -> T {
+        let now = self.clock.now();
+        // A panic in between would leave counts, not memory, in doubt; refusing every later request is worse.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut inner, now);
+        self.in_flight.store(inner.admission.in_flight(), Relaxed);
+        result
+    }
+
+    fn release(&self) {
+        self.with(|inner, now| {
+            let woken = inner.admission.release(now);
+            inner.wake(woken);
+        });
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Tells waiters what became of them. One whose future has just gone finds out on its own: its place releases.
+    fn wake(&mut self, woken: Woken) {
+        for waiter in woken.start {
+            if let Some(sender) = self.waiters.remove(&waiter) {
+                let _ = sender.send(Ok(()));
+            }
+        }
+        for (waiter, reason) in woken.refuse {
+            if let Some(sender) = self.waiters.remove(&waiter) {
+                let _ = sender.send(Err(reason));
+            }
+        }
+    }
+}
+
+/// A place in the list, given up when its future goes away.
+struct Place<'a> {
+    replica: &'a Arc<GateReplica>,
+    /// Nothing once the outcome was taken.
+    waiter: Option<Waiter>,
+    woken: oneshot::Receiver<Result<(), NotStarted>>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(waiter) = self.waiter.take() else { return };
+        let listed = self.replica.with(|inner, _| {
+            inner.waiters.remove(&waiter);
+            inner.admission.leave(waiter)
+        });
+        // It was started in the same moment, which is settled since outcomes are sent under the lock: the slot goes to
+        // the next one.
+        if !listed && matches!(self.woken.try_recv(), Ok(Ok(()))) {
+            self.replica.release();
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn replica(&self) -> &Arc<GateReplica> {
+        &self.replica
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.replica.release();
+    }
+}
+
+/// How long a connection to a replica may take: it is on this host, so more means that its backlog is full.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,81 @@
+//! The gate's listener: requests from the ingress of other nodes.
+
+use std::rc::Rc;
+
+use berth_core::{time::Millis, traffic::admission::NotStarted};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::{
+    auth,
+    body::{OutBody, ReqBody},
+    conn::SendFailure,
+    gate::Entry,
+    headers,
+    link::GateEntry,
+    worker::Core,
+};
+
+/// Answers one request. Whether it starts is decided on its headers, before a byte of its body is read.
+pub(super) async fn handle(core: Rc<Core>, mut request: Request<Incoming>) -> Response<OutBody> {
+    if !is_of_this_cluster(&core, &request) {
+        return not_started(StatusCode::UNAUTHORIZED, NotStarted::Token, None);
+    }
+    if request.headers().contains_key(headers::GATE_PROBE) {
+        return empty(StatusCode::NO_CONTENT);
+    }
+    let Some(entry) = GateEntry::read(request.headers()) else { return empty(StatusCode::BAD_REQUEST) };
+    headers::strip_internal(request.headers_mut());
+    let shared = &core.shared;
+    let Some(replica) = shared.gate.find(entry.replica) else {
+        return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unknown, None);
+    };
+    let asked = shared.clock.now();
+    let deadline = asked + Millis(entry.remaining_ms);
+    let slot = match replica.enter(Entry { deadline, may_queue: entry.may_queue }).await {
+        Ok(slot) => slot,
+        Err(reason) => return not_started(StatusCode::SERVICE_UNAVAILABLE, reason, Some(replica.in_flight())),
+    };
+    let queued_ms = shared.clock.now().since(asked).0;
+    let sent = core.pool.send(slot, request.map(ReqBody::wire)).await;
+    let mut response = match sent {
+        Ok(response) => response.map(OutBody::Download),
+        Err(SendFailure::Unreachable | SendFailure::Unprocessed) => {
+            return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unreachable, Some(replica.in_flight()));
+        }
+        Err(SendFailure::BeforeBody) => broken("head"),
+        Err(SendFailure::Broken) => broken("body"),
+    };
+    let map = response.headers_mut();
+    map.insert(headers::GATE_QUEUE_MS, queued_ms.into());
+    map.insert(headers::GATE_LOAD, replica.in_flight().into());
+    response
+}
+
+fn is_of_this_cluster(core: &Core, request: &Request<Incoming>) -> bool {
+    let (Some(shown), Some(token)) = (request.headers().get(headers::GATE_TOKEN), core.shared.token()) else {
+        return false;
+    };
+    auth::same_secret(shown.as_bytes(), token.as_bytes())
+}
+
+fn empty(status: StatusCode) -> Response<OutBody> {
+    let mut response = Response::new(OutBody::Full(None));
+    *response.status_mut() = status;
+    response
+}
+
+fn not_started(status: StatusCode, reason: NotStarted, load: Option<u32>) -> Response<OutBody> {
+    let mut response = empty(status);
+    response.headers_mut().insert(headers::NOT_STARTED, HeaderValue::from_static(reason.word()));
+    if let Some(load) = load {
+        response.headers_mut().insert(headers::GATE_LOAD, load.into());
+    }
+    response
+}
+
+fn broken(since: &'static str) -> Response<OutBody> {
+    let mut response = empty(StatusCode::BAD_GATEWAY);
+    response.headers_mut().insert(headers::GATE_BROKEN, HeaderValue::from_static(since));
+    response
+}

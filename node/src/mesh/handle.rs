@@ -1,0 +1,293 @@
+//! Starting a mesh, and everything the rest of the node says to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use berth_core::{
+    error::{Code, Error},
+    id::{LogIndex, ReplicaId},
+    model::EndpointName,
+    rng::SeedTree,
+    traffic::{
+        acks::TableAcks,
+        change::{Resync, TableChange},
+        table::RouteTable,
+    },
+};
+use http::HeaderValue;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use super::{
+    gate::LocalReplica,
+    metrics::{MeshCollector, MeshCounters},
+    options::MeshOptions,
+    persist::{self, Writer},
+    routes::Routes,
+    worker::{self, Listeners, Shared},
+};
+
+/// How long ago an endpoint may have been called for this node to count as carrying it.
+const CARRIED_MS: u64 = 60_000;
+
+/// Starts meshes.
+#[derive(Debug)]
+pub struct Mesh;
+
+/// Speaks to a running mesh. Nothing here blocks or waits but [`MeshHandle::shutdown`].
+#[derive(Clone)]
+pub struct MeshHandle(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Writer,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// One change of the table at a time.
+    applying: Mutex<()>,
+    ingress: SocketAddr,
+    gate: SocketAddr,
+    loaded: bool,
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    /// Binds, loads the stored table and gate token, and starts the threads. Counters are shown in `registry`.
+    pub fn start(options: MeshOptions, registry: &mut Registry) -> Result<MeshHandle, Error> {
+        let cores = match options.cores {
+            0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores => cores,
+        };
+        let (ingress, ingress_listeners) =
+            worker::bind(options.ingress, cores).map_err(|error| cannot_listen("ingress", options.ingress, &error))?;
+        let (gate, gate_listeners) =
+            worker::bind(options.gate, cores).map_err(|error| cannot_listen("gate", options.gate, &error))?;
+        let folder = options.data_dir.clone();
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            Error::new(Code::Unavailable, format!("could not create {}", folder.display())).why(error.to_string())
+        })?;
+        let stored = persist::load_table(&folder, options.codec);
+        let token = persist::load_token(&folder);
+        let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
+        let shared = Arc::new(Shared::new(options, cores));
+        if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
+            shared.set_token(token);
+        }
+        let loaded = stored.is_some();
+        if let Some(table) = stored {
+            tracing::info!(version = %table.version, endpoints = table.endpoints.len(), "routing by the stored table");
+            swap(&shared, table);
+        }
+        registry.register_collector(Box::new(MeshCollector(Arc::downgrade(&shared))));
+        let seed = SeedTree::from_entropy(entropy());
+        let listeners = ingress_listeners.into_iter().zip(gate_listeners);
+        let mut threads = Vec::new();
+        for (index, (ingress, gate)) in listeners.enumerate() {
+            let (shared, seed) = (shared.clone(), seed.clone());
+            let run = move || {
+                if let Err(error) = worker::run(&shared, index, &seed, Listeners { ingress, gate }) {
+                    tracing::error!(%error, index, "a core of the mesh ended");
+                }
+            };
+            let thread = thread::Builder::new().name(format!("mesh-{index}")).spawn(run);
+            threads.push(thread.map_err(|error| cannot_start(&error))?);
+        }
+        tracing::info!(%ingress, %gate, cores, "the mesh listens");
+        let threads = Mutex::new(threads);
+        Ok(MeshHandle(Arc::new(Inner { shared, writer, threads, applying: Mutex::new(()), ingress, gate, loaded })))
+    }
+}
+
+fn cannot_listen(what: &str, address: SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(Code::Unavailable, format!("the {what} could not listen on {address}"))
+        .why(error.to_string())
+        .try_("stop what holds the address, or choose another one")
+}
+
+fn cannot_start(error: &std::io::Error) -> Error {
+    Error::new(Code::Internal, "could not start a thread of the mesh").why(error.to_string())
+}
+
+/// Draws a seed from the process's random hash keys: for request ids and picking, not for secrets.
+fn entropy() -> [u8; 32] {
+    let mut seed = [0; 32];
+    for part in seed.chunks_mut(8) {
+        part.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+    }
+    seed
+}
+
+/// Puts a table in force and says so.
+fn swap(shared: &Shared, table: RouteTable) {
+    let version = table.version;
+    let routes = {
+        let mut memory = shared.memory();
+        Routes::new(table, Some(&shared.routes.load()), &mut memory)
+    };
+    shared.routes.store(Arc::new(routes));
+    shared.acks.send_modify(|acks| acks.applied(version));
+    shared.applied.send_replace(version);
+}
+
+// === impl MeshHandle ===
+
+impl MeshHandle {
+    /// Returns where callers connect.
+    pub fn ingress_addr(&self) -> SocketAddr {
+        self.0.ingress
+    }
+
+    /// Returns where other nodes connect.
+    pub fn gate_addr(&self) -> SocketAddr {
+        self.0.gate
+    }
+
+    /// Sets the secret gates show each other. It is stored, so that a restart without coordinators still has it.
+    pub fn set_gate_token(&self, token: &str) {
+        let Ok(value) = HeaderValue::from_str(token) else {
+            tracing::error!("the gate token is no header value and is ignored");
+            return;
+        };
+        self.0.shared.set_token(value);
+        self.0.writer.token(token.as_bytes());
+        // Gates that refused the old token are probed again.
+        self.0.shared.applied.send_modify(|_| {});
+    }
+
+    /// Applies a change of the table. On an error the table stays, and everything has to be asked for.
+    pub fn apply_table(&self, change: TableChange) -> Result<(), Resync> {
+        let shared = &self.0.shared;
+        let _one = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let offered = match &change {
+            TableChange::Full(table) => table.version,
+            TableChange::Delta(delta) => delta.results_in,
+        };
+        let current = self.table();
+        let next = current.apply(change)?;
+        shared.acks.send_modify(|acks| acks.received(offered));
+        let stale = next.version == current.version && next == *current;
+        swap(shared, next);
+        if !stale {
+            self.0.writer.table(self.table());
+        }
+        Ok(())
+    }
+
+    /// Returns the table in force.
+    pub fn table(&self) -> Arc<RouteTable> {
+        self.0.shared.routes.load().table.clone()
+    }
+
+    /// Returns whether the mesh began with a table from disk.
+    pub fn table_loaded_from_disk(&self) -> bool {
+        self.0.loaded
+    }
+
+    /// Returns what this router has received, applied and warmed.
+    pub fn acks(&self) -> TableAcks {
+        self.0.shared.acks()
+    }
+
+    /// Follows what this router has received, applied and warmed.
+    pub fn watch_acks(&self) -> watch::Receiver<TableAcks> {
+        self.0.shared.acks.subscribe()
+    }
+
+    /// Returns the requests per replica: what this node's gate has of its own replicas, and what this node's ingress
+    /// has under way to others. Read the acks first. Zeros are left out.
+    pub fn in_flight(&self) -> BTreeMap<ReplicaId, u64> {
+        let shared = &self.0.shared;
+        let mut loads: BTreeMap<ReplicaId, u64> = shared.memory().remote_in_flight().collect();
+        for (replica, _, load) in shared.gate.loads() {
+            *loads.entry(replica).or_default() += load;
+        }
+        loads.retain(|_, load| *load > 0);
+        loads
+    }
+
+    /// Returns what this node's gate has of one replica, running and waiting.
+    pub fn gate_in_flight(&self, replica: ReplicaId) -> u64 {
+        self.0.shared.gate.in_flight(replica)
+    }
+
+    /// Returns the endpoints that were called here within the last minute.
+    pub fn carried(&self) -> BTreeSet<EndpointName> {
+        let now = self.0.shared.clock.now().millis();
+        let routes = self.0.shared.routes.load();
+        let recent = routes.endpoints().filter(|endpoint| {
+            let at = endpoint.soft.carried_ms.load(Relaxed);
+            at > 0 && now.saturating_sub(at) <= CARRIED_MS
+        });
+        recent.map(|endpoint| endpoint.route.name.clone()).collect()
+    }
+
+    /// Publishes a replica of this node, or what changed about it.
+    pub fn publish_local(&self, replica: ReplicaId, local: LocalReplica) {
+        self.0.shared.gate.publish(replica, local);
+    }
+
+    /// Forgets a replica of this node: new requests are not started, running ones may end.
+    pub fn withdraw_local(&self, replica: ReplicaId) {
+        self.0.shared.gate.withdraw(replica);
+    }
+
+    /// Returns what was counted since the start.
+    pub fn counters(&self) -> MeshCounters {
+        self.0.shared.counters()
+    }
+
+    /// Takes no new requests, lets running ones end until `drain` is over, stores the table and ends the threads.
+    pub async fn shutdown(&self, drain: Duration) {
+        let shared = &self.0.shared;
+        shared.draining.cancel();
+        let deadline = tokio::time::Instant::now() + drain;
+        while !self.is_idle() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shared.stopping.cancel();
+        let inner = self.0.clone();
+        let joined = tokio::task::spawn_blocking(move || {
+            let threads = std::mem::take(&mut *inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a core of the mesh has panicked");
+                }
+            }
+            inner.writer.close();
+        });
+        if joined.await.is_err() {
+            tracing::error!("the mesh did not end in order");
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.shared.connections.load(Relaxed) == 0 && self.in_flight().is_empty()
+    }
+}
+
+impl std::fmt::Debug for MeshHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MeshHandle(ingress={}, gate={}, version={})", self.0.ingress, self.0.gate, self.version())
+    }
+}
+
+impl MeshHandle {
+    fn version(&self) -> LogIndex {
+        self.table().version
+    }
+}
+
+impl Drop for Inner {
+    /// A handle that is dropped without a shutdown still ends its threads.
+    fn drop(&mut self) {
+        self.shared.draining.cancel();
+        self.shared.stopping.cancel();
+        self.writer.close();
+    }
+}

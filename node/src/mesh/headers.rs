@@ -1,0 +1,190 @@
+//! Header names, and which headers end at which hop.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Shown by one gate to another.
+pub(super) const GATE_TOKEN: HeaderName = HeaderName::from_static("x-berth-gate-token");
+/// The replica that is meant, in hex.
+pub(super) const GATE_REPLICA: HeaderName = HeaderName::from_static("x-berth-gate-replica");
+/// Whether the request may wait: `0` or `1`.
+pub(super) const GATE_MAY_QUEUE: HeaderName = HeaderName::from_static("x-berth-gate-may-queue");
+/// Milliseconds until nobody waits for the answer.
+pub(super) const GATE_DEADLINE: HeaderName = HeaderName::from_static("x-berth-gate-deadline-ms");
+/// Asks whether the gate is there and knows the token.
+pub(super) const GATE_PROBE: HeaderName = HeaderName::from_static("x-berth-gate-probe");
+/// How many requests the replica has, running and waiting.
+pub(super) const GATE_LOAD: HeaderName = HeaderName::from_static("x-berth-gate-load");
+/// How long the request waited at the gate.
+pub(super) const GATE_QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-gate-queue-ms");
+/// The replica broke off: `body` when it may have worked on the request, `head` when no body byte was sent.
+pub(super) const GATE_BROKEN: HeaderName = HeaderName::from_static("x-berth-gate-broken");
+/// Why a gate did not start a request.
+pub(super) const NOT_STARTED: HeaderName = HeaderName::from_static("x-berth-not-started");
+
+/// Azure's header that picks a deployment, and that says which one answered.
+pub(super) const AZURE_DEPLOYMENT: HeaderName = HeaderName::from_static("azureml-model-deployment");
+/// The model's own status behind a 424.
+pub(super) const AZURE_MODEL_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model-error-statuscode");
+/// Why the model did not answer 200.
+pub(super) const AZURE_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
+/// A caller's own id for its request.
+pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
+/// Names the endpoint; on an answer, the one that answered.
+pub(super) const ENDPOINT: HeaderName = HeaderName::from_static("x-berth-endpoint");
+/// Names the deployment; on an answer, the one that answered.
+pub(super) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-berth-deployment");
+/// The replica that answered.
+pub(super) const REPLICA: HeaderName = HeaderName::from_static("x-berth-replica");
+/// The version of the table that routed the request.
+pub(super) const TABLE: HeaderName = HeaderName::from_static("x-berth-table");
+/// How long the request waited at the gate.
+pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-ms");
+/// How many replicas were asked.
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
+/// The stable code of an error.
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-berth-error");
+/// Marks a copy, for the model's eyes.
+pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-berth-mirror");
+/// Names one request in every log.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A key as Azure's and OpenAI's clients send it.
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// A key as other clients send it.
+pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Headers that only gates may write: a caller's are dropped, and so are a replica's.
+const INTERNAL: [HeaderName; 9] = [
+    GATE_TOKEN,
+    GATE_REPLICA,
+    GATE_MAY_QUEUE,
+    GATE_DEADLINE,
+    GATE_PROBE,
+    GATE_LOAD,
+    GATE_QUEUE_MS,
+    GATE_BROKEN,
+    NOT_STARTED,
+];
+
+/// Drops what ends at this hop (RFC 9110 §7.6.1), keeping `te: trailers`, without which gRPC refuses to talk.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.remove(header::CONNECTION) {
+        let named = connection.to_str().unwrap_or_default().split(',').map(str::trim);
+        for name in named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
+            // A caller must not be able to take away what the mesh or the message itself needs.
+            let kept = name == header::HOST || name == header::CONTENT_LENGTH || name == header::TE;
+            if !kept {
+                headers.remove(name);
+            }
+        }
+    }
+    let trailers = headers.get(header::TE).is_some_and(|te| {
+        te.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    for name in [
+        header::TE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Drops what only gates may say.
+pub(super) fn strip_internal(headers: &mut HeaderMap) {
+    INTERNAL.iter().for_each(|name| {
+        headers.remove(name);
+    });
+}
+
+/// Drops every header a key may be in.
+pub(super) fn strip_credentials(headers: &mut HeaderMap) {
+    headers.remove(header::AUTHORIZATION);
+    headers.remove(API_KEY);
+    headers.remove(X_API_KEY);
+}
+
+/// Reads `grpc-timeout` (`250m`, `5S`) in milliseconds, rounding up.
+pub(super) fn grpc_timeout_ms(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(amount * 3_600_000),
+        "M" => Some(amount * 60_000),
+        "S" => Some(amount * 1_000),
+        "m" => Some(amount),
+        "u" => Some(amount.div_ceil(1_000)),
+        "n" => Some(amount.div_ceil(1_000_000)),
+        _ => None,
+    }
+}
+
+/// Returns a header as text, if it is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_ends_at_the_hop_is_dropped_and_te_trailers_stays() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, X-Secret, host"),
+            ("x-secret", "1"),
+            ("host", "h"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("trailer", "x-sum"),
+            ("content-type", "text/plain"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        let kept = headers(&[("host", "h"), ("trailer", "x-sum"), ("content-type", "text/plain"), ("te", "trailers")]);
+        assert_eq!(map, kept);
+    }
+
+    #[test]
+    fn grpc_timeouts_are_read_in_every_unit() {
+        for (text, ms) in [
+            ("250m", Some(250)),
+            ("5S", Some(5_000)),
+            ("1M", Some(60_000)),
+            ("2H", Some(7_200_000)),
+            ("1500u", Some(2)),
+            ("1n", Some(1)),
+            ("S", None),
+            ("123456789S", None),
+            ("5x", None),
+            ("-5S", None),
+        ] {
+            assert_eq!(grpc_timeout_ms(&headers(&[("grpc-timeout", text)])), ms, "{text}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The ingress: what happens to a caller's request, from its head to its answer.
+//!
+//! In this order: find the endpoint, check the key, choose the deployment, check the size, draw the mirrors, dispatch,
+//! and dress the answer. One version of the table is read, once; everything after works on that endpoint's routes.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use berth_core::{
+    time::{Instant, Millis},
+    traffic::{
+        mirror,
+        pin::{self, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
+        retry,
+        status::{self, Dialect, Refusal},
+        table::RouteRuntime,
+    },
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts, uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::{
+    answer, auth,
+    body::OutBody,
+    dispatch::{Answer, Dispatch, Head},
+    headers,
+    metrics::Stats,
+    mirror::Planned,
+    replay::{Fault, Upload},
+    routes::Endpoint,
+    worker::Core,
+};
+
+/// How long a caller may take until its first gRPC message shows where it wants to go.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Azure cuts a caller's own request id here.
+const CLIENT_REQUEST_ID_MAX: usize = 40;
+
+/// A request whose endpoint is known.
+struct Routed {
+    endpoint: Arc<Endpoint>,
+    table: HeaderValue,
+    /// What the replica sees.
+    path: uri::PathAndQuery,
+    pin: Pin,
+    dialect: Dialect,
+}
+
+/// Counts a caller that leaves before its answer begins.
+struct Abandonable<'a>(Option<&'a Stats>);
+
+// === impl Abandonable ===
+
+impl Drop for Abandonable<'_> {
+    fn drop(&mut self) {
+        if let Some(stats) = self.0.take() {
+            stats.abandoned.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn handle(core: Rc<Core>, request: Request<Incoming>) -> Response<OutBody> {
+    let begun = core.shared.clock.now();
+    let (mut parts, body) = request.into_parts();
+    headers::strip_internal(&mut parts.headers);
+    let request_id = request_id(&core, &parts.headers);
+    let client_id = client_request_id(&parts.headers);
+    let mut response = answer(&core, begun, parts, body, &request_id).await;
+    let map = response.headers_mut();
+    map.insert(headers::REQUEST_ID, request_id);
+    if let Some(client_id) = client_id {
+        map.insert(headers::CLIENT_REQUEST_ID, client_id);
+    }
+    response
+}
+
+async fn answer(
+    core: &Rc<Core>,
+    begun: Instant,
+    parts: Parts,
+    body: Incoming,
+    request_id: &HeaderValue,
+) -> Response<OutBody> {
+    let upload = upload(core, body);
+    let routed = match route(core, &parts, upload.as_ref()).await {
+        Ok(routed) => routed,
+        Err(Ok(own)) => return own,
+        Err(Err(refusal)) => {
+            let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+            let dialect = Dialect::of(parts.uri.path(), content_type);
+            let response = answer::refuse(dialect, false, refusal);
+            core.shared.unrouted.of(core.index).answer(refusal.http_status(false));
+            return response;
+        }
+    };
+    let endpoint = routed.endpoint.clone();
+    endpoint.soft.carried_ms.store(begun.millis(), Relaxed);
+    let admitted = admit(&routed, &parts, upload.as_ref());
+    let at = match admitted {
+        Ok(at) => at,
+        Err(refusal) => {
+            let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), "/score");
+            let response = answer::refuse(routed.dialect, scoring, refusal);
+            endpoint.soft.stats.of(core.index).answer(response.status().as_u16());
+            return dress_refusal(response, &routed, None);
+        }
+    };
+    serve(core, begun, routed, at, parts, upload, request_id).await
+}
+
+/// Dispatches an admitted request to its deployment.
+async fn serve(
+    core: &Rc<Core>,
+    begun: Instant,
+    routed: Routed,
+    at: usize,
+    mut parts: Parts,
+    upload: Option<Upload>,
+    request_id: &HeaderValue,
+) -> Response<OutBody> {
+    let endpoint = &routed.endpoint;
+    let (route, deployment) = (&endpoint.route.deployments[at], &endpoint.deployments[at]);
+    let stats = deployment.stats.of(core.index);
+    let timeout_ms = headers::grpc_timeout_ms(&parts.headers).filter(|_| routed.dialect == Dialect::Grpc);
+    let deadline = begun + Millis(timeout_ms.unwrap_or(u64::MAX).min(route.request_timeout_ms));
+    let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, parts.method.as_str(), routed.path.path());
+    let head = head(&mut parts, &routed, request_id);
+    endpoint.soft.budget.deposit(begun);
+    let mirrors = draw_mirrors(core, &routed, at, &head, upload.as_ref());
+    let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), &route.scoring_path);
+    let mut dispatch = Dispatch {
+        core,
+        endpoint,
+        deployment: at,
+        pinned: routed.pin != Pin::None,
+        deadline,
+        idempotent,
+        head,
+        upload: upload.as_ref(),
+        mirrors,
+        attempts: 0,
+    };
+    let mut leaving = Abandonable(Some(stats));
+    let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
+    leaving.0 = None;
+    let attempts = dispatch.attempts;
+    if let Some(upload) = &upload {
+        upload.settle();
+    }
+    let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout)) {
+        Ok(Answer { response, replica, queued_ms, outstanding }) => {
+            // A stream may be silent for as long as it likes; anything else that stops half way is broken.
+            let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
+            let response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
+            (azure(scoring, response), Some(replica), queued_ms)
+        }
+        Err(refusal) => (answer::refuse(routed.dialect, scoring, refusal), None, 0),
+    };
+    stats.answer(response.status().as_u16());
+    let map = response.headers_mut();
+    map.insert(headers::QUEUE_MS, queued_ms.into());
+    map.insert(headers::ATTEMPTS, attempts.into());
+    if let Some(replica) = replica {
+        map.insert(headers::REPLICA, deployment.replicas[replica].id_text.clone());
+    }
+    dress_refusal(response, &routed, Some(at))
+}
+
+/// Says who answered.
+fn dress_refusal(mut response: Response<OutBody>, routed: &Routed, at: Option<usize>) -> Response<OutBody> {
+    let map = response.headers_mut();
+    map.insert(headers::ENDPOINT, routed.endpoint.name.clone());
+    map.insert(headers::TABLE, routed.table.clone());
+    if let Some(deployment) = at.map(|at| &routed.endpoint.deployments[at]) {
+        map.insert(headers::DEPLOYMENT, deployment.name.clone());
+        map.insert(headers::AZURE_DEPLOYMENT, deployment.name.clone());
+    }
+    response
+}
+
+/// Wraps the model's status as Azure does, on Azure's routes.
+fn azure(scoring: bool, mut response: Response<OutBody>) -> Response<OutBody> {
+    let seen = status::answered(scoring, response.status().as_u16());
+    let Some(model_status) = seen.model_status else { return response };
+    if let Ok(status) = http::StatusCode::from_u16(seen.status) {
+        *response.status_mut() = status;
+    }
+    let map = response.headers_mut();
+    map.insert(headers::AZURE_MODEL_STATUS, model_status.into());
+    map.insert(headers::AZURE_REASON, HeaderValue::from_static("model_error"));
+    response
+}
+
+fn upload(core: &Core, body: Incoming) -> Option<Upload> {
+    let keep_max = core.shared.options.limits.replay_bytes;
+    (!body.is_end_stream()).then(|| Upload::new(body, u64::MAX, keep_max, core.room.clone()))
+}
+
+/// Finds the endpoint, or an answer of this router's own, or why there is neither.
+async fn route(
+    core: &Core,
+    parts: &Parts,
+    upload: Option<&Upload>,
+) -> Result<Routed, Result<Response<OutBody>, Refusal>> {
+    let limits = &core.shared.options.limits;
+    let path_and_query = parts.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    if path_and_query.len() > limits.uri_bytes {
+        return Err(Err(Refusal::UriTooLong));
+    }
+    if parts.method == Method::CONNECT {
+        return Err(Err(Refusal::BadRequest));
+    }
+    let path = parts.uri.path();
+    let text = |name: http::HeaderName| headers::text(&parts.headers, &name);
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_grpc = content_type.is_some_and(|value| value.starts_with(b"application/grpc"));
+    let first = match upload {
+        Some(upload) if is_grpc && pin::names_model(path) => peek(path, upload).await.map_err(Err)?,
+        _ => Vec::new(),
+    };
+    let (model, version) = match pin::peek_model(path, &first) {
+        Peek::Done { model, version } => (model, version),
+        Peek::More => (None, None),
+    };
+    let hints = Hints {
+        path,
+        host: parts.uri.host().or_else(|| text(header::HOST)),
+        endpoint: text(headers::ENDPOINT),
+        deployment: text(headers::AZURE_DEPLOYMENT).or_else(|| text(headers::DEPLOYMENT)),
+        model,
+        version,
+    };
+    let routes = core.shared.routes.load();
+    let Some(target) = Target::of(&hints, &core.shared.options.domain, &routes.table) else {
+        let own = answer::own(path, core.shared.is_ready());
+        return Err(own.ok_or(Refusal::EndpointNotFound));
+    };
+    let endpoint = routes.endpoint(&target.endpoint).ok_or(Err(Refusal::EndpointNotFound))?.clone();
+    let pin = target.pin(&endpoint.route);
+    let stripped = path.len() - target.path.trim_start_matches('/').len();
+    let path = if target.path.len() == path.len() {
+        parts.uri.path_and_query().cloned()
+    } else {
+        // The rest of the path with its query, as it came.
+        let rest = path_and_query.get(stripped..).unwrap_or_default();
+        uri::PathAndQuery::try_from(format!("/{}", rest.trim_start_matches('/'))).ok()
+    };
+    let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    let dialect = Dialect::of(path.path(), content_type);
+    Ok(Routed { endpoint, table: routes.version.clone(), path, pin, dialect })
+}
+
+/// Reads the beginning of the first message; it stays in the body.
+async fn peek(path: &str, upload: &Upload) -> Result<Vec<u8>, Refusal> {
+    let read = async {
+        loop {
+            let first = upload.head(PEEK_MAX_BYTES + 16);
+            if pin::peek_model(path, &first) != Peek::More || !upload.read_ahead().await? {
+                return Ok(first);
+            }
+        }
+    };
+    match tokio::time::timeout(PEEK_TIMEOUT, read).await {
+        Ok(Ok(first)) => Ok(first),
+        Ok(Err(Fault::TooLarge)) => Err(Refusal::TooLarge),
+        Ok(Err(Fault::Caller)) => Err(Refusal::BadRequest),
+        Err(_) => Err(Refusal::Timeout),
+    }
+}
+
+/// Checks key, pin or split, and size. Returns the position of the deployment.
+fn admit(routed: &Routed, parts: &Parts, upload: Option<&Upload>) -> Result<usize, Refusal> {
+    let endpoint = &routed.endpoint;
+    if !auth::is_authorised(&endpoint.route, &parts.headers) {
+        return Err(Refusal::Unauthorised);
+    }
+    let limit = endpoint.route.max_body_bytes;
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > limit) {
+        return Err(Refusal::TooLarge);
+    }
+    if let Some(upload) = upload {
+        upload.set_limit(limit);
+    }
+    let at = match routed.pin {
+        Pin::To(at) => at,
+        Pin::Missing => return Err(Refusal::DeploymentNotFound),
+        Pin::None if !endpoint.has_traffic() => return Err(Refusal::NoTraffic),
+        Pin::None => endpoint.draw().ok_or(Refusal::NotReady)?,
+    };
+    let speaks_grpc = endpoint.route.deployments[at].runtime == RouteRuntime::Command;
+    if routed.dialect == Dialect::Grpc && !speaks_grpc {
+        return Err(Refusal::NoGrpc);
+    }
+    Ok(at)
+}
+
+/// Takes the head as replicas shall see it.
+fn head(parts: &mut Parts, routed: &Routed, request_id: &HeaderValue) -> Head {
+    let host = parts.headers.remove(header::HOST);
+    let authority = parts.uri.authority().cloned().or_else(|| uri::Authority::try_from(host?.as_bytes()).ok());
+    let mut map = std::mem::take(&mut parts.headers);
+    headers::strip_hop_by_hop(&mut map);
+    if !routed.endpoint.route.key_hashes.is_empty() {
+        headers::strip_credentials(&mut map);
+    }
+    // The ingress answers it itself, with the first byte it reads of the body.
+    map.remove(header::EXPECT);
+    map.remove(headers::MIRROR);
+    map.insert(headers::REQUEST_ID, request_id.clone());
+    Head {
+        method: parts.method.clone(),
+        authority: authority.unwrap_or_else(|| uri::Authority::from_static("localhost")),
+        path: routed.path.clone(),
+        headers: map,
+    }
+}
+
+/// Draws the mirrors of a request the split has placed.
+fn draw_mirrors(core: &Rc<Core>, routed: &Routed, at: usize, head: &Head, upload: Option<&Upload>) -> Option<Planned> {
+    let endpoint = &routed.endpoint;
+    let pinned = routed.pin != Pin::None;
+    if endpoint.route.mirror.is_empty() || pinned {
+        return None;
+    }
+    let primary = &endpoint.route.deployments[at].name;
+    let drawn = mirror::targets(&endpoint.route.mirror, pinned, primary, endpoint.mirror_ticket());
+    let targets: Vec<usize> = drawn.filter_map(|name| endpoint.position(name)).collect();
+    (!targets.is_empty()).then(|| Planned {
+        core: core.clone(),
+        endpoint: endpoint.clone(),
+        targets,
+        head: head.clone(),
+        upload: upload.cloned(),
+    })
+}
+
+/// Returns whether an answer may be silent between its parts.
+fn is_stream(map: &HeaderMap) -> bool {
+    map.get(header::CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().starts_with(b"text/event-stream") || value.as_bytes().starts_with(b"application/grpc")
+    })
+}
+
+/// Keeps a harmless request id of the caller's, or mints one.
+fn request_id(core: &Core, map: &HeaderMap) -> HeaderValue {
+    match map.get(headers::REQUEST_ID) {
+        Some(id) if status::keeps_request_id(id.as_bytes()) => id.clone(),
+        _ => {
+            let (high, low) = (core.draw(), core.draw());
+            // The form of a random UUID, which is what Azure's clients expect to see.
+            let id = format!(
+                "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+                high >> 32,
+                high >> 16 & 0xffff,
+                high & 0xfff,
+                0x8000 | low >> 48 & 0x3fff,
+                low & 0xffff_ffff_ffff
+            );
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        }
+    }
+}
+
+/// Returns the caller's own id for its request as Azure echoes it.
+fn client_request_id(map: &HeaderMap) -> Option<HeaderValue> {
+    let id = map.get(headers::CLIENT_REQUEST_ID)?.as_bytes();
+    let id = &id[..id.len().min(CLIENT_REQUEST_ID_MAX)];
+    status::keeps_request_id(id).then(|| HeaderValue::from_bytes(id).ok()).flatten()
+}

@@ -1,0 +1,222 @@
+//! What the mesh counts: per endpoint, deployment and core, so that counting costs no shared cache line.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use berth_core::model::{DeploymentName, EndpointName};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use super::worker::Shared;
+
+/// The statuses that are counted one by one; any other counts as the last entry.
+const STATUSES: [u16; 26] = [
+    200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 424, 429, 500, 502,
+    503, 504, OTHER,
+];
+
+/// Stands for every status that is not in the list.
+const OTHER: u16 = 0;
+
+/// What a node's mesh has counted since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeshCounters {
+    /// By endpoint and deployment; without deployment where none was chosen.
+    pub deployments: BTreeMap<(EndpointName, Option<DeploymentName>), DeploymentCounters>,
+    /// Answers to requests whose endpoint is not known, by status.
+    pub unrouted: BTreeMap<u16, u64>,
+}
+
+/// The counters of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentCounters {
+    /// Answers by the status the caller saw; 0 stands for the rare ones.
+    pub answers: BTreeMap<u16, u64>,
+    /// Copies sent to it as a mirror.
+    pub mirrored: u64,
+    /// Copies it should have got and did not: it was full, slow or gone.
+    pub mirror_dropped: u64,
+    /// Answers to copies by the status it gave.
+    pub mirror_answers: BTreeMap<u16, u64>,
+    /// Attempts after the first that cost retry budget.
+    pub retries: u64,
+    /// Refusals of gates that were full.
+    pub sheds: u64,
+    /// Callers that left before the answer began.
+    pub abandoned: u64,
+}
+
+/// Counters of one core, alone on their cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Stats {
+    answers: [AtomicU64; STATUSES.len()],
+    mirror_answers: [AtomicU64; STATUSES.len()],
+    pub(super) mirrored: AtomicU64,
+    pub(super) mirror_dropped: AtomicU64,
+    pub(super) retries: AtomicU64,
+    pub(super) sheds: AtomicU64,
+    pub(super) abandoned: AtomicU64,
+}
+
+/// The same counters for every core.
+#[derive(Debug)]
+pub(super) struct CoreStats(Box<[Stats]>);
+
+/// Shows the counters of a mesh to a registry; nothing once the mesh is gone.
+pub(super) struct MeshCollector(pub(super) Weak<Shared>);
+
+// === impl Stats ===
+
+impl Default for Stats {
+    fn default() -> Self {
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self {
+            answers: zeros(),
+            mirror_answers: zeros(),
+            mirrored: AtomicU64::new(0),
+            mirror_dropped: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            sheds: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Stats {
+    pub(super) fn answer(&self, status: u16) {
+        self.answers[position(status)].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn mirror_answer(&self, status: u16) {
+        self.mirror_answers[position(status)].fetch_add(1, Relaxed);
+    }
+}
+
+fn position(status: u16) -> usize {
+    STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1)
+}
+
+// === impl CoreStats ===
+
+impl CoreStats {
+    pub(super) fn new(cores: usize) -> Self {
+        Self((0..cores).map(|_| Stats::default()).collect())
+    }
+
+    pub(super) fn of(&self, core: usize) -> &Stats {
+        &self.0[core]
+    }
+
+    pub(super) fn counters(&self) -> DeploymentCounters {
+        let sum = |of: &dyn Fn(&Stats) -> &AtomicU64| self.0.iter().map(|stats| of(stats).load(Relaxed)).sum();
+        let by_status = |of: &dyn Fn(&Stats) -> &[AtomicU64]| {
+            let total = |at: usize| self.0.iter().map(|stats| of(stats)[at].load(Relaxed)).sum::<u64>();
+            let counted = STATUSES.iter().enumerate().map(|(at, status)| (*status, total(at)));
+            counted.filter(|(_, count)| *count > 0).collect()
+        };
+        DeploymentCounters {
+            answers: by_status(&|stats| &stats.answers),
+            mirror_answers: by_status(&|stats| &stats.mirror_answers),
+            mirrored: sum(&|stats| &stats.mirrored),
+            mirror_dropped: sum(&|stats| &stats.mirror_dropped),
+            retries: sum(&|stats| &stats.retries),
+            sheds: sum(&|stats| &stats.sheds),
+            abandoned: sum(&|stats| &stats.abandoned),
+        }
+    }
+}
+
+// === impl MeshCollector ===
+
+impl fmt::Debug for MeshCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeshCollector")
+    }
+}
+
+impl Collector for MeshCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(shared) = self.0.upgrade() else { return Ok(()) };
+        let counters = shared.counters();
+        let rows = rows(&counters);
+        encode_by_status(&mut encoder, "berth_mesh_answers", "Answers by the status callers saw", &rows, |counters| {
+            &counters.answers
+        })?;
+        encode_by_status(&mut encoder, "berth_mesh_mirror_answers", "Answers to copies", &rows, |counters| {
+            &counters.mirror_answers
+        })?;
+        type Read = fn(&DeploymentCounters) -> u64;
+        let plain: [(&str, &str, Read); 5] = [
+            ("berth_mesh_mirrored", "Copies sent to mirrors", |counters| counters.mirrored),
+            ("berth_mesh_mirror_dropped", "Copies that were given up", |counters| counters.mirror_dropped),
+            ("berth_mesh_retries", "Attempts after the first", |counters| counters.retries),
+            ("berth_mesh_sheds", "Refusals of full gates", |counters| counters.sheds),
+            ("berth_mesh_abandoned", "Callers that left before an answer", |counters| counters.abandoned),
+        ];
+        for (name, help, read) in plain {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (endpoint, deployment, counters) in &rows {
+                let labels = [("endpoint", *endpoint), ("deployment", *deployment)];
+                ConstCounter::new(read(counters)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Requests a replica of this node has, running and waiting";
+        let mut family = encoder.encode_descriptor("berth_mesh_gate_in_flight", help, None, MetricType::Gauge)?;
+        for (replica, key, load) in shared.gate.loads() {
+            let replica = replica.to_string();
+            let labels = [
+                ("endpoint", key.endpoint.as_str()),
+                ("deployment", key.deployment.as_str()),
+                ("replica", replica.as_str()),
+            ];
+            ConstGauge::new(load as i64).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Version of the route table, as acknowledged";
+        let mut family = encoder.encode_descriptor("berth_mesh_table_version", help, None, MetricType::Gauge)?;
+        let acks = shared.acks();
+        for (stage, version) in [("received", acks.received), ("applied", acks.applied), ("warm", acks.warm)] {
+            ConstGauge::new(version.0 as i64).encode(family.encode_family(&[("stage", stage)])?)?;
+        }
+        Ok(())
+    }
+}
+
+type Row<'a> = (&'a str, &'a str, &'a DeploymentCounters);
+
+fn rows(counters: &MeshCounters) -> Vec<Row<'_>> {
+    let rows = counters.deployments.iter().map(|((endpoint, deployment), counters)| {
+        (endpoint.as_str(), deployment.as_ref().map_or("", DeploymentName::as_str), counters)
+    });
+    rows.collect()
+}
+
+fn encode_by_status(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: &[Row<'_>],
+    read: fn(&DeploymentCounters) -> &BTreeMap<u16, u64>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (endpoint, deployment, counters) in rows {
+        for (status, count) in read(counters) {
+            let status = if *status == OTHER { "other".to_owned() } else { status.to_string() };
+            let labels = [("endpoint", *endpoint), ("deployment", *deployment), ("status", status.as_str())];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shared ownership of a deployment's counters.
+pub(super) type SharedStats = Arc<CoreStats>;

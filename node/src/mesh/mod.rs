@@ -1,0 +1,40 @@
+//! The routing mesh: any node answers for any endpoint.
+//!
+//! A request enters at the ingress of some node, goes to the gate of the node that owns the replica (a call within the
+//! process when that is the same node), and from the gate to the replica. What is decided is decided in
+//! `berth_core::traffic`; this module moves bytes.
+//!
+//! The data side is thread per core: each core has one current-thread runtime with its own listeners, its own
+//! connections to other gates and to replicas, and its own counters. Cores share one atomically swapped table, the
+//! tickets of each endpoint and the gate of each replica, and nothing else. No request waits for the control side.
+
+mod answer;
+mod auth;
+mod body;
+mod clock;
+mod conn;
+mod dispatch;
+mod exec;
+mod gate;
+mod gate_server;
+mod handle;
+mod headers;
+mod ingress;
+mod link;
+mod metrics;
+mod mirror;
+mod options;
+mod persist;
+mod pool;
+mod replay;
+mod routes;
+mod warm;
+mod worker;
+
+pub use gate::{LocalReplica, LocalState};
+pub use handle::{Mesh, MeshHandle};
+pub use metrics::{DeploymentCounters, MeshCounters};
+pub use options::{Limits, MeshOptions, TableCodec};
+
+/// Any error of a body, as hyper carries it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

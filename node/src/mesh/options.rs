@@ -1,0 +1,100 @@
+//! What a mesh is started with.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use berth_core::{defaults::DEFAULTS, error::Error, id::NodeId, traffic::table::RouteTable};
+
+/// How a mesh is set up.
+#[derive(Clone, Debug)]
+pub struct MeshOptions {
+    /// This node: its replicas are called within the process.
+    pub node: NodeId,
+    /// Where callers connect; port 0 picks one.
+    pub ingress: SocketAddr,
+    /// Where other nodes connect; port 0 picks one.
+    pub gate: SocketAddr,
+    /// The domain under which a host name is an endpoint.
+    pub domain: String,
+    /// Threads of the data side; 0 takes one per core.
+    pub cores: usize,
+    /// Where the last table and the gate token are kept.
+    pub data_dir: PathBuf,
+    /// How the table is stored.
+    pub codec: TableCodec,
+    /// What a connection may take.
+    pub limits: Limits,
+}
+
+/// The stored form of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableCodec {
+    /// Writes it.
+    pub encode: fn(&RouteTable) -> Vec<u8>,
+    /// Reads it.
+    pub decode: fn(&[u8]) -> Result<RouteTable, Error>,
+}
+
+/// What a connection may take, so that no caller can take a node's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all headers of a request.
+    pub header_bytes: u32,
+    /// Number of headers of a request.
+    pub headers: usize,
+    /// Bytes of a path with its query.
+    pub uri_bytes: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Connections at once per core; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// Copies under way at once per node; further ones are dropped and counted.
+    pub mirrors: u32,
+    /// Bytes kept of one request's body in case it has to be sent again.
+    pub replay_bytes: usize,
+    /// Bytes kept of all requests of a core in case they have to be sent again.
+    pub replay_bytes_per_core: usize,
+    /// How long a caller may take to send its headers, or to send another request.
+    pub header_timeout: Duration,
+}
+
+// === impl MeshOptions ===
+
+impl MeshOptions {
+    /// Creates options with every default, listening on loopback.
+    pub fn new(node: NodeId, data_dir: impl Into<PathBuf>, codec: TableCodec) -> Self {
+        Self {
+            node,
+            ingress: SocketAddr::from(([127, 0, 0, 1], DEFAULTS.ingress_port)),
+            gate: SocketAddr::from(([127, 0, 0, 1], DEFAULTS.gate_port)),
+            domain: DEFAULTS.domain.to_owned(),
+            cores: 0,
+            data_dir: data_dir.into(),
+            codec,
+            limits: Limits::default(),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Twice what common servers take, since tracing headers and tokens of several hops add up.
+            header_bytes: 64 << 10,
+            headers: 128,
+            uri_bytes: 8 << 10,
+            // Enough for a gRPC client that multiplexes everything, bounded because each stream holds a window.
+            streams: 256,
+            connections: 8_192,
+            // Measured: a mirror whose target hangs costs its own memory only, up to this many bodies.
+            mirrors: 256,
+            // More than an HTTP/2 stream window and send buffer together, so that a request whose gate refuses it
+            // from its headers can always be sent elsewhere.
+            replay_bytes: 1 << 20,
+            replay_bytes_per_core: 64 << 20,
+            // A client behind a pool of its own reuses a connection within a minute.
+            header_timeout: Duration::from_secs(75),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Connections from a gate to its replicas, per core, and what hangs on one request's work.
+//!
+//! HTTP/1.1 connections are kept and used again; gRPC goes over one HTTP/2 connection. A `python` replica gets a
+//! connection per request: an idle one blocks the single synchronous worker of azureml-inference-server-http, and since
+//! that worker cannot be cancelled, its answer is read to the end even when the caller has left, with the slot held.
+
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
+
+use berth_core::{id::ReplicaId, traffic::table::RouteRuntime};
+use http::{HeaderValue, Request, Response, Uri, header, uri};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+use super::{
+    body::{Download, ReqBody},
+    conn::{self, H2Link, SendFailure, classify},
+    gate::{CONNECT_TIMEOUT, GateReplica, Slot},
+    headers,
+};
+
+/// How long an unused connection is kept. Shorter than what common servers grant an idle one (gunicorn 2 s, others 5 s),
+/// so that a request does not meet a connection that is just being closed.
+const IDLE_MAX: Duration = Duration::from_millis(1_500);
+
+/// Unused connections kept per replica and core.
+const IDLE_PER_REPLICA: usize = 64;
+
+/// Headers a model's server may send; more is no answer.
+const HEADERS_MAX: usize = 256;
+
+/// The connections of one core.
+#[derive(Default)]
+pub(super) struct Pool {
+    replicas: RefCell<BTreeMap<ReplicaId, Conns>>,
+    orphans: RefCell<Vec<(Incoming, WorkHold)>>,
+    orphaned: Notify,
+}
+
+struct Conns {
+    address: SocketAddr,
+    idle: Vec<Conn>,
+    h2: Option<Rc<H2Link>>,
+}
+
+/// An HTTP/1.1 connection; it is closed when this goes away.
+struct Conn {
+    sender: http1::SendRequest<ReqBody>,
+    task: AbortHandle,
+    since: Instant,
+}
+
+/// What ends when the work on a request ends.
+pub(super) struct WorkHold {
+    slot: Slot,
+    conn: Option<Conn>,
+    /// Where the connection goes back to; nowhere when each request has its own.
+    back_to: Option<(Rc<Pool>, SocketAddr)>,
+    /// Who reads the answer when the caller has left; nobody when the work can be cancelled.
+    reader: Option<Rc<Pool>>,
+}
+
+// === impl Conn ===
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+// === impl WorkHold ===
+
+impl WorkHold {
+    /// The answer is over; a connection that ended in order is used again.
+    pub(super) fn end(mut self, whole: bool) {
+        if let (true, Some(mut conn), Some((pool, address))) = (whole, self.conn.take(), self.back_to.take()) {
+            conn.since = Instant::now();
+            pool.put(self.slot.replica().id, address, conn);
+        }
+    }
+
+    /// The caller left in the middle of the answer.
+    pub(super) fn abandon(mut self, answer: Incoming) {
+        if let Some(pool) = self.reader.take() {
+            pool.orphans.borrow_mut().push((answer, self));
+            pool.orphaned.notify_one();
+        }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// Sends a request to the replica whose slot is held.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        slot: Slot,
+        mut request: Request<ReqBody>,
+    ) -> Result<Response<Download>, SendFailure> {
+        let (address, runtime) = {
+            let local = slot.replica().local();
+            (local.address, local.runtime)
+        };
+        headers::strip_hop_by_hop(request.headers_mut());
+        if is_grpc(&request) {
+            return self.send_h2(slot, address, request).await;
+        }
+        to_origin_form(&mut request);
+        if runtime != RouteRuntime::Python {
+            return self.clone().send_h1(slot, address, request, true).await;
+        }
+        // The worker goes on whatever happens to the caller, and so does the task that holds its slot.
+        let pool = self.clone();
+        let work = tokio::task::spawn_local(async move { pool.send_h1(slot, address, request, false).await });
+        work.await.unwrap_or(Err(SendFailure::Broken))
+    }
+
+    async fn send_h2(
+        self: &Rc<Self>,
+        slot: Slot,
+        address: SocketAddr,
+        request: Request<ReqBody>,
+    ) -> Result<Response<Download>, SendFailure> {
+        let link = self.h2(slot.replica(), address);
+        let answer = link.send(request).await?;
+        let hold = WorkHold { slot, conn: None, back_to: None, reader: None };
+        Ok(finish(answer, hold))
+    }
+
+    async fn send_h1(
+        self: Rc<Self>,
+        slot: Slot,
+        address: SocketAddr,
+        mut request: Request<ReqBody>,
+        keep: bool,
+    ) -> Result<Response<Download>, SendFailure> {
+        let (taken, empty) = (request.body().taken(), request.body().is_empty());
+        if !keep {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        loop {
+            let pooled = keep.then(|| self.take(slot.replica().id, address)).flatten();
+            let fresh = pooled.is_none();
+            let mut conn = match pooled {
+                Some(conn) => conn,
+                None => open(address).await?,
+            };
+            let mut error = match conn.sender.try_send_request(request).await {
+                Ok(answer) => {
+                    let back_to = keep.then(|| (self.clone(), address));
+                    let reader = (!keep).then(|| self.clone());
+                    return Ok(finish(answer, WorkHold { slot, conn: Some(conn), back_to, reader }));
+                }
+                Err(error) => error,
+            };
+            match error.take_message() {
+                // A pooled connection had ended: nothing was sent, and another one is tried.
+                Some(unsent) if !fresh => request = unsent,
+                Some(_) => return Err(SendFailure::Unreachable),
+                None => return Err(classify(&error.into_error(), taken.get(), empty)),
+            }
+        }
+    }
+
+    fn h2(&self, replica: &GateReplica, address: SocketAddr) -> Rc<H2Link> {
+        let mut replicas = self.replicas.borrow_mut();
+        let conns = Conns::at(&mut replicas, replica.id, address);
+        let link = || Rc::new(H2Link::new(address.to_string(), CONNECT_TIMEOUT, false));
+        conns.h2.get_or_insert_with(link).clone()
+    }
+
+    fn take(&self, id: ReplicaId, address: SocketAddr) -> Option<Conn> {
+        let mut replicas = self.replicas.borrow_mut();
+        let conns = Conns::at(&mut replicas, id, address);
+        while let Some(conn) = conns.idle.pop() {
+            let usable = conn.sender.is_ready() && conn.since.elapsed() < IDLE_MAX;
+            if usable {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    fn put(&self, id: ReplicaId, address: SocketAddr, conn: Conn) {
+        let mut replicas = self.replicas.borrow_mut();
+        let conns = Conns::at(&mut replicas, id, address);
+        if conns.idle.len() < IDLE_PER_REPLICA {
+            conns.idle.push(conn);
+        }
+    }
+
+    /// Closes what was not used for a while, and everything of replicas that are gone.
+    pub(super) fn sweep(&self, lives: impl Fn(ReplicaId) -> bool) {
+        self.replicas.borrow_mut().retain(|id, conns| {
+            conns.idle.retain(|conn| conn.since.elapsed() < IDLE_MAX && !conn.sender.is_closed());
+            lives(*id)
+        });
+    }
+
+    /// Reads the answers nobody waits for, so that their slots are freed when the work ends.
+    pub(super) async fn read_orphans(self: Rc<Self>) {
+        loop {
+            self.orphaned.notified().await;
+            for (answer, hold) in self.orphans.take() {
+                tokio::task::spawn_local(Download::of_work(answer, hold).discard());
+            }
+        }
+    }
+}
+
+impl Conns {
+    /// Finds the connections of a replica; those to an older process of it are closed.
+    fn at(replicas: &mut BTreeMap<ReplicaId, Self>, id: ReplicaId, address: SocketAddr) -> &mut Self {
+        let conns = replicas.entry(id).or_insert_with(|| Self { address, idle: Vec::new(), h2: None });
+        if conns.address != address {
+            *conns = Self { address, idle: Vec::new(), h2: None };
+        }
+        conns
+    }
+}
+
+async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
+    let opened = async {
+        let stream = conn::connect(&address.to_string(), CONNECT_TIMEOUT).await?;
+        let (sender, connection) =
+            http1::Builder::new().max_headers(HEADERS_MAX).handshake::<_, ReqBody>(TokioIo::new(stream)).await?;
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a replica's connection ended");
+            }
+        });
+        Ok::<_, super::BoxError>(Conn { sender, task: task.abort_handle(), since: Instant::now() })
+    };
+    opened.await.map_err(|error| {
+        tracing::debug!(%address, %error, "could not connect to a replica");
+        SendFailure::Unreachable
+    })
+}
+
+fn finish(answer: Response<Incoming>, hold: WorkHold) -> Response<Download> {
+    let mut answer = answer.map(|body| Download::of_work(body, hold));
+    headers::strip_hop_by_hop(answer.headers_mut());
+    headers::strip_internal(answer.headers_mut());
+    answer
+}
+
+fn is_grpc(request: &Request<ReqBody>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Rewrites `http://host/path` to `/path` with a Host header, as an HTTP/1.1 server expects it.
+fn to_origin_form<B>(request: &mut Request<B>) {
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    *request.version_mut() = http::Version::HTTP_11;
+}

@@ -1,0 +1,362 @@
+//! The request's body: read once from the caller, given to one attempt at a time, and copied to mirrors on the way.
+//!
+//! Frames are kept while they may have to be sent again, up to a bound per request and per core; beyond it the request
+//! simply cannot be retried. Mirrors get what they have room for and are given up when they are slow: nothing here ever
+//! waits for a mirror.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::BoxError;
+
+/// Frames a mirror may be behind. Enough to ride out a burst, little enough that a stuck one costs next to nothing.
+const TEE_FRAMES: usize = 16;
+
+/// One frame of a body, in a form that can be given out more than once.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    /// The body is whole: without it, a copy is not taken for complete.
+    End,
+}
+
+/// Why a body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is over the endpoint's limit.
+    TooLarge,
+    /// The caller broke off.
+    Caller,
+}
+
+/// Bytes a core still keeps for retries; shared by its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Rc<Cell<usize>>);
+
+/// A request's body as the ingress holds it.
+#[derive(Clone)]
+pub(super) struct Upload(Rc<RefCell<Source>>);
+
+struct Source {
+    wire: Option<Incoming>,
+    limit: u64,
+    seen: u64,
+    kept: VecDeque<Piece>,
+    kept_bytes: usize,
+    keep_max: usize,
+    room: Room,
+    /// Whether frames are kept; once a frame was let go, no further attempt can be made.
+    keeping: bool,
+    whole: bool,
+    cursor: usize,
+    given: u64,
+    total: Option<u64>,
+    owner: u32,
+    tees: Vec<mpsc::Sender<Piece>>,
+    fault: Option<Fault>,
+    ended: bool,
+}
+
+/// The body of one attempt. An older attempt gets an error as soon as a newer one exists.
+pub(super) struct Attempt {
+    source: Rc<RefCell<Source>>,
+    number: u32,
+}
+
+/// A mirror's copy of the body.
+pub(super) struct Copied {
+    pieces: mpsc::Receiver<Piece>,
+    done: bool,
+}
+
+// === impl Room ===
+
+impl Room {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Rc::new(Cell::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        if let Some(left) = left {
+            self.0.set(left);
+        }
+        left.is_some()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes);
+    }
+}
+
+// === impl Upload ===
+
+impl Upload {
+    pub(super) fn new(wire: Incoming, limit: u64, keep_max: usize, room: Room) -> Self {
+        let total = wire.size_hint().exact();
+        Self(Rc::new(RefCell::new(Source {
+            wire: Some(wire),
+            limit,
+            seen: 0,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            keep_max,
+            room,
+            keeping: true,
+            whole: true,
+            cursor: 0,
+            given: 0,
+            total,
+            owner: 0,
+            tees: Vec::new(),
+            fault: None,
+            ended: false,
+        })))
+    }
+
+    /// Sets the limit, once the endpoint is known.
+    pub(super) fn set_limit(&self, limit: u64) {
+        let mut source = self.0.borrow_mut();
+        source.limit = limit;
+        if source.seen > limit {
+            source.fail(Fault::TooLarge);
+        }
+    }
+
+    /// Begins an attempt; earlier ones get nothing more.
+    pub(super) fn attempt(&self) -> Attempt {
+        let mut source = self.0.borrow_mut();
+        source.owner += 1;
+        source.cursor = 0;
+        source.given = 0;
+        Attempt { source: self.0.clone(), number: source.owner }
+    }
+
+    /// Returns whether another attempt would get the whole body.
+    pub(super) fn is_replayable(&self) -> bool {
+        let source = self.0.borrow();
+        source.whole && source.fault.is_none()
+    }
+
+    /// Lets go of what was kept: there will be no further attempt.
+    pub(super) fn settle(&self) {
+        self.0.borrow_mut().let_go();
+    }
+
+    /// Returns why the body ended early, if it did.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.0.borrow().fault
+    }
+
+    /// Copies everything that is read from now on, and what was read before; nothing when that is no longer at hand.
+    pub(super) fn tee(&self) -> Option<Copied> {
+        let (sender, pieces) = mpsc::channel(TEE_FRAMES);
+        let mut source = self.0.borrow_mut();
+        let mut early = source.kept.iter().cloned().chain(source.ended.then_some(Piece::End));
+        let fits = source.whole && early.all(|piece| sender.try_send(piece).is_ok());
+        if fits && !source.ended {
+            source.tees.push(sender);
+        }
+        fits.then(|| Copied { pieces, done: false })
+    }
+
+    /// Reads one more frame into what is kept, to look at it before any attempt. False at the end of the body.
+    pub(super) async fn read_ahead(&self) -> Result<bool, Fault> {
+        std::future::poll_fn(|cx| {
+            let mut source = self.0.borrow_mut();
+            match ready!(source.poll_wire(cx)) {
+                Ok(more) => Poll::Ready(Ok(more.is_some())),
+                Err(fault) => Poll::Ready(Err(fault)),
+            }
+        })
+        .await
+    }
+
+    /// Returns the first bytes that were read ahead, at most `max`.
+    pub(super) fn head(&self, max: usize) -> Vec<u8> {
+        let mut head = Vec::new();
+        for piece in &self.0.borrow().kept {
+            if let Piece::Data(data) = piece {
+                let room = max - head.len();
+                head.extend_from_slice(&data[..data.len().min(room)]);
+            }
+        }
+        head
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn fail(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.wire = None;
+        // Without the final piece no copy is complete.
+        self.tees.clear();
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        self.keeping = false;
+        // What the attempt under way has not taken yet is still its to take.
+        while self.cursor > 0 && self.kept.pop_front().is_some() {
+            self.cursor -= 1;
+            self.whole = false;
+        }
+        if self.kept.is_empty() {
+            self.room.give_back(std::mem::take(&mut self.kept_bytes));
+        }
+    }
+
+    /// Takes the next frame off the wire, copies it to the mirrors and keeps it if there is room.
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Fault>> {
+        if let Some(fault) = self.fault {
+            return Poll::Ready(Err(fault));
+        }
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.ended) else { return Poll::Ready(Ok(None)) };
+        let piece = match ready!(Pin::new(wire).poll_frame(cx)) {
+            None => {
+                self.ended = true;
+                self.copy(&Piece::End);
+                self.tees.clear();
+                return Poll::Ready(Ok(None));
+            }
+            Some(Err(_)) => {
+                self.fail(Fault::Caller);
+                return Poll::Ready(Err(Fault::Caller));
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Piece::Data(data),
+                Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
+            },
+        };
+        if let Piece::Data(data) = &piece {
+            self.seen += data.len() as u64;
+            if self.seen > self.limit {
+                self.fail(Fault::TooLarge);
+                return Poll::Ready(Err(Fault::TooLarge));
+            }
+        }
+        self.copy(&piece);
+        self.keep(&piece);
+        Poll::Ready(Ok(Some(piece)))
+    }
+
+    fn copy(&mut self, piece: &Piece) {
+        self.tees.retain(|tee| tee.try_send(piece.clone()).is_ok());
+    }
+
+    fn keep(&mut self, piece: &Piece) {
+        let bytes = match piece {
+            Piece::Data(data) => data.len(),
+            Piece::Trailers(_) | Piece::End => 0,
+        };
+        let fits = self.keeping && self.kept_bytes + bytes <= self.keep_max && self.room.take(bytes);
+        if fits {
+            self.kept_bytes += bytes;
+            self.kept.push_back(piece.clone());
+        } else {
+            self.whole = false;
+            self.let_go();
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.room.give_back(self.kept_bytes);
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, BoxError>> {
+        let mut source = self.source.borrow_mut();
+        if source.owner != self.number {
+            return Poll::Ready(Err("another attempt has taken over".into()));
+        }
+        if let Some(piece) = source.kept.get(source.cursor).cloned() {
+            source.cursor += 1;
+            if !source.keeping {
+                source.let_go();
+            }
+            return Poll::Ready(Ok(Some(piece)));
+        }
+        let piece = match ready!(source.poll_wire(cx)) {
+            Ok(piece) => piece,
+            Err(Fault::TooLarge) => return Poll::Ready(Err("the body is over the limit".into())),
+            Err(Fault::Caller) => return Poll::Ready(Err("the caller broke off".into())),
+        };
+        if piece.is_some() && source.keeping {
+            source.cursor += 1;
+        }
+        Poll::Ready(Ok(piece))
+    }
+}
+
+impl Body for Attempt {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(match ready!(self.poll_piece(cx)) {
+            Ok(Some(Piece::Data(data))) => {
+                self.source.borrow_mut().given += data.len() as u64;
+                Some(Ok(Frame::data(data)))
+            }
+            Ok(Some(Piece::Trailers(trailers))) => Some(Ok(Frame::trailers(trailers))),
+            Ok(Some(Piece::End) | None) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let source = self.source.borrow();
+        let read = source.ended || source.wire.as_ref().is_some_and(Body::is_end_stream);
+        source.fault.is_none() && source.owner == self.number && read && source.cursor >= source.kept.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let source = self.source.borrow();
+        source.total.map_or_else(SizeHint::default, |total| SizeHint::with_exact(total.saturating_sub(source.given)))
+    }
+}
+
+// === impl Copied ===
+
+impl Body for Copied {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
+            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Some(Piece::End) => {
+                self.done = true;
+                None
+            }
+            None => Some(Err("the copy fell behind and was given up".into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.done
+    }
+}

@@ -1,0 +1,356 @@
+//! One core of the data side: its runtime, listeners and connections, and what all cores share.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use berth_core::{
+    id::LogIndex,
+    rng::{Rng, SeedTree},
+    traffic::acks::TableAcks,
+};
+use http::{HeaderValue, Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    body::OutBody,
+    clock::Clock,
+    conn::{LINK_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    exec::LocalExec,
+    gate::Gate,
+    gate_server, ingress,
+    link::Links,
+    metrics::{CoreStats, MeshCounters},
+    options::MeshOptions,
+    pool::Pool,
+    replay::Room,
+    routes::{Memory, Routes},
+    warm,
+};
+
+/// Requests at once on a connection from another gate: all its callers share it.
+const GATE_STREAMS: u32 = 4_096;
+
+/// How often connections that nobody uses are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Pause after a failed accept: the process is out of descriptors, and asking again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all cores of a node share.
+pub(super) struct Shared {
+    pub(super) options: MeshOptions,
+    pub(super) clock: Clock,
+    pub(super) gate: Gate,
+    pub(super) routes: ArcSwap<Routes>,
+    pub(super) memory: Mutex<Memory>,
+    pub(super) acks: watch::Sender<TableAcks>,
+    /// The newest table, for whoever warms it.
+    pub(super) applied: watch::Sender<LogIndex>,
+    pub(super) mirrors: Arc<AtomicU32>,
+    /// Open connections of every core, for a drain to wait on.
+    pub(super) connections: AtomicU32,
+    pub(super) unrouted: CoreStats,
+    /// No new connections or requests are taken.
+    pub(super) draining: CancellationToken,
+    /// Everything ends.
+    pub(super) stopping: CancellationToken,
+    token: ArcSwapOption<HeaderValue>,
+}
+
+/// One core.
+pub(super) struct Core {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) pool: Rc<Pool>,
+    pub(super) links: Links,
+    pub(super) room: Room,
+    rng: RefCell<Rng>,
+    connections: Cell<usize>,
+    closed: Notify,
+}
+
+/// The listeners of one core.
+pub(super) struct Listeners {
+    pub(super) ingress: std::net::TcpListener,
+    pub(super) gate: std::net::TcpListener,
+}
+
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Ingress,
+    Gate,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(options: MeshOptions, cores: usize) -> Self {
+        let mut memory = Memory::new(options.node, cores);
+        let routes = Routes::new(berth_core::traffic::table::RouteTable::default(), None, &mut memory);
+        let clock = Clock::new();
+        Self {
+            clock,
+            gate: Gate::new(clock),
+            routes: ArcSwap::from_pointee(routes),
+            memory: Mutex::new(memory),
+            acks: watch::Sender::new(TableAcks::default()),
+            applied: watch::Sender::new(LogIndex(0)),
+            mirrors: Arc::default(),
+            connections: AtomicU32::new(0),
+            unrouted: CoreStats::new(cores),
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            token: ArcSwapOption::empty(),
+            options,
+        }
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn token(&self) -> Option<Arc<HeaderValue>> {
+        self.token.load_full()
+    }
+
+    pub(super) fn set_token(&self, mut token: HeaderValue) {
+        token.set_sensitive(true);
+        self.token.store(Some(Arc::new(token)));
+    }
+
+    pub(super) fn acks(&self) -> TableAcks {
+        *self.acks.borrow()
+    }
+
+    /// Returns whether a table was ever applied.
+    pub(super) fn is_ready(&self) -> bool {
+        self.routes.load().table.version > LogIndex(0)
+    }
+
+    pub(super) fn counters(&self) -> MeshCounters {
+        let mut deployments = BTreeMap::new();
+        for endpoint in self.routes.load().endpoints() {
+            let name = &endpoint.route.name;
+            deployments.insert((name.clone(), None), endpoint.soft.stats.counters());
+            for (route, deployment) in endpoint.route.deployments.iter().zip(&endpoint.deployments) {
+                deployments.insert((name.clone(), Some(route.name.clone())), deployment.stats.counters());
+            }
+        }
+        MeshCounters { deployments, unrouted: self.unrouted.counters().answers }
+    }
+}
+
+// === impl Core ===
+
+impl Core {
+    fn new(shared: Arc<Shared>, index: usize, seed: &SeedTree) -> Self {
+        Self {
+            index,
+            pool: Rc::default(),
+            links: Links::default(),
+            room: Room::new(shared.options.limits.replay_bytes_per_core),
+            rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),
+            connections: Cell::new(0),
+            closed: Notify::new(),
+            shared,
+        }
+    }
+
+    /// Draws any number.
+    pub(super) fn draw(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
+    }
+
+    /// Takes connections until the mesh drains.
+    async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
+        let max = self.shared.options.limits.connections;
+        loop {
+            while door == Door::Ingress && self.connections.get() >= max {
+                self.closed.notified().await;
+            }
+            let accepted = tokio::select! {
+                biased;
+                () = self.shared.draining.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let core = self.clone();
+                    tokio::task::spawn_local(async move { core.serve(stream, door).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ?door, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection, HTTP/1.1 or HTTP/2.
+    async fn serve(self: Rc<Self>, stream: TcpStream, door: Door) {
+        let counted = Counted::new(&self, door);
+        // Small answers must not wait for an acknowledgement; a failure only costs that.
+        let _ = stream.set_nodelay(true);
+        let core = self.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let core = core.clone();
+            async move {
+                let response: Response<OutBody> = match door {
+                    Door::Ingress => ingress::handle(core, request).await,
+                    Door::Gate => gate_server::handle(core, request).await,
+                };
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let builder = self.builder(door);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            biased;
+            () = self.shared.draining.cancelled() => None,
+            ended = connection.as_mut() => Some(ended),
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, ?door, "a connection ended");
+        }
+        drop(counted);
+    }
+
+    fn builder(&self, door: Door) -> auto::Builder<LocalExec> {
+        let limits = &self.shared.options.limits;
+        let mut builder = auto::Builder::new(LocalExec);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.header_bytes as usize + limits.uri_bytes);
+        let (streams, window) = match door {
+            Door::Ingress => (limits.streams, 4 * STREAM_WINDOW),
+            Door::Gate => (GATE_STREAMS, LINK_WINDOW),
+        };
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(streams)
+            .max_header_list_size(limits.header_bytes)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(window)
+            .max_send_buf_size(SEND_BUFFER)
+            // Finds callers that are gone without a word, whose streams would hold slots for ever.
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        builder
+    }
+
+    /// Closes what nobody uses.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            self.pool.sweep(|id| self.shared.gate.find(id).is_some());
+            let gates = self.shared.routes.load().remote_gates();
+            self.links.retain(|address| gates.contains(address));
+        }
+    }
+}
+
+/// Counts a connection while it lives.
+struct Counted<'a> {
+    core: &'a Core,
+    door: Door,
+}
+
+impl<'a> Counted<'a> {
+    fn new(core: &'a Core, door: Door) -> Self {
+        core.shared.connections.fetch_add(1, Relaxed);
+        if door == Door::Ingress {
+            core.connections.set(core.connections.get() + 1);
+        }
+        Self { core, door }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.core.shared.connections.fetch_sub(1, Relaxed);
+        if self.door == Door::Ingress {
+            self.core.connections.set(self.core.connections.get() - 1);
+            self.core.closed.notify_one();
+        }
+    }
+}
+
+/// Runs one core until the mesh stops. When it drains, connections end with their requests.
+pub(super) fn run(shared: &Arc<Shared>, index: usize, seed: &SeedTree, listeners: Listeners) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let core = Rc::new(Core::new(shared.clone(), index, seed));
+    runtime.block_on(local.run_until(async {
+        let ingress = TcpListener::from_std(listeners.ingress)?;
+        let gate = TcpListener::from_std(listeners.gate)?;
+        tokio::task::spawn_local(core.clone().accept(ingress, Door::Ingress));
+        tokio::task::spawn_local(core.clone().accept(gate, Door::Gate));
+        tokio::task::spawn_local(core.pool.clone().read_orphans());
+        tokio::task::spawn_local(core.clone().sweep());
+        if index == 0 {
+            tokio::task::spawn_local(warm::run(core.clone()));
+        }
+        core.shared.stopping.cancelled().await;
+        Ok::<_, std::io::Error>(())
+    }))
+}
+
+/// Binds a listener for each core to one address. Port 0 is picked once.
+pub(super) fn bind(address: SocketAddr, cores: usize) -> std::io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    // Without sharing first: two processes that share a port by mistake would each get a part of the requests.
+    if address.port() != 0 {
+        drop(listener(address, false)?);
+    }
+    let first = listener(address, true)?;
+    let bound = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..cores {
+        listeners.push(listener(bound, true)?);
+    }
+    Ok((bound, listeners))
+}
+
+fn listener(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {
+    /// Connections the kernel holds until a core accepts them.
+    const BACKLOG: i32 = 1_024;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
