@@ -85,6 +85,24 @@ pub enum Outcome {
     Failed(Error),
 }
 
+// === impl Input ===
+
+impl Input {
+    /// Returns the node and epoch whose open session this comes from.
+    pub(super) fn speaks_for(&self) -> Option<(NodeId, NodeEpoch)> {
+        match self {
+            Self::SessionOpened { node, epoch } => Some((*node, *epoch)),
+            Self::Heartbeat(heartbeat) => Some((heartbeat.node, heartbeat.epoch)),
+            Self::Tick
+            | Self::StateApplied
+            | Self::SessionClosed { .. }
+            | Self::GateProbed { .. }
+            | Self::Proposed { .. }
+            | Self::BrakeReleased => None,
+        }
+    }
+}
+
 // === impl Outcome ===
 
 impl Outcome {

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::{
     error::Error,
     health::{Finding, Health, Thresholds},
-    id::{LogIndex, MemberId, NodeId, ReplicaId, Term},
+    id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, Term},
     model::{DeploymentKey, ReplicaState},
     plan::{Report, View, plan},
     rng::SeedTree,
@@ -115,6 +115,7 @@ impl Controller {
         self.clock.follow(state.time, now);
         self.established |= state.term == self.term;
         let mut effects = Vec::new();
+        let replaced = input.speaks_for().filter(|(node, epoch)| is_replaced(state, *node, *epoch));
         self.take(input, now);
         if state.term > self.term {
             return effects;
@@ -122,6 +123,10 @@ impl Controller {
         if now < self.rests_until {
             effects.push(Effect::WakeAt(self.rests_until));
         } else if self.established {
+            if let Some((node, epoch)) = replaced {
+                let reason = "the node registered again since: this session speaks for nobody".to_owned();
+                effects.push(Effect::CloseSession { node, epoch, reason });
+            }
             self.watch_nodes(state, now, &mut effects);
             self.steer(state, now, &mut effects);
             self.sleep(now, &mut effects);
@@ -279,6 +284,12 @@ impl Controller {
         let due = self.health.next_due(now).into_iter().chain(step_due).chain(stirred_due).min();
         effects.extend(due.map(Effect::WakeAt));
     }
+}
+
+/// Returns whether a node registered again after this epoch. Two registrations may be under way at once when a node gives
+/// up waiting for the first; the one that answers it need not be the one that counts.
+fn is_replaced(state: &ClusterState, node: NodeId, epoch: NodeEpoch) -> bool {
+    state.nodes.get(&node).is_some_and(|known| known.epoch > epoch)
 }
 
 fn rest(state: &ClusterState) -> Millis {

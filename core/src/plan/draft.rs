@@ -15,7 +15,8 @@ use crate::{
 pub(super) struct Draft<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) now: LogTime,
-    /// In the order in which they get places: what has served before what is new.
+    /// In the order in which they get places: first a rollout that gave one up to make room for itself, or another
+    /// deployment would grow at its cost; then what has served before, then what is new.
     pub(super) groups: Vec<Group<'a>>,
     /// Built when a place is first asked for: most plans ask for none.
     pub(super) fleet: Option<Fleet<'a>>,
@@ -30,7 +31,7 @@ impl<'a> Draft<'a> {
     pub(super) fn open(view: &'a View<'a>, now: LogTime) -> Self {
         let mut groups: Vec<_> =
             view.state.deployments.values().map(|deployment| Group::of(view, deployment)).collect();
-        groups.sort_by_key(|group| !group.deployment.generation_served);
+        groups.sort_by_key(|group| (!group.gave_up_a_place(), !group.deployment.generation_served));
         let ids = view.seed.child("replica ids").child(view.state.applied.0.to_le_bytes()).rng();
         Self { view, now, groups, fleet: None, steps: Vec::new(), report: Report::default(), ids }
     }

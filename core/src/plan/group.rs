@@ -96,6 +96,11 @@ impl<'a> Group<'a> {
         self.ready_current() + self.kept_outdated().filter(|replica| self.is_ready(replica)).count() as u64
     }
 
+    /// Returns whether a rollout has fewer places than the deployment asks for: it ended an old replica to make room.
+    pub(super) fn gave_up_a_place(&self) -> bool {
+        !self.outdated.is_empty() && ((self.current.len() + self.outdated.len()) as u64) < self.desired()
+    }
+
     /// Returns whether places of this deployment are about to come back.
     pub(super) fn is_leaving(&self) -> bool {
         !self.retired.is_empty() || self.leaving.iter().any(|replica| !replica.lost)

@@ -268,3 +268,13 @@ fn steps_that_are_all_refused_do_not_fill_the_log() {
     lead.now = 200;
     assert_eq!(lead.step(Input::Tick).len(), 1);
 }
+
+#[test]
+fn a_session_of_an_older_epoch_is_ended() {
+    let mut lead = Lead::established();
+    lead.cluster.node(2, crate::kit::profile("n2"));
+    let mut heartbeat = lead.heartbeat(2, &[]);
+    heartbeat.epoch = NodeEpoch(1);
+    let effects = lead.step(Input::Heartbeat(heartbeat));
+    assert!(matches!(&effects[..], [Effect::CloseSession { node: NodeId(2), epoch: NodeEpoch(1), .. }]), "{effects:?}");
+}
