@@ -1,1 +1,38 @@
 //! The berth binary: verbs, the development cluster and both daemons.
+
+mod args;
+mod config;
+pub mod demo;
+mod dev;
+pub mod fleet;
+pub mod load;
+mod output;
+mod process;
+mod verbs;
+mod view;
+mod yaml;
+
+use std::process::ExitCode;
+
+use berth_core::error::{Code, Error};
+use clap::Parser;
+
+use args::Cli;
+use output::Output;
+
+/// Runs the program: reads the arguments, does what they say, and returns how the process ends.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The convention of no-color.org: set, and not to nothing.
+    let no_color = cli.global.no_color || std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    let out = Output::new(cli.global.output, cli.global.quiet, no_color);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(verbs::run(cli, out)),
+        Err(error) => Err(Error::new(Code::Internal, "the runtime could not start").why(error.to_string()).into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => out.fault(&fault),
+    }
+}

@@ -1,10 +1,6 @@
 //! A command line as a list, or as one text that is split like a shell would, without being one.
 
-use super::{
-    fields::Field,
-    finding::Findings,
-    tree::Value,
-};
+use super::{fields::Field, finding::Findings, tree::Value};
 
 /// Reads `command`.
 pub(super) fn read(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {

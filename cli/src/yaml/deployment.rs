@@ -115,12 +115,7 @@ fn read_name<T>(
     }
 }
 
-fn read_model(
-    field: &Field<'_>,
-    folder: &Path,
-    spec: &mut DeploymentSpec,
-    findings: &mut Findings,
-) -> Option<Source> {
+fn read_model(field: &Field<'_>, folder: &Path, spec: &mut DeploymentSpec, findings: &mut Findings) -> Option<Source> {
     let (mut name, mut version, mut model_type) = (None, None, ModelType::CustomModel);
     let source = if field.node.text().is_some() {
         source::find(field, folder, findings)
@@ -161,7 +156,11 @@ fn read_model(
 fn read_mount(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     let text = field.text(findings)?;
     if !text.starts_with('/') || text.split('/').any(|part| part == "..") {
-        field.refuse(findings, format!("`{}` is not an absolute path", clip(text)), "start it with a slash, without `..`");
+        field.refuse(
+            findings,
+            format!("`{}` is not an absolute path", clip(text)),
+            "start it with a slash, without `..`",
+        );
     }
     Some(text.to_owned())
 }
@@ -300,7 +299,8 @@ fn choose_runtime(
         return;
     }
     let script = spec.code.as_ref().is_some_and(|code| !code.scoring_script.is_empty());
-    let is_onnx = |asset: &AssetRef| asset.kind == AssetKind::File && asset.name.to_ascii_lowercase().ends_with(".onnx");
+    let is_onnx =
+        |asset: &AssetRef| asset.kind == AssetKind::File && asset.name.to_ascii_lowercase().ends_with(".onnx");
     if script {
         spec.runtime = Runtime::Python;
     } else if spec.model.as_ref().is_some_and(|model| is_onnx(&model.asset)) {
@@ -364,7 +364,11 @@ fn read_unsupported(fields: &mut Fields<'_>, findings: &mut Findings) {
     if let Some(field) = fields.take("scale_settings") {
         let kind = field.node.get("type").and_then(Node::text).unwrap_or("default");
         if !kind.eq_ignore_ascii_case("default") {
-            field.warn(findings, "autoscaling is not done yet; instance_count stays what it is", "berth scale EP/DEP N");
+            field.warn(
+                findings,
+                "autoscaling is not done yet; instance_count stays what it is",
+                "berth scale EP/DEP N",
+            );
         }
     }
     for (name, what) in [

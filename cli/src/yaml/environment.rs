@@ -12,7 +12,7 @@ use super::{
     fields::{Field, Fields, clip},
     finding::Findings,
     source,
-    tree::{self, Node, Value},
+    tree::{self, Value},
 };
 
 /// Reads `environment`: a mapping, or the path of an environment file.
@@ -162,7 +162,7 @@ fn check_conda_package(item: &Field<'_>, text: &str, findings: &mut Findings) {
 
 /// Returns whether any document of a conda text names packages; used by tests and by messages.
 #[cfg(test)]
-pub(super) fn packages(node: &Node) -> usize {
+pub(super) fn packages(node: &tree::Node) -> usize {
     node.get("dependencies").map_or(0, |list| match &list.value {
         Value::List(items) => items.len(),
         Value::Scalar { .. } | Value::Map(_) => 0,

@@ -22,7 +22,6 @@ mod tests;
 pub(crate) use deployment::DeploymentFile;
 pub(crate) use endpoint::EndpointFile;
 pub(crate) use set::Setting;
-pub(crate) use source::Source;
 
 use std::path::Path;
 
@@ -216,7 +215,13 @@ fn kind_of_schema(schema: &str, node: &Node, findings: &mut Findings) -> Option<
     ];
     if OTHERS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
         let what = format!("`{word}` is not served yet");
-        findings.error(Code::Invalid, node.place_of("$schema"), "$schema", what, "online endpoints and deployments are");
+        findings.error(
+            Code::Invalid,
+            node.place_of("$schema"),
+            "$schema",
+            what,
+            "online endpoints and deployments are",
+        );
         return None;
     }
     if let Some(near) = nearest(word, SCHEMAS.iter().map(|(name, _)| *name)) {

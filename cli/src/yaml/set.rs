@@ -30,8 +30,7 @@ impl Setting {
         let refuse = |what: String| {
             Error::new(Code::Invalid, what).try_("write --set FIELD=VALUE, such as --set instance_count=2")
         };
-        let (path, value) =
-            text.split_once('=').ok_or_else(|| refuse(format!("`--set {text}` has no equals sign")))?;
+        let (path, value) = text.split_once('=').ok_or_else(|| refuse(format!("`--set {text}` has no equals sign")))?;
         let setting = Self::new(path.trim(), value);
         if setting.path.iter().any(String::is_empty) || setting.path.len() > PARTS_MAX {
             return Err(refuse(format!("`{path}` is not a field path")));

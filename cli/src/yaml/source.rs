@@ -11,7 +11,10 @@ use berth_core::{
     model::{AssetKind, AssetRef},
 };
 
-use super::{fields::{Field, clip}, finding::Findings};
+use super::{
+    fields::{Field, clip},
+    finding::Findings,
+};
 
 /// Documents and text files beside them are read whole; larger ones are a mistake.
 const TEXT_BYTES_MAX: u64 = 1 << 20;

@@ -8,7 +8,9 @@ use berth_core::{
 };
 use proptest::prelude::*;
 
-use super::{DeploymentFile, Document, EndpointFile, Kind, Loaded, Setting, load, parse, patch_deployment, patch_endpoint};
+use super::{
+    DeploymentFile, Document, EndpointFile, Kind, Loaded, Setting, load, parse, patch_deployment, patch_endpoint,
+};
 
 /// A folder with what the samples refer to.
 fn folder() -> tempfile::TempDir {
@@ -146,15 +148,22 @@ type: managed
     assert_eq!(spec.description, "the first");
     assert_eq!(spec.tags["tier"], "1");
     assert_eq!(spec.model_mount_path.as_deref(), Some("/models"));
-    assert_eq!((spec.environment_variables["WORKER_COUNT"].as_str(), spec.environment_variables["EMPTY"].as_str()), ("2", ""));
+    assert_eq!(
+        (spec.environment_variables["WORKER_COUNT"].as_str(), spec.environment_variables["EMPTY"].as_str()),
+        ("2", "")
+    );
     assert_eq!(spec.request_settings.request_timeout_ms, 3_000);
     assert_eq!(spec.request_settings.max_concurrent_requests_per_instance, 4);
     assert_eq!(spec.liveness_probe.initial_delay_ms, 20_000);
     assert_eq!(spec.readiness_probe.success_threshold, 2);
     let warned = warned_fields(&text);
-    for field in
-        ["app_insights_enabled", "egress_public_network_access", "data_collector", "properties", "environment_variables.SECRET"]
-    {
+    for field in [
+        "app_insights_enabled",
+        "egress_public_network_access",
+        "data_collector",
+        "properties",
+        "environment_variables.SECRET",
+    ] {
         assert!(warned.iter().any(|have| have == field), "{field} in {warned:?}");
     }
     assert!(!warned.iter().any(|have| have.contains("private") || have.contains("scale_settings")));
@@ -181,10 +190,7 @@ scoring_uri: http://x
     assert_eq!(file.mirror.expect("a mirror").total(), 10);
     let mut warned = warned_fields(text);
     warned.sort();
-    assert_eq!(
-        warned,
-        ["auth_mode", "compute", "identity", "properties", "public_network_access", "scoring_uri"]
-    );
+    assert_eq!(warned, ["auth_mode", "compute", "identity", "properties", "public_network_access", "scoring_uri"]);
 }
 
 #[test]
@@ -252,7 +258,10 @@ model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl
     let model = spec.model.expect("a model");
     assert_eq!((model.version.as_str(), model.model_type), ("1.10", ModelType::CustomModel));
     let file = endpoint("name: digits\nmax_body_mib: 8\nidempotent: true\nauth_mode: none\n");
-    assert_eq!((file.spec.max_body_bytes, file.spec.idempotent, file.spec.auth_mode), (8 << 20, Some(true), AuthMode::None));
+    assert_eq!(
+        (file.spec.max_body_bytes, file.spec.idempotent, file.spec.auth_mode),
+        (8 << 20, Some(true), AuthMode::None)
+    );
 }
 
 #[test]
@@ -296,13 +305,23 @@ request_settings:
 ";
     let (code, lines) = refusal(text);
     assert_eq!(code, Code::Invalid);
-    let starts = ["file.yml:1:7 name |", "file.yml:5:3 model.nmae | unknown field | `name`", "file.yml:4:9 model.path |"];
+    let starts =
+        ["file.yml:1:7 name |", "file.yml:5:3 model.nmae | unknown field | `name`", "file.yml:4:9 model.path |"];
     for start in starts {
         assert!(lines.iter().any(|line| line.starts_with(start)), "{start} in {lines:#?}");
     }
-    assert!(lines.iter().any(|line| line == "file.yml:6:1 instace_count | unknown field | `instance_count`"), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("Standard_DS3_v3") && line.ends_with("`Standard_DS3_v2`")), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.starts_with("file.yml:9:23 request_settings.request_timeout_ms |")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line == "file.yml:6:1 instace_count | unknown field | `instance_count`"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("Standard_DS3_v3") && line.ends_with("`Standard_DS3_v2`")),
+        "{lines:#?}"
+    );
+    assert!(
+        lines.iter().any(|line| line.starts_with("file.yml:9:23 request_settings.request_timeout_ms |")),
+        "{lines:#?}"
+    );
     assert_eq!(lines.len(), 6, "{lines:#?}");
 }
 
@@ -370,10 +389,9 @@ fn each_mistake_has_its_code_and_its_way_out() {
 #[test]
 fn a_verb_refuses_the_other_noun() {
     let folder = folder();
-    for (text, expected, part) in [
-        (ENDPOINT, Kind::Deployment, "this is an endpoint"),
-        (BLUE, Kind::Endpoint, "this is a deployment"),
-    ] {
+    for (text, expected, part) in
+        [(ENDPOINT, Kind::Deployment, "this is an endpoint"), (BLUE, Kind::Endpoint, "this is a deployment")]
+    {
         let error = parse(text, "file.yml", folder.path(), Some(expected), &[]).expect_err("the wrong noun");
         assert!(error.problems[0].what.contains(part), "{error}");
     }
@@ -401,8 +419,12 @@ fn one_file_may_hold_an_endpoint_and_its_deployments() {
 fn settings_lie_over_the_file() {
     let folder = folder();
     let set = |text| Setting::parse(text).expect("a setting");
-    let settings =
-        [set("instance_count=3"), set("request_settings.request_timeout_ms=900"), set("endpoint_name=other"), set("tags.a=b=c")];
+    let settings = [
+        set("instance_count=3"),
+        set("request_settings.request_timeout_ms=900"),
+        set("endpoint_name=other"),
+        set("tags.a=b=c"),
+    ];
     let loaded = parse(BLUE, "file.yml", folder.path(), None, &settings).expect("a deployment");
     let Document::Deployment(file) = &loaded.documents[0] else { panic!("a deployment") };
     assert_eq!(file.key.to_string(), "other/blue");
@@ -419,7 +441,8 @@ fn a_patch_keeps_what_it_does_not_name() {
     let spec = DeploymentSpec { instance_count: 7, ..deployment(BLUE).spec };
     let set = |text| Setting::parse(text).expect("a setting");
     let (file, _) =
-        patch_deployment("my-endpoint", "blue", spec.clone(), &[set("request_settings.max_queue_wait_ms=9")]).expect("a patch");
+        patch_deployment("my-endpoint", "blue", spec.clone(), &[set("request_settings.max_queue_wait_ms=9")])
+            .expect("a patch");
     let mut expected = spec.clone();
     expected.request_settings.max_queue_wait_ms = 9;
     assert_eq!(file.spec, expected);

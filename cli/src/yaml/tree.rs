@@ -107,9 +107,7 @@ impl Builder<'_> {
                 self.nodes += node.count();
                 self.add(node, 0)
             }
-            Event::SequenceStart(anchor, _) => {
-                self.push(Node { place, value: Value::List(Vec::new()) }, anchor, None)
-            }
+            Event::SequenceStart(anchor, _) => self.push(Node { place, value: Value::List(Vec::new()) }, anchor, None),
             Event::MappingStart(anchor, _) => {
                 self.push(Node { place, value: Value::Map(Vec::new()) }, anchor, Some(None))
             }
@@ -148,7 +146,9 @@ impl Builder<'_> {
                     Value::Scalar { text, .. } => *key = Some((text, node.place)),
                     Value::List(_) | Value::Map(_) => return self.refuse(node.place, "a key must be plain text"),
                 },
-                Some((name, place)) => insert(entries, Entry { key: name, place, value: node, merged: false }, self.findings),
+                Some((name, place)) => {
+                    insert(entries, Entry { key: name, place, value: node, merged: false }, self.findings)
+                }
             },
             (Value::Map(_) | Value::Scalar { .. }, _) => {}
         }

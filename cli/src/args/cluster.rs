@@ -1,0 +1,165 @@
+//! Verbs about nodes, the cluster, and the simulator.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+
+/// `berth node …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// List nodes.
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Show a node and what runs on it.
+    Status {
+        /// The node.
+        node: String,
+    },
+    /// Keep new replicas away from a node.
+    Cordon {
+        /// The node.
+        node: String,
+    },
+    /// Let new replicas come to a node again.
+    Uncordon {
+        /// The node.
+        node: String,
+    },
+    /// Forget a node that is lost for good.
+    Forget {
+        /// The node.
+        node: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// `berth operator …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorVerb {
+    /// Look after the coordinators.
+    #[command(subcommand)]
+    Raft(RaftVerb),
+    /// Keep copies of the state.
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
+    /// Run every invariant over the state.
+    Check,
+}
+
+/// `berth operator raft …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RaftVerb {
+    /// List the coordinators.
+    ListPeers,
+    /// Hand leadership over.
+    TransferLeadership {
+        /// The coordinator's id, or the beginning of it; any other voter when absent.
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Add a coordinator that runs and waits to join.
+    AddPeer {
+        /// Its id.
+        #[arg(long)]
+        id: String,
+        /// Its address.
+        #[arg(long)]
+        address: String,
+    },
+    /// Remove a coordinator for good.
+    RemovePeer {
+        /// Its id, or the beginning of it.
+        #[arg(long)]
+        id: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// `berth operator snapshot …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotVerb {
+    /// Write the whole state to a file.
+    Save {
+        /// The file; it must not exist yet.
+        file: PathBuf,
+    },
+}
+
+/// `berth sim …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimVerb {
+    /// Run one seed.
+    Run(SimRunArgs),
+    /// Run many seeds until one breaks an invariant.
+    Swarm(SimSwarmArgs),
+}
+
+/// What any simulation takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimArgs {
+    /// Coordinators; drawn from the seed when absent.
+    #[arg(long)]
+    pub(crate) members: Option<usize>,
+    /// Nodes; drawn from the seed when absent.
+    #[arg(long)]
+    pub(crate) nodes: Option<usize>,
+    /// Simulated seconds of changes and faults.
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+    /// Whether faults happen; drawn from the seed when absent.
+    #[arg(long)]
+    pub(crate) faults: Option<bool>,
+    /// A bug to plant, to see it caught.
+    #[arg(long)]
+    pub(crate) bug: Option<String>,
+}
+
+/// `berth sim run`.
+#[derive(Debug, Args)]
+pub(crate) struct SimRunArgs {
+    /// The seed.
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// Stop after this many events.
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    #[command(flatten)]
+    pub(crate) sim: SimArgs,
+}
+
+/// `berth sim swarm`.
+#[derive(Debug, Args)]
+pub(crate) struct SimSwarmArgs {
+    /// How many seeds.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) seeds: u64,
+    /// The first one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    #[command(flatten)]
+    pub(crate) sim: SimArgs,
+}
+
+/// `berth serve-onnx`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeOnnxArgs {
+    /// The model.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// The name it is listed under.
+    #[arg(long)]
+    pub(crate) model_name: String,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Where to listen.
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Inferences at one time.
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+}

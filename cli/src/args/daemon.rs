@@ -1,0 +1,152 @@
+//! The daemons, the development cluster and the demo.
+//!
+//! A daemon's flags are texts here: they are read together with variables and the configuration file, so that every
+//! problem of all three is told at once.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::parse_span;
+use crate::config::Layer;
+
+/// `berth dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// How many coordinators: 1, 3 or 5.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) coordinators: usize,
+    /// How many nodes.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) nodes: usize,
+    /// Where everything is kept; `~/.local/state/berth/dev` when absent.
+    #[arg(long, env = "BERTH_DEV_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where callers reach the first node; the others take free ports.
+    #[arg(long, default_value = "127.0.0.1:7480")]
+    pub(crate) ingress: SocketAddr,
+    /// Forget what an earlier run left in the data directory.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// The Python that environments are built with.
+    #[arg(long, env = "BERTH_DEV_PYTHON", default_value = "python3")]
+    pub(crate) python: PathBuf,
+    /// An argument for every `pip install`; several by repeating it.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) pip_arg: Vec<String>,
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter.
+    #[arg(long, env = "BERTH_LOG", default_value = "warn")]
+    pub(crate) log: String,
+    /// Allow listening beyond loopback although there is no TLS.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// `berth demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where everything is put; a temporary folder when absent.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Images sent per second.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rate: u64,
+    /// How long a deployment may take to serve; the first one builds a Python environment.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+}
+
+macro_rules! daemon_args {
+    ($(#[$doc:meta])* $name:ident { $($(#[$flag:meta])* $field:ident: $value:literal,)* } bools { $($(#[$switch_doc:meta])* $switch:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Args)]
+        pub(crate) struct $name {
+            /// A TOML file with any of these settings.
+            #[arg(long, value_name = "FILE")]
+            pub(crate) config: Option<PathBuf>,
+            $($(#[$flag])* #[arg(long, value_name = $value)] $field: Option<String>,)*
+            $($(#[$switch_doc])* #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")] $switch: Option<String>,)*
+        }
+
+        impl $name {
+            /// Returns what was given as flags.
+            pub(crate) fn layer(&self) -> Layer {
+                let given = [
+                    $((stringify!($field), self.$field.clone()),)*
+                    $((stringify!($switch), self.$switch.clone()),)*
+                ];
+                Layer::flags(given.into_iter().filter_map(|(name, text)| Some((name, text?))))
+            }
+        }
+    };
+}
+
+daemon_args! {
+    /// `berth coordinator`.
+    CoordinatorArgs {
+        /// Where its data is kept.
+        data_dir: "DIR",
+        /// Where others reach it, when that is not where it listens.
+        advertise: "HOST:PORT",
+        /// Forms a cluster with this many members in all.
+        bootstrap_expect: "N",
+        /// Addresses of all members that form the cluster, with commas.
+        peers: "ADDRS",
+        /// Joins the cluster of these members, with commas.
+        join: "ADDRS",
+        /// The cluster key; the first member of a new cluster makes it.
+        cluster_key: "FILE",
+        /// The largest asset that may be uploaded.
+        asset_max: "SIZE",
+        /// How log lines look: text or json.
+        log_format: "FORMAT",
+        /// What to log: error, warn, info, debug, trace, or a filter.
+        log: "LEVEL",
+    }
+    bools {
+        /// Allows listening beyond loopback although there is no TLS.
+        insecure,
+    }
+}
+
+daemon_args! {
+    /// `berth node`.
+    NodeArgs {
+        /// Its name; the host's name when absent.
+        name: "NAME",
+        /// Where its data is kept.
+        data_dir: "DIR",
+        /// Coordinators, with commas.
+        coordinators: "ADDRS",
+        /// A file with the node token, which every coordinator keeps in its data directory.
+        token_file: "FILE",
+        /// Where callers reach it.
+        ingress: "ADDR",
+        /// Where other nodes reach it.
+        gate: "ADDR",
+        /// The host by which others reach it, when that is not where it listens.
+        advertise: "HOST",
+        /// The domain under which a host name is an endpoint's name.
+        domain: "DOMAIN",
+        /// What it has, instead of what is measured: `cpu=8,memory=32GiB,disk=100GiB,gpu=1`.
+        capacity: "AMOUNTS",
+        /// Labels: `zone=a,rack=12`.
+        labels: "LABELS",
+        /// Threads of the request path; as many as there are cores when absent.
+        mesh_cores: "N",
+        /// The Python that environments are built with.
+        python: "PROGRAM",
+        /// Arguments for every `pip install`, with commas.
+        pip_args: "ARGS",
+        /// The largest model cache.
+        cache_max: "SIZE",
+        /// How log lines look: text or json.
+        log_format: "FORMAT",
+        /// What to log: error, warn, info, debug, trace, or a filter.
+        log: "LEVEL",
+    }
+    bools {
+        /// Allows listening beyond loopback although there is no TLS.
+        insecure,
+    }
+}

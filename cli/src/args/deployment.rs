@@ -1,0 +1,162 @@
+//! Verbs about deployments.
+
+use std::path::PathBuf;
+
+use berth_core::{
+    error::{Code, Error},
+    model::DeploymentKey,
+};
+use clap::{Args, Subcommand};
+
+use super::WaitArgs;
+
+/// `berth deployment …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeploymentVerb {
+    /// Create a deployment and wait until it serves.
+    Create(PutDeploymentArgs),
+    /// Show a deployment.
+    Show(DeploymentName),
+    /// List deployments.
+    List(ListDeploymentsArgs),
+    /// Change a deployment and wait until it serves.
+    Update(PutDeploymentArgs),
+    /// Delete a deployment that carries no traffic.
+    Delete(DeleteDeploymentArgs),
+    /// Print what its replicas wrote.
+    GetLogs(GetLogsArgs),
+}
+
+/// A deployment: `ENDPOINT/DEPLOYMENT`, or by Azure's two flags.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeploymentName {
+    /// ENDPOINT/DEPLOYMENT.
+    #[arg(value_name = "ENDPOINT/DEPLOYMENT", conflicts_with_all = ["name", "endpoint_name"])]
+    key: Option<String>,
+    /// The deployment.
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    name: Option<String>,
+    /// Its endpoint.
+    #[arg(short, long, alias = "endpoint", value_name = "ENDPOINT")]
+    endpoint_name: Option<String>,
+}
+
+/// `berth deployment create` and `update`.
+#[derive(Debug, Args)]
+pub(crate) struct PutDeploymentArgs {
+    #[command(flatten)]
+    pub(crate) name: DeploymentName,
+    /// The file that describes it; relative paths in it start at its folder.
+    #[arg(short, long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Give it all of the endpoint's traffic once it serves.
+    #[arg(long)]
+    pub(crate) all_traffic: bool,
+    /// Change one field: FIELD=VALUE.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Accepted for Azure's sake.
+    #[arg(long, hide = true)]
+    pub(crate) skip_script_validation: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `berth deployment list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListDeploymentsArgs {
+    /// Only those of this endpoint.
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// Only those of this endpoint.
+    #[arg(short, long, value_name = "ENDPOINT", conflicts_with = "endpoint")]
+    pub(crate) endpoint_name: Option<String>,
+}
+
+/// `berth deployment delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteDeploymentArgs {
+    #[command(flatten)]
+    pub(crate) name: DeploymentName,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Return at once instead of waiting until its processes are gone.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `berth deployment get-logs`.
+#[derive(Debug, Args)]
+pub(crate) struct GetLogsArgs {
+    #[command(flatten)]
+    pub(crate) name: DeploymentName,
+    /// How many of the last lines of each replica.
+    #[arg(short, long, visible_alias = "tail", default_value_t = 50)]
+    pub(crate) lines: u64,
+    /// Go on as more is written.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// What building the environment wrote.
+    #[arg(long)]
+    pub(crate) prepare: bool,
+    /// Azure's containers; both names mean the same here.
+    #[arg(short, long, hide = true)]
+    pub(crate) container: Option<String>,
+}
+
+/// `berth logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// ENDPOINT/DEPLOYMENT.
+    pub(crate) deployment: String,
+    /// Go on as more is written.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the last lines of each replica.
+    #[arg(long, visible_alias = "lines", default_value_t = 100)]
+    pub(crate) tail: u64,
+    /// Only this replica, by its id or the beginning of it.
+    #[arg(long)]
+    pub(crate) replica: Option<String>,
+    /// What building the environment wrote.
+    #[arg(long)]
+    pub(crate) prepare: bool,
+}
+
+// === impl DeploymentName ===
+
+impl DeploymentName {
+    /// Returns the endpoint, if it was named.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        match &self.key {
+            Some(key) => key.split_once('/').map(|(endpoint, _)| endpoint),
+            None => self.endpoint_name.as_deref(),
+        }
+    }
+
+    /// Returns the deployment, if it was named.
+    pub(crate) fn deployment(&self) -> Option<&str> {
+        match &self.key {
+            Some(key) => Some(key.split_once('/').map_or(key.as_str(), |(_, deployment)| deployment)),
+            None => self.name.as_deref(),
+        }
+    }
+
+    /// Returns both names, which a verb about one deployment needs.
+    pub(crate) fn key(&self) -> Result<DeploymentKey, Error> {
+        let both = self.endpoint().zip(self.deployment());
+        let (endpoint, deployment) = both.ok_or_else(|| {
+            Error::new(Code::Invalid, "it is not clear which deployment is meant")
+                .try_("write ENDPOINT/DEPLOYMENT, or --name DEPLOYMENT --endpoint-name ENDPOINT")
+        })?;
+        parse_key(&format!("{endpoint}/{deployment}"))
+    }
+}
+
+/// Reads `ENDPOINT/DEPLOYMENT`.
+pub(crate) fn parse_key(text: &str) -> Result<DeploymentKey, Error> {
+    text.parse().map_err(|error: berth_core::model::NameError| {
+        Error::new(Code::Invalid, error.to_string()).try_("write ENDPOINT/DEPLOYMENT, such as `fraud/blue`")
+    })
+}

@@ -1,0 +1,278 @@
+//! What can be typed: every verb with its flags, Azure's spellings beside Berth's own.
+
+mod cluster;
+mod daemon;
+mod deployment;
+mod endpoint;
+
+pub(crate) use cluster::{NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SimArgs, SimVerb, SnapshotVerb};
+pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, NodeArgs};
+pub(crate) use deployment::{DeleteDeploymentArgs, DeploymentVerb, LogsArgs, PutDeploymentArgs, parse_key};
+pub(crate) use endpoint::{
+    CreateEndpointArgs, DeleteEndpointArgs, EndpointVerb, InvokeArgs, KeyType, RegenerateArgs, UpdateEndpointArgs,
+};
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::output::Format;
+
+/// Stable inference endpoints on plain Linux hosts.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    after_help = "Start with `berth dev`; see `berth help VERB` for more. Exit codes: 0 done, 1 failed, 2 misused, 3 timed out."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Coordinators to talk to: HOST:PORT, several with commas [env: BERTH_API] [default: 127.0.0.1:7400]; for `dev` and
+    /// `coordinator`: where to listen.
+    // The variable is read where a client is made: a daemon must not take it for the address to listen on.
+    #[arg(long, global = true, value_name = "ADDR", help_heading = "Global options")]
+    pub(crate) api: Option<String>,
+    /// How to print answers.
+    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global options")]
+    pub(crate) output: Format,
+    /// Print nothing but answers and errors.
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Print without colours; the variable NO_COLOR does the same.
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) no_color: bool,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a whole cluster in this process.
+    Dev(DevArgs),
+    /// Run a coordinator.
+    Coordinator(CoordinatorArgs),
+    /// Run a node agent, or look after nodes (`node ls`, `node cordon NODE`).
+    Node(NodeCommand),
+    /// Show the main job from nothing to a report.
+    Demo(DemoArgs),
+    /// Create or change what a file describes: endpoints and deployments, in one or several documents.
+    Apply(ApplyArgs),
+    /// Work with endpoints.
+    #[command(subcommand, visible_alias = "online-endpoint")]
+    Endpoint(EndpointVerb),
+    /// Work with deployments.
+    #[command(subcommand, visible_alias = "online-deployment")]
+    Deployment(DeploymentVerb),
+    /// Split an endpoint's traffic: `berth traffic fraud blue=90 green=10`.
+    Traffic(TrafficArgs),
+    /// Copy a share of an endpoint's traffic: `berth mirror fraud green=10`.
+    Mirror(TrafficArgs),
+    /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
+    Scale(ScaleArgs),
+    /// Call an endpoint.
+    Invoke(InvokeArgs),
+    /// Show how the cluster, or an endpoint, is doing.
+    Status(StatusArgs),
+    /// List endpoints, deployments, replicas, nodes or events.
+    Get(GetArgs),
+    /// Print what a deployment's replicas wrote.
+    Logs(LogsArgs),
+    /// Say why a deployment's replicas are where they are, or nowhere.
+    Explain(ExplainArgs),
+    /// Look after the cluster itself.
+    #[command(subcommand)]
+    Operator(OperatorVerb),
+    /// Run the simulator.
+    #[command(subcommand)]
+    Sim(SimVerb),
+    /// Print the versions of this program and of the cluster.
+    Version,
+    /// Serve one ONNX file; what nodes run as a replica.
+    #[command(hide = true)]
+    ServeOnnx(ServeOnnxArgs),
+}
+
+/// `berth node`, with a verb or as the daemon.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct NodeCommand {
+    #[command(subcommand)]
+    pub(crate) verb: Option<NodeVerb>,
+    #[command(flatten)]
+    pub(crate) daemon: NodeArgs,
+}
+
+/// How long to wait for what was asked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Return at once instead of waiting until it serves.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait: `90s`, `15m`.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+}
+
+/// `berth apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// The file; relative paths in it start at its folder.
+    #[arg(short, long)]
+    pub(crate) file: PathBuf,
+    /// Lay FIELD=VALUE over every document.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `berth traffic` and `berth mirror`.
+#[derive(Debug, Args)]
+pub(crate) struct TrafficArgs {
+    /// The endpoint.
+    pub(crate) endpoint: String,
+    /// DEPLOYMENT=PERCENT; replaces all shares. None: show them. `none` takes all away.
+    #[arg(value_name = "DEPLOYMENT=PERCENT")]
+    pub(crate) shares: Vec<String>,
+}
+
+/// `berth scale`.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// ENDPOINT/DEPLOYMENT.
+    pub(crate) deployment: String,
+    /// How many instances.
+    pub(crate) instances: u32,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `berth status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// An endpoint; the whole cluster when absent.
+    pub(crate) endpoint: Option<String>,
+}
+
+/// `berth explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// ENDPOINT/DEPLOYMENT.
+    pub(crate) deployment: String,
+}
+
+/// `berth get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// What to list.
+    pub(crate) noun: Noun,
+    /// Only those of ENDPOINT or ENDPOINT/DEPLOYMENT.
+    pub(crate) of: Option<String>,
+    /// Go on and print what changes.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Noun {
+    /// Endpoints.
+    #[value(aliases = ["endpoint", "ep"])]
+    Endpoints,
+    /// Deployments.
+    #[value(aliases = ["deployment", "dep"])]
+    Deployments,
+    /// Replicas.
+    #[value(aliases = ["replica", "rep"])]
+    Replicas,
+    /// Nodes.
+    #[value(aliases = ["node", "no"])]
+    Nodes,
+    /// Events.
+    #[value(aliases = ["event", "ev"])]
+    Events,
+}
+
+/// Reads `90s`, `15m`, `2h`, `500ms` or plain seconds.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a time such as `90s`, `15m` or `2h`".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a time such as `90s`, `15m` or `2h`".to_owned())?;
+    // A week: longer is a slip of the hand.
+    match number.checked_mul(scale_ms) {
+        Some(ms) if ms <= 7 * 24 * 3_600_000 => Ok(Duration::from_millis(ms)),
+        _ => Err("longer than a week".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_are_read_as_written() {
+        for (text, ms) in [
+            ("90s", Some(90_000)),
+            ("15m", Some(900_000)),
+            ("7", Some(7_000)),
+            ("250ms", Some(250)),
+            ("0s", Some(0)),
+            ("9d", None),
+            ("m", None),
+            ("99999999999999h", None),
+        ] {
+            assert_eq!(parse_span(text).ok(), ms.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn azures_spellings_are_understood() {
+        for line in [
+            "berth online-endpoint create --name fraud -f e.yml --set auth_mode=key",
+            "berth endpoint create -n fraud",
+            "berth endpoint update -n fraud --traffic blue=90",
+            "berth endpoint update --name fraud --mirror-traffic green=10",
+            "berth endpoint invoke --name fraud --request-file r.json --deployment-name blue",
+            "berth endpoint delete --name fraud --yes --no-wait",
+            "berth endpoint regenerate-keys -n fraud --key-type primary",
+            "berth deployment create --name blue --endpoint-name fraud -f b.yml --all-traffic",
+            "berth deployment create --name blue --endpoint fraud -f b.yml --all-traffic",
+            "berth deployment get-logs -n blue -e fraud --lines 50",
+            "berth deployment update -n blue -e fraud --set instance_count=2",
+            "berth deployment delete fraud/blue -y",
+            "berth deployment list --endpoint-name fraud",
+            "berth get rep fraud/blue -o json",
+            "berth get ev -w",
+            "berth node ls",
+            "berth node --name n1 --coordinators 127.0.0.1:7400",
+            "berth dev --coordinators 3 --nodes 3 --api 127.0.0.1:0 --ingress 127.0.0.1:0 --fresh",
+            "berth coordinator --api 127.0.0.1:7400 --bootstrap-expect 3 --peers a:1,b:2",
+            "berth operator raft list-peers",
+            "berth operator snapshot save /tmp/x",
+            "berth logs fraud/blue -f --tail 10",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a coordinator is told.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use berth_coordinator::raft::Formation;
+use berth_core::error::Error;
+
+use super::{Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+
+/// Every setting of a coordinator.
+pub(super) const COORDINATOR: Schema = Schema {
+    section: "coordinator",
+    prefix: "BERTH_COORDINATOR_",
+    names: &[
+        ("data_dir", "/var/lib/berth/coordinator"),
+        ("api", "127.0.0.1:7400"),
+        ("advertise", ""),
+        ("bootstrap_expect", ""),
+        ("peers", ""),
+        ("join", ""),
+        ("cluster_key", ""),
+        ("asset_max", ""),
+        ("insecure", "false"),
+        ("log_format", "text"),
+        ("log", "info"),
+    ],
+};
+
+/// A coordinator's settings, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CoordinatorConfig {
+    /// Where its data is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Where it listens.
+    pub(crate) api: SocketAddr,
+    /// Where others reach it.
+    pub(crate) advertise: Option<String>,
+    /// How it comes to a cluster.
+    pub(crate) formation: Formation,
+    /// The cluster key.
+    pub(crate) cluster_key: Option<PathBuf>,
+    /// The largest asset.
+    pub(crate) asset_max_bytes: Option<u64>,
+    /// Whether it may listen beyond loopback.
+    pub(crate) insecure: bool,
+    /// How it logs.
+    pub(crate) log: LogConfig,
+}
+
+/// Reads a coordinator's settings from all sources.
+pub(crate) fn coordinator(flags: Layer, file: Option<&Path>) -> Result<CoordinatorConfig, Error> {
+    read(read_layers(COORDINATOR, flags, file)?)
+}
+
+pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> {
+    let data_dir = from.required("data_dir", "", |text| Ok(PathBuf::from(text)));
+    let api = from.required("api", "", parse_listen);
+    let advertise = from.optional("advertise", |text| Ok(text.to_owned()));
+    let formation = read_formation(&mut from);
+    let cluster_key = from.optional("cluster_key", |text| Ok(PathBuf::from(text)));
+    let asset_max_bytes = from.optional("asset_max", parse_bytes);
+    let insecure = from.required("insecure", "", parse_bool);
+    let log = from.log();
+    from.finish()?;
+    // Every `None` above has left a problem behind, so the defaults below are never seen.
+    let unread = || Error::new(berth_core::error::Code::Internal, "a setting without problems was not read");
+    Ok(CoordinatorConfig {
+        data_dir: data_dir.ok_or_else(unread)?,
+        api: api.ok_or_else(unread)?,
+        advertise,
+        formation: formation.ok_or_else(unread)?,
+        cluster_key,
+        asset_max_bytes,
+        insecure: insecure.ok_or_else(unread)?,
+        log,
+    })
+}
+
+fn read_formation(from: &mut super::Reader) -> Option<Formation> {
+    let expect = from.optional("bootstrap_expect", parse::<usize>);
+    let peers = from.optional("peers", parse_list);
+    let join = from.optional("join", parse_list);
+    let given = |name: &str| from.text(name).is_some();
+    match (given("bootstrap_expect"), given("join")) {
+        (true, true) => {
+            from.problems.add_try("--join", "cannot go with --bootstrap-expect", "keep one of them");
+            None
+        }
+        (false, false) => {
+            from.problems.add_try(
+                "--bootstrap-expect",
+                "is missing",
+                "--bootstrap-expect 1 makes a new cluster of one, --join ADDR joins one that is there",
+            );
+            None
+        }
+        (false, true) => join.map(|addresses| Formation::Join { addresses }),
+        (true, false) => {
+            let expect = expect?;
+            if !matches!(expect, 1 | 3 | 5) {
+                from.problems.add_try(
+                    "--bootstrap-expect",
+                    format!("{expect} members cannot form a cluster"),
+                    "use 1, 3 or 5",
+                );
+                return None;
+            }
+            if expect > 1 && peers.as_ref().is_none_or(|peers| peers.len() + 1 < expect) {
+                let what = format!("{expect} members need one another's addresses");
+                from.problems.add_try("--peers", what, "name them all: --peers HOST:PORT,HOST:PORT,…");
+                return None;
+            }
+            Some(Formation::Bootstrap { expect, peers: peers.unwrap_or_default() })
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Settings of the daemons: flags over variables over a file over the defaults, one list of names for all of them.
+//!
+//! Every source is brought into the same form first (a name and a text), then read once: a value means the same
+//! wherever it was written, and all problems of all sources are told at once, each with where it stands.
+
+mod coordinator;
+mod file;
+mod node;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use coordinator::coordinator;
+pub(crate) use node::node;
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use berth_core::error::{Code, Error, Problems, nearest};
+
+/// One daemon's settings: what its section and its variables are called, and every name.
+#[derive(Clone, Copy, Debug)]
+struct Schema {
+    /// The section of the file: `coordinator`.
+    section: &'static str,
+    /// What every variable starts with: `BERTH_COORDINATOR_`.
+    prefix: &'static str,
+    /// Every name, with its default as text; empty when it has none or is found out.
+    names: &'static [(&'static str, &'static str)],
+}
+
+/// The texts of one source, with where each stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layer(BTreeMap<String, Given>);
+
+#[derive(Clone, Debug)]
+struct Given {
+    text: String,
+    place: String,
+}
+
+/// How a daemon logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// What to log.
+    pub(crate) filter: String,
+    /// Whether lines are JSON.
+    pub(crate) json: bool,
+}
+
+/// Reads settings by name and collects what is wrong.
+struct Reader {
+    schema: Schema,
+    layers: Vec<Layer>,
+    problems: Problems,
+    unknown: bool,
+}
+
+/// Reads the file named by a flag or by `BERTH_CONFIG`, the variables, and the flags.
+fn read_layers(schema: Schema, flags: Layer, file: Option<&Path>) -> Result<Reader, Error> {
+    let vars = || std::env::vars();
+    let from_env =
+        vars().find(|(name, text)| name == "BERTH_CONFIG" && !text.is_empty()).map(|(_, text)| PathBuf::from(text));
+    let file = file.map(Path::to_owned).or(from_env);
+    let mut reader = Reader::new(schema);
+    let from_file = match &file {
+        Some(path) => file::read(schema, path, &mut reader)?,
+        None => Layer::default(),
+    };
+    let from_vars = reader.variables(vars());
+    reader.layers = vec![flags, from_vars, from_file];
+    Ok(reader)
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// Wraps what was given as flags.
+    pub(crate) fn flags(given: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let given = given.into_iter().map(|(name, text)| {
+            let place = format!("--{}", name.replace('_', "-"));
+            (name.to_owned(), Given { text, place })
+        });
+        Self(given.collect())
+    }
+
+    /// Adds a flag whose name other verbs share.
+    pub(crate) fn with(mut self, name: &str, text: Option<String>) -> Self {
+        if let Some(text) = text {
+            self.0.insert(name.to_owned(), Given { text, place: format!("--{name}") });
+        }
+        self
+    }
+
+    fn insert(&mut self, name: &str, text: String, place: String) {
+        self.0.insert(name.to_owned(), Given { text, place });
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn new(schema: Schema) -> Self {
+        Self { schema, layers: Vec::new(), problems: Problems::default(), unknown: false }
+    }
+
+    /// Takes this daemon's variables; one that nobody knows is a slip that would otherwise go unnoticed.
+    fn variables(&mut self, vars: impl Iterator<Item = (String, String)>) -> Layer {
+        let mut layer = Layer::default();
+        for (variable, text) in vars {
+            let Some(rest) = variable.strip_prefix(self.schema.prefix) else { continue };
+            let name = rest.to_ascii_lowercase();
+            if self.knows(&name) {
+                layer.insert(&name, text, variable);
+            } else {
+                let near =
+                    self.near(&name).map(|near| format!("`{}{}`", self.schema.prefix, near.to_ascii_uppercase()));
+                self.refuse_name(variable, near.unwrap_or_default());
+            }
+        }
+        layer
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.schema.names.iter().any(|(known, _)| *known == name)
+    }
+
+    fn near(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.schema.names.iter().map(|(known, _)| *known))
+    }
+
+    fn refuse_name(&mut self, place: String, try_: String) {
+        self.unknown = true;
+        self.problems.add_try(place, "unknown setting", try_);
+    }
+
+    /// Returns the text of a setting and where it stands, from the highest source that has it.
+    fn text(&self, name: &str) -> Option<(String, String)> {
+        let given = self.layers.iter().find_map(|layer| layer.0.get(name));
+        match given {
+            Some(given) => Some((given.text.clone(), given.place.clone())),
+            None => {
+                let (_, default) = self.schema.names.iter().find(|(known, _)| *known == name)?;
+                (!default.is_empty()).then(|| ((*default).to_owned(), format!("the default of {name}")))
+            }
+        }
+    }
+
+    /// Reads a setting that may be absent.
+    fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let (text, place) = self.text(name)?;
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.problems.add(place, why);
+                None
+            }
+        }
+    }
+
+    /// Reads a setting that must be there.
+    fn required<T>(&mut self, name: &str, try_: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        if self.text(name).is_none() {
+            self.problems.add_try(format!("--{}", name.replace('_', "-")), "is missing", try_);
+            return None;
+        }
+        self.optional(name, parse)
+    }
+
+    /// Reads the settings every daemon shares.
+    fn log(&mut self) -> LogConfig {
+        let filter = self.optional("log", |text| {
+            tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+        });
+        let json = self.optional("log_format", |text| match text {
+            "text" => Ok(false),
+            "json" => Ok(true),
+            _ => Err(format!("`{text}` is neither text nor json")),
+        });
+        LogConfig { filter: filter.unwrap_or_else(|| "info".to_owned()), json: json.unwrap_or(false) }
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let code = if self.unknown { Code::UnknownField } else { Code::Invalid };
+        self.problems.into_result(code, &format!("the {} configuration", self.schema.section))
+    }
+}
+
+/// Reads anything that reads itself.
+fn parse<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| format!("`{text}`: {error}"))
+}
+
+/// Reads an address to listen on; a name is looked up.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is not an address: {error}"))?;
+    found.next().ok_or_else(|| format!("`{text}` has no address"))
+}
+
+/// Reads a list with commas.
+fn parse_list(text: &str) -> Result<Vec<String>, String> {
+    let items: Vec<_> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
+    if items.is_empty() { Err("is an empty list".to_owned()) } else { Ok(items) }
+}
+
+/// Reads `true` or `false`.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+/// Reads a size into bytes.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let mib = berth_core::units::parse_mib(text).map_err(|error| error.to_string())?;
+    mib.checked_mul(1 << 20).ok_or_else(|| format!("`{text}` is too large"))
+}

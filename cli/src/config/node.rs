@@ -1,0 +1,145 @@
+//! What a node is told.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use berth_core::{error::Error, model::NodeName};
+use berth_node::capacity::CapacityOverride;
+
+use super::{Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+
+/// Every setting of a node.
+pub(super) const NODE: Schema = Schema {
+    section: "node",
+    prefix: "BERTH_NODE_",
+    names: &[
+        ("name", ""),
+        ("data_dir", "/var/lib/berth/node"),
+        ("coordinators", "127.0.0.1:7400"),
+        ("token_file", ""),
+        ("ingress", "127.0.0.1:7480"),
+        ("gate", "127.0.0.1:7481"),
+        ("advertise", ""),
+        ("domain", "localhost"),
+        ("capacity", ""),
+        ("labels", ""),
+        ("mesh_cores", ""),
+        ("python", "python3"),
+        ("pip_args", ""),
+        ("cache_max", ""),
+        ("insecure", "false"),
+        ("log_format", "text"),
+        ("log", "info"),
+    ],
+};
+
+/// A node's settings, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeConfig {
+    /// Its name.
+    pub(crate) name: NodeName,
+    /// Where its data is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Coordinators.
+    pub(crate) coordinators: Vec<String>,
+    /// The file with the node token.
+    pub(crate) token_file: PathBuf,
+    /// Where callers reach it.
+    pub(crate) ingress: SocketAddr,
+    /// Where other nodes reach it.
+    pub(crate) gate: SocketAddr,
+    /// The host by which others reach it.
+    pub(crate) advertise: Option<String>,
+    /// The domain under which a host name is an endpoint's name.
+    pub(crate) domain: String,
+    /// What it has, instead of what is measured.
+    pub(crate) capacity: Option<CapacityOverride>,
+    /// Labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Threads of the request path.
+    pub(crate) mesh_cores: Option<usize>,
+    /// The Python that environments are built with.
+    pub(crate) python: PathBuf,
+    /// Arguments for `pip install`.
+    pub(crate) pip_args: Vec<String>,
+    /// The largest model cache.
+    pub(crate) cache_max_bytes: Option<u64>,
+    /// Whether it may listen beyond loopback.
+    pub(crate) insecure: bool,
+    /// How it logs.
+    pub(crate) log: LogConfig,
+}
+
+/// Reads a node's settings from all sources.
+pub(crate) fn node(flags: Layer, file: Option<&Path>) -> Result<NodeConfig, Error> {
+    read(read_layers(NODE, flags, file)?, &host_name)
+}
+
+pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeName>) -> Result<NodeConfig, Error> {
+    let name = match from.text("name") {
+        Some(_) => from.optional("name", parse::<NodeName>),
+        None => {
+            let name = host_name();
+            if name.is_none() {
+                from.problems.add_try("--name", "this host has no name that fits", "--name NAME");
+            }
+            name
+        }
+    };
+    let data_dir = from.required("data_dir", "", |text| Ok(PathBuf::from(text)));
+    let coordinators = from.required("coordinators", "", parse_list);
+    let token_file = from.required(
+        "token_file",
+        "copy `node.token` from a coordinator's data directory and name the copy",
+        |text| Ok(PathBuf::from(text)),
+    );
+    let ingress = from.required("ingress", "", parse_listen);
+    let gate = from.required("gate", "", parse_listen);
+    let advertise = from.optional("advertise", |text| Ok(text.to_owned()));
+    let domain = from.required("domain", "", |text| Ok(text.to_owned()));
+    let capacity = from.optional("capacity", parse::<CapacityOverride>);
+    let labels = from.optional("labels", parse_labels).unwrap_or_default();
+    let mesh_cores = from.optional("mesh_cores", parse::<usize>);
+    let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
+    let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
+    let cache_max_bytes = from.optional("cache_max", parse_bytes);
+    let insecure = from.required("insecure", "", parse_bool);
+    let log = from.log();
+    from.finish()?;
+    let unread = || Error::new(berth_core::error::Code::Internal, "a setting without problems was not read");
+    Ok(NodeConfig {
+        name: name.ok_or_else(unread)?,
+        data_dir: data_dir.ok_or_else(unread)?,
+        coordinators: coordinators.ok_or_else(unread)?,
+        token_file: token_file.ok_or_else(unread)?,
+        ingress: ingress.ok_or_else(unread)?,
+        gate: gate.ok_or_else(unread)?,
+        advertise,
+        domain: domain.ok_or_else(unread)?,
+        capacity,
+        labels,
+        mesh_cores,
+        python: python.ok_or_else(unread)?,
+        pip_args,
+        cache_max_bytes,
+        insecure: insecure.ok_or_else(unread)?,
+        log,
+    })
+}
+
+/// Reads `zone=a,rack=12`.
+fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let pair = |item: String| match item.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("`{item}` is not LABEL=VALUE")),
+    };
+    parse_list(text)?.into_iter().map(pair).collect()
+}
+
+/// Returns the host's name, when it can be a node's.
+fn host_name() -> Option<NodeName> {
+    NodeName::new(std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim()).ok()
+}

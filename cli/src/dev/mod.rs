@@ -1,0 +1,270 @@
+//! `berth dev`: a whole cluster in one process, with the very services the daemons run.
+//!
+//! Its nodes are virtual: they declare generous amounts, so that files written for the cloud place on a laptop. Replicas
+//! are real processes, and end with this one.
+
+mod folder;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use berth_coordinator::{CoordinatorHandle, CoordinatorOptions, CoordinatorService, keys::ClusterKey, raft::Formation};
+use berth_core::{
+    defaults::DEFAULTS,
+    error::{Code, Error, Problems},
+    model::NodeName,
+};
+use berth_node::{NodeHandle, NodeOptions, NodeService, Secret};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    args::DevArgs,
+    config::LogConfig,
+    output::{Fault, Ink, Output},
+    process,
+};
+use folder::Folder;
+
+/// What each virtual node declares: room for a dozen of Azure's sample sizes.
+const CAPACITY: &str = "cpu=64,memory=256GiB,disk=1TiB";
+/// How long everything may take to come up on a busy laptop.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long nodes may take to end their replicas: the grace between the polite and the forced end, and a little.
+const STOP_WITHIN: Duration = Duration::from_millis(DEFAULTS.kill_grace.0 + 10_000);
+/// More in one process would measure the laptop, not the product.
+const NODES_MAX: usize = 32;
+
+/// Everything that runs.
+struct Cluster {
+    coordinators: Vec<CoordinatorHandle>,
+    nodes: Vec<NodeHandle>,
+    /// What was started, by name; each ends by itself only when something is wrong.
+    running: JoinSet<(String, Result<(), Error>)>,
+    stop_nodes: watch::Sender<bool>,
+    stop_coordinators: watch::Sender<bool>,
+}
+
+/// Runs until it is asked to stop.
+pub(crate) async fn run(args: DevArgs, api: Option<&str>, out: Output) -> Result<(), Fault> {
+    let api = check(&args, api)?;
+    process::log(&LogConfig { filter: args.log.clone(), json: false })?;
+    let stop = process::asked_to_stop()?;
+    let mut stop = std::pin::pin!(stop);
+    let folder = Folder::open(args.data_dir.clone(), args.fresh)?;
+    out.aside(format!("data in {}", folder.path().display()));
+    let mut cluster = Cluster::empty();
+    let started = tokio::select! {
+        biased;
+        () = &mut stop => Ok(false),
+        started = cluster.start(&args, api, &folder) => started.map(|()| true),
+    };
+    match started {
+        Ok(true) => {
+            announce(&cluster, &args, &out);
+            let ended = tokio::select! {
+                biased;
+                () = &mut stop => None,
+                ended = cluster.running.join_next() => ended,
+            };
+            out.aside("stopping");
+            cluster.stop(&out).await;
+            match ended {
+                None => Ok(()),
+                Some(ended) => Err(ended_early(ended).into()),
+            }
+        }
+        Ok(false) => {
+            cluster.stop(&out).await;
+            Ok(())
+        }
+        Err(error) => {
+            cluster.stop(&out).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Checks everything that can be checked before anything is started.
+fn check(args: &DevArgs, api: Option<&str>) -> Result<SocketAddr, Error> {
+    let mut problems = Problems::default();
+    let text = api.map_or_else(|| format!("127.0.0.1:{}", DEFAULTS.api_port), str::to_owned);
+    let api = text.parse::<SocketAddr>();
+    if api.is_err() {
+        problems.add_try("--api", format!("`{text}` is not an address to listen on"), "such as 127.0.0.1:7400");
+    }
+    if !matches!(args.coordinators, 1 | 3 | 5) {
+        problems.add_try("--coordinators", format!("{} cannot form a cluster", args.coordinators), "1, 3 or 5");
+    }
+    if !(1..=NODES_MAX).contains(&args.nodes) {
+        problems.add_try("--nodes", format!("{} is out of range", args.nodes), format!("1 to {NODES_MAX}"));
+    }
+    let beyond = |address: &SocketAddr| !address.ip().is_loopback();
+    if !args.insecure && (beyond(&args.ingress) || api.as_ref().is_ok_and(beyond)) {
+        problems.add_try(
+            "--ingress, --api",
+            "listening beyond loopback needs TLS, which is not there yet",
+            "--insecure",
+        );
+    }
+    problems.into_result(Code::Invalid, "berth dev")?;
+    api.map_err(|error| Error::new(Code::Invalid, error.to_string()))
+}
+
+fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
+    let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
+    let ingress = cluster.nodes.first().map(NodeHandle::ingress_addr);
+    if let (Some(api), Some(ingress)) = (api, ingress) {
+        // One line that a script can wait for.
+        out.line(format!("ready: api={api} ingress={ingress}"));
+        let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
+        out.aside(format!(
+            "{} coordinators and {} virtual nodes ({CAPACITY} each); next: {}",
+            args.coordinators,
+            args.nodes,
+            out.paint(&format!("berth{flag} apply -f FILE"), Ink::Bold)
+        ));
+    }
+}
+
+fn ended_early(ended: Result<(String, Result<(), Error>), tokio::task::JoinError>) -> Error {
+    match ended {
+        Ok((_, Err(error))) => error,
+        Ok((name, Ok(()))) => Error::new(Code::Internal, format!("{name} ended by itself")),
+        Err(error) => Error::new(Code::Internal, "a part of the cluster broke").why(error.to_string()),
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    fn empty() -> Self {
+        Self {
+            coordinators: Vec::new(),
+            nodes: Vec::new(),
+            running: JoinSet::new(),
+            stop_nodes: watch::Sender::new(false),
+            stop_coordinators: watch::Sender::new(false),
+        }
+    }
+
+    /// Starts everything and returns when it can serve.
+    async fn start(&mut self, args: &DevArgs, api: SocketAddr, folder: &Folder) -> Result<(), Error> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let key_file = folder.path().join("cluster.key");
+        let key = ClusterKey::load_or_create(&key_file)?;
+        let listeners = folder.listeners(api, args.coordinators)?;
+        let addresses = listeners
+            .iter()
+            .map(|listener| listener.local_addr().map(|address| address.to_string()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::new(Code::Internal, "a listener has no address").why(error.to_string()))?;
+        for (at, listener) in listeners.into_iter().enumerate() {
+            let formation = Formation::Bootstrap { expect: args.coordinators, peers: addresses.clone() };
+            let name = format!("coordinator-{}", at + 1);
+            let mut options = CoordinatorOptions::new(folder.path().join(&name), formation);
+            options.listener = Some(listener);
+            options.key_file = Some(key_file.clone());
+            options.insecure = args.insecure;
+            let service = CoordinatorService::open(options).await?;
+            self.coordinators.push(service.handle());
+            let run = service.run(told(self.stop_coordinators.subscribe()));
+            self.running.spawn(async move { (name, run.await) });
+        }
+        for coordinator in &self.coordinators {
+            coordinator.wait_ready(deadline).await?;
+        }
+        for at in 0..args.nodes {
+            self.start_node(at, args, &addresses, folder, key.node_token()).await?;
+        }
+        self.wait_ready(deadline).await
+    }
+
+    async fn start_node(
+        &mut self,
+        at: usize,
+        args: &DevArgs,
+        coordinators: &[String],
+        folder: &Folder,
+        token: String,
+    ) -> Result<(), Error> {
+        let text = format!("node-{}", at + 1);
+        let name = NodeName::new(&text).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let mut options = NodeOptions::new(name, folder.path().join(&text), coordinators.to_vec(), Secret::new(token));
+        let free = SocketAddr::new(args.ingress.ip(), 0);
+        options.ingress = if at == 0 { args.ingress } else { free };
+        options.gate = free;
+        options.insecure = args.insecure;
+        options.capacity = Some(CAPACITY.parse().map_err(|error| Error::new(Code::Internal, format!("{error}")))?);
+        options.is_virtual = true;
+        // They share this host's cores; a thread per core for each of them would only take turns.
+        options.mesh_cores = if args.nodes > 1 { 1 } else { 0 };
+        options.executable = process::this_binary()?;
+        options.python = args.python.clone();
+        options.pip_args = args.pip_arg.clone();
+        options.env_dir = Some(folder.path().join("envs"));
+        options.base_env = NodeOptions::inheritable(std::env::vars());
+        options.die_with_parent = true;
+        options.stop_replicas_on_shutdown = true;
+        let service = NodeService::open(options).await?;
+        self.nodes.push(service.handle());
+        let run = service.run(told(self.stop_nodes.subscribe()));
+        self.running.spawn(async move { (text, run.await) });
+        Ok(())
+    }
+
+    /// Waits until every node is registered and routes by the table of now.
+    async fn wait_ready(&mut self, deadline: Instant) -> Result<(), Error> {
+        for node in &self.nodes {
+            node.wait_session(deadline).await?;
+        }
+        let version = self.coordinators.iter().map(|member| member.read(|state| state.routes.version())).max();
+        let late = |_| Error::new(Code::Timeout, "a node has no route table in time");
+        for node in &self.nodes {
+            let mut acks = node.mesh().watch_acks();
+            let applied = acks.wait_for(|acks| Some(acks.applied) >= version);
+            let applied = timeout_at(deadline, applied).await.map_err(late)?;
+            applied.map_err(|_| Error::new(Code::Internal, "a node stopped before it was ready"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends nodes first, so that replicas end while somebody still hears of it, then coordinators.
+    async fn stop(&mut self, out: &Output) {
+        let (nodes, coordinators) = (self.nodes.len(), self.coordinators.len());
+        self.stop_nodes.send_replace(true);
+        self.await_left(coordinators.min(self.running.len()), nodes > 0, out).await;
+        self.stop_coordinators.send_replace(true);
+        self.await_left(0, true, out).await;
+        self.running.shutdown().await;
+    }
+
+    /// Waits until only `left` parts still run.
+    async fn await_left(&mut self, left: usize, wait: bool, out: &Output) {
+        let all = async {
+            while wait && self.running.len() > left {
+                self.running.join_next().await;
+            }
+        };
+        if timeout(STOP_WITHIN, all).await.is_err() {
+            out.note("not everything ended in time; what is left is cut");
+        }
+    }
+}
+
+/// Completes when it is time to stop.
+async fn told(mut stop: watch::Receiver<bool>) {
+    // An error means that nobody is left to say so: time to stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Returns where state is kept by default.
+fn default_dir() -> Result<PathBuf, Error> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = var("XDG_STATE_HOME").or_else(|| var("HOME").map(|home| home.join(".local/state")));
+    state
+        .map(|state| state.join("berth/dev"))
+        .ok_or_else(|| Error::new(Code::Invalid, "there is no home to keep data in").try_("--data-dir DIR"))
+}

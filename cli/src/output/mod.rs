@@ -1,0 +1,229 @@
+//! The only place that prints.
+//!
+//! Answers go to stdout, everything about them (errors, warnings, progress, who answered) to stderr, so that a pipe gets
+//! the answer and nothing else. A reader that went away is not an error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
+
+mod fault;
+mod progress;
+mod style;
+mod table;
+mod yaml;
+
+pub(crate) use fault::Fault;
+pub(crate) use progress::Progress;
+pub(crate) use style::{Ink, state_ink};
+pub(crate) use table::{Cell, Table};
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use berth_core::error::{Code, Error, Problem};
+use serde::Serialize;
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// Aligned columns, more of them.
+    Wide,
+    /// JSON: the API's own messages.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// Names alone, one per line.
+    Name,
+}
+
+/// Where and how to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+    color: bool,
+    quiet: bool,
+}
+
+/// What a listing prints in each format.
+pub(crate) trait Listed: Serialize {
+    /// The columns; those after `narrow` only when wide.
+    const COLUMNS: &'static [&'static str];
+    /// How many columns fit without `-o wide`.
+    const NARROW: usize;
+
+    /// Returns the name that other verbs take.
+    fn name(&self) -> String;
+
+    /// Returns one cell per column.
+    fn cells(&self, now_ms: u64) -> Vec<Cell>;
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Decides on colours once: only for people, and only if they did not decline.
+    pub(crate) fn new(format: Format, quiet: bool, no_color: bool) -> Self {
+        let color = !no_color && io::stdout().is_terminal() && io::stderr().is_terminal();
+        Self { format, color, quiet }
+    }
+
+    /// Returns the chosen format.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns whether programs read the answer.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Yaml)
+    }
+
+    /// Prints a line of the answer.
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
+        write_all(&mut io::stdout().lock(), text.as_ref(), true);
+    }
+
+    /// Prints bytes of the answer as they are, and ends the line for people.
+    pub(crate) fn bytes(&self, bytes: &[u8]) {
+        let mut out = io::stdout().lock();
+        let newline = io::stdout().is_terminal() && !bytes.ends_with(b"\n");
+        let end: &[u8] = if newline { b"\n" } else { b"" };
+        ignore(out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush()));
+    }
+
+    /// Prints a sentence about what was done, unless it should be quiet or a program listens.
+    pub(crate) fn done(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.is_for_programs() && self.format != Format::Name {
+            self.line(text);
+        }
+    }
+
+    /// Prints a remark beside the answer.
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            write_all(&mut io::stderr().lock(), text.as_ref(), true);
+        }
+    }
+
+    /// Prints a remark in grey beside the answer.
+    pub(crate) fn aside(&self, text: impl AsRef<str>) {
+        self.note(self.paint(text.as_ref(), Ink::Grey));
+    }
+
+    /// Prints warnings, one per line.
+    pub(crate) fn warnings(&self, warnings: &[Problem]) {
+        for warning in warnings {
+            let try_ = if warning.try_.is_empty() { String::new() } else { format!(" (try: {})", warning.try_) };
+            self.note(format!("{} {}: {}{try_}", self.paint("warning:", Ink::Yellow), warning.field, warning.what));
+        }
+    }
+
+    /// Prints a value as the format has it; `human` for people.
+    pub(crate) fn value<T: Serialize>(&self, value: &T, name: &str, human: impl FnOnce()) -> Result<(), Error> {
+        match self.format {
+            Format::Json => self.json(value)?,
+            Format::Yaml => self.yaml(value)?,
+            Format::Name => self.line(name),
+            Format::Table | Format::Wide => human(),
+        }
+        Ok(())
+    }
+
+    /// Prints a list as the format has it.
+    pub(crate) fn list<T: Listed>(&self, items: &[T], nothing: &str) -> Result<(), Error> {
+        match self.format {
+            Format::Json => self.json(&items)?,
+            Format::Yaml => self.yaml(&items)?,
+            Format::Name => items.iter().for_each(|item| self.line(item.name())),
+            Format::Table | Format::Wide if items.is_empty() => self.note(nothing),
+            Format::Table | Format::Wide => self.line(self.table(items).render(self.color)),
+        }
+        Ok(())
+    }
+
+    /// Prints more rows of a list that was begun.
+    pub(crate) fn rows<T: Listed>(&self, items: &[T]) {
+        match self.format {
+            Format::Name => items.iter().for_each(|item| self.line(item.name())),
+            _ => self.table(items).render_rows(self.color).iter().for_each(|row| self.line(row)),
+        }
+    }
+
+    /// Lays a list out as a table.
+    pub(crate) fn table<T: Listed>(&self, items: &[T]) -> Table {
+        let width = if self.format == Format::Wide { T::COLUMNS.len() } else { T::NARROW };
+        let mut table = Table::new(&T::COLUMNS[..width]);
+        let now_ms = now_ms();
+        for item in items {
+            let mut cells = item.cells(now_ms);
+            cells.truncate(width);
+            table.push(cells);
+        }
+        table
+    }
+
+    /// Renders a table with this output's colours.
+    pub(crate) fn rendered(&self, table: &Table) -> String {
+        table.render(self.color)
+    }
+
+    /// Colours text.
+    pub(crate) fn paint(&self, text: &str, ink: Ink) -> String {
+        style::paint(text, ink, self.color)
+    }
+
+    /// Starts a progress display.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(self.quiet, self.color, io::stderr().is_terminal())
+    }
+
+    /// Prints one item of a stream as a line of JSON.
+    pub(crate) fn json_line<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        self.line(serde_json::to_string(value).map_err(not_json)?);
+        Ok(())
+    }
+
+    fn json<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        self.line(serde_json::to_string_pretty(value).map_err(not_json)?);
+        Ok(())
+    }
+
+    fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        let value = serde_json::to_value(value).map_err(not_json)?;
+        self.line(yaml::render(&value).trim_end());
+        Ok(())
+    }
+
+    /// Prints why a verb failed and returns how the process ends.
+    pub(crate) fn fault(&self, fault: &Fault) -> ExitCode {
+        let text = if self.is_for_programs() { fault.as_json() } else { fault.as_text(self.color) };
+        write_all(&mut io::stderr().lock(), &text, true);
+        ExitCode::from(fault.exit())
+    }
+}
+
+/// Returns the time of day for ages; a clock before the epoch shows no ages.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::new(Code::Internal, "the answer has no JSON form").why(error.to_string())
+}
+
+fn write_all(out: &mut impl Write, text: &str, newline: bool) {
+    let end = if newline { "\n" } else { "" };
+    ignore(write!(out, "{text}{end}").and_then(|()| out.flush()));
+}
+
+/// A closed pipe ends the process quietly, as it does for every tool; anything else cannot be told to anybody.
+fn ignore(result: io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,105 @@
+//! The daemons, the demo, and the ONNX server: verbs that are a process.
+
+use std::{net::SocketAddr, path::Path};
+
+use berth_coordinator::{CoordinatorOptions, CoordinatorService};
+use berth_core::error::{Code, Error};
+use berth_node::{NodeOptions, NodeService, Secret, onnx::OnnxOptions};
+
+use crate::{
+    args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
+    config,
+    demo::{self, DemoOptions},
+    output::{Fault, Output},
+    process,
+};
+
+/// `berth coordinator`.
+pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> Result<(), Fault> {
+    let config = config::coordinator(args.layer().with("api", api), args.config.as_deref())?;
+    process::log(&config.log)?;
+    let mut options = CoordinatorOptions::new(config.data_dir, config.formation);
+    options.listen = config.api;
+    options.advertise = config.advertise;
+    options.insecure = config.insecure;
+    options.key_file = config.cluster_key;
+    if let Some(bytes) = config.asset_max_bytes {
+        options.asset_max_bytes = bytes;
+    }
+    let service = CoordinatorService::open(options).await?;
+    let stop = process::asked_to_stop()?;
+    tracing::info!(address = %service.handle().api_addr(), "coordinator listens");
+    Ok(service.run(stop).await?)
+}
+
+/// `berth node` without a verb.
+pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
+    let config = config::node(args.layer(), args.config.as_deref())?;
+    process::log(&config.log)?;
+    let token = read_token(&config.token_file)?;
+    let mut options = NodeOptions::new(config.name, config.data_dir, config.coordinators, token);
+    options.ingress = config.ingress;
+    options.gate = config.gate;
+    options.advertise = config.advertise;
+    options.insecure = config.insecure;
+    options.domain = config.domain;
+    options.capacity = config.capacity;
+    options.labels = config.labels;
+    options.python = config.python;
+    options.pip_args = config.pip_args;
+    options.executable = process::this_binary()?;
+    options.base_env = NodeOptions::inheritable(std::env::vars());
+    if let Some(cores) = config.mesh_cores {
+        options.mesh_cores = cores;
+    }
+    if let Some(bytes) = config.cache_max_bytes {
+        options.cache_max_bytes = bytes;
+    }
+    let service = NodeService::open(options).await?;
+    let stop = process::asked_to_stop()?;
+    let handle = service.handle();
+    tracing::info!(ingress = %handle.ingress_addr(), gate = %handle.gate_addr(), "node listens");
+    Ok(service.run(stop).await?)
+}
+
+fn read_token(path: &Path) -> Result<Secret, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(Code::PathMissing, format!("the node token `{}` cannot be read", path.display()))
+            .why(error.to_string())
+            .try_("copy `node.token` from a coordinator's data directory")
+    })?;
+    match text.trim() {
+        "" => Err(Error::new(Code::Invalid, format!("the node token `{}` is empty", path.display()))),
+        token => Ok(Secret::new(token)),
+    }
+}
+
+/// `berth demo`.
+pub(super) async fn demo(args: DemoArgs, out: Output) -> Result<(), Fault> {
+    let options = DemoOptions {
+        berth: process::this_binary()?,
+        dir: args.dir,
+        rate_per_second: args.rate,
+        deploy_within: args.timeout,
+    };
+    let report = demo::run(options, |line| out.note(line)).await.map_err(|error| {
+        let mut why = String::new();
+        let mut next = std::error::Error::source(&error);
+        while let Some(cause) = next {
+            why = cause.to_string();
+            next = cause.source();
+        }
+        Error::new(Code::Internal, error.to_string()).why(why)
+    })?;
+    Ok(out.value(&report, "demo", || out.line(report.to_string()))?)
+}
+
+/// `berth serve-onnx`.
+pub(super) async fn serve_onnx(args: ServeOnnxArgs) -> Result<(), Fault> {
+    let mut options = OnnxOptions::new(args.model, args.model_name, SocketAddr::new(args.host, args.port));
+    if let Some(workers) = args.workers {
+        options.workers = workers;
+    }
+    let stop = process::asked_to_stop()?;
+    Ok(berth_node::onnx::serve(options, stop).await?)
+}

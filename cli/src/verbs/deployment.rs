@@ -1,0 +1,206 @@
+//! `berth deployment …` and `berth scale`.
+
+use std::{path::Path, time::Duration};
+
+use berth_client::{
+    Client,
+    api::{self, DeleteDeploymentRequest, PutDeploymentRequest, PutMode, ScaleDeploymentRequest},
+};
+use berth_core::{
+    error::{Code, Error, Problem},
+    model::DeploymentKey,
+};
+
+use super::{Context, confirm, logs, wait};
+use crate::{
+    args::{self, DeploymentVerb, WaitArgs},
+    output::{Fault, Format, Output},
+    view,
+    yaml::{self, DeploymentFile, Document, Kind, Setting},
+};
+
+pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), Fault> {
+    match verb {
+        DeploymentVerb::Create(args) => create_or_update(context, args, PutMode::Create).await,
+        DeploymentVerb::Update(args) => create_or_update(context, args, PutMode::Update).await,
+        DeploymentVerb::Show(name) => {
+            let key = name.key()?;
+            let deployment = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
+            show(context, &deployment)
+        }
+        DeploymentVerb::List(args) => {
+            let endpoint = args.endpoint.or(args.endpoint_name).unwrap_or_default();
+            let deployments = context.client.list_deployments(&endpoint).await?;
+            Ok(context.out.list(&deployments, "no deployments yet; `berth deployment create -f FILE` makes one")?)
+        }
+        DeploymentVerb::Delete(args) => delete(context, args).await,
+        DeploymentVerb::GetLogs(args) => {
+            let key = args.name.key()?;
+            logs::print(context, &key, None, args.lines, args.follow, args.prepare).await
+        }
+    }
+}
+
+/// Creates the deployment a file describes, with some of its fields overridden, and waits until it serves.
+pub(crate) async fn create_deployment(
+    client: &Client,
+    file: &Path,
+    overrides: &[(String, String)],
+    within: Duration,
+) -> Result<api::Deployment, Error> {
+    let settings: Vec<_> = overrides.iter().map(|(field, value)| Setting::new(field, value)).collect();
+    let (file, _) = load(file, &settings)?;
+    let context = Context { client: client.clone(), out: Output::new(Format::Name, true, true) };
+    let deployment = put(&context, file, PutMode::Create).await?;
+    let served = wait::until_serving(&context, &deployment, within).await;
+    served.map_err(|fault| fault.error().clone())
+}
+
+async fn create_or_update(context: &Context, args: args::PutDeploymentArgs, mode: PutMode) -> Result<(), Fault> {
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    settings.extend(args.name.endpoint().map(|name| Setting::new("endpoint_name", name)));
+    settings.extend(args.name.deployment().map(|name| Setting::new("name", name)));
+    let (file, warnings) = match &args.file {
+        Some(path) => load(path, &settings)?,
+        None if mode == PutMode::Update => patch(context, &args).await?,
+        None => {
+            return Err(Error::new(Code::Invalid, "no file describes the deployment").try_("-f FILE").into());
+        }
+    };
+    context.out.warnings(&warnings);
+    let deployment = put(context, file, mode).await?;
+    finish(context, deployment, args.wait, args.all_traffic).await
+}
+
+/// Loads a file that describes one deployment.
+fn load(path: &Path, settings: &[Setting]) -> Result<(DeploymentFile, Vec<Problem>), Error> {
+    let loaded = yaml::load(path, Some(Kind::Deployment), settings)?;
+    let mut documents = loaded.documents.into_iter();
+    match (documents.next(), documents.next()) {
+        (Some(Document::Deployment(file)), None) => Ok((*file, loaded.warnings)),
+        _ => Err(Error::new(Code::Invalid, format!("{} does not describe one deployment", path.display()))
+            .try_("`berth apply -f` takes several documents")),
+    }
+}
+
+/// Lays `--set` over what is there.
+async fn patch(context: &Context, args: &args::PutDeploymentArgs) -> Result<(DeploymentFile, Vec<Problem>), Error> {
+    if args.set.is_empty() {
+        return Err(Error::new(Code::Invalid, "nothing to change is given").try_("--set FIELD=VALUE or --file FILE"));
+    }
+    let key = args.name.key()?;
+    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+    let current = context.client.get_deployment(endpoint, name).await?;
+    let base = berth_proto::api::deployment_spec(current.spec)?;
+    yaml::patch_deployment(endpoint, name, base, &settings)
+}
+
+/// Uploads what a file refers to and creates or changes the deployment.
+pub(super) async fn put(context: &Context, file: DeploymentFile, mode: PutMode) -> Result<api::Deployment, Error> {
+    let client = &context.client;
+    // An endpoint that is not there is told before anything large is uploaded.
+    if mode != PutMode::Upsert {
+        client.get_endpoint(file.key.endpoint.as_str()).await?;
+    }
+    let mut progress = context.out.progress();
+    let mut uploaded = [None, None];
+    for (slot, source) in uploaded.iter_mut().zip([&file.model, &file.code]) {
+        if let Some(source) = source {
+            progress.show(&[(format!("uploading {}", source.path.display()), String::new())]);
+            *slot = Some(client.upload(&source.path).await?);
+        }
+    }
+    progress.clear();
+    let [model, code] = uploaded;
+    let file = file.with_assets(model, code);
+    let request = PutDeploymentRequest {
+        endpoint: file.key.endpoint.to_string(),
+        name: file.key.deployment.to_string(),
+        spec: Some(berth_proto::api::deployment_spec_message(&file.spec)),
+        mode: mode.into(),
+        ..Default::default()
+    };
+    client.put_deployment(request).await
+}
+
+/// Waits, gives traffic, and prints what came of it.
+async fn finish(
+    context: &Context,
+    deployment: api::Deployment,
+    waiting: WaitArgs,
+    all_traffic: bool,
+) -> Result<(), Fault> {
+    let mut last = deployment;
+    if !waiting.no_wait {
+        last = wait::until_serving(context, &last, waiting.timeout).await?;
+    }
+    if all_traffic {
+        let split = [(last.name.clone(), 100)].into();
+        context.client.set_traffic(&last.endpoint, Some(split), None).await?;
+        last = context.client.get_deployment(&last.endpoint, &last.name).await?;
+    }
+    show(context, &last)
+}
+
+pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<(), Fault> {
+    let key: DeploymentKey = args::parse_key(&args.deployment)?;
+    let request = ScaleDeploymentRequest {
+        endpoint: key.endpoint.to_string(),
+        name: key.deployment.to_string(),
+        instance_count: args.instances,
+        ..Default::default()
+    };
+    let deployment = context.client.scale_deployment(request).await?;
+    finish(context, deployment, args.wait, false).await
+}
+
+async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(), Fault> {
+    let key = args.name.key()?;
+    let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
+    confirm(&format!("This deletes {key} and stops its {} instances.", current.ready), args.yes)?;
+    let request = DeleteDeploymentRequest {
+        endpoint: key.endpoint.to_string(),
+        name: key.deployment.to_string(),
+        ..Default::default()
+    };
+    context.client.delete_deployment(request).await?;
+    if !args.no_wait {
+        wait::until_gone(context, &key).await?;
+    }
+    context.out.done(format!("deployment {key} is deleted"));
+    Ok(())
+}
+
+/// Prints one deployment.
+pub(super) fn show(context: &Context, deployment: &api::Deployment) -> Result<(), Fault> {
+    let out = &context.out;
+    let name = format!("{}/{}", deployment.endpoint, deployment.name);
+    Ok(out.value(deployment, &name, || {
+        let state = &deployment.provisioning_state;
+        let mut lines = vec![
+            format!("deployment  {name}"),
+            format!("state       {}", out.paint(state, crate::output::state_ink(state))),
+            format!("ready       {} of {}", deployment.ready, deployment.desired),
+        ];
+        if let Some(spec) = &deployment.spec {
+            let resources = spec.resources.as_ref().map(view::amount).unwrap_or_default();
+            let size =
+                if spec.instance_type.is_empty() { resources } else { format!("{} ({resources})", spec.instance_type) };
+            lines.push(format!("size        {size}"));
+        }
+        if deployment.traffic_percent > 0 || deployment.mirror_percent > 0 {
+            lines.push(format!(
+                "traffic     {} % live, {} % mirrored",
+                deployment.traffic_percent, deployment.mirror_percent
+            ));
+        }
+        if !deployment.reason.is_empty() {
+            lines.push(format!("why         {}", deployment.reason.replace('\n', "\n            ")));
+        }
+        out.line(lines.join("\n"));
+        if deployment.traffic_percent == 0 && deployment.provisioning_state == "Succeeded" {
+            out.aside(format!("it has no traffic yet: berth traffic {} {}=100", deployment.endpoint, deployment.name));
+        }
+    })?)
+}

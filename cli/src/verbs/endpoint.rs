@@ -1,0 +1,171 @@
+//! `berth endpoint …`
+
+use std::path::Path;
+
+use berth_client::{
+    Client,
+    api::{self, DeleteEndpointRequest, KeyType, PutEndpointRequest, PutMode, RegenerateKeyRequest},
+};
+use berth_core::{
+    error::{Code, Error},
+    model::{EndpointName, EndpointSpec},
+};
+
+use super::{Context, confirm, invoke, traffic};
+use crate::{
+    args::{self, EndpointVerb},
+    output::Fault,
+    view,
+    yaml::{self, Document, EndpointFile, Kind, Setting},
+};
+
+pub(super) async fn run(context: &Context, verb: EndpointVerb) -> Result<(), Fault> {
+    match verb {
+        EndpointVerb::Create(args) => create(context, args).await,
+        EndpointVerb::Show(name) => {
+            let endpoint = context.client.get_endpoint(name.get()).await?;
+            show(context, &endpoint)
+        }
+        EndpointVerb::List => {
+            let endpoints = context.client.list_endpoints().await?;
+            Ok(context.out.list(&endpoints, "no endpoints yet; `berth endpoint create -f FILE` makes one")?)
+        }
+        EndpointVerb::Update(args) => update(context, args).await,
+        EndpointVerb::Delete(args) => delete(context, args).await,
+        EndpointVerb::GetCredentials(name) => credentials(context, name.get()).await,
+        EndpointVerb::RegenerateKeys(args) => regenerate(context, args).await,
+        EndpointVerb::Invoke(args) => invoke::run(context, args).await,
+    }
+}
+
+/// Creates the endpoint a file describes, with the split and mirrors it may have.
+pub(crate) async fn create_endpoint(client: &Client, file: &Path) -> Result<api::Endpoint, Error> {
+    let (file, _) = load(file, &[])?;
+    put(client, &file, PutMode::Create).await
+}
+
+async fn create(context: &Context, args: args::CreateEndpointArgs) -> Result<(), Fault> {
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    settings.extend(args.name.as_deref().map(|name| Setting::new("name", name)));
+    let file = match &args.file {
+        Some(path) => {
+            let (file, warnings) = load(path, &settings)?;
+            context.out.warnings(&warnings);
+            file
+        }
+        None => {
+            let name = args.name.as_deref().unwrap_or_default();
+            yaml::patch_endpoint(name, EndpointSpec::default(), &settings)?.0
+        }
+    };
+    let endpoint = put(&context.client, &file, PutMode::Create).await?;
+    show(context, &endpoint)
+}
+
+/// Loads a file that describes one endpoint.
+fn load(path: &Path, settings: &[Setting]) -> Result<(EndpointFile, Vec<berth_core::error::Problem>), Error> {
+    let loaded = yaml::load(path, Some(Kind::Endpoint), settings)?;
+    let mut documents = loaded.documents.into_iter();
+    match (documents.next(), documents.next()) {
+        (Some(Document::Endpoint(file)), None) => Ok((file, loaded.warnings)),
+        _ => Err(Error::new(Code::Invalid, format!("{} does not describe one endpoint", path.display()))
+            .try_("`berth apply -f` takes several documents")),
+    }
+}
+
+/// Creates or changes an endpoint, then its split and mirrors where the file has some.
+pub(super) async fn put(client: &Client, file: &EndpointFile, mode: PutMode) -> Result<api::Endpoint, Error> {
+    let request = PutEndpointRequest {
+        name: file.name.to_string(),
+        spec: Some(berth_proto::api::endpoint_spec_message(&file.spec)),
+        mode: mode.into(),
+        ..Default::default()
+    };
+    let endpoint = client.put_endpoint(request).await?;
+    if file.traffic.is_none() && file.mirror.is_none() {
+        return Ok(endpoint);
+    }
+    let [split, mirror] = [&file.traffic, &file.mirror].map(|shares| shares.as_ref().map(traffic::plain));
+    client.set_traffic(file.name.as_str(), split, mirror).await
+}
+
+async fn update(context: &Context, args: args::UpdateEndpointArgs) -> Result<(), Fault> {
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let (split, mirror) = (traffic::parse_flag(&args.traffic)?, traffic::parse_flag(&args.mirror_traffic)?);
+    let mut name = args.name.get().map(str::to_owned);
+    let mut last = None;
+    if let Some(path) = &args.file {
+        settings.extend(name.as_deref().map(|name| Setting::new("name", name)));
+        let (file, warnings) = load(path, &settings)?;
+        context.out.warnings(&warnings);
+        name = Some(file.name.to_string());
+        last = Some(put(&context.client, &file, PutMode::Update).await?);
+    }
+    let name = name.ok_or_else(|| Error::new(Code::Invalid, "no endpoint is named").try_("--name ENDPOINT"))?;
+    if args.file.is_none() && !settings.is_empty() {
+        let current = context.client.get_endpoint(&name).await?;
+        let base = berth_proto::api::endpoint_spec(current.spec)?;
+        let (file, warnings) = yaml::patch_endpoint(&name, base, &settings)?;
+        context.out.warnings(&warnings);
+        last = Some(put(&context.client, &file, PutMode::Update).await?);
+    }
+    if split.is_some() || mirror.is_some() {
+        last = Some(context.client.set_traffic(&name, split, mirror).await?);
+    }
+    let endpoint = last.ok_or_else(|| {
+        Error::new(Code::Invalid, "nothing to change is given").try_("--traffic, --mirror-traffic, --set or --file")
+    })?;
+    show(context, &endpoint)
+}
+
+async fn delete(context: &Context, args: args::DeleteEndpointArgs) -> Result<(), Fault> {
+    let name = EndpointName::new(args.name.get()).map_err(|error| Error::new(Code::Invalid, error.to_string()))?;
+    let deployments = context.client.list_deployments(name.as_str()).await?;
+    let names: Vec<_> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let with = if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) };
+    confirm(&format!("This deletes the endpoint {name}{with}."), args.yes)?;
+    let request = DeleteEndpointRequest { name: name.to_string(), ..Default::default() };
+    context.client.delete_endpoint(request).await?;
+    context.out.done(format!("endpoint {name} is deleted{with}"));
+    Ok(())
+}
+
+async fn credentials(context: &Context, name: &str) -> Result<(), Fault> {
+    let keys = context.client.list_keys(name).await?;
+    print_keys(context, name, &keys)
+}
+
+async fn regenerate(context: &Context, args: args::RegenerateArgs) -> Result<(), Fault> {
+    let key_type = match args.key_type {
+        args::KeyType::Primary => KeyType::Primary,
+        args::KeyType::Secondary => KeyType::Secondary,
+    };
+    let name = args.name.get();
+    let request = RegenerateKeyRequest { endpoint: name.to_owned(), key_type: key_type.into(), ..Default::default() };
+    let keys = context.client.regenerate_key(request).await?;
+    print_keys(context, name, &keys)
+}
+
+fn print_keys(context: &Context, name: &str, keys: &api::EndpointKeys) -> Result<(), Fault> {
+    Ok(context.out.value(keys, name, || {
+        context.out.line(format!("primary    {}\nsecondary  {}", keys.primary_key, keys.secondary_key));
+    })?)
+}
+
+/// Prints one endpoint.
+pub(super) fn show(context: &Context, endpoint: &api::Endpoint) -> Result<(), Fault> {
+    let out = &context.out;
+    Ok(out.value(endpoint, &endpoint.name, || {
+        let mut lines = vec![
+            format!("endpoint  {}", endpoint.name),
+            format!(
+                "state     {}",
+                out.paint(&endpoint.provisioning_state, crate::output::state_ink(&endpoint.provisioning_state))
+            ),
+            format!("traffic   {}", view::shares(&endpoint.traffic)),
+            format!("mirror    {}", view::shares(&endpoint.mirror_traffic)),
+        ];
+        lines.extend(endpoint.scoring_uris.iter().map(|uri| format!("uri       {uri}")));
+        out.line(lines.join("\n"));
+    })?)
+}

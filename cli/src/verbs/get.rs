@@ -1,0 +1,131 @@
+//! `berth get`: lists, and what changes in them.
+
+use std::collections::BTreeMap;
+
+use berth_core::error::{Code, Error};
+use tokio::time::{Duration, timeout};
+
+use super::Context;
+use crate::{
+    args::{GetArgs, Noun},
+    output::{Fault, Listed},
+};
+
+/// Events that come together lead to one look.
+const SETTLE: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
+    let of = args.of.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let (endpoint, deployment) = of.split_once('/').unwrap_or((&of, ""));
+    let (endpoint, deployment) = (endpoint.to_owned(), deployment.to_owned());
+    let client = &context.client;
+    match args.noun {
+        Noun::Endpoints => {
+            let list = async || {
+                let all = client.list_endpoints().await?;
+                Ok(all.into_iter().filter(|found| endpoint.is_empty() || found.name == endpoint).collect())
+            };
+            show(context, args.watch, "no endpoints yet; `berth endpoint create -f FILE` makes one", list).await
+        }
+        Noun::Deployments => {
+            let list = async || {
+                let all = client.list_deployments(&endpoint).await?;
+                Ok(all.into_iter().filter(|found| deployment.is_empty() || found.name == deployment).collect())
+            };
+            show(context, args.watch, "no deployments; `berth deployment create -f FILE` makes one", list).await
+        }
+        Noun::Replicas => {
+            let list = async || client.list_replicas(&endpoint, &deployment).await;
+            show(context, args.watch, "no replicas", list).await
+        }
+        Noun::Nodes => {
+            let list = async || {
+                let all = client.list_nodes().await?;
+                Ok(all.into_iter().filter(|found| endpoint.is_empty() || found.node == endpoint).collect())
+            };
+            show(context, args.watch, "no nodes yet; `berth node` starts one", list).await
+        }
+        Noun::Events => events(context, args.watch, &endpoint, &deployment).await,
+    }
+}
+
+/// Prints a list; when watching, also every item that changed, as it changes.
+async fn show<T: Listed>(
+    context: &Context,
+    watch: bool,
+    nothing: &str,
+    list: impl AsyncFn() -> Result<Vec<T>, Error>,
+) -> Result<(), Fault> {
+    if !watch {
+        return Ok(context.out.list(&list().await?, nothing)?);
+    }
+    let mut events = context.client.watch_events(Some(u64::MAX));
+    let mut shown = BTreeMap::new();
+    let mut first = true;
+    loop {
+        let items = list().await?;
+        let mut fresh = Vec::new();
+        let mut now = BTreeMap::new();
+        for item in items {
+            // What is told by the clock alone is no change.
+            let text = serde_json::to_string(&item).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+            if shown.get(&item.name()) != Some(&text) {
+                fresh.push(item_of(&mut now, item, text));
+            } else {
+                now.insert(item.name(), text);
+            }
+        }
+        for gone in shown.keys().filter(|name| !now.contains_key(*name)) {
+            context.out.aside(format!("{gone} is gone"));
+        }
+        shown = now;
+        print(context, &fresh, first)?;
+        first = false;
+        // The first event wakes; those right behind it are part of the same change.
+        if events.next().await?.is_none() {
+            return Ok(());
+        }
+        while let Ok(event) = timeout(SETTLE, events.next()).await {
+            event?;
+        }
+    }
+}
+
+fn item_of<T: Listed>(now: &mut BTreeMap<String, String>, item: T, text: String) -> T {
+    now.insert(item.name(), text);
+    item
+}
+
+fn print<T: Listed>(context: &Context, items: &[T], first: bool) -> Result<(), Error> {
+    if context.out.is_for_programs() {
+        return items.iter().try_for_each(|item| context.out.json_line(item));
+    }
+    if items.is_empty() {
+        return Ok(());
+    }
+    if first {
+        return context.out.list(items, "");
+    }
+    context.out.rows(items);
+    Ok(())
+}
+
+async fn events(context: &Context, watch: bool, endpoint: &str, deployment: &str) -> Result<(), Fault> {
+    let fits = |event: &berth_client::api::Event| {
+        (endpoint.is_empty() || event.endpoint == endpoint || event.node == endpoint)
+            && (deployment.is_empty() || event.deployment == deployment)
+    };
+    let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
+    if !watch {
+        return Ok(context.out.list(&kept, "no events")?);
+    }
+    print(context, &kept, true)?;
+    let next = kept.last().map(|event| event.seq + 1);
+    let mut events = context.client.watch_events(next);
+    while let Some(event) = events.next().await? {
+        if fits(&event) {
+            print(context, &[event], false)?;
+        }
+    }
+    Ok(())
+}

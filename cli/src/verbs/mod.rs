@@ -1,0 +1,111 @@
+//! What each verb does.
+
+mod apply;
+mod daemon;
+mod deployment;
+mod endpoint;
+mod explain;
+mod get;
+mod invoke;
+mod logs;
+mod node;
+mod operator;
+mod sim;
+mod status;
+mod traffic;
+mod version;
+mod wait;
+
+pub(crate) use deployment::create_deployment;
+pub(crate) use endpoint::create_endpoint;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use berth_client::{Client, ClientOptions};
+use berth_core::error::{Code, Error};
+
+use crate::{
+    args::{Cli, GlobalArgs, OperatorVerb, Verb},
+    output::{Fault, Output},
+};
+
+/// What every verb that talks to a cluster is given.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) out: Output,
+}
+
+/// Runs a verb.
+pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
+    let global = cli.global;
+    match cli.verb {
+        Verb::Dev(args) => return crate::dev::run(args, global.api.as_deref(), out).await,
+        Verb::Coordinator(args) => return daemon::coordinator(&args, global.api).await,
+        Verb::Node(command) if command.verb.is_none() => return daemon::node(&command.daemon).await,
+        Verb::Demo(args) => return daemon::demo(args, out).await,
+        Verb::Sim(verb) => return sim::run(verb, out).await,
+        Verb::ServeOnnx(args) => return daemon::serve_onnx(args).await,
+        _ => {}
+    }
+    let context = Context { client: client(&global)?, out };
+    match cli.verb {
+        Verb::Apply(args) => apply::run(&context, args).await,
+        Verb::Endpoint(verb) => endpoint::run(&context, verb).await,
+        Verb::Deployment(verb) => deployment::run(&context, verb).await,
+        Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
+        Verb::Mirror(args) => traffic::run(&context, args, traffic::What::Mirror).await,
+        Verb::Scale(args) => deployment::scale(&context, args).await,
+        Verb::Invoke(args) => invoke::run(&context, args).await,
+        Verb::Status(args) => status::run(&context, args).await,
+        Verb::Get(args) => get::run(&context, args).await,
+        Verb::Logs(args) => logs::run(&context, args).await,
+        Verb::Explain(args) => explain::run(&context, args).await,
+        Verb::Operator(OperatorVerb::Check) => operator::check(&context).await,
+        Verb::Operator(verb) => operator::run(&context, verb).await,
+        Verb::Version => version::run(&context).await,
+        Verb::Node(command) => match command.verb {
+            Some(verb) => node::run(&context, verb).await,
+            None => Ok(()),
+        },
+        Verb::Dev(_) | Verb::Coordinator(_) | Verb::Demo(_) | Verb::Sim(_) | Verb::ServeOnnx(_) => Ok(()),
+    }
+}
+
+/// Creates a client of the cluster that the flag, the variable or the default names.
+fn client(global: &GlobalArgs) -> Result<Client, Error> {
+    let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
+    let text = global.api.clone().or_else(from_env).unwrap_or_else(|| "127.0.0.1:7400".to_owned());
+    Ok(Client::new(ClientOptions::new(text.split(',').filter(|part| !part.trim().is_empty()))?))
+}
+
+/// Asks before something is destroyed. Without a person to ask, `--yes` is the answer that counts.
+fn confirm(what: &str, yes: bool) -> Result<(), Error> {
+    if yes {
+        return Ok(());
+    }
+    let refused = |what: &str| Error::new(Code::Invalid, what).try_("add --yes to do it without being asked");
+    if !io::stdin().is_terminal() {
+        return Err(refused("nobody is there to be asked"));
+    }
+    let mut err = io::stderr().lock();
+    let _ = write!(err, "{what} Go on? [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| refused(&error.to_string()))?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::new(Code::Invalid, "not confirmed; nothing was changed")),
+    }
+}
+
+/// Finds the one candidate an id or its beginning means.
+fn by_prefix<'a>(noun: &str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<&'a str, Error> {
+    let mut found = ids.filter(|id| id.starts_with(&prefix.to_ascii_lowercase()));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (None, _) => Err(Error::new(Code::Invalid, format!("no {noun} has an id that starts with `{prefix}`"))),
+        (Some(_), Some(_)) => {
+            Err(Error::new(Code::Invalid, format!("several {noun}s have ids that start with `{prefix}`"))
+                .try_("add digits"))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `berth operator …`
+
+use std::{fs, io::Write as _, path::Path};
+
+use berth_core::error::{Code, Error};
+
+use super::{Context, by_prefix, confirm};
+use crate::{
+    args::{OperatorVerb, RaftVerb, SnapshotVerb},
+    output::{Cell, Fault, Ink, Table},
+};
+
+pub(super) async fn run(context: &Context, verb: OperatorVerb) -> Result<(), Fault> {
+    match verb {
+        OperatorVerb::Raft(verb) => raft(context, verb).await,
+        OperatorVerb::Snapshot(SnapshotVerb::Save { file }) => save(context, &file).await,
+        OperatorVerb::Check => check(context).await,
+    }
+}
+
+async fn raft(context: &Context, verb: RaftVerb) -> Result<(), Fault> {
+    let (client, out) = (&context.client, &context.out);
+    let members = client.list_members().await?.members;
+    let ids = || members.iter().map(|member| member.id.as_str());
+    let changed = match verb {
+        RaftVerb::ListPeers => members,
+        RaftVerb::TransferLeadership { id } => {
+            let id = match &id {
+                Some(prefix) => by_prefix("coordinator", prefix, ids())?,
+                None => {
+                    let other = members.iter().find(|member| member.voter && !member.leader);
+                    let other = other.ok_or_else(|| Error::new(Code::Invalid, "there is no other voter"))?;
+                    other.id.as_str()
+                }
+            };
+            client.transfer_leadership(id).await?.members
+        }
+        RaftVerb::AddPeer { id, address } => client.add_member(&id, &address).await?.members,
+        RaftVerb::RemovePeer { id, yes } => {
+            let id = by_prefix("coordinator", &id, ids())?;
+            confirm(&format!("This removes the coordinator {id} for good."), yes)?;
+            client.remove_member(id).await?.members
+        }
+    };
+    Ok(out.list(&changed, "no coordinators")?)
+}
+
+/// Writes beside the file and renames, so that a snapshot is whole or not there.
+async fn save(context: &Context, file: &Path) -> Result<(), Fault> {
+    if file.exists() {
+        let error = Error::new(Code::AlreadyExists, format!("`{}` exists", file.display())).try_("name a new file");
+        return Err(error.into());
+    }
+    let not_written = |error: std::io::Error| {
+        Error::new(Code::Invalid, format!("`{}` cannot be written", file.display())).why(error.to_string())
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(not_written)?;
+    let bytes = context.client.save_snapshot(&mut partial).await?;
+    partial.flush().and_then(|()| partial.as_file().sync_all()).map_err(not_written)?;
+    partial.persist_noclobber(file).map_err(|error| not_written(error.error))?;
+    // The name itself is durable only with its folder.
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(not_written)?;
+    context.out.done(format!("{bytes} bytes of state are in {}", file.display()));
+    Ok(())
+}
+
+/// Runs every invariant; a broken one is a failure.
+pub(super) async fn check(context: &Context) -> Result<(), Fault> {
+    let report = context.client.check().await?;
+    let out = &context.out;
+    out.value(&report, &report.index.to_string(), || {
+        if report.violations.is_empty() {
+            return out.line(format!("{} invariants hold at index {}", report.checked, report.index));
+        }
+        let mut table = Table::new(&["INVARIANT", "BROKEN BY"]);
+        for violation in &report.violations {
+            table.push(vec![Cell::inked(violation.invariant.as_str(), Ink::Red), violation.what.as_str().into()]);
+        }
+        out.line(out.rendered(&table));
+    })?;
+    if report.violations.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{} of {} invariants are broken", report.violations.len(), report.checked);
+    Err(Error::new(Code::Internal, what).try_("keep `berth operator snapshot save FILE` and report it").into())
+}

@@ -1,0 +1,107 @@
+//! `berth status`: how things stand, in one screen.
+
+use berth_client::api::{ClusterInfo, Deployment, Endpoint, Node, Replica};
+use serde::Serialize;
+
+use super::Context;
+use crate::{
+    args::StatusArgs,
+    output::{Fault, Ink, state_ink},
+    view,
+};
+
+/// The whole cluster, for programs.
+#[derive(Serialize)]
+struct Whole {
+    cluster: ClusterInfo,
+    endpoints: Vec<Endpoint>,
+    nodes: Vec<Node>,
+}
+
+/// One endpoint, for programs.
+#[derive(Serialize)]
+struct One {
+    endpoint: Endpoint,
+    deployments: Vec<Deployment>,
+    replicas: Vec<Replica>,
+}
+
+pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<(), Fault> {
+    match args.endpoint {
+        Some(name) => one(context, &name).await,
+        None => whole(context).await,
+    }
+}
+
+async fn whole(context: &Context) -> Result<(), Fault> {
+    let (client, out) = (&context.client, &context.out);
+    let cluster = client.cluster_info().await?;
+    let (endpoints, nodes) = (client.list_endpoints().await?, client.list_nodes().await?);
+    let all = Whole { cluster, endpoints, nodes };
+    let name = all.cluster.cluster_id.clone();
+    Ok(out.value(&all, &name, || {
+        let info = &all.cluster;
+        let ready = all.nodes.iter().filter(|node| node.state == "ready").count();
+        let counts =
+            format!("{} endpoints, {} deployments, {} replicas", info.endpoints, info.deployments, info.replicas);
+        out.line(header(&[
+            ("cluster", info.cluster_id.clone()),
+            ("version", info.version.clone()),
+            ("leader", format!("{} (term {})", info.leader_address, info.term)),
+            ("nodes", format!("{ready} of {} ready", all.nodes.len())),
+            ("serves", counts),
+        ]));
+        for warning in &info.warnings {
+            out.line(format!("{} {warning}", out.paint("warning:", Ink::Yellow)));
+        }
+        if !all.endpoints.is_empty() {
+            out.line(format!("\n{}", out.rendered(&out.table(&all.endpoints))));
+        }
+        if !all.nodes.is_empty() {
+            out.line(format!("\n{}", out.rendered(&out.table(&all.nodes))));
+        }
+    })?)
+}
+
+async fn one(context: &Context, name: &str) -> Result<(), Fault> {
+    let (client, out) = (&context.client, &context.out);
+    let endpoint = client.get_endpoint(name).await?;
+    let deployments = client.list_deployments(&endpoint.name).await?;
+    let replicas = client.list_replicas(&endpoint.name, "").await?;
+    let all = One { endpoint, deployments, replicas };
+    Ok(out.value(&all, name, || {
+        let endpoint = &all.endpoint;
+        let state = out.paint(&endpoint.provisioning_state, state_ink(&endpoint.provisioning_state));
+        let mut head = vec![
+            ("endpoint", endpoint.name.clone()),
+            ("state", state),
+            ("traffic", view::shares(&endpoint.traffic)),
+            ("mirror", view::shares(&endpoint.mirror_traffic)),
+        ];
+        head.extend(endpoint.scoring_uris.first().map(|uri| ("uri", uri.clone())));
+        out.line(header(&head));
+        if !all.deployments.is_empty() {
+            out.line(format!("\n{}", out.rendered(&out.table(&all.deployments))));
+        }
+        for deployment in all.deployments.iter().filter(|deployment| !deployment.reason.is_empty()) {
+            out.line(format!("  {}: {}", deployment.name, deployment.reason.replace('\n', "\n    ")));
+        }
+        if !all.replicas.is_empty() {
+            out.line(format!("\n{}", out.rendered(&out.table(&all.replicas))));
+        }
+        if all.deployments.is_empty() {
+            out.aside("no deployments yet; `berth deployment create -f FILE --all-traffic` makes one");
+        } else if endpoint.traffic.values().all(|percent| *percent == 0) {
+            out.aside(format!(
+                "no traffic yet; callers get 404: berth traffic {} {}=100",
+                endpoint.name, all.deployments[0].name
+            ));
+        }
+    })?)
+}
+
+/// Writes `key = value` lines, the signs under one another.
+fn header(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    pairs.iter().map(|(key, value)| format!("{key:width$} = {value}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,92 @@
+//! `berth traffic` and `berth mirror`.
+
+use std::collections::BTreeMap;
+
+use berth_core::{
+    error::{Code, Error},
+    model::{DeploymentName, Traffic},
+};
+
+use super::{Context, endpoint};
+use crate::{args::TrafficArgs, output::Fault, view};
+
+/// Which shares are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Split,
+    Mirror,
+}
+
+pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Result<(), Fault> {
+    if args.shares.is_empty() {
+        let endpoint = context.client.get_endpoint(&args.endpoint).await?;
+        let shares = if what == What::Split { &endpoint.traffic } else { &endpoint.mirror_traffic };
+        return Ok(context.out.value(shares, &args.endpoint, || context.out.line(view::shares(shares)))?);
+    }
+    let shares = parse(&args.shares)?;
+    let (split, mirror) = match what {
+        What::Split => (Some(shares), None),
+        What::Mirror => (None, Some(shares)),
+    };
+    let changed = context.client.set_traffic(&args.endpoint, split, mirror).await?;
+    endpoint::show(context, &changed)
+}
+
+/// Returns the shares as the API has them.
+pub(super) fn plain(traffic: &Traffic) -> BTreeMap<String, u32> {
+    traffic.0.iter().map(|(name, percent)| (name.to_string(), *percent)).collect()
+}
+
+/// Reads a flag that may be absent.
+pub(super) fn parse_flag(texts: &[String]) -> Result<Option<BTreeMap<String, u32>>, Error> {
+    if texts.is_empty() { Ok(None) } else { parse(texts).map(Some) }
+}
+
+/// Reads `blue=90 green=10`, as several arguments or as one, with spaces or commas; `none` is no share at all.
+fn parse(texts: &[String]) -> Result<BTreeMap<String, u32>, Error> {
+    let refuse =
+        |what: String| Error::new(Code::Invalid, what).try_("write shares such as `blue=90 green=10`, or `none`");
+    let mut shares = BTreeMap::new();
+    let pairs: Vec<_> =
+        texts.iter().flat_map(|text| text.split([' ', ',', '\t', '\n'])).filter(|pair| !pair.is_empty()).collect();
+    if pairs.is_empty() || pairs == ["none"] {
+        return Ok(shares);
+    }
+    for pair in pairs {
+        let (name, percent) = pair.split_once('=').ok_or_else(|| refuse(format!("`{pair}` is not a share")))?;
+        let name = DeploymentName::new(name).map_err(|error| refuse(error.to_string()))?;
+        let percent: u32 =
+            percent.trim_end_matches('%').parse().map_err(|_| refuse(format!("`{percent}` is no percent")))?;
+        if shares.insert(name.to_string(), percent).is_some() {
+            return Err(refuse(format!("`{name}` is named twice")));
+        }
+    }
+    Ok(shares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_read_as_azure_writes_them() {
+        let read = |texts: &[&str]| {
+            let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+            parse(&texts).ok().map(|shares| view::shares(&shares))
+        };
+        for (texts, expected) in [
+            (vec!["blue=90", "green=10"], Some("blue=90 green=10")),
+            (vec!["blue=90 green=10"], Some("blue=90 green=10")),
+            (vec!["Blue=90,green=10%"], Some("blue=90 green=10")),
+            (vec!["none"], Some("-")),
+            (vec![""], Some("-")),
+            (vec!["blue"], None),
+            (vec!["blue=x"], None),
+            (vec!["blue=-1"], None),
+            (vec!["b=1"], None),
+            (vec!["blue=1", "blue=2"], None),
+        ] {
+            assert_eq!(read(&texts).as_deref(), expected, "{texts:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! How each noun looks in a table.
+
+mod text;
+
+pub(crate) use text::{age, amount, shares};
+
+use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica};
+use berth_core::units::{Cores, Mib};
+
+use crate::output::{Cell, Ink, Listed, state_ink};
+
+impl Listed for Endpoint {
+    const COLUMNS: &'static [&'static str] = &["ENDPOINT", "STATE", "TRAFFIC", "MIRROR", "AGE", "AUTH", "URI"];
+    const NARROW: usize = 5;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        vec![
+            self.name.as_str().into(),
+            Cell::state(&self.provisioning_state),
+            shares(&self.traffic).into(),
+            shares(&self.mirror_traffic).into(),
+            age(self.created_at_ms, now_ms).into(),
+            text::auth_mode(self).into(),
+            self.scoring_uris.first().cloned().unwrap_or_default().into(),
+        ]
+    }
+}
+
+impl Listed for Deployment {
+    const COLUMNS: &'static [&'static str] =
+        &["DEPLOYMENT", "STATE", "READY", "TRAFFIC", "MIRROR", "AGE", "RUNTIME", "SIZE", "GENERATION", "WHY"];
+    const NARROW: usize = 6;
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.endpoint, self.name)
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        let ready = format!("{}/{}", self.ready, self.desired);
+        let ink = if self.ready < self.desired { Ink::Yellow } else { Ink::Plain };
+        let (runtime, size) = text::runtime_and_size(self);
+        vec![
+            self.name().into(),
+            Cell::state(&self.provisioning_state),
+            Cell::inked(ready, ink),
+            text::percent(self.traffic_percent).into(),
+            text::percent(self.mirror_percent).into(),
+            age(self.created_at_ms, now_ms).into(),
+            runtime.into(),
+            size.into(),
+            self.generation.to_string().into(),
+            text::first_line(&self.reason).into(),
+        ]
+    }
+}
+
+impl Listed for Replica {
+    const COLUMNS: &'static [&'static str] = &[
+        "REPLICA",
+        "DEPLOYMENT",
+        "NODE",
+        "STATE",
+        "FOR",
+        "RESTARTS",
+        "WHY",
+        "PID",
+        "ADDRESS",
+        "GENERATION",
+        "IN FLIGHT",
+    ];
+    const NARROW: usize = 7;
+
+    fn name(&self) -> String {
+        self.replica.clone()
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        let pid = if self.pid == 0 { String::new() } else { self.pid.to_string() };
+        // A replica that serves needs no reason; the others are looked at for nothing else.
+        let why = if self.state == "serving" { "" } else { text::first_line(&self.reason) };
+        vec![
+            text::short(&self.replica).into(),
+            format!("{}/{}", self.endpoint, self.deployment).into(),
+            self.node.as_str().into(),
+            Cell::state(&self.state),
+            age(self.since_ms, now_ms).into(),
+            self.restarts.to_string().into(),
+            why.into(),
+            pid.into(),
+            self.address.as_str().into(),
+            self.generation.to_string().into(),
+            self.in_flight.to_string().into(),
+        ]
+    }
+}
+
+impl Listed for Node {
+    const COLUMNS: &'static [&'static str] = &[
+        "NODE", "STATE", "FOR", "CPU", "MEMORY", "GPU", "REPLICAS", "INGRESS", "EPOCH", "ID", "GATE", "VERSION",
+        "LABELS",
+    ];
+    const NARROW: usize = 8;
+
+    fn name(&self) -> String {
+        self.node.clone()
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        let capacity = self.capacity.unwrap_or_default();
+        let held = self.allocated.unwrap_or_default();
+        let of = |held: String, capacity: String| format!("{held}/{capacity}");
+        let mut labels: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if self.is_virtual {
+            labels.push("(virtual)".to_owned());
+        }
+        vec![
+            self.node.as_str().into(),
+            text::node_state(self),
+            age(self.since_ms, now_ms).into(),
+            of(Cores(held.cpu_milli).to_string(), Cores(capacity.cpu_milli).to_string()).into(),
+            of(Mib(held.memory_mib).to_string(), Mib(capacity.memory_mib).to_string()).into(),
+            if capacity.gpus == 0 { "-".to_owned() } else { of(held.gpus.to_string(), capacity.gpus.to_string()) }
+                .into(),
+            self.replicas.to_string().into(),
+            self.ingress_address.as_str().into(),
+            self.epoch.to_string().into(),
+            text::short(&self.id).into(),
+            self.gate_address.as_str().into(),
+            self.version.as_str().into(),
+            labels.join(",").into(),
+        ]
+    }
+}
+
+impl Listed for Event {
+    const COLUMNS: &'static [&'static str] = &["AGE", "SEVERITY", "KIND", "ABOUT", "TEXT", "SEQ", "INDEX"];
+    const NARROW: usize = 5;
+
+    fn name(&self) -> String {
+        self.seq.to_string()
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        vec![
+            age(self.at_ms, now_ms).into(),
+            Cell::inked(
+                self.severity.as_str(),
+                if self.severity == "info" { Ink::Plain } else { state_ink(&self.severity) },
+            ),
+            self.kind.as_str().into(),
+            text::about(self).into(),
+            self.text.as_str().into(),
+            self.seq.to_string().into(),
+            self.index.to_string().into(),
+        ]
+    }
+}
+
+impl Listed for Member {
+    const COLUMNS: &'static [&'static str] = &["COORDINATOR", "ADDRESS", "ROLE"];
+    const NARROW: usize = 3;
+
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+
+    fn cells(&self, _now_ms: u64) -> Vec<Cell> {
+        let role = match (self.leader, self.voter) {
+            (true, _) => Cell::inked("leader", Ink::Green),
+            (false, true) => "voter".into(),
+            (false, false) => Cell::inked("learner", Ink::Yellow),
+        };
+        vec![self.id.as_str().into(), self.address.as_str().into(), role]
+    }
+}

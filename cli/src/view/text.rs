@@ -1,0 +1,117 @@
+//! Small texts of the tables.
+
+use std::collections::BTreeMap;
+
+use berth_client::{
+    api::{Deployment, Endpoint, Event, Node},
+    store,
+};
+use berth_core::{
+    time::Millis,
+    units::{Cores, Mib},
+};
+
+use crate::output::{Cell, Ink};
+
+/// Writes how long ago something was: `4m12s`.
+pub(crate) fn age(at_ms: u64, now_ms: u64) -> String {
+    if at_ms == 0 {
+        return "-".to_owned();
+    }
+    // Below a second only noise would change.
+    match now_ms.saturating_sub(at_ms) {
+        ms if ms < 1_000 => "0s".to_owned(),
+        ms => Millis(ms).to_string(),
+    }
+}
+
+/// Writes `blue=90 green=10`.
+pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
+    let some: Vec<_> =
+        shares.iter().filter(|(_, percent)| **percent > 0).map(|(name, percent)| format!("{name}={percent}")).collect();
+    if some.is_empty() { "-".to_owned() } else { some.join(" ") }
+}
+
+/// Writes `4 cores, 14 GiB`.
+pub(crate) fn amount(resources: &store::Resources) -> String {
+    let mut text = format!("{} cores, {}", Cores(resources.cpu_milli), Mib(resources.memory_mib));
+    if resources.disk_mib > 0 {
+        text.push_str(&format!(", {} disk", Mib(resources.disk_mib)));
+    }
+    if resources.gpus > 0 {
+        text.push_str(&format!(", {} GPU", resources.gpus));
+    }
+    text
+}
+
+pub(super) fn percent(percent: u32) -> String {
+    if percent == 0 { "-".to_owned() } else { format!("{percent} %") }
+}
+
+/// Returns the first eight digits of an id.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+pub(super) fn auth_mode(endpoint: &Endpoint) -> &'static str {
+    match endpoint.spec.as_ref().map(|spec| spec.auth_mode()) {
+        Some(store::AuthMode::None) => "none",
+        _ => "key",
+    }
+}
+
+pub(super) fn runtime_and_size(deployment: &Deployment) -> (&'static str, String) {
+    use store::runtime::Runtime;
+    let Some(spec) = &deployment.spec else { return ("-", "-".to_owned()) };
+    let runtime = match spec.runtime.as_ref().and_then(|runtime| runtime.runtime.as_ref()) {
+        Some(Runtime::Python(_)) => "python",
+        Some(Runtime::Onnx(_)) => "onnx",
+        Some(Runtime::Command(_)) => "command",
+        None => "-",
+    };
+    let size = match spec.instance_type.as_str() {
+        "" => spec.resources.as_ref().map(amount).unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    (runtime, size)
+}
+
+pub(super) fn node_state(node: &Node) -> Cell {
+    if node.cordoned { Cell::inked(format!("{},cordoned", node.state), Ink::Yellow) } else { Cell::state(&node.state) }
+}
+
+/// Names what an event is about, the narrowest thing first.
+pub(super) fn about(event: &Event) -> String {
+    let deployment = match (event.endpoint.as_str(), event.deployment.as_str()) {
+        ("", "") => String::new(),
+        (endpoint, "") => endpoint.to_owned(),
+        (endpoint, deployment) => format!("{endpoint}/{deployment}"),
+    };
+    let parts = [deployment.as_str(), short(&event.replica), event.node.as_str()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_read_like_people_write_them() {
+        for (at_ms, now_ms, text) in [(0, 9, "-"), (5, 4, "0s"), (1_000, 1_500, "0s"), (1_000, 253_000, "4m12s")] {
+            assert_eq!(age(at_ms, now_ms), text);
+        }
+    }
+
+    #[test]
+    fn shares_leave_out_what_is_nothing() {
+        assert_eq!(
+            shares(&[("blue".to_owned(), 90), ("green".to_owned(), 10), ("red".to_owned(), 0)].into()),
+            "blue=90 green=10"
+        );
+        assert_eq!(shares(&BTreeMap::new()), "-");
+    }
+}
