@@ -60,6 +60,7 @@ impl Machine {
     fn judged(&self, state: &mut ClusterState, index: LogIndex, entry: &Entry) -> Applied {
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         let witness = witness.get_or_insert_with(|| Witness::of(state));
+        witness.skip_to(LogIndex(index.0.saturating_sub(1)));
         let applied = state.apply(index, entry);
         let mut broken = witness.check_step(state, entry, &applied.reply);
         broken.extend(invariant::check(state));

@@ -1,5 +1,7 @@
 //! The coordinator's integration tests, one binary so that everything is linked once.
 
+mod api;
+mod api_fleet;
 mod powerloss;
 mod raft;
 mod raft_cluster;
