@@ -1,4 +1,24 @@
 //! Berth's node agent: replicas, runtimes, capacity and the routing mesh.
+//!
+//! [`NodeService`] is the whole of it: it holds the node's folder, a session with the leading coordinator, the route
+//! table from any of them, one actor per replica, and the data side. What to do is decided by the pure agent in
+//! `berth_core`; this crate does it.
 
+mod actor;
+mod cache;
+pub mod capacity;
+mod identity;
+mod keeper;
+mod ledger;
 pub mod mesh;
 pub mod onnx;
+mod options;
+mod probe;
+mod process;
+mod runtime;
+mod service;
+mod session;
+
+pub use options::{NodeOptions, Secret};
+pub use service::{NodeHandle, NodeService, NodeStatus};
+pub use session::SessionStatus;

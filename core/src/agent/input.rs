@@ -1,0 +1,157 @@
+//! Inputs: what the shell tells the agent.
+
+use super::{Assignments, Ledger};
+use crate::id::{NodeEpoch, ReplicaId, Term};
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The agent starts: what its ledger held. A process is named only where it was found alive, with the start time
+    /// that was recorded.
+    Recovered(Ledger),
+    /// A session is open.
+    Registered {
+        /// The node's epoch in it.
+        epoch: NodeEpoch,
+        /// The leader's term.
+        term: Term,
+    },
+    /// New orders came.
+    Assignments(Assignments),
+    /// Every asset of a replica is in the cache and mounted.
+    AssetsReady {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// An asset could not be fetched.
+    AssetsFailed {
+        /// The replica.
+        replica: ReplicaId,
+        /// Why.
+        fault: Fault,
+    },
+    /// The environment is there.
+    EnvironmentReady {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// The environment could not be built.
+    EnvironmentFailed {
+        /// The replica.
+        replica: ReplicaId,
+        /// Why, with the end of the build log.
+        fault: Fault,
+    },
+    /// A launch made a process.
+    Started {
+        /// The replica.
+        replica: ReplicaId,
+        /// The launch it answers.
+        attempt: u64,
+        /// The process.
+        process: Process,
+    },
+    /// A launch made no process.
+    StartFailed {
+        /// The replica.
+        replica: ReplicaId,
+        /// The launch it answers.
+        attempt: u64,
+        /// Why.
+        fault: Fault,
+    },
+    /// No process of the replica's group is left.
+    Exited {
+        /// The replica.
+        replica: ReplicaId,
+        /// The launch that made it.
+        attempt: u64,
+        /// How it ended: `exited with code 3`.
+        how: String,
+        /// The end of what it wrote.
+        log_tail: String,
+    },
+    /// A probe was answered, or was not within its timeout.
+    ProbeAnswered {
+        /// The replica.
+        replica: ReplicaId,
+        /// The launch of the process that was asked.
+        attempt: u64,
+        /// What was asked.
+        kind: ProbeKind,
+        /// Nothing, or why it failed.
+        answer: Result<(), String>,
+    },
+    /// The warm-up request was answered, or was not within its timeout.
+    WarmedUp {
+        /// The replica.
+        replica: ReplicaId,
+        /// The launch of the process that was asked.
+        attempt: u64,
+        /// Nothing, or why it failed.
+        answer: Result<(), String>,
+    },
+    /// A replica's folder is gone, or could not be removed.
+    FilesRemoved {
+        /// The replica.
+        replica: ReplicaId,
+        /// Nothing, or why not.
+        answer: Result<(), String>,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Why something failed, and what may help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What may help.
+    pub remedy: Remedy,
+    /// Why, for people; the first line says it, more lines show the end of a log.
+    pub reason: String,
+}
+
+/// What may help against a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Waiting: the cause lies outside the node, such as coordinators that cannot be reached.
+    Wait,
+    /// Trying again here, a few times.
+    Retry,
+    /// Another node: this one's disk is full.
+    Elsewhere,
+    /// Nothing but a change of the deployment.
+    Change,
+}
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// Whether the process still works at all.
+    Liveness,
+    /// Whether it takes requests.
+    Readiness,
+}
+
+/// A process of a replica, so that it is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its id, which is also the id of its group.
+    pub pid: u32,
+    /// When it started, in the kernel's own count: an id alone may be used again.
+    pub start_ticks: u64,
+    /// The loopback port it was given.
+    pub port: u16,
+}
+
+// === impl ProbeKind ===
+
+impl ProbeKind {
+    /// Returns the word people read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+        }
+    }
+}

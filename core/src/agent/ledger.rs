@@ -1,0 +1,34 @@
+//! The ledger: what an agent must know again after it was restarted.
+//!
+//! Orders are kept whole, not only process ids, so that a node whose coordinators are all gone still restarts what
+//! crashed while its agent was down.
+
+use std::sync::Arc;
+
+use super::{Fence, Process, ReplicaOrder};
+
+/// What a node was told and what it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The newest orders that were taken.
+    pub fence: Fence,
+    /// One entry per replica, in order of id.
+    pub replicas: Vec<LedgerEntry>,
+}
+
+/// A replica as the ledger holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// What was ordered.
+    pub order: Arc<ReplicaOrder>,
+    /// The last launch.
+    pub attempt: u64,
+    /// Its process; absent when there is none.
+    pub process: Option<Process>,
+    /// Whether that process answered its warm-up.
+    pub is_warm: bool,
+    /// Whether any process of this replica ever did: such a replica is restarted for ever.
+    pub ever_warm: bool,
+    /// How often its process was started again.
+    pub restarts: u32,
+}

@@ -1,0 +1,110 @@
+//! What `/proc` tells of processes.
+
+use std::{
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::MARK;
+
+/// The fields of `/proc/<pid>/stat` that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) group: u32,
+    pub(super) start_ticks: u64,
+}
+
+/// Returns when a process started, in the kernel's count since boot; together with its id it names one process.
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+    stat(pid).map(|stat| stat.start_ticks)
+}
+
+/// Returns whether this very process still runs; one that ended and was not waited for does not.
+pub(crate) fn is_alive(pid: u32, ticks: u64) -> bool {
+    stat(pid).is_some_and(|stat| stat.start_ticks == ticks && stat.is_running())
+}
+
+/// Lists the running processes of a replica: those of its group, and those that carry its mark.
+pub(super) fn belonging(group: u32, root: &Path) -> Vec<u32> {
+    let is_of = |pid: &u32| {
+        stat(*pid).is_some_and(|stat| {
+            stat.is_running() && (stat.group == group || mark(*pid).is_some_and(|mark| mark == root))
+        })
+    };
+    pids().filter(is_of).collect()
+}
+
+/// Lists `(pid, group, replica folder)` of every running process that was started for a replica below `folder`.
+pub(crate) fn marked_processes(folder: &Path) -> Vec<(u32, u32, PathBuf)> {
+    let found = pids().filter_map(|pid| {
+        let root = mark(pid).filter(|root| root.starts_with(folder))?;
+        let stat = stat(pid).filter(Stat::is_running)?;
+        Some((pid, stat.group, root))
+    });
+    found.collect()
+}
+
+fn mark(pid: u32) -> Option<PathBuf> {
+    mark_of(&fs::read(format!("/proc/{pid}/environ")).ok()?)
+}
+
+fn mark_of(environ: &[u8]) -> Option<PathBuf> {
+    let value = environ.split(|byte| *byte == 0).find_map(|entry| {
+        let rest = entry.strip_prefix(MARK.as_bytes())?;
+        rest.strip_prefix(b"=")
+    })?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Reads a `stat` line. The name in it may hold blanks and brackets, so counting begins after its last bracket.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let rest = &text[text.rfind(')')? + 1..];
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Stat {
+        state: *fields.first()?.as_bytes().first()?,
+        group: fields.get(2)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+// === impl Stat ===
+
+impl Stat {
+    fn is_running(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let tail = "S 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
+        for name in ["(sh)", "(a b)", "(x) R 9 9)"] {
+            let stat = parse_stat(&format!("7 {name} {tail}")).unwrap();
+            assert_eq!(stat, Stat { state: b'S', group: 42, start_ticks: 777 }, "{name}");
+        }
+        assert_eq!(parse_stat("garbage"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_another_start_is_not() {
+        let pid = std::process::id();
+        let ticks = start_ticks(pid).unwrap();
+        assert!(is_alive(pid, ticks));
+        assert!(!is_alive(pid, ticks + 1));
+    }
+}

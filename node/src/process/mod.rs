@@ -1,0 +1,18 @@
+//! Processes: started in their own group, watched, signalled, known again after a restart, and heard.
+
+mod group;
+mod inspect;
+pub(crate) mod logs;
+mod port;
+mod spawner;
+mod watch;
+
+pub(crate) use group::{end_replica, signal_group};
+pub(crate) use inspect::{is_alive, marked_processes, start_ticks};
+pub(crate) use port::Ports;
+pub(crate) use spawner::{Spawn, Spawner};
+pub(crate) use watch::watch_leader;
+
+/// The variable by which a replica's processes are found again, whatever became of the ledger: the folder of the
+/// replica.
+pub(crate) const MARK: &str = "BERTH_REPLICA_ROOT";

@@ -1,0 +1,113 @@
+//! Starts processes, from one thread that lives as long as the node.
+//!
+//! `PR_SET_PDEATHSIG` fires when the *thread* that spawned a child ends, not the process. Spawned from a pool thread that
+//! is let go after ten idle seconds, a replica would be killed for no reason. So one thread does nothing else.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+/// Launches that may wait for the thread. Each takes about a millisecond, so more than this means that it hangs.
+const WAITING_MAX: usize = 256;
+
+/// A process to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawn {
+    /// The program and its words.
+    pub(crate) argv: Vec<String>,
+    /// All its variables.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Its working folder.
+    pub(crate) folder: PathBuf,
+    /// The file both its streams are appended to.
+    pub(crate) output: PathBuf,
+    /// Whether the kernel kills it when this process dies.
+    pub(crate) die_with_parent: bool,
+}
+
+/// Hands processes to start to the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    jobs: SyncSender<Job>,
+}
+
+type Job = (Spawn, oneshot::Sender<io::Result<u32>>);
+
+// === impl Spawner ===
+
+impl Spawner {
+    /// Starts the thread; it ends when the last handle is dropped.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, queue) = sync_channel(WAITING_MAX);
+        thread::Builder::new().name("berth-spawner".to_owned()).spawn(move || work(&queue))?;
+        Ok(Self { jobs })
+    }
+
+    /// Starts a process as the leader of its own group and returns its id. Nobody waits for it but the watch.
+    pub(crate) async fn spawn(&self, spawn: Spawn) -> io::Result<u32> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send((spawn, answer)).map_err(|error| match error {
+            TrySendError::Full(_) => io::Error::other("too many processes wait to be started"),
+            TrySendError::Disconnected(_) => io::Error::other("the spawner has ended"),
+        })?;
+        answered.await.map_err(|_| io::Error::other("the spawner has ended"))?
+    }
+}
+
+fn work(queue: &Receiver<Job>) {
+    for (spawn, answer) in queue {
+        // Whoever asked may have given up; the process is then found by its mark and ended.
+        drop(answer.send(start(&spawn)));
+    }
+}
+
+fn start(spawn: &Spawn) -> io::Result<u32> {
+    let (program, args) = spawn.argv.split_first().ok_or_else(|| io::Error::other("no program is named"))?;
+    let output = append(&spawn.output)?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(&spawn.env)
+        .current_dir(&spawn.folder)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        // Its own group: one signal reaches its children too, and a terminal's Ctrl-C does not.
+        .process_group(0);
+    if spawn.die_with_parent {
+        die_with_parent(&mut command);
+    }
+    // The handle is let go without waiting: the watch reaps by pid, also after the agent was replaced.
+    command.spawn().map(|child| child.id())
+}
+
+#[expect(unsafe_code, reason = "only a hook between fork and exec can ask the kernel for a signal at the parent's end")]
+fn die_with_parent(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let hook = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // The parent may have died before the request was made.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    };
+    // SAFETY: the hook makes two system calls and allocates nothing, so it is safe in the forked child of a threaded
+    // process.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Opens a log so that every write lands at its end, also after it was truncated by rotation.
+pub(crate) fn append(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}

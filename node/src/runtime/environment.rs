@@ -1,0 +1,369 @@
+//! Python environments: virtual environments built once per set of requirements and shared by every replica that asks
+//! for the same.
+//!
+//! An environment is built in its final place, because what pip installs writes that path into its scripts, and counts
+//! only once a marker lies in it. A lock file, held by the kernel, keeps other builders out: also those of other agents
+//! on this host that share the folder.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
+
+use berth_core::{
+    error::{Code, Error},
+    id::Digest,
+    model::{DeploymentSpec, Runtime},
+};
+use tokio::{process::Command, sync::Semaphore, time::timeout};
+
+use super::{PrepareLog, conda};
+use crate::{identity::io_error, options::NodeOptions};
+
+/// The server that runs Azure's scoring scripts.
+const SERVER: &str = "azureml-inference-server-http";
+/// Lies in an environment that is complete.
+const MARKER: &str = ".berth-complete";
+/// Builds at once: each may use every core and a lot of memory.
+const BUILDS_MAX: usize = 2;
+/// How long a build may take: a large framework over a slow line.
+const BUILD_DEADLINE: Duration = Duration::from_secs(1_800);
+/// How long asking an interpreter for its version may take.
+const VERSION_DEADLINE: Duration = Duration::from_secs(30);
+/// Complete environments that are kept although nothing uses them now.
+const UNUSED_MAX: usize = 8;
+/// Lines of pip's output that go into an error.
+const WORDS_LINES: usize = 20;
+/// What pip says when its index could not be reached: another attempt may help.
+const TRANSIENT_WORDS: &[&str] = &[
+    "Retrying (Retry(",
+    "Connection refused",
+    "Connection reset",
+    "Read timed out",
+    "Temporary failure in name resolution",
+    "Max retries exceeded",
+];
+
+/// Builds environments and remembers where they lie.
+#[derive(Debug)]
+pub(crate) struct Environments {
+    folder: PathBuf,
+    python: PathBuf,
+    pip_args: Vec<String>,
+    base_env: BTreeMap<String, String>,
+    builds: Semaphore,
+    /// Whether the folder is this node's alone, so that it may remove what it does not use.
+    is_own: bool,
+}
+
+/// What an environment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Recipe {
+    requirements: Vec<String>,
+    warnings: Vec<String>,
+}
+
+// === impl Environments ===
+
+impl Environments {
+    pub(crate) fn open(home: &Path, options: &NodeOptions) -> Result<Self, Error> {
+        let own = home.join("envs");
+        let folder = options.env_dir.clone().unwrap_or_else(|| own.clone());
+        fs::create_dir_all(&folder).map_err(|error| io_error("cannot create", &folder, &error))?;
+        let folder = folder.canonicalize().map_err(|error| io_error("cannot resolve", &folder, &error))?;
+        Ok(Self {
+            is_own: folder == own,
+            folder,
+            python: options.python.clone(),
+            pip_args: options.pip_args.clone(),
+            base_env: options.base_env.clone(),
+            builds: Semaphore::new(BUILDS_MAX),
+        })
+    }
+
+    /// Returns the environment of a deployment, built if it is not there yet; none when it needs none.
+    pub(crate) async fn obtain(&self, spec: &DeploymentSpec, log: &PrepareLog) -> Result<Option<PathBuf>, Error> {
+        let Some(recipe) = Recipe::of(spec)? else {
+            return Ok(None);
+        };
+        recipe.warnings.iter().for_each(|warning| log.line(&format!("warning: {warning}")));
+        let version = self.python_version().await?;
+        let folder = self.folder.join(self.key(&version, &recipe));
+        if !is_complete(&folder) {
+            let _permit = self.builds.acquire().await.map_err(|_| internal("no build slot"))?;
+            self.build(&folder, &version, &recipe, log).await?;
+        }
+        touch(&folder);
+        Ok(Some(folder))
+    }
+
+    /// Returns the folder of an environment that is already there, for a process that starts again.
+    pub(crate) async fn find(&self, spec: &DeploymentSpec) -> Result<Option<PathBuf>, Error> {
+        let Some(recipe) = Recipe::of(spec)? else {
+            return Ok(None);
+        };
+        let folder = self.folder.join(self.key(&self.python_version().await?, &recipe));
+        match is_complete(&folder) {
+            true => Ok(Some(folder)),
+            false => Err(Error::new(Code::Unavailable, "the environment is not there any more")),
+        }
+    }
+
+    /// Removes environments that no deployment of `specs` uses, all but the few used last.
+    pub(crate) async fn collect(&self, specs: &[&DeploymentSpec]) -> Result<(), Error> {
+        if !self.is_own {
+            return Ok(());
+        }
+        let Ok(version) = self.python_version().await else {
+            return Ok(());
+        };
+        let recipes = specs.iter().filter_map(|spec| Recipe::of(spec).ok().flatten());
+        let used: BTreeSet<String> = recipes.map(|recipe| self.key(&version, &recipe)).collect();
+        remove_unused(&self.folder, &used).map_err(|error| io_error("cannot collect in", &self.folder, &error))
+    }
+
+    fn key(&self, version: &str, recipe: &Recipe) -> String {
+        let words = [version].into_iter().chain(recipe.requirements.iter().map(String::as_str));
+        let text: Vec<&str> = words.chain(self.pip_args.iter().map(String::as_str)).collect();
+        Digest::of(text.join("\n").as_bytes()).to_string()[..24].to_owned()
+    }
+
+    async fn python_version(&self) -> Result<String, Error> {
+        const ASK: &str = "import sys; print(sys.implementation.name, sys.version.split()[0], sys.prefix)";
+        let output = self.command(&self.python).args(["-c", ASK]).stderr(Stdio::piped()).output();
+        let output = match timeout(VERSION_DEADLINE, output).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => {
+                return Err(Error::new(
+                    Code::Environment,
+                    format!("`{}` cannot be run on this node", self.python.display()),
+                )
+                .why(error.to_string())
+                .try_("install Python 3 on the node, or name it with `--python`"));
+            }
+            Err(_) => return Err(internal("the Python interpreter did not answer")),
+        };
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(Error::new(Code::Environment, "the Python interpreter of this node fails")
+                .why(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        }
+    }
+
+    async fn build(&self, folder: &Path, version: &str, recipe: &Recipe, log: &PrepareLog) -> Result<(), Error> {
+        let lock = folder.with_extension("lock");
+        let _held = tokio::task::spawn_blocking(move || {
+            let file = File::create(&lock)?;
+            file.lock().map(|()| file)
+        })
+        .await
+        .map_err(|_| internal("waiting for an environment broke off"))?
+        .map_err(|error| io_error("cannot lock", folder, &error))?;
+        if is_complete(folder) {
+            return Ok(());
+        }
+        log.line(&format!("building an environment of {} packages for {version}", recipe.requirements.len()));
+        let built = timeout(BUILD_DEADLINE, self.build_locked(folder, recipe, log)).await;
+        let built = built.unwrap_or_else(|_| {
+            Err(Error::new(Code::Timeout, format!("the environment was not built within {BUILD_DEADLINE:?}")))
+        });
+        if built.is_err() {
+            remove(folder).map_err(|error| io_error("cannot remove", folder, &error))?;
+        }
+        built
+    }
+
+    async fn build_locked(&self, folder: &Path, recipe: &Recipe, log: &PrepareLog) -> Result<(), Error> {
+        remove(folder).map_err(|error| io_error("cannot remove", folder, &error))?;
+        let target = folder.display().to_string();
+        self.run(&self.python, &["-m".into(), "venv".into(), target], log).await?;
+        let requirements = folder.join("requirements.txt");
+        let text = recipe.requirements.join("\n") + "\n";
+        fs::write(&requirements, text).map_err(|error| io_error("cannot write", &requirements, &error))?;
+        let words = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check"].map(str::to_owned);
+        let file = ["-r".to_owned(), requirements.display().to_string()];
+        let args: Vec<String> = words.into_iter().chain(self.pip_args.iter().cloned()).chain(file).collect();
+        self.run(&folder.join("bin/python"), &args, log).await?;
+        let marked = File::open(folder).and_then(|handle| {
+            rustix::fs::syncfs(&handle)?;
+            let marker = File::create(folder.join(MARKER))?;
+            marker.sync_all()?;
+            handle.sync_all()
+        });
+        marked.map_err(|error| io_error("cannot complete", folder, &error))?;
+        log.line("the environment is complete");
+        Ok(())
+    }
+
+    /// Runs a step of a build, its words going to the log, and turns its failure into an error that says what it said.
+    async fn run(&self, program: &Path, args: &[String], log: &PrepareLog) -> Result<(), Error> {
+        let path = log.path();
+        let open = |path: &Path| {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::OpenOptions::new().create(true).append(true).open(path)
+        };
+        let output = open(&path).map_err(|error| io_error("cannot open", &path, &error))?;
+        let from = output.metadata().map_or(0, |meta| meta.len());
+        let errors = output.try_clone().map_err(|error| io_error("cannot open", &path, &error))?;
+        let mut command = self.command(program);
+        command.args(args).stdout(output).stderr(errors);
+        let status = command.status().await.map_err(|error| {
+            Error::new(Code::Environment, format!("`{}` cannot be run", program.display())).why(error.to_string())
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = fs::read(&path).unwrap_or_default();
+        let said = String::from_utf8_lossy(said.get(from as usize..).unwrap_or_default()).into_owned();
+        Err(failure(&said))
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(&self.base_env)
+            .env("PYTHONNOUSERSITE", "1")
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+// === impl Recipe ===
+
+impl Recipe {
+    /// Works out what a deployment needs; nothing for what brings no requirements and is no scoring script.
+    fn of(spec: &DeploymentSpec) -> Result<Option<Self>, Error> {
+        let environment = &spec.environment;
+        let translated = environment.conda.as_deref().map(conda::translate).transpose()?.unwrap_or_default();
+        let mut requirements = translated.requirements;
+        requirements.extend(environment.pip.iter().cloned());
+        requirements.retain(|line| !line.trim().is_empty());
+        match spec.runtime {
+            Runtime::Onnx => return Ok(None),
+            Runtime::Command(_) if requirements.is_empty() => return Ok(None),
+            Runtime::Python if !requirements.iter().any(|line| names(line, SERVER)) => {
+                requirements.push(SERVER.to_owned());
+            }
+            Runtime::Python | Runtime::Command(_) => {}
+        }
+        Ok(Some(Self { requirements, warnings: translated.warnings }))
+    }
+}
+
+/// Returns whether a requirement names this package, whatever version it wants. PyPI reads `-`, `_` and `.` alike.
+fn names(line: &str, package: &str) -> bool {
+    let name = line.trim().split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).next();
+    name.is_some_and(|name| name.to_ascii_lowercase().replace(['_', '.'], "-") == package)
+}
+
+fn failure(said: &str) -> Error {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let is_error = |line: &&&str| line.trim_start().to_ascii_lowercase().starts_with("error");
+    let errors: Vec<&str> = lines.iter().filter(is_error).copied().collect();
+    let words = if errors.is_empty() { &lines } else { &errors };
+    let words = words[words.len().saturating_sub(WORDS_LINES)..].join("\n");
+    if said.contains("No space left on device") {
+        return Error::new(Code::DiskFull, "the environment does not fit on the node's disk").why(words);
+    }
+    if TRANSIENT_WORDS.iter().any(|hint| said.contains(hint)) {
+        return Error::new(Code::Unavailable, "the package index could not be reached").why(words);
+    }
+    Error::new(Code::Environment, "the environment cannot be built")
+        .why(words)
+        .try_("mend the requirements; `berth logs` shows everything pip said")
+}
+
+fn is_complete(folder: &Path) -> bool {
+    folder.join(MARKER).exists()
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove_unused(folder: &Path, used: &BTreeSet<String>) -> io::Result<()> {
+    let mut unused = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !used.contains(&name) && is_complete(&entry.path()) {
+            unused.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    unused.sort();
+    let surplus = unused.len().saturating_sub(UNUSED_MAX);
+    unused.iter().take(surplus).try_for_each(|(_, path)| remove(path))
+}
+
+fn touch(folder: &Path) {
+    let touched = File::open(folder).and_then(|handle| handle.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!(path = %folder.display(), %error, "the use of an environment could not be noted");
+    }
+}
+
+fn internal(what: &str) -> Error {
+    Error::new(Code::Internal, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_added_unless_it_is_named() {
+        for (line, is_server) in [
+            ("azureml-inference-server-http", true),
+            ("azureml_inference_server_http==1.5.1", true),
+            ("AzureML-Inference-Server-HTTP>=1 ; python_version>'3'", true),
+            ("azureml-inference-server-http-extra", false),
+            ("numpy", false),
+            ("-r other.txt", false),
+        ] {
+            assert_eq!(names(line, SERVER), is_server, "{line}");
+        }
+        let mut spec = DeploymentSpec::new(Runtime::Python);
+        spec.environment.pip = vec!["numpy".into(), " ".into()];
+        assert_eq!(Recipe::of(&spec).unwrap().unwrap().requirements, ["numpy", SERVER]);
+        spec.runtime = Runtime::Command(vec!["x".into()]);
+        assert_eq!(Recipe::of(&spec).unwrap().unwrap().requirements, ["numpy"]);
+        spec.environment.pip.clear();
+        assert_eq!(Recipe::of(&spec).unwrap(), None);
+    }
+
+    #[test]
+    fn a_failure_says_what_pip_said_and_whether_another_try_may_help() {
+        for (said, code, why) in [
+            (
+                "Collecting x\nERROR: Could not find a version that satisfies the requirement x\nERROR: No matching distribution found for x\n",
+                Code::Environment,
+                "ERROR: Could not find a version that satisfies the requirement x\nERROR: No matching distribution found for x",
+            ),
+            (
+                "WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: none",
+                Code::Unavailable,
+                "ERROR: none",
+            ),
+            (
+                "OSError: [Errno 28] No space left on device",
+                Code::DiskFull,
+                "OSError: [Errno 28] No space left on device",
+            ),
+            ("boom", Code::Environment, "boom"),
+        ] {
+            let error = failure(said);
+            assert_eq!((error.code, error.why.as_str()), (code, why));
+        }
+    }
+}

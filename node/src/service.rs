@@ -1,0 +1,292 @@
+//! A node as one service: options in, a handle out, and one future that runs it.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use berth_core::{
+    agent::{Ledger, Signal},
+    error::{Code, Error},
+    id::{LogIndex, NodeId},
+    model::{NodeName, NodeProfile},
+    rng::SeedTree,
+};
+use berth_proto::node::{decode_table, encode_table};
+use prometheus_client::registry::Registry;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    actor::{AgentLink, World, supervise},
+    cache::Cache,
+    capacity,
+    identity::{Home, random_u64},
+    keeper::{self, LogLimits},
+    ledger,
+    mesh::{Mesh, MeshHandle, MeshOptions, TableCodec},
+    options::NodeOptions,
+    process::{Ports, Spawner, end_replica, signal_group, watch_leader},
+    runtime::{Environments, Host, Layout},
+    session::{Members, Outbox, SessionOptions, SessionStatus, keep_session, keep_table},
+};
+
+/// How long requests may take to end when the node is shut down.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A node that is set up and not yet running.
+pub struct NodeService {
+    /// Holds the lock on the folder for as long as the node runs.
+    home: Home,
+    options: NodeOptions,
+    world: Arc<World>,
+    members: Arc<Members>,
+    profile: NodeProfile,
+    status: watch::Sender<SessionStatus>,
+    handle: NodeHandle,
+}
+
+/// What others may ask a node.
+#[derive(Clone)]
+pub struct NodeHandle {
+    id: NodeId,
+    profile: Arc<NodeProfile>,
+    mesh: MeshHandle,
+    session: watch::Receiver<SessionStatus>,
+    registry: Arc<Mutex<Registry>>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its session.
+    pub session: SessionStatus,
+    /// The version of the route table it serves from.
+    pub table_version: LogIndex,
+}
+
+// === impl NodeService ===
+
+impl NodeService {
+    /// Takes the lock, reads or mints the id, measures the host and starts the data side, which serves from the table on
+    /// disk from here on.
+    pub async fn open(options: NodeOptions) -> Result<Self, Error> {
+        options.validate()?;
+        let home = Home::open(&options.data_dir)?;
+        let ledger = ledger::read(home.folder())?;
+        let members = Members::new(options.coordinators.clone(), &options.token)?;
+        let cache = Cache::open(home.folder().join("assets"), options.cache_max_bytes, Arc::clone(&members))?;
+        let environments = Environments::open(home.folder(), &options)?;
+        let spawner = Spawner::start()
+            .map_err(|error| Error::new(Code::Internal, "no thread to start processes from").why(error.to_string()))?;
+        let mut registry = Registry::default();
+        let mesh = start_mesh(&home, &options, &mut registry)?;
+        let profile = profile(&home, &options, &mesh).await?;
+        let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
+        let world = Arc::new(World {
+            home: home.folder().to_owned(),
+            host: Host::of(&options),
+            environments,
+            cache: Arc::new(cache),
+            spawner,
+            ports: Ports::default(),
+            mesh: mesh.clone(),
+            outbox: Arc::new(Outbox::default()),
+            timing: options.timing,
+            ledger: watch::Sender::new(ledger),
+            agent: AgentLink::new(home.cluster_id()?),
+            started: Instant::now(),
+        });
+        let handle = NodeHandle {
+            id: home.id(),
+            profile: Arc::new(profile.clone()),
+            mesh,
+            session: status.subscribe(),
+            registry: Arc::new(Mutex::new(registry)),
+        };
+        Ok(Self { home, options, world, members, profile, status, handle })
+    }
+
+    /// Returns a handle.
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Runs the node until `shutdown` completes, or its actors give up.
+    ///
+    /// Dropping the future ends the control side at once and leaves every replica running, as a crash would.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+        let Self { home, options, world, members, profile, status, handle } = self;
+        let mesh = handle.mesh.clone();
+        let _ends_with_the_data_side = EndMesh(mesh.clone());
+        let seed = SeedTree::new(random_u64()?);
+        let ledgers = world.ledger.subscribe();
+        let mut actors = supervise(Arc::clone(&world)).await?;
+        let session = SessionOptions {
+            node: home.id(),
+            home: home.folder().to_owned(),
+            profile,
+            members: Arc::clone(&members),
+            outbox: Arc::clone(&world.outbox),
+            mesh: mesh.clone(),
+            agent: world.agent.clone(),
+            status,
+            seed: seed.child("session"),
+        };
+        let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            error = actors.failed() => Err(error),
+            () = keep_session(session) => Ok(()),
+            () = keep_table(members, mesh.clone(), home.id().0, seed.child("table")) => Ok(()),
+            () = ledger::keep(home.folder().to_owned(), ledgers) => Ok(()),
+            () = keeper::keep(Arc::clone(&world), limits) => Ok(()),
+        };
+        actors.stop().await;
+        mesh.shutdown(DRAIN_DEADLINE).await;
+        let last = world.ledger.borrow().clone();
+        if options.stop_replicas_on_shutdown {
+            end_replicas(&world, &last).await;
+        }
+        ledger::write(home.folder(), &last)?;
+        outcome
+    }
+}
+
+/// Lets the data side end when the future that runs the node is dropped.
+struct EndMesh(MeshHandle);
+
+impl Drop for EndMesh {
+    fn drop(&mut self) {
+        let mesh = self.0.clone();
+        // Without a runtime there is nothing left to end it with; its threads then end with the process.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { mesh.shutdown(Duration::ZERO).await });
+        }
+    }
+}
+
+fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Result<MeshHandle, Error> {
+    let codec = TableCodec { encode: encode_table, decode: decode_table };
+    let mut mesh = MeshOptions::new(home.id(), home.folder().join("mesh"), codec);
+    mesh.ingress = options.ingress;
+    mesh.gate = options.gate;
+    mesh.domain.clone_from(&options.domain);
+    mesh.cores = options.mesh_cores;
+    Mesh::start(mesh, registry)
+}
+
+async fn profile(home: &Home, options: &NodeOptions, mesh: &MeshHandle) -> Result<NodeProfile, Error> {
+    let (folder, library, declared) =
+        (home.folder().to_owned(), options.nvml_library.clone(), options.capacity.clone());
+    let measure = move || capacity::measure(&folder, library.as_deref(), declared.as_ref());
+    let measured = tokio::task::spawn_blocking(measure)
+        .await
+        .map_err(|error| Error::new(Code::Internal, "measuring the host broke off").why(error.to_string()))?;
+    measured.notes.iter().for_each(|note| tracing::info!(note, "capacity"));
+    let reached = |bound: SocketAddr| match &options.advertise {
+        Some(host) => format!("{host}:{}", bound.port()),
+        None => bound.to_string(),
+    };
+    Ok(NodeProfile {
+        name: options.name.clone(),
+        labels: options.labels.clone(),
+        capacity: measured.resources,
+        devices: measured.devices,
+        gate_address: reached(mesh.gate_addr()),
+        ingress_address: reached(mesh.ingress_addr()),
+        is_virtual: options.is_virtual,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// Ends every replica, politely first.
+async fn end_replicas(world: &World, ledger: &Ledger) {
+    let running: Vec<_> = ledger
+        .replicas
+        .iter()
+        .filter_map(|entry| Some((entry.process?, Layout::new(&world.home, entry.order.replica))))
+        .collect();
+    running.iter().for_each(|(process, _)| signal_group(process.pid, Signal::Term));
+    let grace = Duration::from_millis(world.timing.kill_grace.0);
+    let ended = running.iter().map(|(process, _)| watch_leader(process.pid, process.start_ticks));
+    // Whoever is not done by then is killed.
+    drop(timeout(grace, futures::future::join_all(ended)).await);
+    futures::future::join_all(running.iter().map(|(process, layout)| end_replica(process.pid, layout.root()))).await;
+}
+
+// === impl NodeHandle ===
+
+impl NodeHandle {
+    /// Returns the node's id.
+    pub fn node_id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns the node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.profile.name
+    }
+
+    /// Returns what the node says about itself.
+    pub fn profile(&self) -> &NodeProfile {
+        &self.profile
+    }
+
+    /// Returns where callers reach it.
+    pub fn ingress_addr(&self) -> SocketAddr {
+        self.mesh.ingress_addr()
+    }
+
+    /// Returns where other nodes reach it.
+    pub fn gate_addr(&self) -> SocketAddr {
+        self.mesh.gate_addr()
+    }
+
+    /// Returns its data side.
+    pub fn mesh(&self) -> &MeshHandle {
+        &self.mesh
+    }
+
+    /// Returns where it stands.
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus { session: self.session.borrow().clone(), table_version: self.mesh.table().version }
+    }
+
+    /// Waits until a session is open; a refusal or the deadline is an error that says why.
+    pub async fn wait_session(&self, deadline: tokio::time::Instant) -> Result<(), Error> {
+        let mut session = self.session.clone();
+        let decided = session.wait_for(|status| !matches!(status, SessionStatus::Connecting { .. }));
+        let status = match tokio::time::timeout_at(deadline, decided).await {
+            Ok(Ok(status)) => status.clone(),
+            Ok(Err(_)) => return Err(Error::new(Code::Unavailable, "the node has ended")),
+            Err(_) => self.session.borrow().clone(),
+        };
+        match status {
+            SessionStatus::Open { .. } => Ok(()),
+            SessionStatus::Refused { code, text } => {
+                Err(Error::new(Code::from_word(&code).unwrap_or(Code::Forbidden), text))
+            }
+            SessionStatus::Connecting { why } => {
+                Err(Error::new(Code::Timeout, "no session with the coordinators was opened in time").why(why))
+            }
+        }
+    }
+
+    /// Returns the node's metrics in Prometheus' text form.
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => text,
+            Err(error) => format!("# metrics could not be written: {error}\n"),
+        }
+    }
+}
+
+impl fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeHandle").field("id", &self.id).field("name", self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! The coordinators a node knows, and its connections to them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use berth_core::error::{Code, Error};
+use berth_proto::{node::v1::node_client::NodeClient, status::from_status};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::options::Secret;
+
+/// Metadata under which a node shows its token.
+const TOKEN: &str = "berth-node-token";
+/// How long a connection may take: well below the time after which a node counts as lost.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// Pace of HTTP/2 pings: a partition drops packets silently, and only a ping that stays unanswered shows it.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Largest message from a coordinator: a full route table or a full set of orders.
+const MESSAGE_MAX_BYTES: usize = 64 << 20;
+/// Members that are remembered; a cluster has five at most, and a few old addresses do no harm.
+const MEMBERS_MAX: usize = 32;
+
+/// Every coordinator a node knows.
+#[derive(Debug)]
+pub(crate) struct Members {
+    shown: MetadataValue<Ascii>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// From the configuration: never forgotten.
+    configured: Vec<String>,
+    /// From the last welcome.
+    told: Vec<String>,
+    channels: BTreeMap<String, Channel>,
+    /// The member that led last: asked first.
+    leader: Option<String>,
+}
+
+/// Shows the node's token with every call.
+#[derive(Clone)]
+pub(crate) struct ShowToken(MetadataValue<Ascii>);
+
+/// A client of one coordinator.
+pub(crate) type Client = NodeClient<InterceptedService<Channel, ShowToken>>;
+
+// === impl Members ===
+
+impl Members {
+    pub(crate) fn new(configured: Vec<String>, token: &Secret) -> Result<Arc<Self>, Error> {
+        let mut shown: MetadataValue<Ascii> = token.expose().parse().map_err(|_| {
+            Error::new(Code::Unauthenticated, "the node's token is no token")
+                .why("it holds characters that cannot be sent")
+                .try_("copy the coordinators' `node.token` file again")
+        })?;
+        shown.set_sensitive(true);
+        Ok(Arc::new(Self { shown, known: Mutex::new(Known { configured, ..Known::default() }) }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists every member, the one that led last first.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let known = self.known();
+        let mut all: Vec<String> = Vec::new();
+        for address in known.leader.iter().chain(&known.told).chain(&known.configured) {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        all
+    }
+
+    /// Takes what a leader says about the members.
+    pub(crate) fn learn(&self, told: Vec<String>) {
+        let mut known = self.known();
+        known.told = told.into_iter().take(MEMBERS_MAX).collect();
+        let keep: Vec<String> = known.told.iter().chain(&known.configured).chain(&known.leader).cloned().collect();
+        known.channels.retain(|address, _| keep.contains(address));
+    }
+
+    /// Takes who leads, or that it is not known.
+    pub(crate) fn leads(&self, leader: Option<&str>) {
+        self.known().leader = leader.map(str::to_owned);
+    }
+
+    /// Returns a client of the member at `address`; it connects when it is first used.
+    pub(crate) fn client(&self, address: &str) -> Result<Client, Error> {
+        let mut known = self.known();
+        let channel = match known.channels.get(address) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = channel(address)?;
+                known.channels.insert(address.to_owned(), channel.clone());
+                channel
+            }
+        };
+        Ok(NodeClient::with_interceptor(channel, ShowToken(self.shown.clone()))
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES))
+    }
+}
+
+fn channel(address: &str) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
+        Error::new(Code::Invalid, format!("`{address}` is not an address of a coordinator")).why(error.to_string())
+    })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_DEADLINE)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}
+
+/// Turns a status into an error; one that Berth did not make is a connection that broke.
+pub(crate) fn transport_error(status: &Status) -> Error {
+    from_status(status)
+}
+
+// === impl ShowToken ===
+
+impl Interceptor for ShowToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(TOKEN, self.0.clone());
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_is_asked_first_and_nobody_twice() {
+        let members = Members::new(vec!["a:1".into(), "b:1".into()], &Secret::new("t")).unwrap();
+        members.learn(vec!["b:1".into(), "c:1".into()]);
+        assert_eq!(members.addresses(), ["b:1", "c:1", "a:1"]);
+        members.leads(Some("c:1"));
+        assert_eq!(members.addresses(), ["c:1", "b:1", "a:1"]);
+        members.learn(Vec::new());
+        members.leads(None);
+        assert_eq!(members.addresses(), ["a:1", "b:1"]);
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_refused_in_words() {
+        assert_eq!(Members::new(vec![], &Secret::new("a\nb")).unwrap_err().code, Code::Unauthenticated);
+    }
+}
