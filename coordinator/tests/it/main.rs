@@ -2,12 +2,16 @@
 
 mod api;
 mod api_fleet;
+mod artifact;
 mod powerloss;
 mod raft;
 mod raft_cluster;
 mod raft_partition;
+mod session;
+mod session_node;
 mod store;
 mod store_child;
 mod store_full;
 mod store_golden;
 mod store_kill;
+mod table;
