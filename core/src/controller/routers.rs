@@ -101,8 +101,9 @@ impl Routers {
     }
 }
 
-/// Returns the table version that shows what a replica is now. A change of a replica that no table shows (its endpoint
-/// is gone) makes no new version: the latest shows all there is.
+/// Returns the table version that shows what a replica is now. One of a deleted deployment is in no table from the delete
+/// on, whatever becomes of it later, and makes no newer version.
 fn needed(state: &ClusterState, replica: &Replica) -> LogIndex {
-    replica.revision.min(state.routes.version())
+    let deployment = state.deployments.get(&replica.key).filter(|deployment| deployment.deleting);
+    deployment.map_or(replica.revision, |deployment| replica.revision.min(deployment.revision))
 }

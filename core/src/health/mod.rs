@@ -5,8 +5,8 @@
 //! at once, and its replicas get a short grace before they are replaced, because an agent that restarts adopts them
 //! again. When many nodes fall silent together the leader suspects itself: the [`brake`] holds everything back.
 //!
-//! All clocks here start again with a new leader, and after a pause of the leader itself, because neither silence was
-//! the nodes'.
+//! All clocks here start again with a new leader, after a pause of the leader itself, and when the brake lets go, because
+//! none of these silences was the nodes'.
 
 mod brake;
 mod pulse;
@@ -205,6 +205,11 @@ impl Health {
         let silent = self.pulses.iter().filter(|(node, pulse)| present(node) && pulse.is_silent(silent_after, now));
         let silent: BTreeSet<NodeId> = silent.map(|(node, _)| *node).collect();
         let total = state.nodes.values().filter(|node| node.state != NodeState::Lost).count() as u64;
+        let was_on = self.brake.is_on();
         self.brake.update(silent, total, now);
+        // Whatever silenced many is ending: the others get the time to be heard that the first ones had.
+        if was_on && !self.brake.is_on() {
+            self.pulses.values_mut().for_each(|pulse| pulse.restart(now));
+        }
     }
 }

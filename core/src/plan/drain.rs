@@ -1,6 +1,6 @@
 //! Drains and warm-ups: what waits for the routers goes on once they have answered.
 
-use super::{View, draft::Draft, group::Group};
+use super::{View, draft::Draft};
 use crate::{
     model::{Replica, ReplicaState},
     state::Step,
@@ -32,23 +32,26 @@ pub(super) fn serve_current(draft: &mut Draft<'_>) {
     let view = draft.view;
     for group in &mut draft.groups {
         let due: Vec<_> = group.kept_current().filter(|replica| may_serve(view, replica)).collect();
-        serve(group, &due, &mut draft.steps);
+        group.served.extend(due.iter().map(|replica| replica.id));
+        draft.steps.extend(due.iter().map(|replica| Step::Serve { replica: replica.id }));
     }
 }
 
-/// Offers those of earlier generations that came back and are still needed.
-pub(super) fn serve_outdated(draft: &mut Draft<'_>) {
+/// Counts those of earlier generations that came back and are still needed as serving. Whether they do is told by
+/// [`serve_outdated`], once it is known that none of them makes room instead.
+pub(super) fn count_outdated(draft: &mut Draft<'_>) {
     let view = draft.view;
     for group in &mut draft.groups {
         let due: Vec<_> = group.kept_outdated().filter(|replica| may_serve(view, replica)).collect();
-        serve(group, &due, &mut draft.steps);
+        group.served.extend(due.iter().map(|replica| replica.id));
     }
 }
 
-fn serve(group: &mut Group<'_>, due: &[&Replica], steps: &mut Vec<Step>) {
-    for replica in due {
-        group.served.insert(replica.id);
-        steps.push(Step::Serve { replica: replica.id });
+/// Offers those that were counted and stay.
+pub(super) fn serve_outdated(draft: &mut Draft<'_>) {
+    for group in &draft.groups {
+        let due = group.kept_outdated().filter(|replica| group.served.contains(&replica.id));
+        draft.steps.extend(due.map(|replica| Step::Serve { replica: replica.id }));
     }
 }
 

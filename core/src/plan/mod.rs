@@ -28,9 +28,10 @@ pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     drain::serve_current(&mut draft);
     lost::stop_replaced(&mut draft);
     rollout::retire_outdated(&mut draft);
-    drain::serve_outdated(&mut draft);
+    drain::count_outdated(&mut draft);
     drain::finish_drains(&mut draft);
     place::place_missing(&mut draft);
     rollout::make_room(&mut draft);
+    drain::serve_outdated(&mut draft);
     draft.close()
 }

@@ -75,7 +75,8 @@ impl Verdict {
             ..Self::default()
         };
         verdict.note_waiting(state, key);
-        let updated = |replica: &&crate::model::Replica| replica.is_wanted() && replica.generation == deployment.generation;
+        let updated =
+            |replica: &&crate::model::Replica| replica.is_wanted() && replica.generation == deployment.generation;
         let updated = state.replicas_of(key).filter(updated).count() as u64;
         // A rollout that goes on has nothing to explain; one that no node takes an instance of does.
         let is_stuck = updated < verdict.desired && fleet.slots.values().all(|slot| slot.accepts(&ask).is_none());

@@ -12,10 +12,10 @@ mod routes;
 mod snapshot;
 mod status;
 
+pub use apply::ONE_AT_A_TIME;
 pub use command::{
     Command, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
 };
-pub use apply::ONE_AT_A_TIME;
 pub use event::{Event, EventLog, EventSubject, Severity};
 pub use index::Index;
 pub use reply::{Applied, Reply, ReplyRecord, ReplyTable};

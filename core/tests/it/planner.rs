@@ -327,7 +327,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens, every invariant holds after every entry (the kit checks), planning a planned state gives
     /// nothing new, and once the faults end every deployment that fits comes to rest with what it asked for.

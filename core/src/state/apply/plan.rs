@@ -3,7 +3,7 @@
 use super::{ClusterState, Context, Reply, Severity, cluster::stale_term, replica::about};
 use crate::{
     error::{Code, Error},
-    id::{Generation, NodeId, ReplicaId},
+    id::{Generation, LogIndex, NodeId, ReplicaId},
     model::{Deployment, DeploymentKey, DeviceGrant, Replica, ReplicaState},
     state::{Plan, Step, StepOutcome},
     time::LogTime,
@@ -18,11 +18,14 @@ impl ClusterState {
         if plan.term != self.term {
             return Err(stale_term(plan.term, self.term));
         }
-        let outcomes = plan.steps.iter().map(|step| self.step(cx, step)).collect();
+        let outcomes = plan.steps.iter().map(|step| self.step(cx, plan.based_on, step)).collect();
         Ok(Reply::Planned { outcomes })
     }
 
-    fn step(&mut self, cx: &mut Context, step: &Step) -> StepOutcome {
+    fn step(&mut self, cx: &mut Context, based_on: LogIndex, step: &Step) -> StepOutcome {
+        if let Step::Serve { replica } | Step::Drain { replica, .. } | Step::Stop { replica, .. } = step {
+            self.check_unchanged(*replica, based_on)?;
+        }
         match step {
             Step::Place { replica, key, generation, node, devices, reserve_spent, reason } => {
                 self.check_place(*replica, key, *generation, *node, devices)?;
@@ -37,6 +40,16 @@ impl ClusterState {
                 self.check_stop(*replica)?;
                 self.advance(cx, *replica, ReplicaState::Stopped, reason, None)
             }
+        }
+    }
+
+    /// Refuses to go on with a replica that changed since the plan was made: the routers acknowledged what it was then,
+    /// and a node that was lost may be back.
+    fn check_unchanged(&self, replica: ReplicaId, based_on: LogIndex) -> Result<(), Error> {
+        match self.replicas.get(&replica).filter(|replica| replica.revision > based_on) {
+            Some(replica) => Err(Error::new(Code::Revision, format!("replica {} has changed", replica.id))
+                .why(format!("it is at revision {}, the plan was made at {based_on}", replica.revision))),
+            None => Ok(()),
         }
     }
 
