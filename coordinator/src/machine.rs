@@ -4,9 +4,12 @@
 //! holds it across an await. Whoever waits for a change watches the position, then reads the state, so that a slow
 //! reader misses no change and is handed none twice.
 
-use std::sync::{
-    Mutex, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use berth_core::{
@@ -16,9 +19,19 @@ use berth_core::{
     state::{Applied, ClusterState, Entry, Reply},
 };
 use berth_proto::store;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
-use crate::raft::{RestoreError, StateMachine};
+use crate::{
+    metrics::Metrics,
+    raft::{RestoreError, StateMachine},
+};
+
+/// How often the whole state is judged. Seldom: it is a look after what should never happen.
+const JUDGE: Duration = Duration::from_secs(60);
+
+/// Broken invariants logged in one round; one cause often breaks many.
+const VIOLATIONS_LOGGED: usize = 10;
 
 /// The replicated state of this member.
 #[derive(Debug)]
@@ -108,6 +121,34 @@ impl StateMachine for Machine {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.applied.send_replace(index);
         Ok(())
+    }
+}
+
+/// Judges the whole state now and then, in every build, until `stop`: what is found is counted and logged.
+pub(crate) async fn judge(machine: Arc<Machine>, metrics: Metrics, stop: CancellationToken) {
+    let mut rounds = tokio::time::interval(JUDGE);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut judged = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = rounds.tick() => {}
+        }
+        let applied = machine.read(|state| state.applied);
+        if judged.replace(applied) == Some(applied) {
+            continue;
+        }
+        // Copied, so that nothing waits while it is judged.
+        let state = machine.read(Clone::clone);
+        match tokio::task::spawn_blocking(move || invariant::check(&state)).await {
+            Ok(broken) => {
+                metrics.state.violations.set(i64::try_from(broken.len()).unwrap_or(i64::MAX));
+                for violation in broken.iter().take(VIOLATIONS_LOGGED) {
+                    tracing::error!(id = violation.id, what = violation.what, "the state breaks an invariant");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the state could not be judged"),
+        }
     }
 }
 

@@ -35,13 +35,13 @@ use tonic::{
 
 use crate::{
     api::Api,
-    artifact::{Artifacts, Settings},
+    artifact::{Artifacts, BlobStore, Settings},
     auth::{Gatekeeper, MemberPass},
     clock::Clock,
     context::Context,
     controller::Keeper,
     keys::ClusterKey,
-    machine::Machine,
+    machine::{self, Machine},
     metrics::Metrics,
     options::CoordinatorOptions,
     peers::Peers,
@@ -116,8 +116,10 @@ impl CoordinatorService {
             timings: options.timings.clone(),
             ..RaftOptions::new(&options.data_dir, key.cluster_id(), tokens, advertise, options.formation.clone())
         };
-        let raft = RaftService::open(raft_options, machine.clone()).await?;
+        // Whatever else can fail comes before consensus, which runs from here on.
         write_node_token(&options.data_dir, &key)?;
+        let blobs = BlobStore::open(&options.data_dir.join("artifacts"))?;
+        let raft = RaftService::open(raft_options, machine.clone()).await?;
         let proposer = Proposer::new(raft.handle(), machine.clone());
         let keeper = Keeper::new(raft.handle(), proposer.clone(), Clock::start());
         let peers = Peers::default();
@@ -126,15 +128,15 @@ impl CoordinatorService {
             grace: options.asset_grace,
             scrub_interval: options.scrub_interval,
         };
-        let artifacts = Artifacts::open(
-            &options.data_dir,
+        let artifacts = Artifacts::new(
+            blobs,
             settings,
             machine.clone(),
             raft.handle(),
             proposer.clone(),
             peers.clone(),
             MemberPass::new(&key),
-        )?;
+        );
         let context = Context {
             machine,
             raft: raft.handle(),
@@ -168,6 +170,7 @@ impl CoordinatorService {
         tasks.spawn(keeper.run(stop.clone()));
         tasks.spawn(table::follow(context.feed.clone(), context.machine.clone(), stop.clone()));
         tasks.spawn(context.artifacts.clone().tend(context.lead.clone(), stop.clone()));
+        tasks.spawn(machine::judge(context.machine.clone(), context.metrics.clone(), stop.clone()));
         tasks.close();
         let serving = tokio::spawn(
             Server::builder()

@@ -9,7 +9,7 @@ mod serve;
 mod store;
 mod tend;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use berth_core::error::{Code, Error};
 use berth_proto::peer::v1::peer_client::PeerClient;
@@ -17,9 +17,9 @@ use tokio::sync::{Semaphore, watch};
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
 pub(crate) use serve::Reading;
+pub(crate) use store::BlobStore;
 
 use crate::{auth::MemberPass, machine::Machine, peers::Peers, propose::Proposer, raft::RaftHandle};
-use store::BlobStore;
 
 /// Bytes in one message: large enough that the call costs little, small enough to share a connection.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -65,19 +65,17 @@ pub(crate) struct Artifacts {
 // === impl Artifacts ===
 
 impl Artifacts {
-    pub(crate) fn open(
-        data_dir: &Path,
+    pub(crate) fn new(
+        store: BlobStore,
         settings: Settings,
         machine: Arc<Machine>,
         raft: RaftHandle,
         proposer: Proposer,
         peers: Peers,
         pass: MemberPass,
-    ) -> Result<Self, Error> {
-        let root = data_dir.join("artifacts");
-        let store = BlobStore::open(&root)?;
+    ) -> Self {
         let caught_up = watch::Sender::new(store.is_caught_up());
-        Ok(Self {
+        Self {
             store: Arc::new(store),
             settings,
             machine,
@@ -89,7 +87,7 @@ impl Artifacts {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             caught_up,
             lacking: watch::Sender::new(0),
-        })
+        }
     }
 
     /// Connects to the store of the member at `address`.

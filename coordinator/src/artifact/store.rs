@@ -28,7 +28,7 @@ const CAUGHT_UP: &str = "caught-up";
 
 /// The blobs of this member.
 #[derive(Debug)]
-pub(super) struct BlobStore {
+pub(crate) struct BlobStore {
     root: PathBuf,
     drafts: AtomicU64,
     /// Keeps a blob from being swept between somebody seeing it and saying so.
@@ -52,7 +52,7 @@ pub(super) struct BlobWriter {
 
 impl BlobStore {
     /// Opens the blobs below `root` and removes what a crash left half written.
-    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let store = Self { root: root.to_owned(), drafts: AtomicU64::new(0), sweeping: Mutex::new(()) };
         let opened = (|| {
             fs::create_dir_all(store.root.join("blobs"))?;

@@ -92,7 +92,7 @@ async fn session(context: Arc<Context>, mut inbound: Streaming<FromNode>, out: m
 async fn leading(context: &Context) -> Option<Arc<Lead>> {
     let mut lead = context.lead.clone();
     if !context.raft.status().is_leader {
-        return lead.borrow().clone();
+        return None;
     }
     let begun = timeout(BEGIN, lead.wait_for(Option::is_some)).await;
     begun.ok()?.ok()?.clone()

@@ -10,6 +10,7 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
     model::EndpointName,
+    state::ReplicaReport,
     units::Resources,
 };
 use berth_proto::node::{
@@ -45,6 +46,9 @@ const ASKED_MAX: usize = 16;
 
 /// Largest part of a log asked for at once, as the protocol allows.
 const LOG_PIECE_BYTES: u64 = 256 << 10;
+
+/// Bytes of a report's reason: the end of a stack trace, not a log.
+const REASON_BYTES_MAX: usize = 4 << 10;
 
 /// One session.
 pub(super) struct Session {
@@ -126,6 +130,7 @@ impl Session {
             let wants_out = !self.outgoing.is_empty() || (stale && may_order);
             let room = self.outgoing.len() < OUTGOING_MAX;
             tokio::select! {
+                // What goes out comes first: a node that talks without end still gets its orders.
                 biased;
                 () = self.lead.over.cancelled() => return Ended::Deposed,
                 ended = self.ends.end.changed() => match (ended, self.ends.end.borrow_and_update().clone()) {
@@ -133,16 +138,6 @@ impl Session {
                     (Ok(()), Some(End::Closed(reason))) => return Ended::Closed(reason),
                     (Ok(()), None) => {}
                     (Err(_), _) => return Ended::Gone,
-                },
-                received = self.inbound.message() => match received {
-                    Ok(Some(FromNode { message: Some(received) })) => {
-                        heard = Instant::now();
-                        if let Err(error) = self.take(received) {
-                            return Ended::Stale(error);
-                        }
-                    }
-                    Ok(Some(FromNode { message: None })) => {}
-                    Ok(None) | Err(_) => return Ended::Gone,
                 },
                 permit = out.reserve(), if wants_out => {
                     let Ok(permit) = permit else { return Ended::Gone };
@@ -161,6 +156,16 @@ impl Session {
                         seqs.into_iter().map(|seq| to_node::Message::ReportsTaken(ReportsTaken { seq })),
                     ),
                     Err(error) => return Ended::Stale(error),
+                },
+                received = self.inbound.message() => match received {
+                    Ok(Some(FromNode { message: Some(received) })) => {
+                        heard = Instant::now();
+                        if let Err(error) = self.take(received) {
+                            return Ended::Stale(error);
+                        }
+                    }
+                    Ok(Some(FromNode { message: None })) => {}
+                    Ok(None) | Err(_) => return Ended::Gone,
                 },
                 asked = self.ends.asks.recv(), if room && self.asked.len() < ASKED_MAX => {
                     if let Some(ask) = asked {
@@ -186,7 +191,7 @@ impl Session {
             from_node::Message::Heartbeat(beat) if beat.epoch == self.epoch.0 => self.heartbeat(beat),
             from_node::Message::Reports(message) if message.epoch == self.epoch.0 => {
                 let reports: Result<Vec<_>, Error> = message.reports.into_iter().map(report_from_wire).collect();
-                self.reports.take(message.seq, reports?);
+                self.reports.take(message.seq, reports?.into_iter().map(shortened).collect());
             }
             // Of another epoch: said before this session.
             from_node::Message::Heartbeat(_) | from_node::Message::Reports(_) => {}
@@ -248,6 +253,17 @@ impl Session {
         // Whoever asked may have given up.
         let _ = answer.send(piece);
     }
+}
+
+/// Keeps the end of a long reason, which is where a stack trace says what happened: an entry of the log has a limit.
+fn shortened(mut report: ReplicaReport) -> ReplicaReport {
+    let reason = &report.reason;
+    let from = reason.len().saturating_sub(REASON_BYTES_MAX);
+    if from > 0 {
+        let from = (from..=reason.len()).find(|at| reason.is_char_boundary(*at)).unwrap_or(reason.len());
+        report.reason = reason[from..].to_owned();
+    }
+    report
 }
 
 fn superseded() -> Error {

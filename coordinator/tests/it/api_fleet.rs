@@ -28,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Some coordinators of one cluster.
 pub(crate) struct Fleet {
-    _dir: TempDir,
+    dir: TempDir,
     pub(crate) members: Vec<Coordinator>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Fleet {
 pub(crate) struct Coordinator {
     pub(crate) address: SocketAddr,
     pub(crate) data_dir: PathBuf,
-    peers: Vec<String>,
+    formation: Formation,
     key: PathBuf,
     tune: fn(&mut CoordinatorOptions),
     running: Option<Running>,
@@ -63,17 +63,36 @@ impl Fleet {
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let addresses: Vec<SocketAddr> = listeners.iter().map(|bound| bound.local_addr().expect("bound")).collect();
         let peers: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let formation = Formation::Bootstrap { expect: count, peers };
         let mut members = Vec::new();
         for (at, (listener, address)) in listeners.into_iter().zip(addresses).enumerate() {
             let data_dir = dir.path().join(format!("member-{at}"));
             let mut member =
-                Coordinator { address, data_dir, peers: peers.clone(), key: key.clone(), tune, running: None };
+                Coordinator { address, data_dir, formation: formation.clone(), key: key.clone(), tune, running: None };
             member.start(Some(listener)).await;
             members.push(member);
         }
-        let fleet = Self { _dir: dir, members };
+        let fleet = Self { dir, members };
         fleet.ready().await;
         fleet
+    }
+
+    /// Starts one more member, which joins; returns its position.
+    pub(crate) async fn join(&mut self) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let first = &self.members[0];
+        let mut member = Coordinator {
+            address: listener.local_addr().expect("bound"),
+            data_dir: self.dir.path().join(format!("member-{}", self.members.len())),
+            formation: Formation::Join { addresses: vec![first.address.to_string()] },
+            key: first.key.clone(),
+            tune: first.tune,
+            running: None,
+        };
+        member.start(Some(listener)).await;
+        self.members.push(member);
+        self.ready().await;
+        self.members.len() - 1
     }
 
     pub(crate) async fn ready(&self) {
@@ -169,8 +188,7 @@ impl Coordinator {
     }
 
     pub(crate) fn options(&self, listener: Option<TcpListener>) -> CoordinatorOptions {
-        let formation = Formation::Bootstrap { expect: self.peers.len(), peers: self.peers.clone() };
-        let mut options = CoordinatorOptions::new(&self.data_dir, formation);
+        let mut options = CoordinatorOptions::new(&self.data_dir, self.formation.clone());
         options.key_file = Some(self.key.clone());
         options.listen = self.address;
         options.listener = listener;

@@ -12,6 +12,7 @@ use berth_proto::{
         upload_asset_request::Message,
     },
     node::v1::FetchAssetRequest,
+    peer::v1::{ReadAssetRequest, peer_client::PeerClient},
     status::from_status,
 };
 use tokio::time::Instant;
@@ -104,6 +105,10 @@ async fn what_is_not_what_it_says_is_refused_and_leaves_nothing() {
         assert_eq!(refused.expect_err(why).code, code, "{why}");
         assert!(!blob(&fleet, 0, digest).exists(), "{why}");
     }
+    // Nobody but a member hands assets around behind the API.
+    let mut stranger = PeerClient::new(fleet.channel(0));
+    let asked = ReadAssetRequest { digest: Digest::of(&bytes).0.to_vec(), offset: 0 };
+    assert_eq!(from_status(&stranger.read_asset(asked).await.expect_err("refused")).code, Code::ClusterKey);
     let drafts = fleet.members[0].data_dir.join("artifacts/drafts");
     let deadline = Instant::now() + PATIENCE;
     while std::fs::read_dir(&drafts).expect("a folder").count() > 0 {
@@ -160,6 +165,24 @@ async fn damage_is_found_before_anybody_asks() {
     damaged[1] ^= 1;
     std::fs::write(&path, &damaged).expect("written");
     until_holds(path, &bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_member_fetches_what_it_lacks_and_then_counts() {
+    let mut fleet = Fleet::start(1).await;
+    let bytes = model(7);
+    let digest = Digest::of(&bytes);
+    upload(&fleet, 0, &bytes).await.expect("uploaded");
+    let new = fleet.join().await;
+    until_holds(blob(&fleet, new, digest), &bytes).await;
+    // Two voters: from now on an upload needs both, so the new one counts.
+    let voters =
+        |status: &berth_coordinator::raft::RaftStatus| status.members.iter().filter(|member| member.voter).count();
+    let deadline = Instant::now() + PATIENCE;
+    fleet.handle(0).raft().wait_for(deadline, "two voters", |status| voters(status) == 2).await.expect("two voters");
+    let more = model(8);
+    upload(&fleet, 0, &more).await.expect("both hold it");
+    assert_eq!(std::fs::read(blob(&fleet, new, Digest::of(&more))).expect("there"), more);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use berth_proto::{
     node::v1::{Hello, from_node, node_client::NodeClient, to_node},
     status::from_status,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     api_fleet::{Fleet, PATIENCE, fresh_id},
@@ -39,6 +39,7 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
     let fleet = Fleet::start(3).await;
     let follower = fleet.follower().await;
     let puppets = [Puppet::start(&fleet, 1, "n-1"), Puppet::start(&fleet, 2, "n-2")];
+    fleet.until(follower, "both nodes are registered", |state| state.nodes.len() == 2).await;
     fleet.put_endpoint(follower, "fraud").await.expect("created");
     fleet.put_deployment(follower, "fraud", "blue", 3).await.expect("created");
     serving(&fleet, follower, 3).await;
@@ -52,13 +53,16 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
     let seen = nodes.list(ListNodesRequest {}).await.expect("listed").into_inner().nodes;
     assert_eq!(seen.iter().map(|node| node.node.as_str()).collect::<Vec<_>>(), ["n-1", "n-2"]);
     assert_eq!(seen.iter().map(|node| node.replicas).sum::<u64>(), 3);
-    assert!(seen.iter().all(|node| node.used.as_ref().is_some_and(|used| used.cpu_milli == 250)), "{seen:?}");
+    let deadline = Instant::now() + PATIENCE;
     loop {
         // Loads come with the next heartbeat.
         let listed = replicas.list(ListReplicasRequest::default()).await.expect("listed").into_inner().replicas;
-        if listed.iter().all(|replica| replica.in_flight == 3) {
+        let seen = nodes.list(ListNodesRequest {}).await.expect("listed").into_inner().nodes;
+        let used = |node: &berth_proto::api::v1::Node| node.used.as_ref().is_some_and(|used| used.cpu_milli == 250);
+        if listed.iter().all(|replica| replica.in_flight == 3) && seen.iter().all(used) {
             break;
         }
+        assert!(Instant::now() < deadline, "loads do not come: {listed:?} {seen:?}");
         tokio::task::yield_now().await;
     }
 
@@ -91,10 +95,9 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
     };
     fleet.deployments(follower).delete(delete).await.expect("deleted");
     fleet.until(follower, "nothing is left", |state| state.deployments.is_empty() && state.replicas.is_empty()).await;
-    for puppet in puppets {
-        assert!(puppet.seen.lock().unwrap().reports_taken > 0);
-        puppet.stop();
-    }
+    let taken: u64 = puppets.iter().map(|puppet| puppet.seen.lock().unwrap().reports_taken).sum();
+    assert!(taken > 0, "reports are acknowledged");
+    puppets.into_iter().for_each(Puppet::stop);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,7 +141,7 @@ async fn a_follower_sends_nodes_to_the_leader() {
     assert_eq!((welcome.coordinators.len(), welcome.gate_token.len()), (3, 64));
     // A leader that hands over sends its nodes on.
     let to = fleet.handle(follower).member_id();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     fleet.handle(leader).raft().transfer_leadership(to, deadline).await.expect("handed over");
     let mut last = None;
     while let Some(message) = line.next().await {
