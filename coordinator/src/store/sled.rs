@@ -17,6 +17,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -40,6 +41,12 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Keys removed in one batch, so that purging a long log never builds one giant batch.
 const REMOVE_BATCH: usize = 1024;
+
+/// A directory this process has just closed is free within this; one that another process holds is told after it.
+const RELEASED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Pause between two looks whether it is free.
+const RELEASE_LOOK: Duration = Duration::from_millis(10);
 
 /// Where a key lives. Each is one sled tree; a batch is atomic within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +125,7 @@ impl Durable {
         // write files of its own that survive a power loss these bytes do not. After: what sled's recovery itself wrote.
         let sync_all = || sync_tree(dir).map_err(|source| StoreError::io("sync", dir, &source));
         sync_all()?;
-        let db = match open_database(dir) {
+        let db = match open_released(dir) {
             Ok(db) => db,
             Err(OpenError::Io(source)) => return Err(StoreError::io("open", dir, &source)),
             Err(OpenError::InUse) => {
@@ -334,6 +341,18 @@ impl std::fmt::Debug for Durable {
 }
 
 /// Opens sled on a thread of its own: a torn store panics deep inside, possibly with its locks held.
+/// Opens a directory that this process may have closed a moment ago: sled's own threads let go of it a little after its
+/// last handle is dropped, and tell nobody when.
+fn open_released(dir: &Path) -> Result<sled::Db, OpenError> {
+    let deadline = Instant::now() + RELEASED_WITHIN;
+    loop {
+        match open_database(dir) {
+            Err(OpenError::InUse) if Instant::now() < deadline => std::thread::sleep(RELEASE_LOOK),
+            opened => return opened,
+        }
+    }
+}
+
 fn open_database(dir: &Path) -> Result<sled::Db, OpenError> {
     let config = sled::Config::new()
         .path(dir)
