@@ -22,6 +22,9 @@ pub struct ClientOptions {
     pub attempt_timeout: Duration,
     /// How long a member may take to accept a connection.
     pub connect_timeout: Duration,
+    /// How long a call goes on while no member at all can be reached. As long as any other by default; a person at a
+    /// terminal wants to know sooner.
+    pub unreachable: Duration,
     /// Attempts of one call, the first included.
     pub attempts_max: u32,
 }
@@ -86,6 +89,7 @@ impl ClientOptions {
             deadline: Duration::from_secs(15),
             attempt_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
+            unreachable: Duration::from_secs(15),
             // With the back-off below, what fits into the deadline.
             attempts_max: 20,
         })

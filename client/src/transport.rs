@@ -9,7 +9,7 @@ use std::{
 };
 
 use berth_core::error::{Code, Error};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{
     Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -112,7 +112,7 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let mut patience = Patience::new(deadline, self.inner.options.attempts_max);
-        let mut last = None;
+        let (started, mut reached, mut last) = (Instant::now(), false, None);
         while let Some(within) = patience.attempt(attempt_timeout) {
             let (at, member) = self.member();
             let mut request = Request::new(request());
@@ -124,7 +124,10 @@ impl Client {
             };
             let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => member.explain(&status),
+                Ok(Err(status)) => {
+                    reached |= std::error::Error::source(&status).is_none();
+                    member.explain(&status)
+                }
                 Err(_) => Error::new(Code::Timeout, format!("{} did not answer in time", member.address)),
             };
             if !may_retry(&error) {
@@ -133,6 +136,9 @@ impl Client {
             debug!(member = %member.address, code = %error.code, "attempt failed");
             self.leave(at);
             last = Some(error);
+            if !reached && started.elapsed() >= self.inner.options.unreachable {
+                break;
+            }
             patience.pause().await;
         }
         Err(self.give_up(last))

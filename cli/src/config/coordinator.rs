@@ -8,7 +8,7 @@ use std::{
 use berth_coordinator::raft::Formation;
 use berth_core::error::Error;
 
-use super::{Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+use super::{DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
 
 /// Every setting of a coordinator.
 pub(super) const COORDINATOR: Schema = Schema {
@@ -25,7 +25,7 @@ pub(super) const COORDINATOR: Schema = Schema {
         ("asset_max", ""),
         ("insecure", "false"),
         ("log_format", "text"),
-        ("log", "info"),
+        ("log", DEFAULT_LOG),
     ],
 };
 

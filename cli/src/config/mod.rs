@@ -22,6 +22,9 @@ use std::{
 
 use berth_core::error::{Code, Error, Problems, nearest};
 
+/// Our own steps, and of the consensus library only what someone should look at: it tells every heartbeat at `info`.
+const DEFAULT_LOG: &str = "info,openraft=warn";
+
 /// One daemon's settings: what its section and its variables are called, and every name.
 #[derive(Clone, Copy, Debug)]
 struct Schema {
@@ -181,7 +184,7 @@ impl Reader {
             "json" => Ok(true),
             _ => Err(format!("`{text}` is neither text nor json")),
         });
-        LogConfig { filter: filter.unwrap_or_else(|| "info".to_owned()), json: json.unwrap_or(false) }
+        LogConfig { filter: filter.unwrap_or_else(|| DEFAULT_LOG.to_owned()), json: json.unwrap_or(false) }
     }
 
     fn finish(self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::{
 use berth_core::{error::Error, model::NodeName};
 use berth_node::capacity::CapacityOverride;
 
-use super::{Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+use super::{DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
 
 /// Every setting of a node.
 pub(super) const NODE: Schema = Schema {
@@ -22,6 +22,7 @@ pub(super) const NODE: Schema = Schema {
         ("token_file", ""),
         ("ingress", "127.0.0.1:7480"),
         ("gate", "127.0.0.1:7481"),
+        ("metrics", ""),
         ("advertise", ""),
         ("domain", "localhost"),
         ("capacity", ""),
@@ -32,7 +33,7 @@ pub(super) const NODE: Schema = Schema {
         ("cache_max", ""),
         ("insecure", "false"),
         ("log_format", "text"),
-        ("log", "info"),
+        ("log", DEFAULT_LOG),
     ],
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct NodeConfig {
     pub(crate) ingress: SocketAddr,
     /// Where other nodes reach it.
     pub(crate) gate: SocketAddr,
+    /// Where its metrics are read; nowhere when absent.
+    pub(crate) metrics: Option<SocketAddr>,
     /// The host by which others reach it.
     pub(crate) advertise: Option<String>,
     /// The domain under which a host name is an endpoint's name.
@@ -98,6 +101,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     );
     let ingress = from.required("ingress", "", parse_listen);
     let gate = from.required("gate", "", parse_listen);
+    let metrics = from.optional("metrics", parse_listen);
     let advertise = from.optional("advertise", |text| Ok(text.to_owned()));
     let domain = from.required("domain", "", |text| Ok(text.to_owned()));
     let capacity = from.optional("capacity", parse::<CapacityOverride>);
@@ -117,6 +121,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         token_file: token_file.ok_or_else(unread)?,
         ingress: ingress.ok_or_else(unread)?,
         gate: gate.ok_or_else(unread)?,
+        metrics,
         advertise,
         domain: domain.ok_or_else(unread)?,
         capacity,

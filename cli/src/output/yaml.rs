@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_the_same() {
         let value =
-            json!([{"name": "blue", "tags": {"a b": "yes", "n": "1.0"}, "none": null, "list": [1, [2]], "empty": []}]);
+            json!([{"name": "blue", "tags": {"a b": "yes", "v": "1.0"}, "none": null, "list": [1, [2]], "empty": []}]);
         let expected = "\
 -
   empty: []
@@ -77,7 +77,7 @@ mod tests {
   none: null
   tags:
     \"a b\": \"yes\"
-    n: \"1.0\"
+    v: \"1.0\"
 ";
         assert_eq!(render(&value), expected);
     }

@@ -58,6 +58,9 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     let service = NodeService::open(options).await?;
     let stop = process::asked_to_stop()?;
     let handle = service.handle();
+    if let Some(address) = config.metrics {
+        crate::metrics::serve(address, config.insecure, handle.clone()).await?;
+    }
     tracing::info!(ingress = %handle.ingress_addr(), gate = %handle.gate_addr(), "node listens");
     Ok(service.run(stop).await?)
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
 }
 
 /// Creates the deployment a file describes, with some of its fields overridden, and waits until it serves.
-pub(crate) async fn create_deployment(
+pub async fn create_deployment(
     client: &Client,
     file: &Path,
     overrides: &[(String, String)],

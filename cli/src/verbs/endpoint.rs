@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, verb: EndpointVerb) -> Result<(), Fau
 }
 
 /// Creates the endpoint a file describes, with the split and mirrors it may have.
-pub(crate) async fn create_endpoint(client: &Client, file: &Path) -> Result<api::Endpoint, Error> {
+pub async fn create_endpoint(client: &Client, file: &Path) -> Result<api::Endpoint, Error> {
     let (file, _) = load(file, &[])?;
     put(client, &file, PutMode::Create).await
 }

@@ -16,10 +16,13 @@ mod traffic;
 mod version;
 mod wait;
 
-pub(crate) use deployment::create_deployment;
-pub(crate) use endpoint::create_endpoint;
+pub use deployment::create_deployment;
+pub use endpoint::create_endpoint;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    time::Duration,
+};
 
 use berth_client::{Client, ClientOptions};
 use berth_core::error::{Code, Error};
@@ -28,6 +31,9 @@ use crate::{
     args::{Cli, GlobalArgs, OperatorVerb, Verb},
     output::{Fault, Output},
 };
+
+/// How long a person waits to hear that nothing answers: longer than a restart of a coordinator takes to bind.
+const UNREACHABLE: Duration = Duration::from_secs(2);
 
 /// What every verb that talks to a cluster is given.
 pub(crate) struct Context {
@@ -75,7 +81,9 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
 fn client(global: &GlobalArgs) -> Result<Client, Error> {
     let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
     let text = global.api.clone().or_else(from_env).unwrap_or_else(|| "127.0.0.1:7400".to_owned());
-    Ok(Client::new(ClientOptions::new(text.split(',').filter(|part| !part.trim().is_empty()))?))
+    let mut options = ClientOptions::new(text.split(',').filter(|part| !part.trim().is_empty()))?;
+    options.unreachable = UNREACHABLE;
+    Ok(Client::new(options))
 }
 
 /// Asks before something is destroyed. Without a person to ask, `--yes` is the answer that counts.

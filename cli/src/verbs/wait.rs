@@ -121,9 +121,9 @@ fn lines(
         let why = if replica.state == "serving" || why.is_empty() { String::new() } else { format!("  {why}") };
         lines.push((format!("  {id}  {}  {state}{why}", replica.node), view::age(replica.since_ms, now_ms)));
     }
-    if let Some(verdict) = verdict.filter(|verdict| !verdict.nodes.is_empty()) {
-        lines.extend(verdict.text.lines().map(|line| (format!("  {line}"), String::new())));
-    }
+    // Its first line counts what the lines above show.
+    let why = verdict.map(|verdict| verdict.text.lines().skip(1)).into_iter().flatten();
+    lines.extend(why.map(|line| (line.to_owned(), String::new())));
     lines
 }
 

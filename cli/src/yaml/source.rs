@@ -106,7 +106,8 @@ fn local(field: &Field<'_>, text: &str, folder: &Path, findings: &mut Findings) 
         return None;
     }
     let text = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
-    Some(folder.join(text))
+    // `.` in the middle says nothing, and would be shown to people.
+    Some(folder.join(text).components().collect())
 }
 
 /// Suggests the entry of the same folder whose name is nearest.
