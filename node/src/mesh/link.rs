@@ -26,7 +26,9 @@ pub(super) enum Lane {
 
 /// The connections of one core to other gates.
 #[derive(Default)]
-pub(super) struct Links(RefCell<BTreeMap<(Arc<str>, Lane), Rc<H2Link>>>);
+pub(super) struct Links(RefCell<LinkMap>);
+
+type LinkMap = BTreeMap<(Arc<str>, Lane), Rc<H2Link>>;
 
 /// An answer with what its gate said beside it.
 pub(super) struct Gated {

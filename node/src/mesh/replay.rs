@@ -228,9 +228,7 @@ impl Source {
         let Some(wire) = self.wire.as_mut().filter(|_| !self.ended) else { return Poll::Ready(Ok(None)) };
         let piece = match ready!(Pin::new(wire).poll_frame(cx)) {
             None => {
-                self.ended = true;
-                self.copy(&Piece::End);
-                self.tees.clear();
+                self.finish();
                 return Poll::Ready(Ok(None));
             }
             Some(Err(_)) => {
@@ -251,7 +249,17 @@ impl Source {
         }
         self.copy(&piece);
         self.keep(&piece);
+        // Nobody asks again after the last byte of a declared length, and the copies must not wait for that.
+        if self.wire.as_ref().is_some_and(Body::is_end_stream) {
+            self.finish();
+        }
         Poll::Ready(Ok(Some(piece)))
+    }
+
+    fn finish(&mut self) {
+        self.ended = true;
+        self.copy(&Piece::End);
+        self.tees.clear();
     }
 
     fn copy(&mut self, piece: &Piece) {

@@ -1,3 +1,8 @@
 //! Integration tests of the node, in one binary to link once.
 
+mod mesh_law;
+mod mesh_routing;
+mod mesh_stream;
+mod mesh_support;
+mod mesh_table;
 mod onnx;
