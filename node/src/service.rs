@@ -213,7 +213,8 @@ async fn end_replicas(world: &World, ledger: &Ledger) {
     let ended = running.iter().map(|(process, _)| watch_leader(process.pid, process.start_ticks));
     // Whoever is not done by then is killed.
     drop(timeout(grace, futures::future::join_all(ended)).await);
-    futures::future::join_all(running.iter().map(|(process, layout)| end_replica(process.pid, layout.root()))).await;
+    futures::future::join_all(running.iter().map(|(process, layout)| end_replica(Some(process.pid), layout.root())))
+        .await;
 }
 
 // === impl NodeHandle ===

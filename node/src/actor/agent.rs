@@ -216,9 +216,10 @@ async fn recover(world: &World) -> Result<Ledger, ActorProcessingErr> {
         ledger.replicas.iter().filter(|entry| entry.process.is_some()).map(|entry| root(entry.order.replica)).collect();
     let roots = Layout::all_roots(&world.home);
     let marked = tokio::task::spawn_blocking(move || marked_processes(&roots)).await?;
-    for (pid, group, root) in marked.into_iter().filter(|(_, _, root)| !adopted.contains(root)) {
+    for (pid, root) in marked.into_iter().filter(|(_, root)| !adopted.contains(root)) {
         tracing::warn!(pid, root = %root.display(), "a process nobody knows of is ended");
-        end_replica(group, &root).await;
+        // By its mark alone: its group may be anybody's.
+        end_replica(None, &root).await;
     }
     Ok(ledger)
 }

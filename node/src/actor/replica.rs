@@ -262,7 +262,7 @@ async fn until_gone(
     processes: &Processes,
 ) {
     let how = watch_leader(process.pid, process.start_ticks).await;
-    end_replica(process.pid, layout.root()).await;
+    end_replica(Some(process.pid), layout.root()).await;
     processes.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt);
     world.ports.release(process.port);
     let output = Log::new(layout.output());

@@ -3,7 +3,7 @@
 use std::{os::fd::OwnedFd, path::Path, time::Duration};
 
 use berth_core::agent::Signal;
-use rustix::process::{Pid, PidfdFlags, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::inspect;
@@ -11,8 +11,12 @@ use super::inspect;
 /// How long one look at a group's members waits before it looks again: a process may have made another one meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Signals every process of a group. A group that is gone is no error.
+/// Signals every process of a group. A group that is gone is no error; this process's own group is never meant.
 pub(crate) fn signal_group(group: u32, signal: Signal) {
+    if pid(group) == Some(getpgrp()) {
+        tracing::error!(group, "the agent's own group was to be signalled");
+        return;
+    }
     let signal = match signal {
         Signal::Term => rustix::process::Signal::TERM,
         Signal::Kill => rustix::process::Signal::KILL,
@@ -25,9 +29,9 @@ pub(crate) fn signal_group(group: u32, signal: Signal) {
     }
 }
 
-/// Kills what is left of a replica and returns when there is nothing: its group, and what left the group but still
-/// carries the replica's mark.
-pub(crate) async fn end_replica(group: u32, root: &Path) {
+/// Kills what is left of a replica and returns when there is nothing: its group when it is known to be the replica's own,
+/// and whatever carries the replica's mark.
+pub(crate) async fn end_replica(group: Option<u32>, root: &Path) {
     loop {
         let root = root.to_owned();
         let looked = tokio::task::spawn_blocking(move || inspect::belonging(group, &root)).await;
@@ -36,11 +40,13 @@ pub(crate) async fn end_replica(group: u32, root: &Path) {
             return;
         }
         let handles: Vec<_> = left.iter().filter_map(|process| open(*process)).collect();
-        signal_group(group, Signal::Kill);
+        if let Some(group) = group {
+            signal_group(group, Signal::Kill);
+        }
         for handle in &handles {
             // By handle: the id may by now mean another process.
             if let Err(error) = pidfd_send_signal(handle.get_ref(), rustix::process::Signal::KILL) {
-                tracing::debug!(group, %error, "a process ended before it was killed");
+                tracing::debug!(?group, %error, "a process ended before it was killed");
             }
         }
         for handle in handles {

@@ -27,21 +27,21 @@ pub(crate) fn is_alive(pid: u32, ticks: u64) -> bool {
 }
 
 /// Lists the running processes of a replica: those of its group, and those that carry its mark.
-pub(super) fn belonging(group: u32, root: &Path) -> Vec<u32> {
+pub(super) fn belonging(group: Option<u32>, root: &Path) -> Vec<u32> {
     let is_of = |pid: &u32| {
         stat(*pid).is_some_and(|stat| {
-            stat.is_running() && (stat.group == group || mark(*pid).is_some_and(|mark| mark == root))
+            stat.is_running() && (Some(stat.group) == group || mark(*pid).is_some_and(|mark| mark == root))
         })
     };
     pids().filter(is_of).collect()
 }
 
-/// Lists `(pid, group, replica folder)` of every running process that was started for a replica below `folder`.
-pub(crate) fn marked_processes(folder: &Path) -> Vec<(u32, u32, PathBuf)> {
+/// Lists `(pid, replica folder)` of every running process that was started for a replica below `folder`.
+pub(crate) fn marked_processes(folder: &Path) -> Vec<(u32, PathBuf)> {
     let found = pids().filter_map(|pid| {
         let root = mark(pid).filter(|root| root.starts_with(folder))?;
-        let stat = stat(pid).filter(Stat::is_running)?;
-        Some((pid, stat.group, root))
+        stat(pid).filter(Stat::is_running)?;
+        Some((pid, root))
     });
     found.collect()
 }
@@ -58,9 +58,11 @@ fn mark_of(environ: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
 }
 
+/// Lists every process but this one, which may itself run inside somebody's replica.
 fn pids() -> impl Iterator<Item = u32> {
+    let own = std::process::id();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(move |pid| *pid != own)
 }
 
 pub(super) fn stat(pid: u32) -> Option<Stat> {

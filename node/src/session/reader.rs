@@ -74,9 +74,9 @@ mod tests {
             max_bytes: 0,
         };
         let tail = answer(dir.path(), &ask(2, 0));
-        assert_eq!((tail.request, tail.data.as_slice(), tail.next_offset), (9, b"b\nc\n".as_slice(), 6));
+        assert_eq!((tail.request, &tail.data[..], tail.next_offset), (9, b"b\nc\n".as_slice(), 6));
         std::fs::write(layout.output(), "a\nb\nc\nd\n").unwrap();
-        assert_eq!(answer(dir.path(), &ask(0, 6)).data, b"d\n");
+        assert_eq!(&answer(dir.path(), &ask(0, 6)).data[..], b"d\n");
         let prepare = LogRequest { stream: LogStream::Prepare as i32, ..ask(5, 0) };
         assert_eq!(answer(dir.path(), &prepare).error_code, "", "nothing was prepared yet: empty, not missing");
         let unknown = LogRequest { replica: 2, ..ask(1, 0) };

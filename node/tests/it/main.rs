@@ -1,5 +1,6 @@
 //! Integration tests of the node, in one binary to link once.
 
+mod agent;
 mod mesh_law;
 mod mesh_routing;
 mod mesh_stream;

@@ -1,0 +1,9 @@
+//! The agent with real processes, against coordinators made up here.
+
+mod assets;
+mod bench;
+mod coordinator;
+mod environment;
+mod life;
+mod restart;
+mod session;
