@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use berth_core::{
@@ -87,23 +87,48 @@ pub(crate) fn read(home: &Path) -> Result<Ledger, Error> {
     Ok(Ledger { fence: file.fence, replicas: file.replicas.into_iter().map(Row::entry).collect() })
 }
 
-/// Writes every newer ledger, the newest one when several came meanwhile; ends when the other side is dropped.
-pub(crate) async fn keep(home: PathBuf, mut ledger: watch::Receiver<Ledger>) {
-    while ledger.changed().await.is_ok() {
-        let newest = ledger.borrow_and_update().clone();
-        let home = home.clone();
-        let written = tokio::task::spawn_blocking(move || write(&home, &newest)).await;
-        match written {
-            Ok(Ok(())) => {}
+/// The ledger's file, with one writer at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerFile {
+    home: PathBuf,
+    newest: watch::Receiver<Ledger>,
+    writing: Arc<Mutex<()>>,
+}
+
+// === impl LedgerFile ===
+
+impl LedgerFile {
+    pub(crate) fn new(home: PathBuf, newest: watch::Receiver<Ledger>) -> Self {
+        Self { home, newest, writing: Arc::default() }
+    }
+
+    /// Writes every newer ledger, the newest one when several came meanwhile; ends when the other side is dropped.
+    pub(crate) async fn keep(mut self) {
+        while self.newest.changed().await.is_ok() {
+            self.newest.mark_unchanged();
             // The next change is written anew; until then a restart finds the processes by their marks and ends them.
-            Ok(Err(error)) => tracing::error!(%error, "the ledger was not written"),
-            Err(error) => tracing::error!(%error, "writing the ledger broke off"),
+            if let Err(error) = self.write_newest().await {
+                tracing::error!(%error, "the ledger was not written");
+            }
         }
+    }
+
+    /// Writes the newest ledger after whatever is being written now.
+    pub(crate) async fn write_newest(&self) -> Result<(), Error> {
+        let file = self.clone();
+        let work = move || {
+            let _one_at_a_time = file.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let newest = file.newest.borrow().clone();
+            write(&file.home, &newest)
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::new(Code::Internal, "writing the ledger broke off").why(error.to_string()))?
     }
 }
 
 /// Writes a ledger.
-pub(crate) fn write(home: &Path, ledger: &Ledger) -> Result<(), Error> {
+fn write(home: &Path, ledger: &Ledger) -> Result<(), Error> {
     let path = path(home);
     let rows = ledger.replicas.iter().map(Row::of).collect();
     let file = File { version: VERSION, fence: ledger.fence, replicas: rows };

@@ -24,7 +24,7 @@ use crate::{
     capacity,
     identity::{Home, random_u64},
     keeper::{self, LogLimits},
-    ledger,
+    ledger::{self, LedgerFile},
     mesh::{Mesh, MeshHandle, MeshOptions, TableCodec},
     options::NodeOptions,
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
@@ -121,7 +121,7 @@ impl NodeService {
         let mesh = handle.mesh.clone();
         let _ends_with_the_data_side = EndMesh(mesh.clone());
         let seed = SeedTree::new(random_u64()?);
-        let ledgers = world.ledger.subscribe();
+        let ledger_file = LedgerFile::new(home.folder().to_owned(), world.ledger.subscribe());
         let mut actors = supervise(Arc::clone(&world)).await?;
         let session = SessionOptions {
             node: home.id(),
@@ -140,7 +140,7 @@ impl NodeService {
             error = actors.failed() => Err(error),
             () = keep_session(session) => Ok(()),
             () = keep_table(members, mesh.clone(), home.id().0, seed.child("table")) => Ok(()),
-            () = ledger::keep(home.folder().to_owned(), ledgers) => Ok(()),
+            () = ledger_file.clone().keep() => Ok(()),
             () = keeper::keep(Arc::clone(&world), limits) => Ok(()),
         };
         actors.stop().await;
@@ -149,7 +149,7 @@ impl NodeService {
         if options.stop_replicas_on_shutdown {
             end_replicas(&world, &last).await;
         }
-        ledger::write(home.folder(), &last)?;
+        ledger_file.write_newest().await?;
         outcome
     }
 }

@@ -194,6 +194,9 @@ impl Life {
                 if running.warm_for(cx.now) >= cx.timing.restart_backoff_max {
                     self.waits = 0;
                 }
+                if let Some(why) = &why {
+                    self.reason.clone_from(why);
+                }
                 self.phase = Phase::Ending { process, kill_at: cx.now + cx.timing.kill_grace, why };
                 self.sync_gate(cx);
                 self.kill(Signal::Term, cx);

@@ -32,8 +32,8 @@ use berth_proto::{
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::{
+    runtime::Runtime,
     sync::{mpsc, watch},
-    task::AbortHandle,
     time::{Instant, timeout_at},
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -71,7 +71,8 @@ pub(super) struct Coordinator {
     pub(super) address: SocketAddr,
     memory: Arc<Mutex<Memory>>,
     changed: watch::Sender<u64>,
-    server: AbortHandle,
+    /// Of its own, so that every connection ends with it as with a process.
+    runtime: Option<Runtime>,
 }
 
 #[derive(Clone)]
@@ -84,7 +85,9 @@ struct Service {
 
 impl Drop for Coordinator {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -94,7 +97,8 @@ impl Coordinator {
     }
 
     pub(super) async fn with(manner: Manner) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let memory = Arc::new(Mutex::new(Memory {
             manner,
@@ -111,11 +115,13 @@ impl Coordinator {
         }));
         let changed = watch::Sender::new(0);
         let service = Service { memory: Arc::clone(&memory), changed: changed.clone() };
-        let server = Server::builder()
-            .add_service(NodeServer::new(service))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(async move { server.await.unwrap() }).abort_handle();
-        Self { address, memory, changed, server }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let server = Server::builder().add_service(NodeServer::new(service));
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { address, memory, changed, runtime: Some(runtime) }
     }
 
     fn with_memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {

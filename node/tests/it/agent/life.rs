@@ -129,8 +129,9 @@ async fn a_replica_that_stops_answering_is_ended_and_started_again() {
     let node = start(options(dir.path(), &[&leader])).await;
     let mut spec = server();
     spec.environment.liveness_route = Some(berth_core::model::HttpRoute { path: "/".into(), port: 0 });
+    // The delay leaves a busy host time to start Python; only then do failures count.
     spec.liveness_probe =
-        Probe { initial_delay_ms: 100, period_ms: 100, timeout_ms: 200, failure_threshold: 2, ..Probe::default() };
+        Probe { initial_delay_ms: 5_000, period_ms: 100, timeout_ms: 500, failure_threshold: 2, ..Probe::default() };
     leader.order(1, &spec, Desired::Run).await;
     let first = leader.report(1, Observed::Warm).await;
     let seen = leader.reports().len();

@@ -99,7 +99,6 @@ async fn replicas_and_routing_go_on_when_every_coordinator_is_gone() {
     let node = start(options(dir.path(), &[&leader])).await;
     leader.order(1, &server(), Desired::Run).await;
     let warm = leader.report(1, Observed::Warm).await;
-    leader.hang_up();
     drop(leader);
     let mut session = Instant::now() + PATIENCE;
     while matches!(node.handle.status().session, SessionStatus::Open { .. }) {
