@@ -45,8 +45,10 @@ impl Failure {
         }
         match self {
             Self::NotStarted(NotStarted::Expired) => Next::Stop,
-            Self::NotStarted(NotStarted::Full) => Next::Search,
-            Self::NotStarted(_) | Self::GateUnreachable | Self::BeforeBody => Next::Retry,
+            // Decided on the headers, by a gate that knows: cheap, and a planned drain must not depend on a budget. Each
+            // candidate is asked a bounded number of times.
+            Self::NotStarted(_) => Next::Search,
+            Self::GateUnreachable | Self::BeforeBody => Next::Retry,
             Self::Broken if request.idempotent => Next::Retry,
             Self::Broken => Next::Stop,
         }
@@ -93,7 +95,7 @@ mod tests {
         let request = |idempotent, replayable| Request { idempotent, replayable };
         for (failure, asked, next, why) in [
             (Failure::NotStarted(NotStarted::Full), request(false, true), Next::Search, "a search, not a retry"),
-            (Failure::NotStarted(NotStarted::Draining), request(false, true), Next::Retry, "typed: nothing was done"),
+            (Failure::NotStarted(NotStarted::Draining), request(false, true), Next::Search, "typed: nothing was done"),
             (Failure::NotStarted(NotStarted::Expired), request(true, true), Next::Stop, "nobody waits any more"),
             (Failure::GateUnreachable, request(false, true), Next::Retry, "it never arrived"),
             (Failure::BeforeBody, request(false, true), Next::Retry, "nothing to work on arrived"),

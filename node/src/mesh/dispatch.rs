@@ -228,7 +228,9 @@ impl Dispatch<'_> {
         let repeat = Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
         match failure.next(repeat) {
             Next::Search => {
-                stats.sheds.fetch_add(1, Relaxed);
+                if failure == Failure::NotStarted(NotStarted::Full) {
+                    stats.sheds.fetch_add(1, Relaxed);
+                }
                 false
             }
             Next::Retry => {

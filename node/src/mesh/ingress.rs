@@ -243,13 +243,14 @@ async fn route(
     };
     let endpoint = routes.endpoint(&target.endpoint).ok_or(Err(Refusal::EndpointNotFound))?.clone();
     let pin = target.pin(&endpoint.route);
-    let stripped = path.len() - target.path.trim_start_matches('/').len();
     let path = if target.path.len() == path.len() {
         parts.uri.path_and_query().cloned()
     } else {
         // The rest of the path with its query, as it came.
-        let rest = path_and_query.get(stripped..).unwrap_or_default();
-        uri::PathAndQuery::try_from(format!("/{}", rest.trim_start_matches('/'))).ok()
+        let kept = path.strip_suffix(target.path).map_or(path.len(), str::len);
+        let rest = path_and_query.get(kept..).unwrap_or_default();
+        let slash = if rest.starts_with('/') { "" } else { "/" };
+        uri::PathAndQuery::try_from(format!("{slash}{rest}")).ok()
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);

@@ -23,8 +23,11 @@ pub(super) async fn run(core: Rc<Core>) {
     let mut applied = core.shared.applied.subscribe();
     let mut known = BTreeSet::new();
     loop {
-        let version = *applied.borrow_and_update();
-        let gates = core.shared.routes.load().remote_gates();
+        applied.borrow_and_update();
+        let (version, gates) = {
+            let routes = core.shared.routes.load();
+            (routes.table.version, routes.remote_gates())
+        };
         known.retain(|gate| gates.contains(gate));
         let cold: Vec<Arc<str>> = gates.difference(&known).cloned().collect();
         known.extend(probe_all(&core, cold).await);

@@ -224,7 +224,16 @@ impl Core {
                 Ok::<_, Infallible>(response)
             }
         });
+        // A connection that says nothing must not take a place for ever.
+        let spoken = tokio::time::timeout(self.shared.options.limits.header_timeout, speaks_http2(&stream));
+        let first = tokio::select! {
+            biased;
+            () = self.shared.draining.cancelled() => return,
+            first = spoken => first,
+        };
+        let Ok(Ok(is_http2)) = first else { return };
         let builder = self.builder(door);
+        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             biased;
@@ -278,6 +287,23 @@ impl Core {
             self.pool.sweep(|id| self.shared.gate.find(id).is_some());
             let gates = self.shared.routes.load().remote_gates();
             self.links.retain(|address| gates.contains(address));
+        }
+    }
+}
+
+/// Looks at the first bytes of a connection without taking them.
+async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    /// How the preface of HTTP/2 begins; no method of HTTP/1.1 does.
+    const PREFACE: &[u8; 4] = b"PRI ";
+    /// Pause while the first bytes come one by one, which only a hand or an attacker sends.
+    const TRICKLE: Duration = Duration::from_millis(20);
+    let mut head = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut head).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            seen if head[..seen] != PREFACE[..seen] => return Ok(false),
+            seen if seen == PREFACE.len() => return Ok(true),
+            _ => tokio::time::sleep(TRICKLE).await,
         }
     }
 }

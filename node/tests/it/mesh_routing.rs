@@ -79,7 +79,7 @@ async fn the_replica_sees_the_request_and_nothing_of_the_mesh() {
             ..endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")])
         };
         n1.mesh.apply_table(full(if hop == "its own node" { 1 } else { 2 }, vec![keyed])).expect("a table");
-        let request = Request::post("/e/fraud/a/b?q=1&r=%20")
+        let request = Request::post("/e/fraud//a/b/?q=1&r=%20")
             .header("host", "shop.example")
             .header("authorization", "Bearer two")
             .header("x-berth-gate-token", "forged")
@@ -92,7 +92,7 @@ async fn the_replica_sees_the_request_and_nothing_of_the_mesh() {
         let (parts, body) = call(n1.mesh.ingress_addr(), request).await;
         assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, b"blue:x".as_slice()), "{hop}");
         for (name, value) in [
-            ("seen-uri", "/a/b?q=1&r=%20"),
+            ("seen-uri", "//a/b/?q=1&r=%20"),
             ("seen-host", "shop.example"),
             ("seen-authorization", ""),
             ("seen-x-berth-gate-token", ""),

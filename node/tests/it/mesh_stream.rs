@@ -1,16 +1,26 @@
 //! Bytes and trailers go through untouched and at once, in both directions, over one hop and two.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
+use berth_core::traffic::table::RouteRuntime;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::{Notify, mpsc},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -234,4 +244,45 @@ async fn large_bodies_go_through_both_ways_over_two_hops() {
     let (parts, got) = call(n1.mesh.ingress_addr(), request).await;
     assert_eq!(parts.status.as_u16(), 200);
     assert!(got.strip_prefix(b"blue:".as_slice()) == Some(body.as_slice()), "eight MiB come back as they went");
+}
+
+#[tokio::test]
+async fn a_replicas_connection_is_used_again_except_by_the_python_runtime() {
+    let n1 = node(1);
+    for (runtime, version, connections) in [(RouteRuntime::Onnx, 1, 1), (RouteRuntime::Python, 2, 20)] {
+        let (address, accepted) = counting_echo().await;
+        let deployed = Deployed { runtime, ..Deployed::one("blue", &n1, version, address) };
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        // One connection of the caller's, so that one core serves it.
+        let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+        let (mut client, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        for _ in 0..20 {
+            within(client.ready()).await.expect("ready");
+            let answer = within(client.send_request(post("/e/fraud/score", "x"))).await.expect("an answer");
+            assert_eq!(within(answer.into_body().collect()).await.expect("a body").to_bytes(), "x");
+        }
+        assert_eq!(accepted.load(Relaxed), connections, "{runtime:?}");
+    }
+}
+
+/// An HTTP/1.1 replica that counts its connections.
+async fn counting_echo() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Relaxed);
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                Ok::<_, std::convert::Infallible>(Response::new(Full::new(body)))
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, accepted)
 }
