@@ -6,9 +6,10 @@ pub mod demo;
 mod dev;
 pub mod fleet;
 pub mod load;
+mod metrics;
 mod output;
 mod process;
-mod verbs;
+pub mod verbs;
 mod view;
 mod yaml;
 

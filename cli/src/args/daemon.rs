@@ -124,6 +124,8 @@ daemon_args! {
         ingress: "ADDR",
         /// Where other nodes reach it.
         gate: "ADDR",
+        /// Where its metrics are read (`/metrics`, `/healthz`); nowhere when absent.
+        metrics: "ADDR",
         /// The host by which others reach it, when that is not where it listens.
         advertise: "HOST",
         /// The domain under which a host name is an endpoint's name.

@@ -64,7 +64,7 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
         berth: options.berth.clone(),
         dir: dir.join("cluster"),
         coordinators: 3,
-        nodes: 3,
+        nodes: stage::NODES,
         // Azure's sample sizes have four cores; a laptop has fewer, and digits need almost none.
         capacity: "cpu=16,memory=64GiB,disk=64GiB".to_owned(),
         node_args: Vec::new(),

@@ -7,7 +7,11 @@ use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
 
 use super::{DemoError, DemoOptions, DemoReport, files::Digits};
 use crate::{
@@ -23,6 +27,11 @@ const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reasons of failures that are printed.
 const FAILURES_SHOWN: usize = 5;
+
+/// Nodes of the demo's cluster.
+pub(super) const NODES: usize = 3;
+/// How long a node may take to show its metrics.
+const METRICS_WITHIN: Duration = Duration::from_secs(2);
 
 /// One stage: what the traffic is and how many images are sent under it.
 struct Stage {
@@ -61,6 +70,7 @@ impl Show<'_> {
         let mut reports = Vec::new();
         let mut first = 0;
         let mut recovery = None;
+        let mut mirrored = 0;
         for stage in &STAGES {
             self.set_traffic(stage).await?;
             (self.say)(&format!("stage {}: {} images", stage.name, stage.images));
@@ -71,8 +81,11 @@ impl Show<'_> {
             let report = load.await.map_err(|error| std::io::Error::other(error.to_string()))?;
             reports.push((stage.name, report));
             first += stage.images;
+            if !stage.mirror.is_empty() {
+                // Read here, because a node that dies takes what it counted with it.
+                mirrored = self.mirrored().await;
+            }
         }
-        let mirrored = self.mirrored().await?;
         Ok(self.add_up(&reports, mirrored, recovery.unwrap_or_default()))
     }
 
@@ -144,7 +157,7 @@ impl Show<'_> {
         let Some((node, pids)) = per_node.into_iter().max_by_key(|(_, pids)| pids.len()) else {
             return Ok(Duration::ZERO);
         };
-        let number = (0..3).find(|n| Fleet::node_name(*n) == node).unwrap_or(0);
+        let number = (0..NODES).find(|n| Fleet::node_name(*n) == node).unwrap_or(0);
         (self.say)(&format!("killing {node} with its {} replicas", pids.len()));
         let killed_at = Instant::now();
         self.fleet.kill_node(number, &pids)?;
@@ -164,6 +177,17 @@ impl Show<'_> {
         let recovery = killed_at.elapsed();
         (self.say)(&format!("all replicas serve again after {:.1} s", recovery.as_secs_f64()));
         Ok(recovery)
+    }
+
+    /// Adds up the copies that the nodes' routers sent to mirrors.
+    async fn mirrored(&self) -> u64 {
+        let mut total = 0;
+        for n in 0..NODES {
+            let text = metrics(self.fleet.metrics(n)).await.unwrap_or_default();
+            let sent = text.lines().filter(|line| line.starts_with("berth_mesh_mirrored_total{"));
+            total += sent.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>();
+        }
+        total
     }
 
     fn add_up(&self, reports: &[(&str, LoadReport)], mirrored: u64, recovery: Duration) -> DemoReport {
@@ -188,7 +212,11 @@ impl Show<'_> {
         DemoReport {
             answers: all.ok(),
             failed: all.failed(),
-            failures: all.failures().take(FAILURES_SHOWN).map(|(number, why)| format!("image {number}: {why}")).collect(),
+            failures: all
+                .failures()
+                .take(FAILURES_SHOWN)
+                .map(|(number, why)| format!("image {number}: {why}"))
+                .collect(),
             mirrored,
             accuracy: right.into_iter().map(|(name, (right, all))| (name, right as f64 / all as f64)).collect(),
             shares: shares.collect(),
@@ -198,4 +226,16 @@ impl Show<'_> {
             blue_runtime: if self.python { "python" } else { "onnx" }.to_owned(),
         }
     }
+}
+
+/// Reads a node's metrics.
+async fn metrics(address: SocketAddr) -> Option<String> {
+    let read = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.ok()?;
+        Some(text)
+    };
+    tokio::time::timeout(METRICS_WITHIN, read).await.ok().flatten()
 }

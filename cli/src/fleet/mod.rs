@@ -48,10 +48,18 @@ pub struct FleetOptions {
 pub struct Fleet {
     options: FleetOptions,
     addresses: Vec<SocketAddr>,
-    /// Ingress and gate of each node: kept across restarts, as a host's ports are.
-    node_addresses: Vec<(SocketAddr, SocketAddr)>,
+    /// Kept across restarts, as a host's ports are.
+    node_addresses: Vec<NodeAddresses>,
     coordinators: Vec<Daemon>,
     nodes: Vec<Daemon>,
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+struct NodeAddresses {
+    ingress: SocketAddr,
+    gate: SocketAddr,
+    metrics: SocketAddr,
 }
 
 /// Why a cluster could not be started or brought to a state.
@@ -85,9 +93,11 @@ impl Fleet {
     pub fn start(options: FleetOptions) -> Result<Self, FleetError> {
         let source = |source| FleetError::Process { what: "the cluster".to_owned(), source };
         std::fs::create_dir_all(&options.dir).map_err(source)?;
-        let mut addresses = free_addresses(options.coordinators + 2 * options.nodes).map_err(source)?;
+        let mut addresses = free_addresses(options.coordinators + 3 * options.nodes).map_err(source)?;
         let node_addresses = addresses.split_off(options.coordinators);
-        let node_addresses = node_addresses.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let node_addresses = node_addresses.chunks_exact(3);
+        let node_addresses =
+            node_addresses.map(|a| NodeAddresses { ingress: a[0], gate: a[1], metrics: a[2] }).collect();
         let mut fleet = Self { addresses, node_addresses, coordinators: Vec::new(), nodes: Vec::new(), options };
         for n in 0..fleet.options.coordinators {
             let daemon = fleet.spawn_coordinator(n)?;
@@ -126,7 +136,12 @@ impl Fleet {
 
     /// Returns the ingress of node `n`.
     pub fn ingress(&self, n: usize) -> SocketAddr {
-        self.node_addresses[n].0
+        self.node_addresses[n].ingress
+    }
+
+    /// Returns where the metrics of node `n` are read.
+    pub fn metrics(&self, n: usize) -> SocketAddr {
+        self.node_addresses[n].metrics
     }
 
     /// Returns the name of node `n`.
@@ -268,9 +283,11 @@ impl Fleet {
             "--coordinators".to_owned(),
             self.api_addresses().join(","),
             "--ingress".to_owned(),
-            self.node_addresses[n].0.to_string(),
+            self.node_addresses[n].ingress.to_string(),
             "--gate".to_owned(),
-            self.node_addresses[n].1.to_string(),
+            self.node_addresses[n].gate.to_string(),
+            "--metrics".to_owned(),
+            self.node_addresses[n].metrics.to_string(),
             "--capacity".to_owned(),
             self.options.capacity.clone(),
         ];

@@ -76,7 +76,8 @@ impl Daemon {
     /// Sends a signal: `SIGSTOP` and `SIGCONT` pause and resume it.
     pub fn signal(&self, signal: Signal) -> Result<(), FleetError> {
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, signal).map_err(|errno| FleetError::Process { what: format!("signal {}", self.name), source: errno.into() })
+        kill(pid, signal)
+            .map_err(|errno| FleetError::Process { what: format!("signal {}", self.name), source: errno.into() })
     }
 }
 
