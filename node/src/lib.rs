@@ -18,6 +18,7 @@ mod process;
 mod runtime;
 mod service;
 mod session;
+mod usage;
 
 pub use options::{NodeOptions, Secret};
 pub use service::{NodeHandle, NodeService, NodeStatus};

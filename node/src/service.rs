@@ -14,7 +14,7 @@ use berth_core::{
     model::{NodeName, NodeProfile},
     rng::SeedTree,
 };
-use berth_proto::node::{decode_table, encode_table};
+use berth_proto::node::{decode_table, encode_table, v1::Usage};
 use prometheus_client::registry::Registry;
 use tokio::{sync::watch, time::timeout};
 
@@ -30,6 +30,7 @@ use crate::{
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
     runtime::{Environments, Host, Layout},
     session::{Members, Outbox, SessionOptions, SessionStatus, keep_session, keep_table},
+    usage,
 };
 
 /// How long requests may take to end when the node is shut down.
@@ -123,6 +124,7 @@ impl NodeService {
         let seed = SeedTree::new(random_u64()?);
         let ledger_file = LedgerFile::new(home.folder().to_owned(), world.ledger.subscribe());
         let mut actors = supervise(Arc::clone(&world)).await?;
+        let usage = watch::Sender::new(Usage::default());
         let session = SessionOptions {
             node: home.id(),
             home: home.folder().to_owned(),
@@ -132,8 +134,10 @@ impl NodeService {
             mesh: mesh.clone(),
             agent: world.agent.clone(),
             status,
+            usage: usage.subscribe(),
             seed: seed.child("session"),
         };
+        let measured = usage::keep(Arc::clone(&world), usage);
         let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
@@ -142,6 +146,7 @@ impl NodeService {
             () = keep_table(members, mesh.clone(), home.id().0, seed.child("table")) => Ok(()),
             () = ledger_file.clone().keep() => Ok(()),
             () = keeper::keep(Arc::clone(&world), limits) => Ok(()),
+            () = measured => Ok(()),
         };
         actors.stop().await;
         mesh.shutdown(DRAIN_DEADLINE).await;

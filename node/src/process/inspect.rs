@@ -1,6 +1,7 @@
 //! What `/proc` tells of processes.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -13,7 +14,27 @@ use super::MARK;
 pub(super) struct Stat {
     pub(super) state: u8,
     pub(super) group: u32,
+    pub(super) cpu_ticks: u64,
     pub(super) start_ticks: u64,
+    pub(super) resident_pages: u64,
+}
+
+/// What the processes of some groups have used and hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Processor time since their start, in the kernel's ticks.
+    pub(crate) cpu_ticks: u64,
+    /// Memory in pages.
+    pub(crate) resident_pages: u64,
+}
+
+/// Adds up what the processes of these groups hold.
+pub(crate) fn held_by(groups: &BTreeSet<u32>) -> Held {
+    let members = pids().filter_map(stat).filter(|stat| groups.contains(&stat.group) && stat.is_running());
+    members.fold(Held::default(), |sum, stat| Held {
+        cpu_ticks: sum.cpu_ticks + stat.cpu_ticks,
+        resident_pages: sum.resident_pages + stat.resident_pages,
+    })
 }
 
 /// Returns when a process started, in the kernel's count since boot; together with its id it names one process.
@@ -73,10 +94,13 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
 fn parse_stat(text: &str) -> Option<Stat> {
     let rest = &text[text.rfind(')')? + 1..];
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(Stat {
         state: *fields.first()?.as_bytes().first()?,
         group: fields.get(2)?.parse().ok()?,
-        start_ticks: fields.get(19)?.parse().ok()?,
+        cpu_ticks: number(11)?.checked_add(number(12)?)?,
+        start_ticks: number(19)?,
+        resident_pages: number(21)?,
     })
 }
 
@@ -94,10 +118,14 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
-        let tail = "S 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
+        let tail = "S 1 42 42 0 -1 4194304 1 0 0 0 30 4 0 0 20 0 1 0 777 0 55";
         for name in ["(sh)", "(a b)", "(x) R 9 9)"] {
             let stat = parse_stat(&format!("7 {name} {tail}")).unwrap();
-            assert_eq!(stat, Stat { state: b'S', group: 42, start_ticks: 777 }, "{name}");
+            assert_eq!(
+                stat,
+                Stat { state: b'S', group: 42, cpu_ticks: 34, start_ticks: 777, resident_pages: 55 },
+                "{name}"
+            );
         }
         assert_eq!(parse_stat("garbage"), None);
     }

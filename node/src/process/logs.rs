@@ -195,10 +195,10 @@ fn read_up_to(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
 /// Returns where the last `lines` lines begin.
 fn start_of_last(data: &[u8], lines: usize) -> usize {
     let body = data.strip_suffix(b"\n").unwrap_or(data);
-    let ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let mut ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     match lines {
         0 => data.len(),
-        lines => ends.skip(lines - 1).next().unwrap_or(0),
+        lines => ends.nth(lines - 1).unwrap_or(0),
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn process(
     env.entry("AZUREML_MODEL_DIR".to_owned())
         .or_insert_with(|| layout.app().join("azureml-models").display().to_string());
     env.insert("WORKER_COUNT".to_owned(), workers(order).to_string());
+    // Newer servers open a control socket below it, by default one for all of a user's servers.
+    env.insert("XDG_RUNTIME_DIR".to_owned(), layout.tmp().display().to_string());
     let argv = [
         environment.join("bin/python").display().to_string(),
         "-c".to_owned(),

@@ -26,8 +26,6 @@ pub(super) fn common(
     set("PORT", port.to_string());
     // Its log is for people who wait for it, so nothing may sit in a buffer.
     set("PYTHONUNBUFFERED", "1".to_owned());
-    // What a user installed for himself on this host is not part of the environment.
-    set("PYTHONNOUSERSITE", "1".to_owned());
     if let Some(model) = &spec.model {
         set("AZUREML_MODEL_DIR", layout.model_dir(model, spec.model_mount_path.as_deref()).display().to_string());
     }
@@ -35,6 +33,8 @@ pub(super) fn common(
         let path = host.base_env.get("PATH").map_or("/usr/bin:/bin", String::as_str);
         set("PATH", format!("{}:{path}", environment.join("bin").display()));
         set("VIRTUAL_ENV", environment.display().to_string());
+        // What a user installed for himself on this host is not part of the environment.
+        set("PYTHONNOUSERSITE", "1".to_owned());
     }
     env
 }

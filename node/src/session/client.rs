@@ -51,6 +51,7 @@ pub(crate) struct SessionOptions {
     pub(crate) mesh: MeshHandle,
     pub(crate) agent: AgentLink,
     pub(crate) status: watch::Sender<SessionStatus>,
+    pub(crate) usage: watch::Receiver<Usage>,
     pub(crate) seed: SeedTree,
 }
 
@@ -263,6 +264,7 @@ impl Session<'_> {
         let acks = acks_to_wire(mesh.acks());
         let loads = mesh.in_flight();
         let carried: BTreeSet<_> = mesh.carried();
+        let usage = *self.options.usage.borrow();
         self.heartbeat_seq += 1;
         let heartbeat = Heartbeat {
             epoch: self.epoch.0,
@@ -270,7 +272,7 @@ impl Session<'_> {
             acks: Some(acks),
             loads: loads.into_iter().map(|(id, in_flight)| ReplicaLoad { replica: id.0, in_flight }).collect(),
             carried: carried.iter().map(ToString::to_string).collect(),
-            usage: Some(Usage::default()),
+            usage: Some(usage),
         };
         self.send(Up::Heartbeat(heartbeat)).await
     }

@@ -29,13 +29,12 @@ pub(super) fn options(dir: &Path, coordinators: &[&Coordinator]) -> NodeOptions 
     options.ingress = "127.0.0.1:0".parse().unwrap();
     options.gate = "127.0.0.1:0".parse().unwrap();
     options.mesh_cores = 1;
-    #[expect(clippy::disallowed_methods, reason = "a test is started from a shell like the command line")]
-    let vars = std::env::vars();
-    options.base_env = NodeOptions::inheritable(vars);
+    options.base_env = NodeOptions::inheritable(std::env::vars());
     options.timing.restart_backoff = Millis(50);
     options.timing.kill_grace = Millis(500);
     options.timing.start_probe_period = Millis(50);
     options.stop_replicas_on_shutdown = true;
+    options.die_with_parent = true;
     options
 }
 
@@ -50,7 +49,7 @@ pub(super) async fn start(options: NodeOptions) -> Bench {
 impl Bench {
     /// Shuts the node down as an operator does.
     pub(super) async fn stop(mut self) {
-        drop(self.shutdown.take().unwrap().send(()));
+        self.shutdown.take().unwrap().send(()).unwrap();
         (&mut self.run).await.unwrap().unwrap();
     }
 
@@ -146,4 +145,20 @@ with zipfile.ZipFile(f"{path}/{name}-1.0-py3-none-any.whl", "w") as wheel:
 /// Whether somebody listens on loopback.
 pub(super) fn is_free(address: &str) -> bool {
     TcpListener::bind(address).is_ok()
+}
+
+/// Ends whatever a test left running for replicas below its folder: a test that fails must not leave servers behind.
+pub(super) struct Sweeper(pub(super) PathBuf);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        let mark = format!("BERTH_REPLICA_ROOT={}", self.0.display());
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let marked = environ.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes()));
+            if let Some(pid) = entry.file_name().to_str().filter(|_| marked) {
+                drop(Command::new("kill").args(["-9", pid]).status());
+            }
+        }
+    }
 }

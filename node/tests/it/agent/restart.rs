@@ -1,20 +1,26 @@
 //! An agent that went away and comes back.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use berth_core::{agent::Desired, error::Code, state::Observed};
-use berth_node::NodeService;
+use berth_node::{NodeOptions, NodeService};
 
 use super::{
-    bench::{command, kill, lives, options, server, start},
+    bench::{Sweeper, command, kill, lives, options, server, start},
     coordinator::Coordinator,
 };
+
+/// Options under which replicas outlive their agent, as they do beneath a daemon.
+fn lasting(dir: &Path, leader: &Coordinator) -> NodeOptions {
+    NodeOptions { die_with_parent: false, ..options(dir, &[leader]) }
+}
 
 #[tokio::test]
 async fn replicas_outlive_a_crashed_agent_and_are_adopted() {
     let dir = tempfile::tempdir().unwrap();
+    let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
     let leader = Coordinator::start().await;
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     leader.order(1, &server(), Desired::Run).await;
     let before = leader.report(1, Observed::Warm).await;
     let id = node.handle.node_id();
@@ -22,7 +28,7 @@ async fn replicas_outlive_a_crashed_agent_and_are_adopted() {
     assert!(lives(before.pid));
 
     let seen = leader.reports().len();
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     assert_eq!(node.handle.node_id(), id, "the id is kept");
     let after = leader.report_from(seen, 1, Observed::Warm).await;
     assert_eq!((after.pid, after.restarts, &after.address), (before.pid, 0, &before.address));
@@ -40,13 +46,14 @@ async fn replicas_outlive_a_crashed_agent_and_are_adopted() {
 #[tokio::test]
 async fn without_any_coordinator_a_node_restarts_what_died_while_it_was_away() {
     let dir = tempfile::tempdir().unwrap();
+    let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
     let leader = Coordinator::start().await;
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     leader.order(1, &server(), Desired::Run).await;
     let before = leader.report(1, Observed::Warm).await;
     node.crash().await;
     kill(before.pid);
-    let mut options = options(dir.path(), &[&leader]);
+    let mut options = lasting(dir.path(), &leader);
     options.coordinators = vec!["127.0.0.1:1".into()];
     let node = start(options).await;
     let ledger = dir.path().join("node/ledger.json");
@@ -68,13 +75,14 @@ async fn without_any_coordinator_a_node_restarts_what_died_while_it_was_away() {
 #[tokio::test]
 async fn a_process_whose_launch_was_never_written_down_is_ended() {
     let dir = tempfile::tempdir().unwrap();
+    let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
     let leader = Coordinator::start().await;
     let root = dir.path().join("node/replicas/00000000000000aa");
     std::fs::create_dir_all(&root).unwrap();
     let root = root.canonicalize().unwrap();
     let mut stray = Command::new("sleep").arg("1000").env("BERTH_REPLICA_ROOT", &root).spawn().unwrap();
     let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     leader.hello(1).await;
     assert!(!stray.wait().unwrap().success());
     assert!(lives(other.id()), "what bears no mark is nobody's business");
@@ -86,26 +94,28 @@ async fn a_process_whose_launch_was_never_written_down_is_ended() {
 #[tokio::test]
 async fn two_agents_cannot_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
+    let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
     let leader = Coordinator::start().await;
-    let node = start(options(dir.path(), &[&leader])).await;
-    let error = NodeService::open(options(dir.path(), &[&leader])).await.err().unwrap();
+    let node = start(lasting(dir.path(), &leader)).await;
+    let error = NodeService::open(lasting(dir.path(), &leader)).await.err().unwrap();
     assert_eq!(error.code, Code::AlreadyExists);
     node.stop().await;
-    let again = start(options(dir.path(), &[&leader])).await;
+    let again = start(lasting(dir.path(), &leader)).await;
     again.stop().await;
 }
 
 #[tokio::test]
 async fn an_end_that_was_ordered_while_the_agent_was_away_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
+    let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
     let leader = Coordinator::start().await;
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     let spec = command(&["python3", "-c", super::bench::SERVER, "{port}"]);
     leader.order(1, &spec, Desired::Run).await;
     let warm = leader.report(1, Observed::Warm).await;
     node.crash().await;
     leader.order(1, &spec, Desired::Stop).await;
-    let node = start(options(dir.path(), &[&leader])).await;
+    let node = start(lasting(dir.path(), &leader)).await;
     leader.report(1, Observed::Gone).await;
     assert!(!lives(warm.pid));
     node.stop().await;
