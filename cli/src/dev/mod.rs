@@ -24,7 +24,7 @@ use crate::{
     args::DevArgs,
     config::LogConfig,
     output::{Fault, Ink, Output},
-    process,
+    process, view,
 };
 use folder::Folder;
 
@@ -121,9 +121,9 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
         out.line(format!("ready: api={api} ingress={ingress}"));
         let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
         out.aside(format!(
-            "{} coordinators and {} virtual nodes ({CAPACITY} each); next: {}",
-            args.coordinators,
-            args.nodes,
+            "{} and {} ({CAPACITY} each); next: {}",
+            view::count(args.coordinators as u64, "coordinator"),
+            view::count(args.nodes as u64, "virtual node"),
             out.paint(&format!("berth{flag} apply -f FILE"), Ink::Bold)
         ));
     }

@@ -70,11 +70,6 @@ impl Output {
         Self { format, color, quiet }
     }
 
-    /// Returns the chosen format.
-    pub(crate) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Returns whether programs read the answer.
     pub(crate) fn is_for_programs(&self) -> bool {
         matches!(self.format, Format::Json | Format::Yaml)

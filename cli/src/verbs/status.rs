@@ -42,14 +42,17 @@ async fn whole(context: &Context) -> Result<(), Fault> {
     Ok(out.value(&all, &name, || {
         let info = &all.cluster;
         let ready = all.nodes.iter().filter(|node| node.state == "ready").count();
-        let counts =
-            format!("{} endpoints, {} deployments, {} replicas", info.endpoints, info.deployments, info.replicas);
+        let counts = [
+            view::count(info.endpoints, "endpoint"),
+            view::count(info.deployments, "deployment"),
+            view::count(info.replicas, "replica"),
+        ];
         out.line(header(&[
             ("cluster", info.cluster_id.clone()),
             ("version", info.version.clone()),
             ("leader", format!("{} (term {})", info.leader_address, info.term)),
             ("nodes", format!("{ready} of {} ready", all.nodes.len())),
-            ("serves", counts),
+            ("serves", counts.join(", ")),
         ]));
         for warning in &info.warnings {
             out.line(format!("{} {warning}", out.paint("warning:", Ink::Yellow)));
