@@ -71,6 +71,7 @@ pub struct Controller {
 struct Looked {
     applied: LogIndex,
     acknowledged: BTreeSet<ReplicaId>,
+    known: LogIndex,
     drained: BTreeSet<ReplicaId>,
     in_grace: BTreeSet<NodeId>,
 }
@@ -260,7 +261,8 @@ impl Controller {
         self.stirred_at = None;
         self.last_plan_at = now;
         let (acknowledged, drained) = self.routers.clear(state);
-        let looked = Looked { applied: state.applied, acknowledged, drained, in_grace };
+        let known = self.routers.slowest(state);
+        let looked = Looked { applied: state.applied, acknowledged, known, drained, in_grace };
         if self.looked.as_ref() == Some(&looked) && !time_is_due {
             return;
         }
@@ -269,6 +271,7 @@ impl Controller {
             term: self.term,
             seed: &self.seed,
             acknowledged: &looked.acknowledged,
+            known: looked.known,
             drained: &looked.drained,
             in_grace: &looked.in_grace,
         };

@@ -81,7 +81,8 @@ impl Routers {
         self.heard.get(&node.id).filter(|heard| heard.epoch == node.epoch)
     }
 
-    fn slowest(&self, state: &ClusterState) -> LogIndex {
+    /// Returns the table version that every router routes by, or a newer one.
+    pub(super) fn slowest(&self, state: &ClusterState) -> LogIndex {
         self.expected(state)
             .map(|node| self.of(node).map_or(LogIndex(0), |heard| heard.acks.applied))
             .min()

@@ -21,10 +21,10 @@ pub(super) struct Group<'a> {
     pub(super) in_grace: u64,
     /// On their way out; their places come back.
     pub(super) leaving: Vec<&'a Replica>,
+    /// Those that just returned with their node and have yet to show what they are.
+    pub(super) spared: BTreeSet<ReplicaId>,
     /// Those this plan ends.
     pub(super) retired: BTreeSet<ReplicaId>,
-    /// Those this plan lets serve.
-    pub(super) served: BTreeSet<ReplicaId>,
     /// Whether this plan looked for places and found none.
     pub(super) found_no_room: bool,
 }
@@ -40,8 +40,8 @@ impl<'a> Group<'a> {
             lost: Vec::new(),
             in_grace: 0,
             leaving: Vec::new(),
+            spared: BTreeSet::new(),
             retired: BTreeSet::new(),
-            served: BTreeSet::new(),
             found_no_room: false,
         };
         for replica in view.state.replicas_of(&deployment.key) {
@@ -81,19 +81,21 @@ impl<'a> Group<'a> {
         self.outdated.iter().copied().filter(|replica| !self.retired.contains(&replica.id))
     }
 
-    /// Returns whether a replica serves, now or once this plan is carried out.
-    pub(super) fn is_ready(&self, replica: &Replica) -> bool {
-        replica.is_ready() || self.served.contains(&replica.id)
+    /// Counts the current ones that serve for every router, and stay.
+    pub(super) fn ready_current(&self, view: &View<'_>) -> u64 {
+        self.kept_current().filter(|replica| view.is_ready(replica)).count() as u64
     }
 
-    /// Counts the current ones that serve and stay.
-    pub(super) fn ready_current(&self) -> u64 {
-        self.kept_current().filter(|replica| self.is_ready(replica)).count() as u64
+    /// Counts all that serve for every router, and stay.
+    pub(super) fn ready(&self, view: &View<'_>) -> u64 {
+        self.ready_current(view) + self.kept_outdated().filter(|replica| view.is_ready(replica)).count() as u64
     }
 
-    /// Counts all that serve and stay.
-    pub(super) fn ready(&self) -> u64 {
-        self.ready_current() + self.kept_outdated().filter(|replica| self.is_ready(replica)).count() as u64
+    /// Returns whether enough serve for every router without this one. What no router sends to can always be spared;
+    /// what is warm cannot: a node that was lost may be the only one that still sends to it.
+    pub(super) fn can_spare(&self, view: &View<'_>, replica: &Replica) -> bool {
+        let is_routed = matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) && !replica.lost;
+        !is_routed || self.ready(view) - u64::from(view.is_ready(replica)) >= self.desired()
     }
 
     /// Returns whether a rollout has fewer places than the deployment asks for: it ended an old replica to make room.

@@ -1,17 +1,34 @@
-//! Lost: what runs where nobody hears of it, once others serve in its place.
+//! Lost and returned: what runs where nobody heard of it for a while.
+//!
+//! The replicas of a lost node stay on the books as they were. Others are placed in their stead, and when the node
+//! returns the surplus ends, those that serve now last. What returns may still work on requests of its own node's
+//! callers, so it first shows what it is and then drains like any other.
 
-use super::draft::{Draft, ending};
+use super::{View, draft::Draft};
+use crate::{
+    model::{Replica, ReplicaState},
+    time::{LogTime, Millis},
+};
 
-/// Ends the replicas of lost nodes that enough others stand in for. Until then they stay as they are: should their node
-/// return first, they are the ones that serve.
-pub(super) fn stop_replaced(draft: &mut Draft<'_>) {
+/// How long a returned node may take to tell what became of its replicas. Its agent does so with the first message of
+/// its session.
+const REPORT_WAIT: Millis = Millis::from_secs(10);
+
+/// Returns until when a replica of a node that just returned is left alone, if it still has to say what it is.
+fn silent_until(view: &View<'_>, replica: &Replica) -> Option<LogTime> {
+    let node = view.state.nodes.get(&replica.node)?;
+    // Only the entry that brings a node back puts both into their states at once.
+    let is_unheard = replica.state == ReplicaState::Starting && replica.since == node.since && !replica.lost;
+    is_unheard.then(|| replica.since + REPORT_WAIT)
+}
+
+/// Spares the replicas that have yet to show themselves: none of them ends before it did, or its time is up.
+pub(super) fn spare_returned(draft: &mut Draft<'_>) {
     for group in &mut draft.groups {
-        if group.ready_current() < group.desired() {
-            continue;
-        }
-        for replica in &group.lost {
-            if group.retired.insert(replica.id) {
-                draft.steps.push(ending(group, replica, draft.now, "it was replaced while its node was lost"));
+        for replica in group.current.iter().chain(&group.outdated) {
+            if let Some(until) = silent_until(draft.view, replica).filter(|until| *until > draft.now) {
+                group.spared.insert(replica.id);
+                draft.report.due_at(until);
             }
         }
     }

@@ -24,14 +24,12 @@ use draft::Draft;
 /// Plans every step that is due at `now`, and says what could not be planned and why.
 pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     let mut draft = Draft::open(view, now);
+    lost::spare_returned(&mut draft);
     surplus::stop_surplus(&mut draft);
-    drain::serve_current(&mut draft);
-    lost::stop_replaced(&mut draft);
     rollout::retire_outdated(&mut draft);
-    drain::count_outdated(&mut draft);
     drain::finish_drains(&mut draft);
     place::place_missing(&mut draft);
     rollout::make_room(&mut draft);
-    drain::serve_outdated(&mut draft);
+    drain::serve_acknowledged(&mut draft);
     draft.close()
 }

@@ -27,12 +27,13 @@ impl Group<'_> {
 pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
     for group in &mut draft.groups {
         let desired = group.desired();
-        let keep = desired - group.ready_current().min(desired);
-        let mut candidates: Vec<_> = group.kept_outdated().collect();
+        let keep = desired - group.ready_current(draft.view).min(desired);
+        let mut candidates: Vec<_> =
+            group.kept_outdated().filter(|replica| !group.spared.contains(&replica.id)).collect();
         let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
         candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
         for replica in &candidates[..beyond] {
-            if group.is_ready(replica) && group.ready() <= desired {
+            if !group.can_spare(draft.view, replica) {
                 break;
             }
             group.retired.insert(replica.id);
@@ -46,7 +47,7 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
 pub(super) fn make_room(draft: &mut Draft<'_>) {
     let Some(fleet) = &draft.fleet else { return };
     for group in &mut draft.groups {
-        let starting = group.kept_current().any(|replica| !group.is_ready(replica));
+        let starting = group.kept_current().any(|replica| !draft.view.is_ready(replica));
         if !group.found_no_room || starting || group.is_leaving() {
             continue;
         }
@@ -58,7 +59,10 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
 
 fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
     let ask = Ask::of(group.deployment);
-    let spare = group.ready() >= group.desired();
-    let fits = |replica: &&Replica| (spare || !group.is_ready(replica)) && fleet.fits_instead_of(&ask, replica);
+    let spare = group.ready(view) >= group.desired();
+    let may_go = |replica: &Replica| (spare || !replica.is_ready()) && !view.may_serve(replica);
+    let fits = |replica: &&Replica| {
+        may_go(replica) && !group.spared.contains(&replica.id) && fleet.fits_instead_of(&ask, replica)
+    };
     group.kept_outdated().filter(fits).min_by_key(|replica| worth(view, replica))
 }

@@ -15,12 +15,17 @@ pub(super) fn stop_surplus(draft: &mut Draft<'_>) {
         if desired == 0 {
             candidates.extend(&group.outdated);
             candidates.extend(&group.lost);
+        } else {
+            candidates.retain(|replica| !group.spared.contains(&replica.id));
         }
         if candidates.len() <= desired {
             continue;
         }
         candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
         for replica in &candidates[..candidates.len() - desired] {
+            if !group.can_spare(draft.view, replica) {
+                break;
+            }
             group.retired.insert(replica.id);
             draft.steps.push(ending(group, replica, draft.now, reason));
         }

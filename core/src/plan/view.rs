@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    id::{NodeId, ReplicaId, Term},
+    id::{LogIndex, NodeId, ReplicaId, Term},
+    model::{Replica, ReplicaState},
     rng::SeedTree,
     state::ClusterState,
 };
@@ -19,9 +20,26 @@ pub struct View<'a> {
     pub seed: &'a SeedTree,
     /// Warm replicas that every router has acknowledged.
     pub acknowledged: &'a BTreeSet<ReplicaId>,
+    /// The table version that every router routes by, or a newer one. A replica serves for the planner once every router
+    /// knows that it does: until then some may still have nobody else than those it takes over from.
+    pub known: LogIndex,
     /// Draining replicas that no router knows any more and that work on nothing.
     pub drained: &'a BTreeSet<ReplicaId>,
     /// Lost nodes whose agent crashed a moment ago and may be back within the restart grace: their replicas are not
     /// replaced yet.
     pub in_grace: &'a BTreeSet<NodeId>,
+}
+
+// === impl View ===
+
+impl View<'_> {
+    /// Returns whether a replica serves and every router knows it.
+    pub(super) fn is_ready(&self, replica: &Replica) -> bool {
+        replica.is_ready() && replica.revision <= self.known
+    }
+
+    /// Returns whether a replica may be offered to the split.
+    pub(super) fn may_serve(&self, replica: &Replica) -> bool {
+        replica.state == ReplicaState::Warm && self.acknowledged.contains(&replica.id)
+    }
 }

@@ -180,17 +180,34 @@ impl Cluster {
             let those = self.state.replicas.values().filter(|replica| replica.state == state);
             those.map(|replica| replica.id).collect::<BTreeSet<_>>()
         };
-        self.plan_with(&all(ReplicaState::Warm), &all(ReplicaState::Draining))
+        self.plan_knowing(self.state.applied, &all(ReplicaState::Warm), &all(ReplicaState::Draining))
     }
 
+    /// Plans with routers that route by the newest table and have said no more than this.
     pub(crate) fn plan_with(
         &self,
         acknowledged: &BTreeSet<ReplicaId>,
         drained: &BTreeSet<ReplicaId>,
     ) -> (Vec<Step>, Report) {
+        self.plan_knowing(self.state.applied, acknowledged, drained)
+    }
+
+    pub(crate) fn plan_knowing(
+        &self,
+        known: LogIndex,
+        acknowledged: &BTreeSet<ReplicaId>,
+        drained: &BTreeSet<ReplicaId>,
+    ) -> (Vec<Step>, Report) {
         let in_grace = &BTreeSet::new();
-        let view =
-            View { state: &self.state, term: self.state.term, seed: &self.seed, acknowledged, drained, in_grace };
+        let view = View {
+            state: &self.state,
+            term: self.state.term,
+            seed: &self.seed,
+            acknowledged,
+            known,
+            drained,
+            in_grace,
+        };
         let (parts, report) = plan(&view, self.now);
         (parts.into_iter().flat_map(|part| part.steps).collect(), report)
     }
@@ -218,12 +235,12 @@ impl Cluster {
     /// Plans and lets nodes act until nothing moves; fails when that takes too long.
     pub(crate) fn settle(&mut self) {
         for _ in 0..500 {
-            let (steps, _) = self.plan();
+            let ((steps, _), known) = (self.plan(), self.state.applied);
             let planned = !steps.is_empty();
             if planned {
                 self.commit(steps);
             }
-            let (again, _) = self.plan_with(&BTreeSet::new(), &BTreeSet::new());
+            let (again, _) = self.plan_knowing(known, &BTreeSet::new(), &BTreeSet::new());
             assert!(again.is_empty() || !planned, "planning the planned state gives more: {again:?}");
             if !self.nodes_act() && !planned {
                 return;

@@ -166,6 +166,7 @@ fn a_crashed_agents_replicas_are_not_replaced_within_its_grace() {
         term: cluster.state.term,
         seed: &cluster.seed,
         acknowledged: &none,
+        known: cluster.state.applied,
         drained: &none,
         in_grace: &in_grace,
     };
@@ -220,6 +221,29 @@ fn a_replica_serves_and_stops_only_when_the_routers_say_so() {
 }
 
 #[test]
+fn nothing_is_taken_over_before_every_router_knows_who_serves_instead() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(1));
+    cluster.settle();
+    let old = cluster.replicas("fraud/blue")[0].id;
+    let mut next = spec(1);
+    next.tags.insert("version".to_owned(), "2".to_owned());
+    cluster.deploy("fraud/blue", next);
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    cluster.nodes_act();
+    cluster.nodes_act();
+    let (steps, _) = cluster.plan();
+    assert!(matches!(&steps[..], [Step::Serve { .. }]), "{steps:?}");
+    let before = cluster.state.applied;
+    cluster.commit(steps);
+    let none = BTreeSet::new();
+    assert_eq!(cluster.plan_knowing(before, &none, &none).0, [], "some router has only the old one");
+    let (steps, _) = cluster.plan_knowing(cluster.state.applied, &none, &none);
+    assert!(matches!(&steps[..], [Step::Drain { replica, .. }] if *replica == old), "{steps:?}");
+}
+
+#[test]
 fn a_drain_that_came_too_late_is_refused() {
     let mut cluster = Cluster::of(3);
     cluster.deploy("fraud/blue", spec(2));
@@ -251,6 +275,7 @@ fn a_large_plan_comes_in_parts() {
         term: cluster.state.term,
         seed: &cluster.seed,
         acknowledged: &none,
+        known: cluster.state.applied,
         drained: &none,
         in_grace: &BTreeSet::new(),
     };
