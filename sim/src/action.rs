@@ -1,0 +1,69 @@
+//! Actions: what users do, and what goes wrong.
+
+use berth_core::{
+    model::{DeploymentKey, EndpointName, Traffic},
+    state::Command,
+};
+
+use crate::net::Addr;
+
+/// How the processes of a deployment behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// They start and answer.
+    #[default]
+    Good,
+    /// They exit while they start.
+    ExitsAtStart,
+}
+
+/// Something someone does.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// A user asks for a change that fits what there is.
+    RandomChange,
+    /// A user asks for this change.
+    Change(Box<Command>),
+    /// Something goes wrong and is mended later.
+    RandomFault,
+    /// Creates or changes a deployment.
+    Deploy { key: DeploymentKey, count: u32, version: u32, behaviour: Behaviour },
+    /// Sets a split.
+    Split { endpoint: EndpointName, split: Traffic },
+    /// Sets the mirrors.
+    Mirror { endpoint: EndpointName, mirror: Traffic },
+    /// Starts a stream of requests, in milliseconds between two.
+    Load { endpoint: EndpointName, gap_ms: u64, until_ms: u64 },
+    /// A node's agent process dies; its replicas live on.
+    KillAgent(usize),
+    /// A node's agent process and all its replicas die; the host answers.
+    KillNode(usize),
+    /// A host dies with everything on it, and answers nothing.
+    KillHost(usize),
+    /// A host and its agent start.
+    StartNode(usize),
+    /// One process of a node dies.
+    CrashProcess(usize),
+    /// Two parties no longer reach each other.
+    Cut(Addr, Addr),
+    /// A node is cut off from all others.
+    Isolate(Addr),
+    /// A coordinator reaches every node and no other coordinator.
+    Secede(usize),
+    /// Everyone reaches everyone.
+    Heal,
+    /// The tables of a node's feed take longer.
+    SlowFeed(usize, u64),
+    /// A coordinator dies.
+    KillMember(usize),
+    /// A coordinator starts.
+    StartMember(usize),
+    /// A coordinator stands still.
+    PauseMember(usize, u64),
+    /// A coordinator's wall clock jumps.
+    StepClock(usize, i64),
+    /// Every fault is mended and nothing new begins.
+    Settle,
+    /// A line of a story that is checked when its time comes.
+    Expect(usize),
+}

@@ -1,0 +1,81 @@
+//! Planted bugs: each makes one rule of the product fail, so that the invariants can show they would notice.
+//!
+//! They live in this shell alone, as a lie told to a machine or about it, and work only in builds with debug assertions
+//! (`dev`, `test` and the `sim` profile).
+
+use std::{fmt, str::FromStr};
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $caught_by:literal;)*) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug { $($(#[$doc])* $name,)* }
+
+        impl Bug {
+            /// Every bug.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns the word by which it is planted.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// Returns the id of the invariant that must catch it.
+            pub fn caught_by(self) -> &'static str {
+                match self { $(Self::$name => $caught_by,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Nodes take any amount.
+    SkipCapacity = "skip-capacity", "PL01";
+    /// Replicas serve although no router has said that it knows them.
+    ServeWithoutAcks = "serve-without-acks", "AC01";
+    /// Replicas stop while requests are still on their way to them.
+    StopWithRequests = "stop-with-requests", "AC02";
+    /// A new leader believes what nodes told its predecessor.
+    TrustUnheard = "trust-unheard", "AC01";
+    /// A replica id is used again.
+    ReuseReplicaId = "reuse-replica-id", "RE02";
+    /// Reports of an agent that was replaced take effect.
+    ForgetEpochFence = "forget-epoch-fence", "NO02";
+    /// A retried request is applied again.
+    DoubleApply = "double-apply", "WR02";
+    /// A router takes a table older than its own.
+    TableGoesBack = "table-goes-back", "TR10";
+    /// A follower skips an entry now and then.
+    SkipEntry = "skip-entry", "WR05";
+    /// A write is acknowledged before a majority holds it.
+    AckBeforeCommit = "ack-before-commit", "WR06";
+    /// Nodes obey a deposed leader.
+    ForgetTermFence = "forget-term-fence", "PL04";
+    /// A router gives one deployment more than its share.
+    UnfairSplit = "unfair-split", "TR11";
+    /// A request whose replica died is sent again although it may have run.
+    RetryUnsafe = "retry-unsafe", "TR12";
+    /// A node does not end what it should not run.
+    KeepProcesses = "keep-processes", "RC01";
+}
+
+/// Refusal of a word that names no bug.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no bug called `{0}`")]
+pub struct UnknownBug(String);
+
+// === impl Bug ===
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Bug {
+    type Err = UnknownBug;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|bug| bug.word() == word).ok_or_else(|| UnknownBug(word.to_owned()))
+    }
+}

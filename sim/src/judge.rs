@@ -1,0 +1,274 @@
+//! The judge of a whole run: what no single state shows. It knows the truth on every node and believes nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_core::{
+    id::{LogIndex, ReplicaId, RequestId},
+    invariant::{Violation, Witness, check},
+    model::{NodeState, ReplicaState},
+    state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
+    time::Millis,
+};
+
+use crate::{
+    node::{EXIT_VARIABLE, SimNode},
+    report::Finding,
+    world::World,
+};
+
+/// Milliseconds a node must have been up, and a feed alive, before what its router has acknowledged is compared with
+/// the truth: a process that just started may hold an older table than its predecessor acknowledged.
+const SETTLED_MS: u64 = 10_000;
+
+/// The judge of a whole run.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    witness: Witness,
+    pub(crate) found: Vec<Finding>,
+    /// Changes that were acknowledged to their clients.
+    pub(crate) acknowledged: BTreeSet<RequestId>,
+    /// Replica ids whose record is gone, for the bug that uses them again.
+    pub(crate) gone: Vec<ReplicaId>,
+    /// How often each request's work was started.
+    pub(crate) starts: BTreeMap<u64, u32>,
+}
+
+// === impl Judge ===
+
+impl Judge {
+    pub(crate) fn new() -> Self {
+        Self {
+            witness: Witness::of(&ClusterState::new()),
+            found: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            gone: Vec::new(),
+            starts: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn broken(&mut self, id: &str, what: impl Into<String>, now: u64) {
+        self.found.push(Finding { id: id.to_owned(), what: what.into(), at_ms: now });
+    }
+
+    fn broken_all(&mut self, violations: Vec<Violation>, now: u64) {
+        for violation in violations {
+            self.broken(violation.id, violation.what, now);
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Judges an entry at the first member that applies it.
+    pub(crate) fn judge_entry(
+        &mut self,
+        member: usize,
+        before: &BTreeMap<ReplicaId, Warmth>,
+        entry: &Entry,
+        reply: &Reply,
+    ) {
+        let now = self.now;
+        let state = &self.members[member].state;
+        let mut violations = self.judge.witness.check_step(state, entry, reply);
+        violations.extend(check(state));
+        let gone = before.keys().filter(|id| !state.replicas.contains_key(id)).copied();
+        let gone: Vec<_> = gone.collect();
+        self.judge.gone.extend(gone);
+        if let (Command::PlanCommit(plan), Reply::Planned { outcomes }) = (&entry.command, reply) {
+            for (step, outcome) in plan.steps.iter().zip(outcomes) {
+                if outcome.is_ok() {
+                    violations.extend(self.judge_step(member, before, plan, step));
+                }
+            }
+        }
+        self.judge.broken_all(violations, now);
+    }
+
+    /// Compares what a step relied on with what every router really holds.
+    fn judge_step(
+        &self,
+        member: usize,
+        before: &BTreeMap<ReplicaId, Warmth>,
+        plan: &Plan,
+        step: &Step,
+    ) -> Option<Violation> {
+        let (replica, serves) = match step {
+            Step::Serve { replica } => (replica, true),
+            Step::Stop { replica, .. } => (replica, false),
+            Step::Drain { replica, reason, .. } if reason != ONE_AT_A_TIME => {
+                return self.judge_drain(member, plan, *replica);
+            }
+            Step::Place { .. } | Step::Drain { .. } => return None,
+        };
+        let warmth = before.get(replica)?;
+        if !serves && (warmth.state != ReplicaState::Draining || warmth.lost || warmth.deadline_passed) {
+            return None;
+        }
+        for node in self.settled_nodes(member, plan) {
+            let name = &node.profile.name;
+            if node.router.acks.applied < warmth.needs {
+                let id = if serves { "AC01" } else { "AC02" };
+                let what = format!(
+                    "replica {} went on although {name} routes by {} and not {}",
+                    replica.short(),
+                    node.router.acks.applied,
+                    warmth.needs
+                );
+                return Some(Violation::new(id, what));
+            }
+            let in_flight = node.router.in_flight.get(replica).copied().unwrap_or(0);
+            if !serves && in_flight > 0 {
+                let what = format!("replica {} was stopped with {in_flight} requests of {name}", replica.short());
+                return Some(Violation::new("AC02", what));
+            }
+        }
+        None
+    }
+
+    /// Insists that whoever is taken over from leaves nobody without a replica to send to.
+    fn judge_drain(&self, member: usize, plan: &Plan, replica: ReplicaId) -> Option<Violation> {
+        let state = &self.members[member].state;
+        let key = &state.replicas.get(&replica)?.key;
+        if state.deployments.get(key).is_none_or(|deployment| deployment.desired() == 0) {
+            return None;
+        }
+        let serves = |id: &ReplicaId| state.replicas.get(id).is_some_and(berth_core::model::Replica::is_ready);
+        for node in self.settled_nodes(member, plan) {
+            let route = node.router.table.endpoints.get(&key.endpoint);
+            let Some(route) = route.and_then(|route| route.deployment(key.deployment.as_str())) else { continue };
+            let sends_to = || route.replicas.iter().filter(|replica| replica.state == ReplicaState::Serving);
+            if sends_to().any(|known| known.id == replica) && !sends_to().any(|known| serves(&known.id)) {
+                let what = format!("{} has nobody for {key} but replica {}", node.profile.name, replica.short());
+                return Some(Violation::new("AC03", what));
+            }
+        }
+        None
+    }
+
+    /// Lists the nodes whose routers must hold what they have acknowledged: up for a while, and known to the plan.
+    fn settled_nodes<'a>(&'a self, member: usize, plan: &'a Plan) -> impl Iterator<Item = &'a SimNode> {
+        let state = &self.members[member].state;
+        self.nodes.iter().filter(move |node| {
+            let known = state.nodes.get(&node.id).filter(|known| known.state != NodeState::Lost);
+            let is_known = known.is_some_and(|known| known.revision <= plan.based_on);
+            node.up && self.now >= node.started_at + SETTLED_MS && is_known
+        })
+    }
+
+    /// Insists that every member got the same from the same entry.
+    pub(crate) fn judge_same(&mut self, member: usize, index: usize, applied: &berth_core::state::Applied) {
+        if self.log.applied[index] != *applied {
+            let what = format!("coordinator c{} got another answer from entry {}", member + 1, index + 1);
+            self.judge.broken("WR05", what, self.now);
+        }
+    }
+
+    /// Judges the end of a run: everything is mended, everyone has had time.
+    pub(crate) fn judge_end(&mut self) {
+        let now = self.now;
+        let mut broken: Vec<(&str, String)> = Vec::new();
+        let length = LogIndex(self.log.entries.len() as u64);
+        let truth = self.truth();
+        for (at, member) in self.members.iter().enumerate() {
+            if member.state.applied != length {
+                broken.push((
+                    "WR05",
+                    format!("coordinator c{} is at entry {} of {length}", at + 1, member.state.applied),
+                ));
+            } else if member.state != *truth {
+                broken.push(("WR05", format!("coordinator c{} holds another state at entry {length}", at + 1)));
+            }
+            if ClusterState::from_snapshot(member.state.to_snapshot()) != member.state {
+                broken.push(("WR05", format!("a snapshot of coordinator c{} is not its state", at + 1)));
+            }
+        }
+        let logged: BTreeSet<_> = self.log.entries.iter().filter_map(|entry| entry.request_id.as_ref()).collect();
+        for request in self.judge.acknowledged.iter().filter(|request| !logged.contains(request)) {
+            broken.push(("WR06", format!("request {request} was acknowledged and is not in the log")));
+        }
+        broken.extend(self.unrest().into_iter().map(|what| ("RC01", what)));
+        for (id, what) in broken {
+            self.judge.broken(id, what, now);
+        }
+    }
+
+    /// Lists what is not as it should be once everything is mended.
+    pub(crate) fn unrest(&self) -> Vec<String> {
+        let truth = self.truth();
+        let mut found = Vec::new();
+        for (at, member) in self.members.iter().enumerate().filter(|(_, member)| member.state.applied != truth.applied)
+        {
+            found.push(format!("coordinator c{} is at entry {} of {}", at + 1, member.state.applied, truth.applied));
+        }
+        for node in truth.nodes.values().filter(|node| node.state != NodeState::Ready) {
+            found.push(format!("node {} is {}", node.profile.name, node.state));
+        }
+        for deployment in truth.deployments.values() {
+            let is_bad = deployment.spec.environment_variables.contains_key(EXIT_VARIABLE);
+            if is_bad || deployment.retry_at > truth.time {
+                continue;
+            }
+            let replicas: Vec<_> = truth.replicas_of(&deployment.key).collect();
+            let good =
+                replicas.iter().filter(|replica| replica.is_ready() && replica.generation == deployment.generation);
+            let (good, all, desired) = (good.count() as u64, replicas.len() as u64, deployment.desired());
+            let is_full =
+                || berth_core::controller::explain(truth, &deployment.key).is_ok_and(|verdict| !verdict.by.is_empty());
+            if deployment.deleting || ((good != desired || all != desired) && !(all <= desired && is_full())) {
+                found.push(format!("{}: {good} of {desired} serve, {all} exist", deployment.key));
+            }
+        }
+        for node in &self.nodes {
+            for process in node.processes.values() {
+                let known = truth.replicas.get(&process.replica);
+                if known.is_none_or(|replica| replica.node != node.id) {
+                    found.push(format!(
+                        "{} runs a process of {}, which is gone",
+                        node.profile.name,
+                        process.replica.short()
+                    ));
+                }
+            }
+            let table = &node.router.table;
+            if *table != self.members[self.leader_or_first()].table {
+                found.push(format!("{} routes by {} of {}", node.profile.name, table.version, truth.routes.version()));
+            }
+        }
+        for replica in truth.replicas.values().filter(|replica| replica.is_ready()) {
+            let runs = self.nodes.iter().any(|node| {
+                node.id == replica.node && node.processes.values().any(|process| process.replica == replica.id)
+            });
+            if !runs {
+                found.push(format!("replica {} serves and has no process", replica.id.short()));
+            }
+        }
+        found
+    }
+}
+
+/// What a replica was before an entry, as far as a step relies on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Warmth {
+    pub(crate) state: ReplicaState,
+    pub(crate) lost: bool,
+    pub(crate) deadline_passed: bool,
+    /// The table version that shows it.
+    pub(crate) needs: LogIndex,
+}
+
+/// Reads that of every replica.
+pub(crate) fn warmths(state: &ClusterState, at: berth_core::time::LogTime) -> BTreeMap<ReplicaId, Warmth> {
+    let of = |replica: &berth_core::model::Replica| Warmth {
+        state: replica.state,
+        lost: replica.lost,
+        // Clocks of coordinators differ by less than a second unless one is stepped, and the log's time follows the
+        // fastest.
+        deadline_passed: replica.drain_deadline <= at.max(state.time) + Millis(1_000),
+        needs: match state.deployments.get(&replica.key) {
+            Some(deployment) if deployment.deleting => deployment.revision.min(replica.revision),
+            _ => replica.revision,
+        },
+    };
+    state.replicas.values().map(|replica| (replica.id, of(replica))).collect()
+}

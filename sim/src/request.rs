@@ -1,0 +1,407 @@
+//! Requests: virtual callers, counted by id, through ingress, gate and replica.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_core::{
+    id::ReplicaId,
+    model::{DeploymentName, EndpointName},
+    rng::Rng,
+    time::{Instant, Millis},
+    traffic::{
+        admission::{Answer, Ask, NotStarted, Waiter, Woken},
+        retry::{Failure, Next, Request as Retryable},
+    },
+};
+
+use crate::{
+    Bug,
+    event::{Attempt, Event, not_started},
+    net::Addr,
+    world::{World, wall_of},
+};
+
+/// Milliseconds a caller waits.
+const DEADLINE_MS: u64 = 5_000;
+/// Milliseconds before a search that found nobody begins again.
+const SEARCH_AGAIN_MS: u64 = 25;
+/// Milliseconds a connection attempt to a host that does not answer takes.
+const CONNECT_TIMEOUT_MS: u64 = 300;
+/// Milliseconds before a failed request in which a fault excuses it: a lost node is off every table well within that.
+const EXCUSE_MS: u64 = 15_000;
+/// Milliseconds a table feed may be silent and count as live.
+const LIVE_FEED_MS: u64 = 3_000;
+/// How far the wall clocks of coordinators may be apart, stepped ones included.
+const CLOCKS_APART_MS: u64 = 6_000;
+/// The longest a request may wait at a gate.
+const QUEUE_MS: u64 = 2_000;
+
+/// All requests and the streams they come from.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    pub(crate) streams: Vec<Stream>,
+    open: BTreeMap<u64, Open>,
+    next: u64,
+    rng: Rng,
+}
+
+/// A stream of requests to an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) endpoint: EndpointName,
+    pub(crate) gap_ms: u64,
+    pub(crate) until_ms: u64,
+}
+
+/// A request that is not answered yet.
+#[derive(Clone, Debug)]
+struct Open {
+    endpoint: EndpointName,
+    deployment: DeploymentName,
+    ingress: usize,
+    ingress_boot: u64,
+    began: u64,
+    attempts: u32,
+    asked: BTreeSet<ReplicaId>,
+    /// Someone refused because all slots were taken: the next round may queue.
+    was_full: bool,
+    may_queue: bool,
+    is_mirror: bool,
+    /// Nodes it was sent to.
+    touched: BTreeSet<usize>,
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self { streams: Vec::new(), open: BTreeMap::new(), next: 0, rng }
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(crate) fn start_load(&mut self, endpoint: EndpointName, gap_ms: u64, until_ms: u64) {
+        self.requests.streams.push(Stream { endpoint, gap_ms, until_ms });
+        let stream = self.requests.streams.len() - 1;
+        self.after(gap_ms, Event::Arrive { stream });
+    }
+
+    pub(crate) fn arrive(&mut self, stream: usize) {
+        let Stream { endpoint, gap_ms, until_ms } = self.requests.streams[stream].clone();
+        if self.now >= until_ms {
+            return;
+        }
+        self.after(gap_ms, Event::Arrive { stream });
+        let ups: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].up).collect();
+        let Some(ingress) = self.requests.rng.pick(&ups).copied() else { return };
+        if !self.nodes[ingress].router.can_serve(&endpoint) {
+            return;
+        }
+        let (now, unfair) = (self.now, self.has(Bug::UnfairSplit));
+        let Some((deployment, copies, fair)) = self.nodes[ingress].router.choose(&endpoint, now, unfair) else {
+            return;
+        };
+        if let Err(what) = fair {
+            self.judge.broken("TR11", format!("at n{}: {what}", ingress + 1), now);
+        }
+        self.tally.accepted += 1;
+        self.begin(endpoint.clone(), deployment, ingress, false);
+        for copy in copies {
+            self.tally.mirrored += 1;
+            self.begin(endpoint.clone(), copy, ingress, true);
+        }
+    }
+
+    fn begin(&mut self, endpoint: EndpointName, deployment: DeploymentName, ingress: usize, is_mirror: bool) {
+        self.requests.next += 1;
+        let id = self.requests.next;
+        let open = Open {
+            endpoint,
+            deployment,
+            ingress,
+            ingress_boot: self.nodes[ingress].boot,
+            began: self.now,
+            attempts: 0,
+            asked: BTreeSet::new(),
+            was_full: false,
+            may_queue: false,
+            is_mirror,
+            touched: BTreeSet::from([ingress]),
+        };
+        self.requests.open.insert(id, open);
+        self.search(id);
+    }
+
+    /// Sends a request to the next replica, or ends it when there is none left and no time.
+    pub(crate) fn search(&mut self, id: u64) {
+        let now = self.now;
+        let Some(open) = self.requests.open.get(&id) else { return };
+        if self.nodes[open.ingress].boot != open.ingress_boot {
+            self.end(id, Err("its ingress died"));
+            return;
+        }
+        if now >= open.began + DEADLINE_MS {
+            let full = open.was_full;
+            self.end(id, Err(if full { "no slot in time" } else { "no replica in time" }));
+            return;
+        }
+        let (endpoint, deployment, ingress) = (open.endpoint.clone(), open.deployment.clone(), open.ingress);
+        let all = self.nodes[ingress].router.candidates(&endpoint, &deployment, now);
+        let next = all.iter().find(|replica| !open.asked.contains(&replica.id)).cloned();
+        let Some(replica) = next else {
+            let Some(open) = self.requests.open.get_mut(&id) else { return };
+            open.asked.clear();
+            let queues = open.was_full && !open.may_queue;
+            open.may_queue = open.was_full;
+            if open.is_mirror && open.attempts > 0 {
+                self.end(id, Err("the mirror is busy"));
+                return;
+            }
+            self.after(if queues { 0 } else { SEARCH_AGAIN_MS }, Event::Again { request: id });
+            return;
+        };
+        let Some(gate) = self.nodes.iter().position(|node| node.id == replica.node) else { return };
+        let Some(open) = self.requests.open.get_mut(&id) else { return };
+        open.attempts += 1;
+        open.asked.insert(replica.id);
+        open.touched.insert(gate);
+        let attempt = Attempt {
+            request: id,
+            nth: open.attempts,
+            ingress,
+            ingress_boot: open.ingress_boot,
+            gate,
+            replica: replica.id,
+            may_queue: open.may_queue,
+            is_mirror: open.is_mirror,
+        };
+        self.nodes[ingress].router.sent(replica.id);
+        self.send(attempt);
+    }
+
+    fn send(&mut self, attempt: Attempt) {
+        let (from, to) = (Addr::Node(attempt.ingress), Addr::Node(attempt.gate));
+        let reaches = self.net.reaches(from, to) && self.nodes[attempt.gate].host_up;
+        if !reaches {
+            let result = Err(Failure::GateUnreachable);
+            self.after(CONNECT_TIMEOUT_MS, Event::Answered { attempt, result });
+            return;
+        }
+        let arrival = self.net.loose_arrival(from, to, self.now);
+        self.at(arrival, Event::GateAsk(attempt));
+    }
+
+    pub(crate) fn gate_ask(&mut self, attempt: Attempt) {
+        let (at, now) = (attempt.gate, self.now);
+        if !self.nodes[at].up {
+            self.answer(at, attempt, Err(Failure::GateUnreachable));
+            return;
+        }
+        let (answers, instant) = (self.nodes[at].answers(attempt.replica, now), Instant::from_millis(now));
+        let Some(gate) = self.nodes[at].gates.get_mut(&attempt.replica) else {
+            self.answer(at, attempt, not_started(NotStarted::Unknown));
+            return;
+        };
+        let deadline = self.requests.open.get(&attempt.request).map_or(now, |open| open.began + DEADLINE_MS);
+        let ask = Ask {
+            now: instant,
+            deadline: Instant::from_millis(deadline),
+            max_wait: Millis(QUEUE_MS),
+            may_queue: attempt.may_queue,
+        };
+        match gate.admission.ask(ask) {
+            Answer::Start if answers => self.work(attempt),
+            Answer::Start => {
+                let woken = gate.admission.release(instant);
+                self.wake(at, attempt.replica, woken);
+                self.answer(at, attempt, not_started(NotStarted::Unreachable));
+            }
+            Answer::Wait { waiter, until } => {
+                gate.waiting.insert(waiter, attempt);
+                let boot = self.nodes[at].boot;
+                let replica = attempt.replica;
+                self.at(until.millis(), Event::WaitEnds { node: at, boot, replica, waiter });
+            }
+            Answer::Refused(why) => self.answer(at, attempt, not_started(why)),
+        }
+    }
+
+    /// Starts the work of an attempt that holds a slot.
+    fn work(&mut self, attempt: Attempt) {
+        let at = attempt.gate;
+        if let Some(gate) = self.nodes[at].gates.get_mut(&attempt.replica) {
+            gate.running.push(attempt);
+        }
+        if !attempt.is_mirror {
+            let starts = self.judge.starts.entry(attempt.request).or_default();
+            *starts += 1;
+            if *starts > 1 {
+                let what = format!("request {} is not idempotent and was started {starts} times", attempt.request);
+                self.judge.broken("TR12", what, self.now);
+            }
+        }
+        let rng = &mut self.requests.rng;
+        let takes = if rng.chance(30) { 500 + rng.below(2_500) } else { 5 + rng.below(40) };
+        let boot = self.nodes[at].boot;
+        self.after(takes, Event::WorkDone { node: at, boot, attempt });
+    }
+
+    pub(crate) fn work_done(&mut self, at: usize, boot: u64, attempt: Attempt) {
+        let instant = self.instant();
+        if self.nodes[at].boot != boot {
+            return;
+        }
+        let Some(gate) = self.nodes[at].gates.get_mut(&attempt.replica) else { return };
+        let Some(place) = gate.running.iter().position(|running| *running == attempt) else { return };
+        gate.running.swap_remove(place);
+        let woken = gate.admission.release(instant);
+        self.wake(at, attempt.replica, woken);
+        self.answer(at, attempt, Ok(()));
+    }
+
+    /// Starts those a freed slot was handed to.
+    pub(crate) fn wake(&mut self, at: usize, replica: ReplicaId, woken: Woken) {
+        for waiter in woken.start {
+            let Some(gate) = self.nodes[at].gates.get_mut(&replica) else { return };
+            if let Some(attempt) = gate.waiting.remove(&waiter) {
+                self.work(attempt);
+            }
+        }
+        for (waiter, why) in woken.refuse {
+            let Some(gate) = self.nodes[at].gates.get_mut(&replica) else { return };
+            if let Some(attempt) = gate.waiting.remove(&waiter) {
+                self.answer(at, attempt, not_started(why));
+            }
+        }
+    }
+
+    pub(crate) fn wait_ends(&mut self, at: usize, boot: u64, replica: ReplicaId, waiter: Waiter) {
+        if self.nodes[at].boot != boot {
+            return;
+        }
+        let Some(gate) = self.nodes[at].gates.get_mut(&replica) else { return };
+        if let Some(attempt) = gate.waiting.remove(&waiter)
+            && gate.admission.leave(waiter)
+        {
+            self.answer(at, attempt, not_started(NotStarted::Full));
+        }
+    }
+
+    /// Ends an attempt whose replica died under it.
+    pub(crate) fn break_off(&mut self, at: usize, attempt: Attempt) {
+        if let Some(gate) = self.nodes[at].gates.get_mut(&attempt.replica) {
+            let woken = gate.admission.release(Instant::from_millis(self.now));
+            self.wake(at, attempt.replica, woken);
+        }
+        self.answer(at, attempt, Err(Failure::Broken));
+    }
+
+    pub(crate) fn answer(&mut self, at: usize, attempt: Attempt, result: Result<(), Failure>) {
+        let (from, to) = (Addr::Node(at), Addr::Node(attempt.ingress));
+        // A connection that is cut under a running request looks broken to the ingress once its pings fail.
+        let (result, delay) = if self.net.reaches(from, to) { (result, 0) } else { (Err(Failure::Broken), 1_000) };
+        let arrival = self.net.loose_arrival(from, to, self.now) + delay;
+        self.at(arrival, Event::Answered { attempt, result });
+    }
+
+    pub(crate) fn answered(&mut self, attempt: Attempt, result: Result<(), Failure>) {
+        let (ingress, now) = (attempt.ingress, self.now);
+        if self.nodes[ingress].boot == attempt.ingress_boot {
+            let blamed = result.err().is_some_and(Failure::blames_replica);
+            self.nodes[ingress].router.ended(attempt.replica, blamed, now);
+        }
+        let id = attempt.request;
+        if !self.requests.open.contains_key(&id) {
+            return;
+        }
+        let Err(failure) = result else {
+            self.end(id, Ok(()));
+            return;
+        };
+        let idempotent = self.has(Bug::RetryUnsafe);
+        match failure.next(Retryable { idempotent, replayable: true }) {
+            Next::Search | Next::Retry => {
+                if failure == Failure::NotStarted(NotStarted::Full)
+                    && let Some(open) = self.requests.open.get_mut(&id)
+                {
+                    open.was_full = true;
+                }
+                self.search(id);
+            }
+            Next::Stop => self.end(id, Err("its replica broke off")),
+        }
+    }
+
+    /// Ends every request whose ingress or gate just died.
+    pub(crate) fn lose_requests_of(&mut self, at: usize) {
+        let gates = std::mem::take(&mut self.nodes[at].gates);
+        for gate in gates.into_values() {
+            for attempt in gate.running.into_iter().chain(gate.waiting.into_values()) {
+                self.answer(at, attempt, Err(Failure::Broken));
+            }
+        }
+        let lost: Vec<u64> =
+            self.requests.open.iter().filter(|(_, open)| open.ingress == at).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.end(id, Err("its ingress died"));
+        }
+    }
+
+    fn end(&mut self, id: u64, result: Result<(), &'static str>) {
+        let Some(open) = self.requests.open.remove(&id) else { return };
+        self.judge.starts.remove(&id);
+        self.trace.mix(&[self.now, id, u64::from(result.is_ok())]);
+        if open.is_mirror {
+            return;
+        }
+        let Err(why) = result else {
+            self.tally.answered += 1;
+            return;
+        };
+        if why == "no slot in time" {
+            self.tally.shed += 1;
+        } else if self.is_excused(&open) {
+            self.tally.failed_by_fault += 1;
+        } else {
+            self.tally.lost += 1;
+            let what = format!(
+                "request {id} to {}/{} at n{} was lost after {} ms and {} attempts: {why}",
+                open.endpoint,
+                open.deployment,
+                open.ingress + 1,
+                self.now - open.began,
+                open.attempts
+            );
+            self.judge.broken("TR13", what, self.now);
+        }
+    }
+
+    /// Returns whether a fault explains a failed request: at its ingress, at a node it was sent to or its replicas live
+    /// on, or at the feed by which its ingress would have known better. Coordinators excuse nothing. Whoever deletes what
+    /// a request was for fails it.
+    fn is_excused(&self, open: &Open) -> bool {
+        let since = open.began.saturating_sub(EXCUSE_MS);
+        let disturbed = |at: &usize| self.nodes[*at].disturbed_at.is_some_and(|when| when >= since);
+        // It may have come to life again after the request began, or died since.
+        let feed_is_live =
+            self.nodes[open.ingress].fed_at + LIVE_FEED_MS >= open.began.max(self.now.saturating_sub(DEADLINE_MS));
+        let key = berth_core::model::DeploymentKey::new(open.endpoint.clone(), open.deployment.clone());
+        let began = wall_of(open.began.saturating_sub(CLOCKS_APART_MS));
+        let is_there = |deployment: &berth_core::model::Deployment| {
+            !deployment.deleting && deployment.generation_served && deployment.created_at < began
+        };
+        if !self.truth().deployments.get(&key).is_some_and(is_there) {
+            return true;
+        }
+        let hosts = self
+            .truth()
+            .replicas_of(&key)
+            .filter_map(|replica| self.nodes.iter().position(|node| node.id == replica.node));
+        open.touched.iter().any(disturbed) || hosts.into_iter().any(|at| disturbed(&at)) || !feed_is_live
+    }
+}

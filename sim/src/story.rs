@@ -1,0 +1,285 @@
+//! Stories: a script of what happens and what must then be so, and its retelling.
+//!
+//! One line is one thing. `members N` and `nodes N` set the stage; `at TIME …` says what is done, what goes wrong, or with
+//! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
+
+use berth_core::{
+    model::{DeploymentKey, EndpointName, Traffic},
+    state::{ClusterState, Command},
+};
+
+use crate::{
+    Options, Tally,
+    action::{Action, Behaviour},
+    event::Event,
+    net::Addr,
+    workload::endpoint_put,
+    world::World,
+};
+
+/// Lines of the trace that a story retells: what changed for people, not every replica's every step.
+const RETOLD: [&str; 9] = [
+    "fault",
+    "coordinator c",
+    "node ",
+    "endpoint ",
+    "deployment ",
+    "the ",
+    "every ",
+    "expected",
+    "nothing of deployment",
+];
+
+/// Why a story cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct StoryError {
+    /// The line, from one.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What must be so at some moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Expectation {
+    text: String,
+    what: Expected,
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Expected {
+    Serving(DeploymentKey),
+    Generation(DeploymentKey),
+    NodesOf(DeploymentKey),
+    Endpoints,
+    Replicas,
+    Terms,
+    Lost,
+    Failed,
+}
+
+/// The words of one line.
+struct Line<'a> {
+    number: usize,
+    words: std::str::SplitWhitespace<'a>,
+}
+
+/// Tells a story with a seed: every line that matters, what was expected, and what became of the requests.
+pub fn story(script: &str, seed: u64) -> Result<String, StoryError> {
+    let mut options = Options { seed, members: 3, nodes: 3, ..Options::default() };
+    let mut acts = Vec::new();
+    let mut expectations = Vec::new();
+    for (at, text) in script.lines().enumerate() {
+        let text = text.split('#').next().unwrap_or_default();
+        let mut line = Line { number: at + 1, words: text.split_whitespace() };
+        match line.words.next() {
+            None => {}
+            Some("members") => options.members = line.number("a number of coordinators")? as usize,
+            Some("nodes") => options.nodes = line.number("a number of nodes")? as usize,
+            Some("end") => acts.push((line.millis()?, Action::Settle)),
+            Some("at") => {
+                let at = line.millis()?;
+                let action = line.action(at, &mut expectations)?;
+                acts.push((at, action));
+            }
+            Some(word) => return Err(line.error(format!("`{word}` begins no line"))),
+        }
+    }
+    options.whole_trace = true;
+    let mut world = World::new(&options);
+    world.expectations = expectations;
+    for (at, action) in acts {
+        world.at(at, Event::Do(action));
+    }
+    world.run();
+    Ok(retell(world))
+}
+
+fn retell(world: World) -> String {
+    let report = world.into_report();
+    let tells = |line: &&String| {
+        let what = line.get(11..).unwrap_or_default();
+        RETOLD.iter().any(|start| what.starts_with(start)) && !what.starts_with("coordinator 0")
+    };
+    let mut told: Vec<String> = report.trace.iter().filter(tells).cloned().collect();
+    let Tally { accepted, answered, shed, failed_by_fault, lost, mirrored } = report.requests;
+    told.push(format!(
+        "requests: {accepted} accepted, {answered} answered, {shed} shed, {failed_by_fault} hit by a fault, {lost} lost, {mirrored} mirrored"
+    ));
+    told.extend(report.violations.iter().map(|finding| format!("broken {}: {}", finding.id, finding.what)));
+    if report.violations.is_empty() {
+        told.push("every invariant held".to_owned());
+    }
+    told.join("\n") + "\n"
+}
+
+// === impl Line ===
+
+impl Line<'_> {
+    fn error(&self, what: impl Into<String>) -> StoryError {
+        StoryError { line: self.number, what: what.into() }
+    }
+
+    fn word(&mut self, wanted: &str) -> Result<String, StoryError> {
+        self.words.next().map(str::to_owned).ok_or_else(|| self.error(format!("{wanted} is missing")))
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self, wanted: &str) -> Result<T, StoryError> {
+        let word = self.word(wanted)?;
+        word.parse().map_err(|_| self.error(format!("`{word}` is not {wanted}")))
+    }
+
+    fn number(&mut self, wanted: &str) -> Result<u64, StoryError> {
+        self.parse(wanted)
+    }
+
+    /// Reads `2s` or `250ms`.
+    fn millis(&mut self) -> Result<u64, StoryError> {
+        let word = self.word("a time")?;
+        let (digits, scale) = match word.strip_suffix("ms") {
+            Some(digits) => (digits, 1),
+            None => (word.strip_suffix('s').unwrap_or(&word), 1_000),
+        };
+        digits
+            .parse::<u64>()
+            .map(|time| time * scale)
+            .map_err(|_| self.error(format!("`{word}` is no time such as `2s`")))
+    }
+
+    /// Reads `n2` or `c1`.
+    fn addr(&mut self) -> Result<Addr, StoryError> {
+        let word = self.word("a node or a coordinator")?;
+        let at = word.get(1..).and_then(|digits| digits.parse::<usize>().ok()).and_then(|at| at.checked_sub(1));
+        match (word.chars().next(), at) {
+            (Some('n'), Some(at)) => Ok(Addr::Node(at)),
+            (Some('c'), Some(at)) => Ok(Addr::Member(at)),
+            _ => Err(self.error(format!("`{word}` is neither a node such as `n1` nor a coordinator such as `c1`"))),
+        }
+    }
+
+    /// Reads `blue=90 green=10` to the end of the line.
+    fn shares(&mut self) -> Result<Traffic, StoryError> {
+        let mut shares = Vec::new();
+        while let Some(word) = self.words.next() {
+            let pair =
+                word.split_once('=').and_then(|(name, percent)| Some((name.parse().ok()?, percent.parse().ok()?)));
+            shares.push(pair.ok_or_else(|| self.error(format!("`{word}` is no share such as `blue=90`")))?);
+        }
+        Ok(Traffic::from_iter(shares))
+    }
+
+    fn action(&mut self, at: u64, expectations: &mut Vec<Expectation>) -> Result<Action, StoryError> {
+        let verb = self.word("what happens")?;
+        Ok(match verb.as_str() {
+            "endpoint" => Action::Change(Box::new(endpoint_put(&self.parse("an endpoint")?))),
+            "deploy" | "break" => Action::Deploy {
+                key: self.parse("a deployment such as `llm/blue`")?,
+                count: self.number("a count")? as u32,
+                version: self.number("a version")? as u32,
+                behaviour: if verb == "break" { Behaviour::ExitsAtStart } else { Behaviour::Good },
+            },
+            "scale" => {
+                let key = self.parse("a deployment such as `llm/blue`")?;
+                let instance_count = self.number("a count")? as u32;
+                Action::Change(Box::new(Command::DeploymentScale { key, instance_count, if_revision: None }))
+            }
+            "split" => Action::Split { endpoint: self.parse("an endpoint")?, split: self.shares()? },
+            "mirror" => Action::Mirror { endpoint: self.parse("an endpoint")?, mirror: self.shares()? },
+            "delete" => {
+                let word = self.word("an endpoint or a deployment")?;
+                let command = match (word.parse::<DeploymentKey>(), word.parse::<EndpointName>()) {
+                    (Ok(key), _) => Command::DeploymentDelete { key, if_revision: None },
+                    (_, Ok(name)) => Command::EndpointDelete { name, if_revision: None },
+                    _ => return Err(self.error(format!("`{word}` names nothing"))),
+                };
+                Action::Change(Box::new(command))
+            }
+            "load" => {
+                let endpoint = self.parse("an endpoint")?;
+                let per_second = self.number("requests per second")?.clamp(1, 1_000);
+                Action::Load { endpoint, gap_ms: 1_000 / per_second, until_ms: at + self.millis()? }
+            }
+            "kill" => match self.addr()? {
+                Addr::Node(node) => Action::KillNode(node),
+                Addr::Member(member) => Action::KillMember(member),
+            },
+            "crash-agent" => match self.addr()? {
+                Addr::Node(node) => Action::KillAgent(node),
+                Addr::Member(_) => return Err(self.error("a coordinator has no agent")),
+            },
+            "crash-process" => match self.addr()? {
+                Addr::Node(node) => Action::CrashProcess(node),
+                Addr::Member(_) => return Err(self.error("a coordinator runs no replicas")),
+            },
+            "start" => match self.addr()? {
+                Addr::Node(node) => Action::StartNode(node),
+                Addr::Member(member) => Action::StartMember(member),
+            },
+            "isolate" => Action::Isolate(self.addr()?),
+            "cut" => Action::Cut(self.addr()?, self.addr()?),
+            "heal" => Action::Heal,
+            "expect" => {
+                expectations.push(self.expectation()?);
+                Action::Expect(expectations.len() - 1)
+            }
+            _ => return Err(self.error(format!("nobody knows how to `{verb}`"))),
+        })
+    }
+
+    fn expectation(&mut self) -> Result<Expectation, StoryError> {
+        let noun = self.word("what is expected")?;
+        let wanted = "a deployment such as `llm/blue`";
+        let mut name = String::new();
+        let mut keyed = |line: &mut Self| -> Result<DeploymentKey, StoryError> {
+            let key: DeploymentKey = line.parse(wanted)?;
+            name = format!(" {key}");
+            Ok(key)
+        };
+        let what = match noun.as_str() {
+            "serving" => Expected::Serving(keyed(self)?),
+            "generation" => Expected::Generation(keyed(self)?),
+            "nodes-of" => Expected::NodesOf(keyed(self)?),
+            "endpoints" => Expected::Endpoints,
+            "replicas" => Expected::Replicas,
+            "terms" => Expected::Terms,
+            "lost" => Expected::Lost,
+            "failed" => Expected::Failed,
+            _ => return Err(self.error(format!("nobody can count `{noun}`"))),
+        };
+        let count = self.number("a count")?;
+        Ok(Expectation { text: format!("{noun}{name} {count}"), what, count })
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Checks an expectation and notes how it turned out; one that does not hold ends the story.
+    pub(crate) fn expect(&mut self, at: usize) {
+        let Expectation { text, what, count } = self.expectations[at].clone();
+        let found = self.count(&what);
+        self.note(&format!("expected {text}: {found}"));
+        if found != count {
+            self.judge.broken("story", format!("expected {text}, found {found}"), self.now);
+        }
+    }
+
+    fn count(&self, what: &Expected) -> u64 {
+        let truth: &ClusterState = self.truth();
+        match what {
+            Expected::Serving(key) => truth.replicas_of(key).filter(|replica| replica.is_ready()).count() as u64,
+            Expected::Generation(key) => truth.deployments.get(key).map_or(0, |deployment| deployment.generation.0),
+            Expected::NodesOf(key) => {
+                let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
+                ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
+            }
+            Expected::Endpoints => truth.endpoints.len() as u64,
+            Expected::Replicas => truth.replicas.len() as u64,
+            Expected::Terms => self.log.term.0,
+            Expected::Lost => self.tally.lost,
+            Expected::Failed => self.tally.lost + self.tally.failed_by_fault + self.tally.shed,
+        }
+    }
+}

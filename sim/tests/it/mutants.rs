@@ -1,0 +1,63 @@
+//! Checking the checkers: every planted bug is caught by the invariant that is meant to catch it.
+
+use berth_sim::{Bug, Options, swarm};
+
+/// Seeds within which each bug must be caught. Those of one are caught wherever they are planted; the others need
+/// circumstances: a request that takes long, a leader that dies at the wrong moment, a node that meets a deposed one.
+const BUDGETS: &[(Bug, u64)] = &[
+    (Bug::SkipCapacity, 10),
+    (Bug::ServeWithoutAcks, 20),
+    (Bug::StopWithRequests, 40),
+    (Bug::TrustUnheard, 60),
+    (Bug::ReuseReplicaId, 10),
+    (Bug::ForgetEpochFence, 40),
+    (Bug::DoubleApply, 40),
+    (Bug::TableGoesBack, 200),
+    (Bug::SkipEntry, 10),
+    (Bug::AckBeforeCommit, 80),
+    (Bug::ForgetTermFence, 600),
+    (Bug::UnfairSplit, 10),
+    (Bug::RetryUnsafe, 40),
+    (Bug::KeepProcesses, 10),
+];
+
+/// Hunts one bug and insists on the invariant that caught it.
+fn hunt(bug: Bug) {
+    let (_, budget) = BUDGETS.iter().find(|(known, _)| *known == bug).expect("every bug has a budget");
+    let swarm = swarm(1, *budget, &Options { bug: Some(bug), ..Options::default() }, |_| {});
+    let Some(report) = swarm.failed else { panic!("{bug} was not caught within {budget} seeds") };
+    let ids: Vec<&str> = report.violations.iter().map(|finding| finding.id.as_str()).collect();
+    assert!(ids.contains(&bug.caught_by()), "{bug} should break {}, broke {ids:?}: {report}", bug.caught_by());
+}
+
+#[test]
+fn every_bug_has_a_budget() {
+    let listed: Vec<Bug> = BUDGETS.iter().map(|(bug, _)| *bug).collect();
+    assert_eq!(listed, Bug::ALL);
+}
+
+macro_rules! caught {
+    ($($name:ident: $bug:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            hunt(Bug::$bug);
+        })*
+    };
+}
+
+caught! {
+    a_full_node_is_noticed: SkipCapacity;
+    serving_unacknowledged_is_noticed: ServeWithoutAcks;
+    stopping_with_requests_is_noticed: StopWithRequests;
+    trusting_the_unheard_is_noticed: TrustUnheard;
+    a_reused_id_is_noticed: ReuseReplicaId;
+    a_forgotten_epoch_is_noticed: ForgetEpochFence;
+    a_double_effect_is_noticed: DoubleApply;
+    an_older_table_is_noticed: TableGoesBack;
+    a_skipped_entry_is_noticed: SkipEntry;
+    an_early_acknowledgement_is_noticed: AckBeforeCommit;
+    an_obeyed_deposed_leader_is_noticed: ForgetTermFence;
+    an_unfair_split_is_noticed: UnfairSplit;
+    an_unsafe_retry_is_noticed: RetryUnsafe;
+    a_kept_process_is_noticed: KeepProcesses;
+}
