@@ -21,7 +21,9 @@ async fn traffic_survives_the_kill_of_each_coordinator() {
         cluster.fleet.kill_coordinator(leader).expect("the leader is killed");
         let client = &cluster.client;
         cluster
-            .until("another coordinator leads", async || client.list_members().await.is_ok_and(|m| m.members.iter().any(|m| m.leader)))
+            .until("another coordinator leads", async || {
+                client.list_members().await.is_ok_and(|m| m.members.iter().any(|m| m.leader))
+            })
             .await;
         cluster.fleet.restart_coordinator(leader).expect("it starts again");
         let client = &cluster.client;
@@ -67,6 +69,15 @@ async fn an_agent_that_dies_alone_adopts_its_replicas_again() {
     let mut before = cluster.pids_on(&Fleet::node_name(0)).await;
     cluster.fleet.kill_agent(0).expect("the agent is killed");
     cluster.fleet.restart_node(0).expect("it starts again");
+    let client = &cluster.client;
+    cluster
+        .until("the agent registered again", async || {
+            client
+                .list_nodes()
+                .await
+                .is_ok_and(|nodes| nodes.iter().all(|node| node.epoch > 1 && node.state == "ready"))
+        })
+        .await;
     cluster.serving("blue", 2).await;
     let mut after = cluster.pids_on(&Fleet::node_name(0)).await;
     before.sort_unstable();

@@ -46,12 +46,14 @@ async fn no_acknowledged_write_is_lost_and_none_is_applied_twice() {
     }
     let acknowledged = writer.await.expect("the writer ends");
     assert!(acknowledged.len() > 200, "most writes get through: {}", acknowledged.len());
-    let listed: Vec<String> = cluster.client.list_endpoints().await.expect("a read").into_iter().map(|e| e.name).collect();
+    let listed: Vec<String> =
+        cluster.client.list_endpoints().await.expect("a read").into_iter().map(|e| e.name).collect();
     let there: BTreeSet<String> = listed.iter().cloned().collect();
     let lost: Vec<_> = acknowledged.difference(&there).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let created: Vec<api::Event> = cluster.client.events().await.expect("the events");
-    let created: Vec<_> = created.iter().filter(|event| event.kind == "endpoint.created").map(|e| e.endpoint.clone()).collect();
+    let created: Vec<_> =
+        created.iter().filter(|event| event.kind == "endpoint.created").map(|e| e.endpoint.clone()).collect();
     let distinct: BTreeSet<_> = created.iter().cloned().collect();
     assert_eq!(created.len(), distinct.len(), "a write was applied twice");
 }
