@@ -5,12 +5,20 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use berth_core::{
     error::{Code, Error},
     id::NodeId,
 };
+
+/// How long the lock is waited for. An agent that is just ending still holds it, and so, for a moment, does any process
+/// it was starting: a fork shares the lock until its program begins.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Pace of looking again; the kernel has no wait with a deadline for this lock.
+const LOCK_PACE: Duration = Duration::from_millis(10);
 
 /// The folder of a node, held by this process.
 #[derive(Debug)]
@@ -24,7 +32,7 @@ pub(crate) struct Home {
 // === impl Home ===
 
 impl Home {
-    /// Takes the lock and reads the id, or mints it.
+    /// Takes the lock and reads the id, or mints it. May block for a moment.
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -41,7 +49,7 @@ impl Home {
             .mode(0o600)
             .open(&lock_path)
             .map_err(|error| io_error("cannot open", &lock_path, &error))?;
-        match lock.try_lock() {
+        match lock_within(&lock, LOCK_PATIENCE) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::new(Code::AlreadyExists, format!("another agent uses {}", folder.display()))
@@ -72,6 +80,16 @@ impl Home {
 pub(crate) fn keep_cluster_id(folder: &Path, cluster_id: &str) -> Result<(), Error> {
     let path = folder.join("cluster-id");
     write_durably(&path, cluster_id.as_bytes()).map_err(|error| io_error("cannot write", &path, &error))
+}
+
+fn lock_within(lock: &File, patience: Duration) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < patience => thread::sleep(LOCK_PACE),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn node_id(folder: &Path) -> Result<NodeId, Error> {

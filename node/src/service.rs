@@ -56,6 +56,7 @@ pub struct NodeHandle {
     mesh: MeshHandle,
     session: watch::Receiver<SessionStatus>,
     registry: Arc<Mutex<Registry>>,
+    agent: AgentLink,
 }
 
 /// Where a node stands.
@@ -74,7 +75,10 @@ impl NodeService {
     /// disk from here on.
     pub async fn open(options: NodeOptions) -> Result<Self, Error> {
         options.validate()?;
-        let home = Home::open(&options.data_dir)?;
+        let folder = options.data_dir.clone();
+        let home = tokio::task::spawn_blocking(move || Home::open(&folder)).await.map_err(|error| {
+            Error::new(Code::Internal, "taking the node's folder broke off").why(error.to_string())
+        })??;
         let ledger = ledger::read(home.folder())?;
         let members = Members::new(options.coordinators.clone(), &options.token)?;
         let cache = Cache::open(home.folder().join("assets"), options.cache_max_bytes, Arc::clone(&members))?;
@@ -105,6 +109,7 @@ impl NodeService {
             mesh,
             session: status.subscribe(),
             registry: Arc::new(Mutex::new(registry)),
+            agent: world.agent.clone(),
         };
         Ok(Self { home, options, world, members, profile, status, handle })
     }
@@ -278,6 +283,12 @@ impl NodeHandle {
                 Err(Error::new(Code::Timeout, "no session with the coordinators was opened in time").why(why))
             }
         }
+    }
+
+    /// Makes the agent's actor fail, for tests of its supervision.
+    #[doc(hidden)]
+    pub fn fail_agent(&self) {
+        self.agent.fail();
     }
 
     /// Returns the node's metrics in Prometheus' text form.

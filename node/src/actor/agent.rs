@@ -29,6 +29,8 @@ pub(crate) enum AgentMsg {
     Input(Input),
     /// The same, from somebody who waits until it is taken.
     Awaited(Input, oneshot::Sender<()>),
+    /// Fail, for tests of the supervision.
+    Fail,
     /// Where the node stands.
     Standing(oneshot::Sender<(Fence, Vec<ReplicaReport>)>),
 }
@@ -72,6 +74,7 @@ impl Actor for AgentActor {
                 }
                 Ok(())
             }
+            AgentMsg::Fail => Err("it was told to fail".into()),
             AgentMsg::Standing(answer) => {
                 drop(answer.send((state.agent.fence(), state.agent.reports())));
                 Ok(())

@@ -65,6 +65,16 @@ impl AgentLink {
         }
     }
 
+    /// Makes the agent fail, for tests of its supervision.
+    pub(crate) fn fail(&self) {
+        let actor = self.actor.borrow().clone();
+        if let Some(actor) = actor
+            && actor.cast(AgentMsg::Fail).is_err()
+        {
+            tracing::debug!("the agent failed already");
+        }
+    }
+
     pub(crate) async fn registered(&self, epoch: NodeEpoch, term: Term) -> Result<(), Error> {
         self.ask(|done| AgentMsg::Awaited(Input::Registered { epoch, term }, done)).await
     }

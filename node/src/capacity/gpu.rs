@@ -68,6 +68,17 @@ mod tests {
         }
     }
 
+    /// On a host with GPUs this is a test of the real library; on any other, of a reason being given.
+    #[test]
+    fn what_this_host_has_is_told_whole_or_with_a_reason() {
+        let mut notes = Vec::new();
+        let found = devices(None, &mut notes);
+        assert_eq!(found.is_empty(), !notes.is_empty(), "{found:?} {notes:?}");
+        for device in &found {
+            assert!(device.uuid.starts_with("GPU-") && !device.model.is_empty() && device.memory_mib > 1_000);
+        }
+    }
+
     #[test]
     fn a_host_without_the_library_is_a_cpu_host_with_a_reason() {
         let mut notes = Vec::new();

@@ -14,7 +14,11 @@ use std::{
     thread,
 };
 
+use berth_core::agent::Signal;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
+
+use super::group::signal_group;
 
 /// Launches that may wait for the thread. Each takes about a millisecond, so more than this means that it hangs.
 const WAITING_MAX: usize = 256;
@@ -65,8 +69,21 @@ impl Spawner {
 
 fn work(queue: &Receiver<Job>) {
     for (spawn, answer) in queue {
-        // Whoever asked may have given up; the process is then found by its mark and ended.
-        drop(answer.send(start(&spawn)));
+        // Whoever asked may have given up: then nobody watches over the process, and the replica may get another one.
+        if let Err(Ok(pid)) = answer.send(start(&spawn)) {
+            signal_group(pid, Signal::Kill);
+            reap(pid);
+        }
+    }
+}
+
+/// Takes the status of a process that was killed, so that it does not stay listed for ever.
+fn reap(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
+    {
+        tracing::debug!(%error, "a process nobody asked for any more was not waited for");
     }
 }
 
@@ -110,4 +127,54 @@ fn die_with_parent(command: &mut Command) {
 /// Opens a log so that every write lands at its end, also after it was truncated by rotation.
 pub(crate) fn append(path: &std::path::Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{is_alive, start_ticks, watch_leader};
+
+    fn sleeper(folder: &std::path::Path) -> Spawn {
+        Spawn {
+            argv: vec!["sleep".to_owned(), "1000".to_owned()],
+            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            folder: folder.to_owned(),
+            output: folder.join("output.log"),
+            die_with_parent: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_development_replica_dies_with_its_spawner_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let pid = spawner.spawn(sleeper(dir.path())).await.unwrap();
+        let ticks = start_ticks(pid).unwrap();
+        assert!(is_alive(pid, ticks));
+        drop(spawner);
+        assert_eq!(watch_leader(pid, ticks).await, "was ended by signal 9 (SIGKILL)");
+    }
+
+    #[tokio::test]
+    async fn a_process_nobody_waits_for_any_more_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join("marker");
+        let (jobs, queue) = sync_channel(1);
+        let (answer, answered) = oneshot::channel();
+        drop(answered);
+        let mut spawn = sleeper(dir.path());
+        spawn.env.insert(super::super::MARK.to_owned(), marker.display().to_string());
+        jobs.send((spawn, answer)).unwrap();
+        drop(jobs);
+        tokio::task::spawn_blocking(move || work(&queue)).await.unwrap();
+        assert!(crate::process::marked_processes(&marker).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let spawn = Spawn { argv: vec!["/nowhere".to_owned()], ..sleeper(dir.path()) };
+        assert_eq!(spawner.spawn(spawn).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -19,7 +19,11 @@ use berth_core::{
     id::Digest,
     model::{DeploymentSpec, Runtime},
 };
-use tokio::{process::Command, sync::Semaphore, time::timeout};
+use tokio::{
+    process::Command,
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
 
 use super::{PrepareLog, conda};
 use crate::{identity::io_error, options::NodeOptions};
@@ -56,6 +60,8 @@ pub(crate) struct Environments {
     pip_args: Vec<String>,
     base_env: BTreeMap<String, String>,
     builds: Semaphore,
+    /// What the interpreter said of itself: every restart of a replica asks for it.
+    version: OnceCell<String>,
     /// Whether the folder is this node's alone, so that it may remove what it does not use.
     is_own: bool,
 }
@@ -82,6 +88,7 @@ impl Environments {
             pip_args: options.pip_args.clone(),
             base_env: options.base_env.clone(),
             builds: Semaphore::new(BUILDS_MAX),
+            version: OnceCell::new(),
         })
     }
 
@@ -133,6 +140,10 @@ impl Environments {
     }
 
     async fn python_version(&self) -> Result<String, Error> {
+        self.version.get_or_try_init(|| self.ask_python()).await.cloned()
+    }
+
+    async fn ask_python(&self) -> Result<String, Error> {
         const ASK: &str = "import sys; print(sys.implementation.name, sys.version.split()[0], sys.prefix)";
         let output = self.command(&self.python).args(["-c", ASK]).stderr(Stdio::piped()).output();
         let output = match timeout(VERSION_DEADLINE, output).await {

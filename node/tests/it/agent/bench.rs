@@ -53,6 +53,19 @@ impl Bench {
         (&mut self.run).await.unwrap().unwrap();
     }
 
+    /// Makes the agent fail until the node gives up, and returns what it then says.
+    pub(super) async fn fail_for_good(mut self) -> berth_core::error::Error {
+        let mut pace = tokio::time::interval(std::time::Duration::from_millis(20));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut self.run => break ended,
+                _ = pace.tick() => self.handle.fail_agent(),
+            }
+        };
+        drop(self.shutdown);
+        ended.unwrap().unwrap_err()
+    }
+
     /// Ends the agent as a crash does: at once, without a word to anybody, its replicas left alone.
     pub(super) async fn crash(self) {
         self.run.abort();

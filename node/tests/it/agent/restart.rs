@@ -92,6 +92,35 @@ async fn a_process_whose_launch_was_never_written_down_is_ended() {
 }
 
 #[tokio::test]
+async fn an_agent_that_fails_is_started_again_and_finds_its_replicas() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    leader.order(1, &server(), Desired::Run).await;
+    let before = leader.report(1, Observed::Warm).await;
+    for count in 2..4 {
+        let seen = leader.reports().len();
+        node.handle.fail_agent();
+        let after = leader.report_from(seen, 1, Observed::Warm).await;
+        assert_eq!((after.pid, after.restarts), (before.pid, 0), "nothing was started again");
+        assert_eq!(leader.hello(count).await.epoch, 1, "it is still the same agent to the cluster");
+    }
+    leader.order(1, &server(), Desired::Stop).await;
+    leader.report(1, Observed::Gone).await;
+    assert!(!lives(before.pid));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_again_and_again_ends_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let error = node.fail_for_good().await;
+    assert_eq!((error.code, error.what.as_str()), (Code::Internal, "the agent fails again and again"));
+}
+
+#[tokio::test]
 async fn two_agents_cannot_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let _sweeper = Sweeper(dir.path().canonicalize().unwrap());
