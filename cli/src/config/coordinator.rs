@@ -8,7 +8,9 @@ use std::{
 use berth_coordinator::raft::Formation;
 use berth_core::error::Error;
 
-use super::{DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+use super::{
+    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers,
+};
 
 /// Every setting of a coordinator.
 pub(super) const COORDINATOR: Schema = Schema {

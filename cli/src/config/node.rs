@@ -9,7 +9,9 @@ use std::{
 use berth_core::{error::Error, model::NodeName};
 use berth_node::capacity::CapacityOverride;
 
-use super::{DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers};
+use super::{
+    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers,
+};
 
 /// Every setting of a node.
 pub(super) const NODE: Schema = Schema {

@@ -138,10 +138,17 @@ async fn failure(context: &Context, deployment: &Deployment) -> Fault {
             log = log_tail(context, deployment, prepare).await;
         }
     }
-    let error = Error::new(Code::ReplicaStart, format!("{name} cannot start"))
+    let (code, why) = split_code(&why);
+    let error = Error::new(code, format!("{name} cannot start"))
         .why(why)
         .try_(format!("`berth logs {name}` has more; mend it and `berth deployment update`, or delete it"));
     Fault::from(error).with_log(log)
+}
+
+/// Takes the code off a reason that begins with one: `E_ENVIRONMENT: …`.
+fn split_code(why: &str) -> (Code, &str) {
+    let parts = why.split_once(": ").and_then(|(word, rest)| Some((Code::from_word(word)?, rest)));
+    parts.unwrap_or((Code::ReplicaStart, why))
 }
 
 /// Reads the end of a log, if it can be had soon.

@@ -1,0 +1,5 @@
+//! The binary as people use it: arguments in, text and exit codes out.
+
+mod berth;
+mod story;
+mod usage;

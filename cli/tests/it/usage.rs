@@ -1,0 +1,104 @@
+//! Misuse, and what can be told without a cluster.
+
+use std::fs;
+
+use crate::berth::{run, run_with};
+
+#[test]
+fn exit_codes_tell_misuse_from_failure() {
+    for (args, code, part) in [
+        (&["--help"][..], 0, ""),
+        (&["--version"], 0, ""),
+        (&["fly"], 2, "unrecognized subcommand"),
+        (&["traffic"], 2, "ENDPOINT"),
+        (&["get", "podes"], 2, "invalid value 'podes'"),
+        (&["deployment", "create", "-f", "/nowhere.yml"], 1, "/nowhere.yml"),
+        (&["deployment", "show", "fraud"], 1, "ENDPOINT/DEPLOYMENT"),
+        (&["scale", "fraud-blue", "2"], 1, "expected ENDPOINT/DEPLOYMENT"),
+        (&["endpoint", "list", "--api", "https://x"], 1, "there is no TLS yet"),
+        (&["sim", "run", "--seed", "1", "--bug", "none-such"], 1, "no bug that can be planted"),
+    ] {
+        let ran = run(args);
+        assert_eq!(ran.code, code, "{args:?} {ran:#?}");
+        assert!(ran.err.contains(part), "{args:?} {ran:#?}");
+    }
+}
+
+#[test]
+fn nobody_answers_and_says_so_in_words_and_in_json() {
+    // A port that was free a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let nobody = nobody.to_string();
+    let ran = run_with(&["get", "nodes"], &[("BERTH_API", &nobody)]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(
+        ran.err.starts_with(&format!("error: no coordinator answered at {nobody} (E_UNAVAILABLE)\n  why: ")),
+        "{ran:#?}"
+    );
+    assert!(ran.err.contains("\n  try: start one with `berth dev`"), "{ran:#?}");
+    let ran = run(&["get", "nodes", "--api", &nobody, "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_str(&ran.err).expect("JSON on stderr");
+    assert_eq!(error["error"]["code"], "E_UNAVAILABLE");
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let ran = run(&["version", "--api", &nobody, "-o", "json"]).good();
+    assert_eq!(ran.json()["cluster"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_file_is_refused_with_every_problem_before_anything_is_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("blue.yml");
+    fs::write(&file, "name: blue\nendpoint_name: fraud\nmodel: {path: gone}\ninstace_count: 2\n").expect("a file");
+    let ran = run(&["deployment", "create", "-f", &file.display().to_string(), "--api", "127.0.0.1:1"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    for part in [
+        "has 2 problems",
+        "blue.yml:3:15 model.path",
+        "gone` does not exist",
+        "blue.yml:4:1 instace_count",
+        "`instance_count`",
+    ] {
+        assert!(ran.err.contains(part), "{part} in {ran:#?}");
+    }
+}
+
+#[test]
+fn a_daemon_tells_everything_that_is_wrong_with_its_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("berth.toml");
+    fs::write(&config, "[coordinator]\ndata_dri = \"x\"\n").expect("a file");
+    let ran = run_with(
+        &["coordinator", "--config", &config.display().to_string(), "--api", "nowhere"],
+        &[("BERTH_COORDINATOR_LOG", "=nonsense=")],
+    );
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    for part in [
+        "E_UNKNOWN_FIELD",
+        "coordinator.data_dri",
+        "`data_dir`",
+        "--api",
+        "BERTH_COORDINATOR_LOG",
+        "--bootstrap-expect",
+    ] {
+        assert!(ran.err.contains(part), "{part} in {ran:#?}");
+    }
+}
+
+#[test]
+fn a_daemon_refuses_to_listen_beyond_loopback() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().display().to_string();
+    let ran =
+        run(&["coordinator", "--data-dir", &data, "--api", "0.0.0.0:0", "--bootstrap-expect", "1", "--log", "error"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.err.contains("--insecure") || ran.err.contains("insecure"), "{ran:#?}");
+    let ran = run(&["dev", "--data-dir", &data, "--ingress", "0.0.0.0:0", "--coordinators", "2"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.err.contains("--insecure") && ran.err.contains("2 cannot form a cluster"), "{ran:#?}");
+}
+
+#[test]
+fn the_simulator_runs_a_seed() {
+    let ran = run(&["sim", "run", "--seed", "1", "--seconds", "2"]).good();
+    assert!(ran.out.contains("seed"), "{ran:#?}");
+}
