@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -26,8 +27,12 @@ pub(crate) struct Home {
     folder: PathBuf,
     id: NodeId,
     /// Held open: the kernel drops the lock when the process ends, however it ends.
-    _lock: File,
+    lock: Lock,
 }
+
+/// The right to act for the replicas of a folder; the lock goes with the last of its holders.
+#[derive(Clone, Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "it only has to be held")] Arc<File>);
 
 // === impl Home ===
 
@@ -59,11 +64,16 @@ impl Home {
             Err(TryLockError::Error(error)) => return Err(io_error("cannot lock", &lock_path, &error)),
         }
         let id = node_id(&folder)?;
-        Ok(Self { folder, id, _lock: lock })
+        Ok(Self { folder, id, lock: Lock(Arc::new(lock)) })
     }
 
     pub(crate) fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Whatever may still start or end a process holds this.
+    pub(crate) fn lock(&self) -> Lock {
+        self.lock.clone()
     }
 
     pub(crate) fn folder(&self) -> &Path {

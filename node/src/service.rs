@@ -38,7 +38,6 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A node that is set up and not yet running.
 pub struct NodeService {
-    /// Holds the lock on the folder for as long as the node runs.
     home: Home,
     options: NodeOptions,
     world: Arc<World>,
@@ -90,6 +89,7 @@ impl NodeService {
         let profile = profile(&home, &options, &mesh).await?;
         let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
         let world = Arc::new(World {
+            lock: home.lock(),
             home: home.folder().to_owned(),
             host: Host::of(&options),
             environments,

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     cache::Cache,
+    identity::Lock,
     mesh::MeshHandle,
     process::{Ports, Spawner},
     runtime::{Environments, Host},
@@ -27,6 +28,9 @@ pub(crate) use supervisor::supervise;
 
 /// Everything the actors act upon.
 pub(crate) struct World {
+    /// No other agent begins before the last actor of this one has let go.
+    #[expect(dead_code, reason = "it only has to be held")]
+    pub(crate) lock: Lock,
     pub(crate) home: PathBuf,
     pub(crate) host: Host,
     pub(crate) environments: Environments,

@@ -59,11 +59,18 @@ impl Supervised {
     }
 
     /// Stops every actor and leaves the processes as they are.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(&self) {
         let stopped = self.root.stop_and_wait(Some("shutdown".to_owned()), Some(STOP_DEADLINE)).await;
         if let Err(error) = stopped {
             tracing::warn!(%error, "the actors did not stop in time");
         }
+    }
+}
+
+/// An actor is not owned by its handle: left alone it would go on acting beside the agent that comes next.
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.root.kill();
     }
 }
 
