@@ -56,9 +56,9 @@ pub(crate) enum Verb {
     /// Run a whole cluster in this process.
     Dev(DevArgs),
     /// Run a coordinator.
-    Coordinator(CoordinatorArgs),
+    Coordinator(Box<CoordinatorArgs>),
     /// Run a node agent, or look after nodes (`node ls`, `node cordon NODE`).
-    Node(NodeCommand),
+    Node(Box<NodeCommand>),
     /// Show the main job from nothing to a report.
     Demo(DemoArgs),
     /// Create or change what a file describes: endpoints and deployments, in one or several documents.

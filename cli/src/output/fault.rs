@@ -12,7 +12,11 @@ pub(crate) const TIMED_OUT: u8 = 3;
 
 /// Why a verb failed.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<Inner>);
+
+/// Boxed, because a failure is rare and its size would be every result's.
+#[derive(Clone, Debug)]
+struct Inner {
     error: Error,
     exit: u8,
     /// What the replica wrote last, when it is its fault.
@@ -24,32 +28,32 @@ pub(crate) struct Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let exit = if error.kind() == ErrorKind::Timeout { TIMED_OUT } else { FAILED };
-        Self { error, exit, log: Vec::new() }
+        Self(Box::new(Inner { error, exit, log: Vec::new() }))
     }
 }
 
 impl Fault {
     /// Waiting took too long.
     pub(crate) fn timed_out(error: Error) -> Self {
-        Self { error, exit: TIMED_OUT, log: Vec::new() }
+        Self(Box::new(Inner { error, exit: TIMED_OUT, log: Vec::new() }))
     }
 
     /// Adds what the replica wrote last.
     pub(crate) fn with_log(mut self, lines: Vec<String>) -> Self {
-        self.log = lines;
+        self.0.log = lines;
         self
     }
 
     pub(super) fn exit(&self) -> u8 {
-        self.exit
+        self.0.exit
     }
 
     pub(crate) fn error(&self) -> &Error {
-        &self.error
+        &self.0.error
     }
 
     pub(super) fn as_json(&self) -> String {
-        let error = &self.error;
+        let Inner { error, log, .. } = &*self.0;
         let value = json!({
             "error": {
                 "code": error.code.word(),
@@ -57,14 +61,14 @@ impl Fault {
                 "why": error.why,
                 "try": error.try_,
                 "problems": error.problems,
-                "log": self.log,
+                "log": log,
             }
         });
         value.to_string()
     }
 
     pub(super) fn as_text(&self, color: bool) -> String {
-        let error = &self.error;
+        let Inner { error, log, .. } = &*self.0;
         let mut lines = vec![format!(
             "{} {} {}",
             paint("error:", Ink::Red, color),
@@ -78,9 +82,9 @@ impl Fault {
             let try_ = if problem.try_.is_empty() { String::new() } else { format!(" (try: {})", problem.try_) };
             lines.push(format!("  - {}: {}{try_}", problem.field, problem.what));
         }
-        if !self.log.is_empty() {
+        if !log.is_empty() {
             lines.push("  log:".to_owned());
-            lines.extend(self.log.iter().map(|line| format!("    {line}")));
+            lines.extend(log.iter().map(|line| format!("    {line}")));
         }
         if !error.try_.is_empty() {
             lines.push(indented("try", &error.try_));

@@ -2,7 +2,6 @@
 //!
 //! Answers go to stdout, everything about them (errors, warnings, progress, who answered) to stderr, so that a pipe gets
 //! the answer and nothing else. A reader that went away is not an error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
 mod fault;
 mod progress;

@@ -41,7 +41,7 @@ impl Source {
 /// Finds the file or folder a field names.
 pub(super) fn find(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Option<Source> {
     let text = field.text(findings)?;
-    let Some(path) = local(field, text, folder, findings) else { return None };
+    let path = local(field, text, folder, findings)?;
     let missing = |findings: &mut Findings, why: String| {
         let what = format!("`{}` {why}", path.display());
         findings.error(Code::PathMissing, field.place(), &field.path, what, near_path(&path));
