@@ -59,9 +59,15 @@ def wait_for(port):
     sys.exit(f"nothing listens on port {port}")
 
 
-def cpu_seconds(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu_seconds(pid, threads):
+    """Sums the CPU time of a process's threads whose name begins with `threads`."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        name, fields = open(f"/proc/{pid}/task/{task}/stat").read().split("(", 1)[1].rsplit(")", 1)
+        if name.startswith(threads):
+            fields = fields.split()
+            total += int(fields[11]) + int(fields[12])
+    return total / TICKS
 
 
 def h2load(port, path, *flags):
@@ -91,7 +97,7 @@ def main():
     parser.add_argument("--requests", type=int, default=60_000)
     parser.add_argument("--out")
     args = parser.parse_args()
-    backend, haproxy_port, one, two = free_ports(4)
+    backend, haproxy_port, one, two, behind_one, behind_two = free_ports(6)
     children = []
 
     def start(*command):
@@ -101,29 +107,33 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            start(args.mesh_hop, "backend", "--port", str(backend))
+            start(args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{backend}", "--cores", "1")
             wait_for(backend)
             config = os.path.join(folder, "haproxy.cfg")
             open(config, "w").write(HAPROXY.format(port=haproxy_port, backend=backend))
             haproxy = start("haproxy", "-db", "-f", config)
-            mesh_one = start(args.mesh_hop, "one", "--port", str(one), "--backend", str(backend))
-            mesh_two = start(args.mesh_hop, "two", "--port", str(two), "--backend", str(backend))
+            def mesh(hops, port, behind):
+                ends = ["--ingress", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{behind}"]
+                return start(args.mesh_hop, "--hops", str(hops), *ends, "--cores", "1")
+
+            # Each has an echo backend of its own, in threads of its own that are not counted.
+            mesh_one, mesh_two = mesh(1, one, behind_one), mesh(2, two, behind_two)
             for port in (haproxy_port, one, two):
                 wait_for(port)
             bases = {
                 "direct": (backend, "/bench.Echo/Say", None),
-                "haproxy": (haproxy_port, "/bench.Echo/Say", haproxy),
-                "mesh, one hop": (one, "/e/bench/bench.Echo/Say", mesh_one),
-                "mesh, two hops": (two, "/e/bench/bench.Echo/Say", mesh_two),
+                "haproxy": (haproxy_port, "/bench.Echo/Say", (haproxy, "")),
+                "mesh, one hop": (one, "/e/echo/bench.Echo/Say", (mesh_one, "mesh-")),
+                "mesh, two hops": (two, "/e/echo/bench.Echo/Say", (mesh_two, "mesh-")),
             }
             rows = {name: {"cpu_us": [], "rate": [], "mean_us": []} for name in bases}
             for name, (port, path, _) in bases.items():
                 h2load(port, path, "-n", "5000", "-c", "16", "-m", "8")
             for _ in range(args.rounds):
-                for name, (port, path, pid) in bases.items():
-                    before = cpu_seconds(pid) if pid else 0
+                for name, (port, path, counted) in bases.items():
+                    before = cpu_seconds(*counted) if counted else 0
                     done, rate, _ = h2load(port, path, "-n", str(args.requests), "-c", "16", "-m", "8")
-                    after = cpu_seconds(pid) if pid else 0
+                    after = cpu_seconds(*counted) if counted else 0
                     rows[name]["cpu_us"].append((after - before) * 1e6 / done)
                     rows[name]["rate"].append(rate)
                     # One request at a time: the latency that a hop adds, without queueing behind other requests.

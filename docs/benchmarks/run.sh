@@ -8,7 +8,7 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,s
 
 cargo build --release -p berth-core --example apply_plan_rates
 cargo build --release -p berth-coordinator --example durable_writes
-cargo build --profile dist -p berth-node --example mesh_hop
+cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
 
 { uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
 "$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"

@@ -11,6 +11,7 @@ mod identity;
 mod keeper;
 mod ledger;
 pub mod mesh;
+#[cfg(feature = "onnx")]
 pub mod onnx;
 mod options;
 mod probe;

@@ -35,7 +35,7 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) pip_arg: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or a filter.
-    #[arg(long, env = "BERTH_LOG", default_value = "warn")]
+    #[arg(long, env = "BERTH_LOG", default_value = "warn,openraft=error")]
     pub(crate) log: String,
     /// Allow listening beyond loopback although there is no TLS.
     #[arg(long)]
@@ -142,6 +142,8 @@ daemon_args! {
         pip_args: "ARGS",
         /// The largest model cache.
         cache_max: "SIZE",
+        /// Where Python environments are kept; nodes of one host may share it.
+        env_dir: "DIR",
         /// How log lines look: text or json.
         log_format: "FORMAT",
         /// What to log: error, warn, info, debug, trace, or a filter.

@@ -33,6 +33,7 @@ pub(super) const NODE: Schema = Schema {
         ("python", "python3"),
         ("pip_args", ""),
         ("cache_max", ""),
+        ("env_dir", ""),
         ("insecure", "false"),
         ("log_format", "text"),
         ("log", DEFAULT_LOG),
@@ -72,6 +73,8 @@ pub(crate) struct NodeConfig {
     pub(crate) pip_args: Vec<String>,
     /// The largest model cache.
     pub(crate) cache_max_bytes: Option<u64>,
+    /// Where Python environments are kept; below the data directory when absent.
+    pub(crate) env_dir: Option<PathBuf>,
     /// Whether it may listen beyond loopback.
     pub(crate) insecure: bool,
     /// How it logs.
@@ -112,6 +115,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
     let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
     let cache_max_bytes = from.optional("cache_max", parse_bytes);
+    let env_dir = from.optional("env_dir", |text| Ok(PathBuf::from(text)));
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
     from.finish()?;
@@ -132,6 +136,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         python: python.ok_or_else(unread)?,
         pip_args,
         cache_max_bytes,
+        env_dir,
         insecure: insecure.ok_or_else(unread)?,
         log,
     })

@@ -67,7 +67,8 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
         nodes: stage::NODES,
         // Azure's sample sizes have four cores; a laptop has fewer, and digits need almost none.
         capacity: "cpu=16,memory=64GiB,disk=64GiB".to_owned(),
-        node_args: Vec::new(),
+        // One host has one copy of an environment, however many nodes it plays.
+        node_args: vec!["--env-dir".to_owned(), dir.join("envs").display().to_string()],
         env: Default::default(),
     })?;
     let client = fleet.ready(CLUSTER_WITHIN).await?;

@@ -52,6 +52,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     if let Some(cores) = config.mesh_cores {
         options.mesh_cores = cores;
     }
+    options.env_dir = config.env_dir;
     if let Some(bytes) = config.cache_max_bytes {
         options.cache_max_bytes = bytes;
     }

@@ -59,7 +59,9 @@ async fn show<T: Listed>(
     if !watch {
         return Ok(context.out.list(&list().await?, nothing)?);
     }
-    let mut events = context.client.watch_events(Some(u64::MAX));
+    // What happened before the first look is in it.
+    let next = context.client.events().await?.last().map_or(0, |event| event.seq + 1);
+    let mut events = context.client.watch_events(Some(next));
     let mut shown = BTreeMap::new();
     let mut first = true;
     loop {

@@ -39,7 +39,8 @@ pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
 
 /// Writes `4 cores, 14 GiB`.
 pub(crate) fn amount(resources: &store::Resources) -> String {
-    let mut text = format!("{} cores, {}", Cores(resources.cpu_milli), Mib(resources.memory_mib));
+    let noun = if resources.cpu_milli == 1_000 { "core" } else { "cores" };
+    let mut text = format!("{} {noun}, {}", Cores(resources.cpu_milli), Mib(resources.memory_mib));
     if resources.disk_mib > 0 {
         text.push_str(&format!(", {} disk", Mib(resources.disk_mib)));
     }

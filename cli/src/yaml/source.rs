@@ -1,7 +1,8 @@
 //! Local files and folders that a document names: found relative to it, and told when they are not there.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -79,16 +80,25 @@ pub(super) fn read_text(field: &Field<'_>, folder: &Path, findings: &mut Finding
     }
 }
 
-/// Reads a text file that is not absurdly large.
+/// Reads a text that is not absurdly large, from a file or a pipe; `-` is standard input.
 pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
-    let meta = fs::metadata(path)?;
-    if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    if path == Path::new("-") {
+        return read_whole(io::stdin().lock());
     }
-    if meta.len() > TEXT_BYTES_MAX {
+    if path.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    read_whole(fs::File::open(path)?)
+}
+
+fn read_whole(from: impl io::Read) -> io::Result<String> {
+    let mut text = String::new();
+    // One byte more than allowed tells a file of just that size from a larger one.
+    from.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > TEXT_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "larger than 1 MiB"));
     }
-    fs::read_to_string(path)
+    Ok(text)
 }
 
 /// Resolves a local path; references into Azure are refused with what to do instead.

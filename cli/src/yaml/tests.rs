@@ -492,6 +492,17 @@ fn a_file_that_is_not_there_says_so() {
 }
 
 #[test]
+fn a_folder_or_a_huge_file_is_no_document() {
+    let folder = folder();
+    let huge = folder.path().join("huge.yml");
+    fs::write(&huge, " ".repeat((1 << 20) + 1)).expect("a file");
+    for (path, why) in [(folder.path(), "it is a folder"), (huge.as_path(), "larger than 1 MiB")] {
+        let error = load(path, None, &[]).expect_err("no document");
+        assert_eq!((error.code, error.why.as_str()), (Code::PathMissing, why));
+    }
+}
+
+#[test]
 fn relative_paths_start_at_the_file() {
     let folder = folder();
     let path = folder.path().join("deployment.yml");

@@ -6,4 +6,5 @@ mod mesh_routing;
 mod mesh_stream;
 mod mesh_support;
 mod mesh_table;
+#[cfg(feature = "onnx")]
 mod onnx;
