@@ -50,6 +50,8 @@ pub(crate) enum Action {
     Isolate(Addr),
     /// A coordinator reaches every node and no other coordinator.
     Secede(usize),
+    /// The connection of a node's session breaks.
+    ResetSession(usize),
     /// Everyone reaches everyone.
     Heal,
     /// The tables of a node's feed take longer.

@@ -266,6 +266,13 @@ impl World {
         }
     }
 
+    /// Breaks the connection of a node's session; both ends notice.
+    pub(crate) fn reset_session(&mut self, at: usize) {
+        if let Some(session) = self.nodes[at].session.take() {
+            self.tell_member(at, session.member, Up::Reset { session: session.id });
+        }
+    }
+
     fn open_session(&mut self, at: usize, member: usize) {
         let now = self.now;
         let node = &mut self.nodes[at];

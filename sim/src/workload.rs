@@ -234,6 +234,7 @@ impl World {
                 let others = (0..self.members.len()).filter(|other| *other != member);
                 others.for_each(|other| self.net.cut(Addr::Member(member), Addr::Member(other)));
             }
+            Action::ResetSession(node) => self.reset_session(node),
             Action::Heal => self.heal(),
             Action::SlowFeed(node, millis) => {
                 self.note(&format!("the tables of n{} take {millis} ms", node + 1));
@@ -360,10 +361,18 @@ impl World {
             42..48 => (Action::Isolate(Addr::Node(node)), Some((later, Action::Heal))),
             48..52 if node != other => (Action::Cut(Addr::Node(node), Addr::Node(other)), Some((later, Action::Heal))),
             52..58 => (Action::Isolate(Addr::Member(member)), Some((later, Action::Heal))),
-            58..68 => (Action::Secede(member), Some((later, Action::Heal))),
+            58..68 => {
+                // A leader that most have left, and nodes that come and go between it and the next one.
+                for at in [node, other] {
+                    self.after(soon, Event::Do(Action::ResetSession(at)));
+                    self.after(later * 2 / 3, Event::Do(Action::ResetSession(at)));
+                }
+                (Action::Secede(self.log.leader.unwrap_or(member)), Some((later, Action::Heal)))
+            }
             68..82 => (Action::KillMember(member), Some((later, Action::StartMember(member)))),
             82..88 => (Action::PauseMember(member, soon + 600), None),
             88..92 => (Action::StepClock(member, if rng.chance(500) { -5_000 } else { 700 }), None),
+            92..95 => (Action::ResetSession(node), None),
             _ => (Action::SlowFeed(node, soon), Some((later, Action::Heal))),
         };
         self.rng = rng;

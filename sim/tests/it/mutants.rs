@@ -15,8 +15,8 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::TableGoesBack, 200),
     (Bug::SkipEntry, 10),
     (Bug::AckBeforeCommit, 80),
-    (Bug::ForgetTermFence, 600),
-    (Bug::UnfairSplit, 10),
+    (Bug::ForgetTermFence, 60),
+    (Bug::UnfairSplit, 60),
     (Bug::RetryUnsafe, 40),
     (Bug::KeepProcesses, 10),
 ];
