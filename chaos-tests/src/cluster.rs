@@ -37,6 +37,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts coordinators and nodes and waits until they are ready.
     pub async fn start(berth: &str, coordinators: usize, nodes: usize) -> Self {
+        Self::start_with(berth, coordinators, nodes, Vec::new()).await
+    }
+
+    /// Starts them with more arguments for every node.
+    pub async fn start_with(berth: &str, coordinators: usize, nodes: usize, node_args: Vec<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
         let fleet = Fleet::start(FleetOptions {
             berth: berth.into(),
@@ -44,7 +49,7 @@ impl Cluster {
             coordinators,
             nodes,
             capacity: "cpu=16,memory=32GiB,disk=32GiB".to_owned(),
-            node_args: Vec::new(),
+            node_args,
             env: BTreeMap::new(),
         });
         let fleet = fleet.expect("the processes start");
@@ -58,30 +63,53 @@ impl Cluster {
     /// Creates the endpoint, open to everyone, whose requests may be repeated.
     pub async fn endpoint(&self) {
         let spec = EndpointSpec { auth_mode: AuthMode::None, idempotent: Some(true), ..EndpointSpec::default() };
-        let request = api::PutEndpointRequest {
-            name: ENDPOINT.to_owned(),
-            spec: Some(berth_proto::api::endpoint_spec_message(&spec)),
-            ..Default::default()
-        };
-        self.client.put_endpoint(request).await.expect("the endpoint is created");
+        self.put_endpoint(ENDPOINT, &spec).await;
     }
 
     /// Deploys the echo model and waits until all instances serve.
     pub async fn deploy(&self, name: &str, instances: u32) {
-        let argv = vec![self.berth.display().to_string(), "echo-model".to_owned()];
-        let mut spec = DeploymentSpec::new(Runtime::Command(argv));
+        let mut spec = self.command(&["echo-model"]);
         spec.instance_count = instances;
+        spec.request_settings.max_concurrent_requests_per_instance = 64;
+        self.put(ENDPOINT, name, &spec).await;
+        self.serving(name, instances as usize).await;
+    }
+
+    /// Describes a small deployment of one of the models this binary can be.
+    pub fn command(&self, words: &[&str]) -> DeploymentSpec {
+        let mut argv = vec![self.berth.display().to_string()];
+        argv.extend(words.iter().map(|word| (*word).to_owned()));
+        let mut spec = DeploymentSpec::new(Runtime::Command(argv));
         spec.instance_type = String::new();
         spec.resources = Resources { cpu_milli: 500, memory_mib: 64, ..Resources::ZERO };
-        spec.request_settings.max_concurrent_requests_per_instance = 64;
+        spec
+    }
+
+    /// Creates or changes a deployment.
+    pub async fn put(&self, endpoint: &str, name: &str, spec: &DeploymentSpec) {
         let request = api::PutDeploymentRequest {
-            endpoint: ENDPOINT.to_owned(),
+            endpoint: endpoint.to_owned(),
             name: name.to_owned(),
-            spec: Some(berth_proto::api::deployment_spec_message(&spec)),
+            spec: Some(berth_proto::api::deployment_spec_message(spec)),
             ..Default::default()
         };
         self.client.put_deployment(request).await.expect("the deployment is taken");
-        self.serving(name, instances as usize).await;
+    }
+
+    /// Creates or changes an endpoint.
+    pub async fn put_endpoint(&self, name: &str, spec: &EndpointSpec) {
+        let request = api::PutEndpointRequest {
+            name: name.to_owned(),
+            spec: Some(berth_proto::api::endpoint_spec_message(spec)),
+            ..Default::default()
+        };
+        self.client.put_endpoint(request).await.expect("the endpoint is taken");
+    }
+
+    /// Sets an endpoint's split.
+    pub async fn split_of(&self, endpoint: &str, shares: &[(&str, u32)]) {
+        let shares = shares.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
+        self.client.set_traffic(endpoint, Some(shares), None).await.expect("the split is taken");
     }
 
     /// Waits until a deployment has this many serving replicas.
@@ -95,8 +123,7 @@ impl Cluster {
 
     /// Sets the split.
     pub async fn split(&self, shares: &[(&str, u32)]) {
-        let shares = shares.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
-        self.client.set_traffic(ENDPOINT, Some(shares), None).await.expect("the split is taken");
+        self.split_of(ENDPOINT, shares).await;
     }
 
     /// Waits for a condition, and shows every log when it does not come true.

@@ -1,10 +1,11 @@
-//! The binary of the process tests: `berth` itself, and the small model server it deploys.
+//! The binary of the process tests: `berth` itself, and the small model servers it deploys.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("echo-model") => berth_chaos_tests::echo::main(),
+        Some("broken-model") => berth_chaos_tests::broken::main(),
         _ => berth_cli::main(),
     }
 }

@@ -1,6 +1,7 @@
 //! Process tests: what must go on while parts of a real cluster are killed, paused or cut off.
 
 mod clients;
+mod faults;
 mod kill;
 mod outage;
 mod writes;
