@@ -28,7 +28,8 @@ impl Progress {
             return;
         }
         if self.redraw {
-            let mut text = self.erase();
+            // A line that wrapped would be two to erase, so the terminal cuts it at its edge.
+            let mut text = format!("{}\x1b[?7l", self.erase());
             for (line, ticking) in lines {
                 text.push_str(line);
                 if !ticking.is_empty() {
@@ -37,6 +38,7 @@ impl Progress {
                 }
                 text.push('\n');
             }
+            text.push_str("\x1b[?7h");
             self.drawn = lines.len();
             put(&text);
         } else {
