@@ -139,6 +139,7 @@ daemon_args! {
         /// The Python that environments are built with.
         python: "PROGRAM",
         /// Arguments for every `pip install`, with commas.
+        #[arg(allow_hyphen_values = true)]
         pip_args: "ARGS",
         /// The largest model cache.
         cache_max: "SIZE",
