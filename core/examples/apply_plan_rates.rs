@@ -73,6 +73,7 @@ fn show_ms(micros: u64) -> String {
     format!("{}.{:01}", micros / 1_000, micros % 1_000 / 100)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the clock; nothing is decided on it")]
 fn timed<T>(work: impl FnOnce() -> T) -> u64 {
     let began = Instant::now();
     std::hint::black_box(work());

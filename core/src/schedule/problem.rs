@@ -35,6 +35,8 @@ pub struct Fleet<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Slot<'a> {
     pub(super) node: &'a Node,
+    pub(super) zone: &'a str,
+    pub(super) rack: &'a str,
     pub(super) free: Resources,
     /// MiB held per device; filled only for nodes that list devices.
     pub(super) held_mib: BTreeMap<&'a str, u64>,
@@ -90,7 +92,8 @@ impl<'a> Fleet<'a> {
 impl<'a> Slot<'a> {
     fn of(state: &'a ClusterState, node: &'a Node) -> Self {
         let free = node.profile.capacity.saturating_sub(&state.index().held_on(node.id));
-        let mut slot = Self { node, free, held_mib: BTreeMap::new() };
+        let label = |name: &str| node.profile.labels.get(name).map_or("", String::as_str);
+        let mut slot = Self { node, zone: label("zone"), rack: label("rack"), free, held_mib: BTreeMap::new() };
         // Only hosts that list devices are asked which replicas hold them; elsewhere the sums say everything.
         if !node.profile.devices.is_empty() {
             for grant in state.replicas_on(node.id).flat_map(|replica| &replica.devices) {
@@ -112,10 +115,5 @@ impl<'a> Slot<'a> {
         {
             *held = held.saturating_sub(grant.memory_mib.unwrap_or(device.memory_mib));
         }
-    }
-
-    /// Returns the value of a label, empty when the node does not carry it.
-    pub(super) fn label(&self, name: &str) -> &'a str {
-        self.node.profile.labels.get(name).map_or("", String::as_str)
     }
 }
