@@ -1,9 +1,12 @@
 //! Process tests: what must go on while parts of a real cluster are killed, paused or cut off.
 
 mod clients;
+mod demo;
 mod faults;
+mod faults_start;
 mod kill;
 mod outage;
+mod partition;
 mod writes;
 
 /// The binary every process of these tests runs.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use berth_client::Client;
+use berth_client::{Client, api::PutEndpointRequest};
 use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -91,7 +91,13 @@ impl Show<'_> {
 
     async fn deploy(&mut self) -> Result<(), DemoError> {
         let within = self.options.deploy_within;
-        crate::verbs::create_endpoint(self.client, &self.digits.path("endpoint.yml")).await?;
+        let mut endpoint = crate::verbs::create_endpoint(self.client, &self.digits.path("endpoint.yml")).await?;
+        // Looking at an image twice changes nothing, so a router may repeat what a killed replica left unanswered.
+        if let Some(spec) = &mut endpoint.spec {
+            spec.idempotent = Some(true);
+        }
+        let request = PutEndpointRequest { name: endpoint.name, spec: endpoint.spec, ..Default::default() };
+        self.client.put_endpoint(request).await?;
         for name in ["green", "blue"] {
             let file = match (name, self.python) {
                 ("blue", true) => "blue-deployment.yml",
@@ -131,7 +137,6 @@ impl Show<'_> {
             rate_per_second: self.options.rate_per_second,
             timeout: REQUEST_TIMEOUT,
             in_flight_max: 1_000,
-            // Looking at an image twice changes nothing.
             idempotent: true,
             run: "demo".to_owned(),
         })
