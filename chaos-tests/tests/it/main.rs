@@ -1,5 +1,7 @@
 //! Process tests: what must go on while parts of a real cluster are killed, paused or cut off.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says why")]
+
 mod clients;
 mod demo;
 mod faults;

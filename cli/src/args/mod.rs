@@ -264,6 +264,7 @@ mod tests {
             "berth get ev -w",
             "berth node ls",
             "berth node --name n1 --coordinators 127.0.0.1:7400",
+            "berth node --pip-args --no-index,--find-links,/wheels",
             "berth dev --coordinators 3 --nodes 3 --api 127.0.0.1:0 --ingress 127.0.0.1:0 --fresh",
             "berth coordinator --api 127.0.0.1:7400 --bootstrap-expect 3 --peers a:1,b:2",
             "berth operator raft list-peers",
