@@ -22,10 +22,11 @@ const TOKEN: &str = "berth-node-token";
 /// How long a connection may take: well below the time after which a node counts as lost.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Pace of HTTP/2 pings: a partition drops packets silently, and only a ping that stays unanswered shows it.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a ping may stay unanswered. With the pace, the time after which a node counts as lost: a leader that froze is
-/// left before the next one has counted that long.
-const PING_DEADLINE: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a ping may stay unanswered. With the pace, half the time after which a node counts as lost: a leader that
+/// froze may be asked once more, for its host still accepts connections, and is left for good before the next leader has
+/// counted that long.
+const PING_DEADLINE: Duration = Duration::from_secs(1);
 /// Largest message from a coordinator: a full route table or a full set of orders.
 const MESSAGE_MAX_BYTES: usize = 64 << 20;
 /// Members that are remembered; a cluster has five at most, and a few old addresses do no harm.
