@@ -12,5 +12,10 @@ cargo build --profile dist -p berth-node --no-default-features --example mesh_ho
 
 { uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
 "$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"
-"$target/release/examples/durable_writes" | tee "$out/durable_writes.txt"
+# Members, clients, seconds a round.
+for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
+  # The words are separate arguments.
+  # shellcheck disable=SC2086
+  "$target/release/examples/durable_writes" $shape
+done | tee "$out/durable_writes.txt"
 "$out/mesh.py" "$target/dist/examples/mesh_hop" --out "$out/mesh.txt"
