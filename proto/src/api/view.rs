@@ -24,14 +24,18 @@ pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoi
         (_, DeploymentState::Succeeded) => worst,
         _ => "Updating",
     });
-    let uris = state.nodes.values().filter(|node| node.state != berth_core::model::NodeState::Lost);
+    let mut nodes: Vec<_> =
+        state.nodes.values().filter(|node| node.state != berth_core::model::NodeState::Lost).collect();
+    // People try the first one: that is the node they would name first, not the smallest random id.
+    nodes.sort_by_key(|node| &node.profile.name);
     v1::Endpoint {
         name: endpoint.name.to_string(),
         project: endpoint.project.clone(),
         spec: Some(Wire::wire(&endpoint.spec)),
         traffic: shares(&endpoint.traffic),
         mirror_traffic: shares(&endpoint.mirror),
-        scoring_uris: uris
+        scoring_uris: nodes
+            .iter()
             .map(|node| format!("http://{}/e/{}/score", node.profile.ingress_address, endpoint.name))
             .collect(),
         provisioning_state: provisioning_state.to_owned(),
