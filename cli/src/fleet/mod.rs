@@ -17,7 +17,7 @@ use std::{
 
 use berth_client::Client;
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tokio::time::{Instant, sleep_until};
@@ -293,6 +293,29 @@ impl Fleet {
         ];
         args.extend(self.options.node_args.iter().cloned());
         Daemon::spawn(&self.options, &name, &args)
+    }
+}
+
+impl Drop for Fleet {
+    /// Ends the agents first, so that none of them starts again what is ended next.
+    fn drop(&mut self) {
+        self.nodes.clear();
+        self.coordinators.clear();
+        end_replicas_below(&self.options.dir);
+    }
+}
+
+/// Ends the replicas that a killed agent leaves running by design. Each carries its own folder in its environment.
+fn end_replicas_below(dir: &Path) {
+    let mark = format!("BERTH_REPLICA_ROOT={}/", dir.display());
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let ours = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()));
+        if let Some(pid) = pid.filter(|_| ours) {
+            // One that ended meanwhile is what was wanted.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
