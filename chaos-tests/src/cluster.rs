@@ -77,33 +77,17 @@ impl Cluster {
 
     /// Describes a small deployment of one of the models this binary can be.
     pub fn command(&self, words: &[&str]) -> DeploymentSpec {
-        let mut argv = vec![self.berth.display().to_string()];
-        argv.extend(words.iter().map(|word| (*word).to_owned()));
-        let mut spec = DeploymentSpec::new(Runtime::Command(argv));
-        spec.instance_type = String::new();
-        spec.resources = Resources { cpu_milli: 500, memory_mib: 64, ..Resources::ZERO };
-        spec
+        command(&self.berth.display().to_string(), words)
     }
 
     /// Creates or changes a deployment.
     pub async fn put(&self, endpoint: &str, name: &str, spec: &DeploymentSpec) {
-        let request = api::PutDeploymentRequest {
-            endpoint: endpoint.to_owned(),
-            name: name.to_owned(),
-            spec: Some(berth_proto::api::deployment_spec_message(spec)),
-            ..Default::default()
-        };
-        self.client.put_deployment(request).await.expect("the deployment is taken");
+        put(&self.client, endpoint, name, spec).await;
     }
 
     /// Creates or changes an endpoint.
     pub async fn put_endpoint(&self, name: &str, spec: &EndpointSpec) {
-        let request = api::PutEndpointRequest {
-            name: name.to_owned(),
-            spec: Some(berth_proto::api::endpoint_spec_message(spec)),
-            ..Default::default()
-        };
-        self.client.put_endpoint(request).await.expect("the endpoint is taken");
+        put_endpoint(&self.client, name, spec).await;
     }
 
     /// Sets an endpoint's split.
@@ -170,6 +154,36 @@ impl Cluster {
         let addresses = self.fleet.api_addresses();
         addresses.iter().position(|address| *address == leader.address).expect("the leader is one of ours")
     }
+}
+
+/// Describes a small deployment of one of the models that the binary `berth` can be.
+pub fn command(berth: &str, words: &[&str]) -> DeploymentSpec {
+    let argv = std::iter::once(berth).chain(words.iter().copied()).map(str::to_owned).collect();
+    let mut spec = DeploymentSpec::new(Runtime::Command(argv));
+    spec.instance_type = String::new();
+    spec.resources = Resources { cpu_milli: 500, memory_mib: 64, ..Resources::ZERO };
+    spec
+}
+
+/// Creates or changes a deployment, on any cluster.
+pub async fn put(client: &Client, endpoint: &str, name: &str, spec: &DeploymentSpec) {
+    let request = api::PutDeploymentRequest {
+        endpoint: endpoint.to_owned(),
+        name: name.to_owned(),
+        spec: Some(berth_proto::api::deployment_spec_message(spec)),
+        ..Default::default()
+    };
+    client.put_deployment(request).await.expect("the deployment is taken");
+}
+
+/// Creates or changes an endpoint, on any cluster.
+pub async fn put_endpoint(client: &Client, name: &str, spec: &EndpointSpec) {
+    let request = api::PutEndpointRequest {
+        name: name.to_owned(),
+        spec: Some(berth_proto::api::endpoint_spec_message(spec)),
+        ..Default::default()
+    };
+    client.put_endpoint(request).await.expect("the endpoint is taken");
 }
 
 /// Asserts that every request was answered once, with its own body.

@@ -3,14 +3,11 @@
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use berth_chaos_tests::{
-    cluster::{ENDPOINT, WITHIN},
+    cluster::{ENDPOINT, WITHIN, command, put, put_endpoint},
     netns::{self, Bridge},
 };
-use berth_client::{Client, api};
-use berth_core::{
-    model::{AuthMode, DeploymentSpec, EndpointSpec, Runtime},
-    units::Resources,
-};
+use berth_client::Client;
+use berth_core::model::{AuthMode, EndpointSpec};
 use tokio::{
     process::{Child, Command},
     time::Instant,
@@ -90,20 +87,8 @@ async fn a_node_that_is_cut_off_is_replaced_and_let_in_again() {
 
 async fn deploy(client: &Client) {
     let endpoint = EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() };
-    let request = api::PutEndpointRequest {
-        name: ENDPOINT.to_owned(),
-        spec: Some(berth_proto::api::endpoint_spec_message(&endpoint)),
-        ..Default::default()
-    };
-    client.put_endpoint(request).await.expect("the endpoint is created");
-    let mut spec = DeploymentSpec::new(Runtime::Command(words(&[BERTH, "echo-model"])));
+    put_endpoint(client, ENDPOINT, &endpoint).await;
+    let mut spec = command(BERTH, &["echo-model"]);
     spec.instance_count = 2;
-    spec.resources = Resources { cpu_milli: 500, memory_mib: 64, ..Resources::ZERO };
-    let request = api::PutDeploymentRequest {
-        endpoint: ENDPOINT.to_owned(),
-        name: "blue".to_owned(),
-        spec: Some(berth_proto::api::deployment_spec_message(&spec)),
-        ..Default::default()
-    };
-    client.put_deployment(request).await.expect("the deployment is taken");
+    put(client, ENDPOINT, "blue", &spec).await;
 }
