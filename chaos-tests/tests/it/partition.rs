@@ -1,11 +1,12 @@
 //! A node whose cable is cut: its replicas come back elsewhere, and it is let in again when the cable is mended.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 
 use berth_chaos_tests::{
     cluster::{ENDPOINT, WITHIN, command, put, put_endpoint},
     netns::{self, Bridge},
 };
+use berth_cli::fleet::end_replicas_below;
 use berth_client::Client;
 use berth_core::model::{AuthMode, EndpointSpec};
 use tokio::{
@@ -50,6 +51,8 @@ async fn a_node_that_is_cut_off_is_replaced_and_let_in_again() {
     let coordinator = ["coordinator", "--bootstrap-expect", "1", "--insecure", "--api", &api, "--data-dir"];
     let _coordinator = spawn([words(&[BERTH]), words(&coordinator), vec![path("c1")]].concat());
     until("the coordinator made its token", async || dir.path().join("c1/node.token").exists()).await;
+    // Made before the agents, so that it drops after them.
+    let _replicas = Replicas(dir.path().to_owned());
     let mut nodes = Vec::new();
     for (n, host) in hosts.iter().enumerate() {
         let name = format!("host-{n}");
@@ -83,6 +86,15 @@ async fn a_node_that_is_cut_off_is_replaced_and_let_in_again() {
     .await;
     let check = client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
+}
+
+/// Ends what killed agents leave running, however the test ends.
+struct Replicas(PathBuf);
+
+impl Drop for Replicas {
+    fn drop(&mut self) {
+        end_replicas_below(&self.0);
+    }
 }
 
 async fn deploy(client: &Client) {

@@ -306,7 +306,7 @@ impl Drop for Fleet {
 }
 
 /// Ends the replicas that a killed agent leaves running by design. Each carries its own folder in its environment.
-fn end_replicas_below(dir: &Path) {
+pub fn end_replicas_below(dir: &Path) {
     let mark = format!("BERTH_REPLICA_ROOT={}/", dir.display());
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
