@@ -57,7 +57,10 @@ pub struct Defaults {
     pub restart_backoff: Millis,
     /// Longest wait between restarts.
     pub restart_backoff_max: Millis,
-    /// Starts that may fail in a row before a replica that never served is reported failed.
+    /// Starts that may end by themselves in a row before a replica that never served is reported failed: a crash shows
+    /// within seconds and may be bad luck. A start that has to be ended because nothing answered counts as all of them.
+    /// It took as long as its probes allow, 300 s by Azure's defaults; two such replicas condemn a deployment within
+    /// the quarter of an hour for which people wait, three tries each would keep them for half an hour.
     pub start_attempts: u32,
     /// Port of the coordinators: API, Raft, sessions and tables.
     pub api_port: u16,

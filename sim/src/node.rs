@@ -373,10 +373,6 @@ impl World {
                 }
                 self.judge_term(at, before, term);
                 self.note(&format!("n{} is in session with term {term}, epoch {epoch}", at + 1));
-                if self.nodes[at].epoch != Some(epoch) {
-                    // A node that was lost is told what it should run by now, which need not be what its callers use.
-                    self.disturb(at);
-                }
                 let node = &mut self.nodes[at];
                 node.epoch = Some(epoch);
                 if let Some(session) = &mut node.session {
@@ -536,6 +532,11 @@ impl World {
             Effect::Kill { replica, attempt, signal } => self.kill_process(at, replica, attempt, signal),
             Effect::Publish { order, port, state } => self.publish(at, &order, port, state),
             Effect::Withdraw { replica } => self.withdraw(at, replica),
+            Effect::AskGate { replica } => {
+                let gate = self.nodes[at].gates.get(&replica);
+                let in_flight = gate.map_or(0, |gate| u64::from(gate.admission.in_flight()));
+                self.agent_later(at, 1, Input::GateCounted { replica, in_flight });
+            }
             Effect::Report(report) => {
                 let node = &mut self.nodes[at];
                 node.reports.retain(|_, known| known.replica != report.replica);

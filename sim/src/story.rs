@@ -4,7 +4,7 @@
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, Traffic},
+    model::{DeploymentKey, EndpointName, NodeState, Traffic},
     state::{ClusterState, Command},
 };
 
@@ -53,6 +53,7 @@ enum Expected {
     Serving(DeploymentKey),
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
+    NodesLost,
     Endpoints,
     Replicas,
     Terms,
@@ -241,6 +242,7 @@ impl Line<'_> {
             "serving" => Expected::Serving(keyed(self)?),
             "generation" => Expected::Generation(keyed(self)?),
             "nodes-of" => Expected::NodesOf(keyed(self)?),
+            "nodes-lost" => Expected::NodesLost,
             "endpoints" => Expected::Endpoints,
             "replicas" => Expected::Replicas,
             "terms" => Expected::Terms,
@@ -275,6 +277,7 @@ impl World {
                 let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
             }
+            Expected::NodesLost => truth.nodes.values().filter(|node| node.state == NodeState::Lost).count() as u64,
             Expected::Endpoints => truth.endpoints.len() as u64,
             Expected::Replicas => truth.replicas.len() as u64,
             Expected::Terms => self.log.term.0,

@@ -60,7 +60,7 @@ pub(super) async fn until_serving(
         progress.show(&lines(context, &current, &replicas, verdict.as_ref()));
         if started.elapsed() >= within {
             progress.clear();
-            return Err(too_late(&current, verdict, within));
+            return Err(too_late(&current, &replicas, verdict, within));
         }
         sleep_until((Instant::now() + LOOK_AGAIN).min(started + within)).await;
     }
@@ -174,11 +174,11 @@ async fn log_tail(context: &Context, deployment: &Deployment, prepare: bool) -> 
     lines[lines.len().saturating_sub(LOG_LINES as usize)..].to_vec()
 }
 
-fn too_late(deployment: &Deployment, verdict: Option<api::Verdict>, within: Duration) -> Fault {
+fn too_late(deployment: &Deployment, replicas: &[Replica], verdict: Option<api::Verdict>, within: Duration) -> Fault {
     let name = format!("{}/{}", deployment.endpoint, deployment.name);
     let why = match verdict {
         Some(verdict) if !verdict.text.is_empty() => verdict.text,
-        _ => deployment.reason.clone(),
+        _ => standing(deployment, replicas),
     };
     let within = berth_core::time::Millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
     let what =
@@ -187,6 +187,26 @@ fn too_late(deployment: &Deployment, verdict: Option<api::Verdict>, within: Dura
         "it goes on without you; look with `berth status {}` or `berth explain {name}`",
         deployment.endpoint
     )))
+}
+
+/// Says how far a deployment has come: its own reason, and each replica that does not serve with what it does.
+fn standing(deployment: &Deployment, replicas: &[Replica]) -> String {
+    let waiting = replicas.iter().filter(|replica| is_wanted(replica) && replica.state != "serving");
+    let mut lines: Vec<_> = waiting
+        .map(|replica| {
+            let id = replica.replica.get(..8).unwrap_or(&replica.replica);
+            let age = view::age(replica.since_ms, now_ms());
+            let why = replica.reason.lines().next().unwrap_or_default();
+            format!("{id} on {} is {} for {age}: {why}", replica.node, replica.state)
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push(match deployment.reason.is_empty() {
+            true => "no replica is on its way".to_owned(),
+            false => deployment.reason.clone(),
+        });
+    }
+    lines.join("\n")
 }
 
 fn elapsed(started: Instant) -> String {

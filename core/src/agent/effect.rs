@@ -86,6 +86,11 @@ pub enum Effect {
         /// The replica.
         replica: ReplicaId,
     },
+    /// Count the requests the gate has for a replica, running and waiting; always answer `GateCounted`.
+    AskGate {
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// Tell the leader; to be repeated until it is acknowledged.
     Report(ReplicaReport),
     /// Cancel what is being prepared and remove the replica's folder; answer `FilesRemoved`.

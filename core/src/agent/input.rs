@@ -91,6 +91,13 @@ pub enum Input {
         /// Nothing, or why it failed.
         answer: Result<(), String>,
     },
+    /// The gate counted the requests it has for a replica.
+    GateCounted {
+        /// The replica.
+        replica: ReplicaId,
+        /// Running and waiting.
+        in_flight: u64,
+    },
     /// A replica's folder is gone, or could not be removed.
     FilesRemoved {
         /// The replica.
@@ -118,7 +125,7 @@ pub enum Remedy {
     Wait,
     /// Trying again here, a few times.
     Retry,
-    /// Another node: this one's disk is full.
+    /// Another node: this one's disk is full, or a start took all its time without an answer.
     Elsewhere,
     /// Nothing but a change of the deployment.
     Change,

@@ -15,6 +15,9 @@ use crate::{
     time::{Instant, Millis},
 };
 
+/// Pace of the question whether the gate still has requests for a replica that leaves: what a person would not notice at
+/// the end of a node's absence, and a look-up in memory.
+const GATE_ASK_PERIOD: Millis = Millis(100);
 /// Doublings after which the longest wait is surely reached; keeps the shift in range.
 const MAX_DOUBLINGS: u32 = 16;
 
@@ -55,11 +58,19 @@ enum Phase {
     },
     Launching,
     Running(Box<Running>),
+    /// It is to end, and nobody had it drained: its node was out of reach when that was decided, and its callers here
+    /// may still use it. It takes nothing new and ends once the gate has nothing of it, or at the deadline.
+    Leaving {
+        process: Process,
+        until: Instant,
+        /// When the gate is asked; absent while it has yet to answer.
+        ask_at: Option<Instant>,
+    },
     /// Its process was told to end.
     Ending {
         process: Process,
         kill_at: Instant,
-        why: Option<String>,
+        why: Option<Fault>,
     },
     Removing {
         retry_at: Option<Instant>,
@@ -132,7 +143,7 @@ impl Life {
     pub(super) fn entry(&self) -> Option<LedgerEntry> {
         let (process, is_warm) = match &self.phase {
             Phase::Running(running) => (Some(running.process), running.is_warm()),
-            Phase::Ending { process, .. } => (Some(*process), false),
+            Phase::Leaving { process, .. } | Phase::Ending { process, .. } => (Some(*process), false),
             Phase::Gone => return None,
             _ => (None, false),
         };
@@ -182,12 +193,39 @@ impl Life {
             Desired::Run => {}
             // What takes requests may finish them; what never did has nothing to finish.
             Desired::Drain { .. } if matches!(&self.phase, Phase::Running(running) if running.was_warm()) => {}
+            Desired::Stop if matches!(self.phase, Phase::Leaving { .. }) => {}
+            Desired::Stop if matches!(self.at_gate, Some((_, GateState::Open))) => self.leave(cx),
             Desired::Drain { .. } | Desired::Stop => self.end(None, cx),
         }
     }
 
+    /// Drains by itself before it ends: an order to stop what the gate still offers was given by somebody who could not
+    /// see that it is used.
+    fn leave(&mut self, cx: &mut Cx<'_>) {
+        let Phase::Running(running) = &self.phase else {
+            self.end(None, cx);
+            return;
+        };
+        let until = cx.now + self.order.spec.drain_within();
+        self.phase = Phase::Leaving { process: running.process, until, ask_at: None };
+        self.sync_gate(cx);
+        cx.out.push(Effect::AskGate { replica: self.order.replica });
+    }
+
+    /// Takes how many requests the gate still has for it.
+    pub(super) fn gate_counted(&mut self, in_flight: u64, cx: &mut Cx<'_>) {
+        let Phase::Leaving { ask_at, .. } = &mut self.phase else {
+            return;
+        };
+        *ask_at = Some(cx.now + GATE_ASK_PERIOD);
+        if in_flight == 0 {
+            self.end(None, cx);
+        }
+        self.sync(cx);
+    }
+
     /// Ends whatever there is of it: to be removed if it is no longer wanted, to be started again if it is.
-    fn end(&mut self, why: Option<String>, cx: &mut Cx<'_>) {
+    fn end(&mut self, why: Option<Fault>, cx: &mut Cx<'_>) {
         match &self.phase {
             Phase::Running(running) => {
                 let process = running.process;
@@ -195,16 +233,21 @@ impl Life {
                     self.waits = 0;
                 }
                 if let Some(why) = &why {
-                    self.reason.clone_from(why);
+                    self.reason.clone_from(&why.reason);
                 }
-                self.phase = Phase::Ending { process, kill_at: cx.now + cx.timing.kill_grace, why };
-                self.sync_gate(cx);
-                self.kill(Signal::Term, cx);
+                self.terminate(process, why, cx);
             }
+            Phase::Leaving { process, .. } => self.terminate(*process, why, cx),
             Phase::Fetching | Phase::Building | Phase::Waiting { .. } | Phase::Failed => self.remove(cx),
             // The launch answers first: only then is there something to kill, or nothing.
             Phase::Launching | Phase::Ending { .. } | Phase::Removing { .. } | Phase::Gone => {}
         }
+    }
+
+    fn terminate(&mut self, process: Process, why: Option<Fault>, cx: &mut Cx<'_>) {
+        self.phase = Phase::Ending { process, kill_at: cx.now + cx.timing.kill_grace, why };
+        self.sync_gate(cx);
+        self.kill(Signal::Term, cx);
     }
 
     fn kill(&self, signal: Signal, cx: &mut Cx<'_>) {
@@ -285,17 +328,17 @@ impl Life {
                 None
             }
             Phase::Ending { why, .. } => why.take(),
-            Phase::Launching => None,
+            Phase::Launching | Phase::Leaving { .. } => None,
             _ => return,
         };
         if self.order.desired != Desired::Run {
             self.remove(cx);
         } else {
-            let mut reason = why.unwrap_or_else(|| how.to_owned());
+            let mut fault = why.unwrap_or_else(|| Fault { remedy: Remedy::Retry, reason: how.to_owned() });
             if !self.ever_warm && !log_tail.is_empty() {
-                reason = format!("{reason}\n{log_tail}");
+                fault.reason = format!("{}\n{log_tail}", fault.reason);
             }
-            self.fault(Work::Launch, Fault { remedy: Remedy::Retry, reason }, cx);
+            self.fault(Work::Launch, fault, cx);
         }
         self.sync(cx);
     }
@@ -356,8 +399,9 @@ impl Life {
                 self.failed_starts = 0;
                 self.reason.clear();
             }
-            Turn::Unready(why) => self.reason = why,
-            Turn::Sick(why) => self.end(Some(why), cx),
+            Turn::Unready(why) | Turn::Silent(why) => self.reason = why,
+            Turn::Sick(reason) => self.end(Some(Fault { remedy: Remedy::Retry, reason }), cx),
+            Turn::Hung(reason) => self.end(Some(Fault { remedy: Remedy::Elsewhere, reason }), cx),
         }
         self.sync(cx);
     }
@@ -393,6 +437,11 @@ impl Life {
                 self.ask(cx);
                 return;
             }
+            Phase::Leaving { until, .. } if *until <= cx.now => self.end(None, cx),
+            Phase::Leaving { ask_at, .. } if ask_at.is_some_and(|at| at <= cx.now) => {
+                *ask_at = None;
+                cx.out.push(Effect::AskGate { replica: self.order.replica });
+            }
             Phase::Ending { kill_at, .. } if *kill_at <= cx.now => {
                 *kill_at = cx.now + cx.timing.kill_grace;
                 self.kill(Signal::Kill, cx);
@@ -413,6 +462,7 @@ impl Life {
         match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
             Phase::Running(running) => Some(running.wake_at()),
+            Phase::Leaving { until, ask_at, .. } => Some(ask_at.map_or(*until, |at| at.min(*until))),
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Removing { retry_at } => *retry_at,
             Phase::Fetching | Phase::Building | Phase::Launching | Phase::Failed | Phase::Gone => None,
@@ -439,6 +489,7 @@ impl Life {
             (Phase::Running(running), Desired::Drain { .. }) if running.was_warm() => {
                 Some((running.process.port, GateState::Draining))
             }
+            (Phase::Leaving { process, .. }, _) => Some((process.port, GateState::Draining)),
             _ => None,
         };
         if self.at_gate == due {
@@ -460,7 +511,11 @@ impl Life {
             Phase::Fetching | Phase::Building => Observed::Preparing,
             Phase::Waiting { then: Work::Fetch | Work::Build, .. } => Observed::Preparing,
             Phase::Running(running) if running.is_warm() => Observed::Warm,
-            Phase::Waiting { .. } | Phase::Launching | Phase::Running(_) | Phase::Ending { .. } => Observed::Starting,
+            Phase::Waiting { .. }
+            | Phase::Launching
+            | Phase::Running(_)
+            | Phase::Leaving { .. }
+            | Phase::Ending { .. } => Observed::Starting,
             Phase::Failed => Observed::Failed,
         };
         let process = match &self.phase {

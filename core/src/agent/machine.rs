@@ -140,6 +140,9 @@ impl Agent {
             Input::WarmedUp { replica, attempt, answer } => {
                 self.of(replica, out, now, |life, cx| life.warmed_up(attempt, &answer, cx));
             }
+            Input::GateCounted { replica, in_flight } => {
+                self.of(replica, out, now, |life, cx| life.gate_counted(in_flight, cx));
+            }
             Input::FilesRemoved { replica, answer } => {
                 self.of(replica, out, now, |life, cx| life.files_removed(answer, cx));
             }

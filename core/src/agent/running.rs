@@ -22,6 +22,8 @@ pub(super) struct Running {
     start_by: Instant,
     liveness: Track,
     readiness: Track,
+    /// What the last probe failed with, until one passes.
+    last_failure: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +49,12 @@ pub(super) enum Turn {
     Warm,
     /// It takes no requests for now.
     Unready(String),
+    /// It still does not answer, and what its probes say.
+    Silent(String),
     /// It has to be ended.
     Sick(String),
+    /// It has to be ended, and never got as far as taking requests: another try would take as long and end the same.
+    Hung(String),
 }
 
 // === impl Running ===
@@ -66,6 +72,7 @@ impl Running {
             start_by: now + Millis(timing.start_deadline.0.max(patience)),
             liveness: Track::new(live, now + Millis(live.initial_delay_ms)),
             readiness: Track::new(ready, now),
+            last_failure: None,
         }
     }
 
@@ -117,6 +124,7 @@ impl Running {
         timing: &Timing,
         now: Instant,
     ) -> Turn {
+        self.last_failure = answer.as_ref().err().map(|why| format!("{} probe: {why}", kind.word()));
         match kind {
             ProbeKind::Liveness => self.liveness_answered(answer, now),
             ProbeKind::Readiness => self.readiness_answered(answer, timing, now),
@@ -125,10 +133,25 @@ impl Running {
 
     fn liveness_answered(&mut self, answer: &Result<(), String>, now: Instant) -> Turn {
         let period = self.liveness.period();
-        if !self.liveness.answered(answer.is_ok(), true, now, period) || !self.liveness.fails() {
+        if !self.liveness.answered(answer.is_ok(), true, now, period) {
             return Turn::None;
         }
-        Turn::Sick(failed_text(ProbeKind::Liveness, self.liveness.failures(), answer))
+        match &self.last_failure {
+            // Said at the liveness probe's leisurely pace: each saying is an entry of the log.
+            Some(why) if !self.liveness.fails() && self.stage == Stage::Coming => {
+                Turn::Silent(format!("its process does not answer yet; {why}"))
+            }
+            _ if !self.liveness.fails() => Turn::None,
+            _ => self.ended(failed_text(ProbeKind::Liveness, self.liveness.failures(), answer), now),
+        }
+    }
+
+    /// Ends it for `why`: with further tries, unless it spent all its time on coming up.
+    fn ended(&self, why: String, now: Instant) -> Turn {
+        if self.was_warm() {
+            return Turn::Sick(why);
+        }
+        Turn::Hung(format!("not ready {} after its start: {why}", now.since(self.since)))
     }
 
     fn readiness_answered(&mut self, answer: &Result<(), String>, timing: &Timing, now: Instant) -> Turn {
@@ -184,7 +207,8 @@ impl Running {
     /// Looks for what is overdue.
     pub(super) fn tick(&mut self, timing: &Timing, now: Instant) -> Turn {
         if !self.was_warm() && self.start_by <= now {
-            return Turn::Sick(format!("not ready within {}", self.start_by.since(self.since)));
+            let last = self.last_failure.as_deref().unwrap_or("its warm-up was never answered");
+            return self.ended(last.to_owned(), now);
         }
         if matches!(self.stage, Stage::WarmingUp { overdue_at } if overdue_at <= now) {
             return self.warmed_up(false, timing, now);

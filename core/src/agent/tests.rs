@@ -220,7 +220,56 @@ fn what_runs_is_stopped_only_by_newer_orders() {
     let silent: Vec<Effect> = (0..5).flat_map(|_| b.after(1_000)).collect();
     assert_eq!(silent, [], "no coordinator is needed to go on");
     let orders = b.orders(&[]);
-    assert_eq!(b.tell(Input::Assignments(orders)), [Effect::Withdraw { replica: R }, kill(1, Signal::Term)]);
+    b.tell(Input::Assignments(orders));
+    let ended = b.tell(Input::GateCounted { replica: R, in_flight: 0 });
+    assert_eq!(ended, [Effect::Withdraw { replica: R }, kill(1, Signal::Term)]);
+}
+
+#[test]
+fn what_the_gate_still_offers_drains_before_it_stops() {
+    let mut b = bench();
+    b.launched();
+    b.warm(1);
+    let draining = Effect::Publish { order: b.order(Desired::Stop), port: 9_000, state: GateState::Draining };
+    let ask = Effect::AskGate { replica: R };
+    assert_eq!(b.desire(Desired::Stop), [draining, ask.clone()], "whoever ordered it could not see its callers");
+    assert_eq!(b.desire(Desired::Stop), [], "the order may come again");
+    assert_eq!(b.tell(Input::GateCounted { replica: R, in_flight: 2 }), []);
+    assert_eq!(b.after(99), []);
+    assert_eq!(b.after(1), [ask]);
+    let ended = b.tell(Input::GateCounted { replica: R, in_flight: 0 });
+    assert_eq!(ended, [Effect::Withdraw { replica: R }, kill(1, Signal::Term)]);
+    assert_eq!(b.exited(1), [Effect::RemoveFiles { replica: R }]);
+}
+
+#[test]
+fn such_a_drain_ends_at_its_deadline_whatever_the_gate_says() {
+    let mut b = bench();
+    b.launched();
+    b.warm(1);
+    b.desire(Desired::Stop);
+    b.tell(Input::GateCounted { replica: R, in_flight: 1 });
+    b.after(29_999);
+    assert_eq!(b.after(1), [Effect::Withdraw { replica: R }, kill(1, Signal::Term)]);
+    assert_eq!(b.tell(Input::GateCounted { replica: R, in_flight: 0 }), [], "a late answer changes nothing");
+}
+
+#[test]
+fn a_replica_that_drained_by_order_stops_at_once() {
+    let mut b = bench();
+    b.launched();
+    b.warm(1);
+    b.desire(Desired::Drain { deadline: LogTime::from_millis(1) });
+    assert_eq!(b.desire(Desired::Stop), [Effect::Withdraw { replica: R }, kill(1, Signal::Term)]);
+}
+
+#[test]
+fn one_that_dies_while_it_drains_is_not_started_again() {
+    let mut b = bench();
+    b.launched();
+    b.warm(1);
+    b.desire(Desired::Stop);
+    assert_eq!(b.exited(1), [Effect::Withdraw { replica: R }, Effect::RemoveFiles { replica: R }]);
 }
 
 #[test]
@@ -291,7 +340,57 @@ fn a_process_that_hangs_in_its_start_is_ended_at_the_deadline() {
     assert!(b.after(1).contains(&kill(1, Signal::Term)));
     let effects = b.exited(1);
     let [Effect::Report(report)] = &effects[..] else { panic!("{effects:?}") };
-    assert!(report.reason.starts_with("not ready within 16m40s"), "{}", report.reason);
+    assert_eq!(report.observed, Observed::Failed, "a start that took all its time is not tried twice more");
+    let reason = "not ready 16m40s after its start: readiness probe: the probe itself was lost\nTraceback";
+    assert_eq!(report.reason, reason);
+    assert!(!report.permanent, "another host may be quicker");
+}
+
+#[test]
+fn a_start_without_an_answer_fails_within_azures_probes_and_says_so() {
+    let mut b = bench();
+    b.launched();
+    let began = b.now;
+    b.started(1);
+    let mut said = Vec::new();
+    for _ in 0..10_000 {
+        let due = b.agent.wake_at().expect("it is waited for");
+        b.now = due;
+        let mut effects = b.tell(Input::Tick);
+        for kind in [ProbeKind::Liveness, ProbeKind::Readiness] {
+            let answer = Err("connection refused".to_owned());
+            effects.extend(b.tell(Input::ProbeAnswered { replica: R, attempt: 1, kind, answer }));
+        }
+        said.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Report(report) => Some(report.reason.clone()),
+            _ => None,
+        }));
+        if effects.contains(&kill(1, Signal::Term)) {
+            break;
+        }
+    }
+    assert_eq!(b.now.since(began), Millis(300_000), "ten seconds of delay, then thirty questions ten seconds apart");
+    assert_eq!(said[0], "its process does not answer yet; liveness probe: connection refused");
+    assert_eq!(said.len(), 2, "each is an entry of the log: {said:?}");
+    let effects = b.exited(1);
+    let [Effect::Report(report)] = &effects[..] else { panic!("{effects:?}") };
+    let reason =
+        "not ready 5m00s after its start: liveness probe failed 30 times in a row: connection refused\nTraceback";
+    assert_eq!((report.observed, report.reason.as_str()), (Observed::Failed, reason));
+    assert_eq!(b.agent.wake_at(), None);
+}
+
+#[test]
+fn a_restart_that_hangs_is_tried_for_ever() {
+    let mut b = bench();
+    b.launched();
+    b.warm(1);
+    b.exited(1);
+    b.after(500);
+    b.started(2);
+    b.after(600_000);
+    assert!(matches!(&b.exited(2)[..], [Effect::Report(report)] if report.observed == Observed::Starting));
+    assert!(b.agent.wake_at().is_some(), "nobody else might be there to replace it");
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! The brake: when many nodes fall silent together, the listener is the likelier fault.
+//!
+//! The share of nodes says nothing on a cluster of one or two, where one dead node is half of everybody. There another
+//! rule holds: a leader that hears nobody at all has no witness that it can hear, so silence alone condemns nobody. What
+//! is no silence still counts: a host that refuses connections answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +15,10 @@ pub struct Brake {
     silent: BTreeMap<NodeId, Instant>,
     /// How many nodes there are.
     total: u64,
-    is_on: bool,
+    /// Whether too many fell silent together.
+    is_crowd: bool,
+    /// Whether no node at all is heard, and none said that it crashed.
+    is_deaf: bool,
     /// The nodes that were silent when an operator released the brake: they count no more.
     released: BTreeSet<NodeId>,
 }
@@ -19,12 +26,15 @@ pub struct Brake {
 // === impl Brake ===
 
 impl Brake {
-    /// Takes the nodes that are silent now, out of `total`.
+    /// Takes the nodes that are silent now, out of `total`; of them, `crashed` gave positive news of a crash.
     ///
     /// The brake goes on when more than the threshold fell silent within the window, and off when no more than the
     /// threshold are silent. Time alone does not release it: a leader that is cut off would else evict everybody.
-    pub fn update(&mut self, silent: BTreeSet<NodeId>, total: u64, now: Instant) {
+    pub fn update(&mut self, silent: BTreeSet<NodeId>, crashed: u64, total: u64, now: Instant) {
         self.total = total;
+        let heard = total.saturating_sub(silent.len() as u64);
+        let is_excused = silent.iter().all(|node| self.released.contains(node));
+        self.is_deaf = heard == 0 && crashed < total && !is_excused;
         self.released.retain(|node| silent.contains(node));
         self.silent.retain(|node, _| silent.contains(node));
         for node in silent {
@@ -33,27 +43,37 @@ impl Brake {
             }
         }
         let recent = self.silent.values().filter(|at| now.since(**at) <= DEFAULTS.brake_window).count() as u64;
-        let counted = if self.is_on { self.silent.len() as u64 } else { recent };
-        self.is_on = counted > self.threshold();
+        let counted = if self.is_crowd { self.silent.len() as u64 } else { recent };
+        self.is_crowd = counted > self.threshold();
     }
 
     /// Releases it for the nodes that are silent now.
     pub fn release(&mut self) {
         self.released.extend(self.silent.keys());
         self.silent.clear();
-        self.is_on = false;
+        (self.is_crowd, self.is_deaf) = (false, false);
     }
 
-    /// Returns whether it holds.
+    /// Returns whether silence condemns nobody.
     pub fn is_on(&self) -> bool {
-        self.is_on
+        self.is_crowd || self.is_deaf
+    }
+
+    /// Returns whether even a host that refuses connections is not believed: that many do not crash together.
+    pub fn holds_crashes(&self) -> bool {
+        self.is_crowd
     }
 
     /// Tells people why nothing is replaced.
     pub fn reason(&self) -> Option<String> {
         let (silent, total, most) = (self.silent.len(), self.total, self.threshold());
-        self.is_on.then(|| {
-            format!("{silent} of {total} nodes fell silent together, more than {most}: nothing is replaced until they return")
+        if self.is_crowd {
+            return Some(format!(
+                "{silent} of {total} nodes fell silent together, more than {most}: nothing is replaced until they return"
+            ));
+        }
+        self.is_deaf.then(|| {
+            format!("none of {total} nodes is heard: the coordinator suspects itself and replaces nothing until one is")
         })
     }
 
@@ -67,6 +87,10 @@ mod tests {
     use super::*;
     use crate::time::Millis;
 
+    fn nodes(count: u64) -> BTreeSet<NodeId> {
+        (0..count).map(NodeId).collect()
+    }
+
     /// Each row: nodes, how many fall silent at once, whether the brake goes on.
     #[test]
     fn it_goes_on_beyond_two_and_beyond_a_third() {
@@ -79,25 +103,59 @@ mod tests {
             (100, 31, true, "one more"),
         ] {
             let mut brake = Brake::default();
-            brake.update((0..silent).map(NodeId).collect(), total, Instant::from_millis(0));
+            brake.update(nodes(silent), 0, total, Instant::from_millis(0));
             assert_eq!(brake.is_on(), on, "{why}");
             assert_eq!(brake.reason().is_some(), on, "{why}");
         }
     }
 
+    /// Each row: nodes, how many are silent, how many of those crashed, whether silence is held back, whether even a
+    /// crash is.
+    #[test]
+    fn a_leader_that_hears_nobody_suspects_itself() {
+        for (total, silent, crashed, silence_held, crash_held, why) in [
+            (0, 0, 0, false, false, "nobody is there to be heard"),
+            (1, 0, 0, false, false, "the only node is heard"),
+            (1, 1, 0, true, false, "the only node: nobody else shows that the leader can hear"),
+            (1, 1, 1, false, false, "its host refuses connections, which is an answer"),
+            (2, 1, 0, false, false, "one of two died, the other is heard"),
+            (2, 2, 0, true, false, "both silent"),
+            (2, 2, 1, true, false, "one crashed, of the other nothing is known"),
+            (2, 2, 2, false, false, "both hosts answered that nothing runs there"),
+            (3, 3, 3, true, true, "three at once is a crowd, whatever their hosts say"),
+        ] {
+            let mut brake = Brake::default();
+            brake.update(nodes(silent), crashed, total, Instant::from_millis(0));
+            assert_eq!((brake.is_on(), brake.holds_crashes()), (silence_held, crash_held), "{why}");
+            assert_eq!(brake.reason().is_some(), silence_held, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_operator_may_say_that_all_of_them_are_gone() {
+        let mut brake = Brake::default();
+        brake.update(nodes(2), 0, 2, Instant::from_millis(0));
+        brake.release();
+        brake.update(nodes(2), 0, 2, Instant::from_millis(100));
+        assert!(!brake.is_on());
+        brake.update(nodes(0), 0, 2, Instant::from_millis(200));
+        brake.update(nodes(2), 0, 2, Instant::from_millis(300));
+        assert!(brake.is_on(), "the word stood for that silence alone");
+    }
+
     #[test]
     fn time_alone_does_not_release_it() {
         let mut brake = Brake::default();
-        let silent: BTreeSet<_> = (0..4).map(NodeId).collect();
-        brake.update(silent.clone(), 10, Instant::from_millis(0));
+        let silent = nodes(4);
+        brake.update(silent.clone(), 0, 10, Instant::from_millis(0));
         let much_later = Instant::from_millis(0) + DEFAULTS.brake_window + Millis(60_000);
-        brake.update(silent.clone(), 10, much_later);
+        brake.update(silent.clone(), 0, 10, much_later);
         assert!(brake.is_on());
-        brake.update((0..3).map(NodeId).collect(), 10, much_later);
+        brake.update(nodes(3), 0, 10, much_later);
         assert!(!brake.is_on(), "three of ten are no more than the threshold");
-        brake.update(silent.clone(), 10, much_later);
+        brake.update(silent.clone(), 0, 10, much_later);
         brake.release();
-        brake.update(silent, 10, much_later);
+        brake.update(silent, 0, 10, much_later);
         assert!(!brake.is_on(), "an operator's word stands for those nodes");
     }
 
@@ -106,7 +164,7 @@ mod tests {
         let mut brake = Brake::default();
         for nth in 0..5 {
             let now = Instant::from_millis(nth * (DEFAULTS.brake_window.0 + 1));
-            brake.update((0..=nth).map(NodeId).collect(), 10, now);
+            brake.update(nodes(nth + 1), 0, 10, now);
             assert!(!brake.is_on(), "after {nth}");
         }
     }

@@ -3,7 +3,8 @@
 //! Heartbeats are soft: only transitions become log entries. Silence counts from the last heartbeat: suspect, then lost.
 //! A session that ends while the gate refuses connections is positive news of a crash, so that node is taken off traffic
 //! at once, and its replicas get a short grace before they are replaced, because an agent that restarts adopts them
-//! again. When many nodes fall silent together the leader suspects itself: the [`brake`] holds everything back.
+//! again. When many nodes fall silent together, or nobody at all is heard, the leader suspects itself: the [`brake`] holds
+//! everything back.
 //!
 //! All clocks here start again with a new leader, after a pause of the leader itself, and when the brake lets go, because
 //! none of these silences was the nodes'.
@@ -22,7 +23,7 @@ use crate::{
     state::ClusterState,
     time::{Instant, Millis},
 };
-use pulse::Pulse;
+use pulse::{Held, Pulse};
 
 /// A gap between two ticks after which the leader itself was away (paused, swapped, starved): it heard nobody, which
 /// says nothing about them.
@@ -169,7 +170,7 @@ impl Health {
         self.follow(state, now);
         self.update_brake(state, now);
         let mut findings = Vec::new();
-        let held = self.brake.is_on();
+        let held = Held { silence: self.brake.is_on(), crashes: self.brake.holds_crashes() };
         for (id, pulse) in &mut self.pulses {
             let Some(node) = state.nodes.get(id).filter(|node| node.epoch == pulse.epoch) else { continue };
             if pulse.probe_is_due(now) && node.state != NodeState::Lost {
@@ -203,10 +204,15 @@ impl Health {
         let silent_after = self.thresholds.suspect_after;
         let present = |node: &NodeId| state.nodes.get(node).is_some_and(|node| node.state != NodeState::Lost);
         let silent = self.pulses.iter().filter(|(node, pulse)| present(node) && pulse.is_silent(silent_after, now));
-        let silent: BTreeSet<NodeId> = silent.map(|(node, _)| *node).collect();
+        let mut crashed = 0;
+        let count = |(node, pulse): (&NodeId, &Pulse)| {
+            crashed += u64::from(pulse.crashed_at.is_some());
+            *node
+        };
+        let silent: BTreeSet<NodeId> = silent.map(count).collect();
         let total = state.nodes.values().filter(|node| node.state != NodeState::Lost).count() as u64;
         let was_on = self.brake.is_on();
-        self.brake.update(silent, total, now);
+        self.brake.update(silent, crashed, total, now);
         // Whatever silenced many is ending: the others get the time to be heard that the first ones had.
         if was_on && !self.brake.is_on() {
             self.pulses.values_mut().for_each(|pulse| pulse.restart(now));

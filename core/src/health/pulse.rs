@@ -7,6 +7,15 @@ use crate::{
     time::{Instant, Millis},
 };
 
+/// What the brake holds back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Silence condemns nobody.
+    pub(super) silence: bool,
+    /// Nor does a host that refuses connections.
+    pub(super) crashes: bool,
+}
+
 /// One node's pulse.
 #[derive(Clone, Debug)]
 pub(super) struct Pulse {
@@ -55,7 +64,7 @@ impl Pulse {
     }
 
     /// Compares what the log says with what is heard.
-    pub(super) fn judge(&self, node: &Node, thresholds: &Thresholds, held: bool, now: Instant) -> Option<Finding> {
+    pub(super) fn judge(&self, node: &Node, thresholds: &Thresholds, held: Held, now: Instant) -> Option<Finding> {
         let silence = now.since(self.heard_at);
         let transition = |to, reason: String| {
             (to != node.state).then_some(Finding::Transition { node: node.id, epoch: self.epoch, to, reason })
@@ -63,10 +72,10 @@ impl Pulse {
         match node.state {
             NodeState::Lost if self.has_session => Some(Finding::Close { node: node.id, epoch: self.epoch }),
             NodeState::Lost => None,
-            _ if !held && self.crashed_at.is_some() => {
+            _ if !held.crashes && self.crashed_at.is_some() => {
                 transition(NodeState::Lost, "its agent crashed: the host refuses connections".to_owned())
             }
-            _ if !held && silence >= thresholds.lost_after => {
+            _ if !held.silence && silence >= thresholds.lost_after => {
                 transition(NodeState::Lost, format!("silent for {silence}"))
             }
             NodeState::Ready if silence >= thresholds.suspect_after => {

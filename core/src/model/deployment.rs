@@ -318,6 +318,12 @@ impl DeploymentSpec {
         }
     }
 
+    /// Returns how long a replica may drain: a request that was just accepted may take this long, and none is cut in a
+    /// planned change.
+    pub fn drain_within(&self) -> Millis {
+        Millis(self.request_settings.request_timeout_ms).max(DEFAULTS.drain_deadline)
+    }
+
     /// Returns whether going from `self` to `next` needs new replicas, rather than more or fewer.
     pub fn differs_beyond_count(&self, next: &Self) -> bool {
         let same_count = Self { instance_count: self.instance_count, ..next.clone() };

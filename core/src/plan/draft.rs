@@ -2,13 +2,12 @@
 
 use super::{Report, View, group::Group, parts};
 use crate::{
-    defaults::DEFAULTS,
     id::ReplicaId,
     model::{Replica, ReplicaState},
     rng::Rng,
     schedule::Fleet,
     state::{Plan, Step},
-    time::{LogTime, Millis},
+    time::LogTime,
 };
 
 /// A plan while its phases work on it.
@@ -56,9 +55,7 @@ pub(super) fn ending(group: &Group<'_>, replica: &Replica, now: LogTime, reason:
     match replica.state {
         ReplicaState::Warm | ReplicaState::Serving if !replica.lost => {
             let spec = group.deployment.spec_of(replica.generation).unwrap_or(&group.deployment.spec);
-            // A request that was just accepted may take this long, and none is cut in a planned change.
-            let longest = Millis(spec.request_settings.request_timeout_ms).max(DEFAULTS.drain_deadline);
-            Step::Drain { replica: replica.id, deadline: now + longest, reason: reason.to_owned() }
+            Step::Drain { replica: replica.id, deadline: now + spec.drain_within(), reason: reason.to_owned() }
         }
         _ => Step::Stop { replica: replica.id, reason: reason.to_owned() },
     }

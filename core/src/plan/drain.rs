@@ -9,9 +9,8 @@ pub(super) fn finish_drains(draft: &mut Draft<'_>) {
         if replica.state != ReplicaState::Draining {
             continue;
         }
-        let reason = if replica.lost {
-            "its node is lost"
-        } else if draft.view.drained.contains(&replica.id) {
+        // That of a lost node drains on: its own node's callers may still use it, and it may be back in time.
+        let reason = if draft.view.drained.contains(&replica.id) {
             "drained"
         } else if replica.drain_deadline <= draft.now {
             "its drain deadline passed"

@@ -131,6 +131,11 @@ impl State {
                 self.world.mesh.withdraw_local(*replica);
                 return Ok(());
             }
+            Effect::AskGate { replica } => {
+                let in_flight = self.world.mesh.gate_in_flight(*replica);
+                let answer = AgentMsg::Input(Input::GateCounted { replica: *replica, in_flight });
+                return me.cast(answer).map_err(|error| format!("the agent takes no answer: {error}").into());
+            }
             Effect::Report(report) => {
                 let reason = report.reason.lines().next().unwrap_or_default();
                 tracing::info!(replica = %report.replica, observed = ?report.observed, reason, "replica");

@@ -120,6 +120,7 @@ impl State {
             // These are for the agent's own actor.
             Effect::Publish { .. }
             | Effect::Withdraw { .. }
+            | Effect::AskGate { .. }
             | Effect::Report(_)
             | Effect::SaveLedger(_)
             | Effect::Refuse { .. } => {}
