@@ -156,6 +156,16 @@ impl Cluster {
     }
 }
 
+/// Returns the binary under test of the profile this program was built with: a measurement is an example, which lies one
+/// folder below the binaries.
+pub fn beside_this() -> String {
+    let me = std::env::current_exe().expect("the path of this program");
+    let target = me.parent().and_then(std::path::Path::parent).expect("the folder of the binaries");
+    let berth = target.join("berth-under-test");
+    assert!(berth.exists(), "{} is missing: build the binaries of berth-chaos-tests first", berth.display());
+    berth.display().to_string()
+}
+
 /// Describes a small deployment of one of the models that the binary `berth` can be.
 pub fn command(berth: &str, words: &[&str]) -> DeploymentSpec {
     let argv = std::iter::once(berth).chain(words.iter().copied()).map(str::to_owned).collect();

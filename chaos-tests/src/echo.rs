@@ -2,7 +2,8 @@
 //!
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
 //! grpcio client can call it. A body that begins with `sleep:` and milliseconds is answered that much later, which is
-//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered.
+//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered. With `START_MS`
+//! it begins to listen that many milliseconds after its start, as a model that loads does.
 
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -27,7 +28,12 @@ pub fn main() -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
-    match runtime.block_on(serve(SocketAddr::from(([127, 0, 0, 1], port)))) {
+    let start_ms = std::env::var("START_MS").ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let serving = async {
+        tokio::time::sleep(Duration::from_millis(start_ms)).await;
+        serve(SocketAddr::from(([127, 0, 0, 1], port))).await
+    };
+    match runtime.block_on(serving) {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,
     }
