@@ -10,6 +10,8 @@ cargo build --release -p berth-core --example apply_plan_rates
 cargo build --release -p berth-coordinator --example durable_writes
 cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
 
+cargo build --release -p berth-chaos-tests --bins --examples
+
 { uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
 "$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"
 # Members, clients, seconds a round.
@@ -19,3 +21,6 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
 "$out/mesh.py" "$target/dist/examples/mesh_hop" --out "$out/mesh.txt"
+# Real processes: three coordinators, four nodes. The cut cable needs root and ip (Debian: iproute2).
+"$target/release/examples/recovery_times" --trials 10 | tee "$out/recovery_times.txt"
+"$target/release/examples/rolling_update" --instances 100 --start-ms 3000 | tee "$out/rolling_update.txt"

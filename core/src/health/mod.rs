@@ -28,8 +28,12 @@ use pulse::{Held, Pulse};
 /// A gap between two ticks after which the leader itself was away (paused, swapped, starved): it heard nobody, which
 /// says nothing about them.
 const TICK_GAP_MAX: Millis = Millis(1_000);
-/// Time between probes of the gate of a node without a session.
-const PROBE_INTERVAL: Millis = Millis(500);
+/// Time from the first probe of the gate of a node without a session to the second; doubles up to `PROBE_GAP_MAX`. A
+/// process that is killed closes its sockets one by one: the first probe may still find its gate open.
+const PROBE_GAP: Millis = Millis(50);
+
+/// Longest time between probes.
+const PROBE_GAP_MAX: Millis = Millis(500);
 
 /// When silence counts as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +128,7 @@ impl Health {
         if let Some(pulse) = self.pulses.get_mut(&node).filter(|pulse| pulse.epoch == epoch) {
             pulse.has_session = false;
             pulse.probe_at = None;
+            pulse.probe_gap = PROBE_GAP;
         }
     }
 
@@ -174,7 +179,8 @@ impl Health {
         for (id, pulse) in &mut self.pulses {
             let Some(node) = state.nodes.get(id).filter(|node| node.epoch == pulse.epoch) else { continue };
             if pulse.probe_is_due(now) && node.state != NodeState::Lost {
-                pulse.probe_at = Some(now + PROBE_INTERVAL);
+                pulse.probe_at = Some(now + pulse.probe_gap);
+                pulse.probe_gap = Millis(pulse.probe_gap.0 * 2).min(PROBE_GAP_MAX);
                 let address = node.profile.gate_address.clone();
                 findings.push(Finding::Probe { node: *id, epoch: pulse.epoch, address });
             }

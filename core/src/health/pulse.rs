@@ -1,6 +1,6 @@
 //! One node's pulse: when it was last heard, and whether it crashed.
 
-use super::{Finding, Thresholds};
+use super::{Finding, PROBE_GAP, Thresholds};
 use crate::{
     id::NodeEpoch,
     model::{Node, NodeState},
@@ -26,6 +26,8 @@ pub(super) struct Pulse {
     pub(super) crashed_at: Option<Instant>,
     /// When its gate is tried next; at once when absent.
     pub(super) probe_at: Option<Instant>,
+    /// How long after a probe the next one is due.
+    pub(super) probe_gap: Millis,
     /// Whether it ever had a session with this leader. One that had none is given its silence, not probes: a new leader
     /// would else knock at every node at once.
     had_session: bool,
@@ -39,7 +41,15 @@ impl Pulse {
     }
 
     pub(super) fn silent(epoch: NodeEpoch, now: Instant) -> Self {
-        Self { epoch, heard_at: now, has_session: false, crashed_at: None, probe_at: None, had_session: false }
+        Self {
+            epoch,
+            heard_at: now,
+            has_session: false,
+            crashed_at: None,
+            probe_at: None,
+            probe_gap: PROBE_GAP,
+            had_session: false,
+        }
     }
 
     pub(super) fn hear(&mut self, now: Instant) {

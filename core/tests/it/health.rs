@@ -75,6 +75,23 @@ fn a_refused_gate_after_an_ended_session_is_a_crash_at_once() {
 }
 
 #[test]
+fn a_gate_that_still_answers_is_asked_again_soon_and_then_less_often() {
+    let state = state_with(3);
+    let mut health = listening(&state);
+    health.closed(NodeId(1), NodeEpoch(1));
+    let mut asked = Vec::new();
+    for now in (600..2_600).step_by(10) {
+        health.heard(NodeId(2), NodeEpoch(1), ms(now));
+        health.heard(NodeId(3), NodeEpoch(1), ms(now));
+        let findings = health.tick(&state, ms(now));
+        if findings.iter().any(|finding| matches!(finding, Finding::Probe { .. })) {
+            asked.push(now);
+        }
+    }
+    assert_eq!(asked, [600, 650, 750, 950, 1_350, 1_850, 2_350]);
+}
+
+#[test]
 fn a_late_probe_does_not_condemn_a_node_that_is_back() {
     let state = state_with(3);
     let mut health = listening(&state);
