@@ -32,6 +32,7 @@ named!(
     ScaleDeploymentRequest,
     DeleteDeploymentRequest,
     CordonNodeRequest,
+    DrainNodeRequest,
     ForgetNodeRequest,
 );
 
@@ -174,6 +175,11 @@ impl Client {
     pub async fn cordon_node(&self, node: &str, cordoned: bool) -> Result<Node, Error> {
         let request = CordonNodeRequest { node: node.to_owned(), cordoned, ..Default::default() };
         send!(self.mutate, nodes_client::NodesClient.cordon, request)
+    }
+
+    /// Wishes a node empty, or no longer with `cancel`.
+    pub async fn drain_node(&self, request: DrainNodeRequest) -> Result<Node, Error> {
+        send!(self.mutate, nodes_client::NodesClient.drain, request)
     }
 
     /// Forgets a node that is lost for good.

@@ -145,6 +145,7 @@ impl Cluster {
             acknowledged: &acknowledged,
             known: self.state.applied,
             drained: &BTreeSet::new(),
+            in_flight: &BTreeMap::new(),
             in_grace: &BTreeSet::new(),
         };
         plan(&view, self.state.time).0

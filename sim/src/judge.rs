@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{
     id::{LogIndex, ReplicaId, RequestId},
     invariant::{Violation, Witness, check},
-    model::{NodeState, ReplicaState},
+    model::{NodeState, Replica, ReplicaState},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
     time::Millis,
 };
@@ -203,6 +203,19 @@ impl World {
         }
         for node in truth.nodes.values().filter(|node| node.state != NodeState::Ready) {
             found.push(format!("node {} is {}", node.profile.name, node.state));
+        }
+        for node in truth.nodes.values().filter(|node| node.wish() == Some("draining")) {
+            let fits_nowhere = |replica: &Replica| {
+                berth_core::controller::explain(truth, &replica.key).is_ok_and(|verdict| !verdict.by.is_empty())
+            };
+            // One that can place nothing keeps what it has, and starts that fail are tried again later and later.
+            let waits = |replica: &Replica| {
+                let tried = truth.deployments.get(&replica.key).is_some_and(|deployment| deployment.failures > 0);
+                tried || fits_nowhere(replica)
+            };
+            if !truth.replicas_on(node.id).any(waits) {
+                found.push(format!("node {} is to be empty and is not", node.profile.name));
+            }
         }
         for deployment in truth.deployments.values() {
             let is_bad = deployment.spec.environment_variables.contains_key(EXIT_VARIABLE);

@@ -4,8 +4,9 @@
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, NodeState, Traffic},
-    state::{ClusterState, Command},
+    model::{DeploymentKey, EndpointName, NodeName, NodeState, Traffic},
+    state::{ClusterState, Command, DrainWish},
+    time::Millis,
 };
 
 use crate::{
@@ -54,6 +55,8 @@ enum Expected {
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
     NodesLost,
+    Drained,
+    Cut,
     Endpoints,
     Replicas,
     Terms,
@@ -197,6 +200,14 @@ impl Line<'_> {
                 };
                 Action::Change(Box::new(command))
             }
+            "cordon" => self.cordon(true)?,
+            "uncordon" => self.cordon(false)?,
+            "drain" => self.drain(false)?,
+            "force-drain" => self.drain(true)?,
+            "cancel-drain" => {
+                let name = self.node_name()?;
+                Action::Change(Box::new(Command::NodeDrain { name, wish: None }))
+            }
             "load" => {
                 let endpoint = self.parse("an endpoint")?;
                 let per_second = self.number("requests per second")?.clamp(1, 1_000);
@@ -229,6 +240,21 @@ impl Line<'_> {
         })
     }
 
+    fn node_name(&mut self) -> Result<NodeName, StoryError> {
+        self.parse("a node such as `n1`")
+    }
+
+    fn cordon(&mut self, cordoned: bool) -> Result<Action, StoryError> {
+        let name = self.node_name()?;
+        Ok(Action::Change(Box::new(Command::NodeCordon { name, cordoned })))
+    }
+
+    fn drain(&mut self, force: bool) -> Result<Action, StoryError> {
+        let (name, within) = (self.node_name()?, Millis(self.millis()?));
+        let wish = DrainWish { within, reason: "the story".to_owned(), force, by_node: false };
+        Ok(Action::Change(Box::new(Command::NodeDrain { name, wish: Some(wish) })))
+    }
+
     fn expectation(&mut self) -> Result<Expectation, StoryError> {
         let noun = self.word("what is expected")?;
         let wanted = "a deployment such as `llm/blue`";
@@ -243,6 +269,8 @@ impl Line<'_> {
             "generation" => Expected::Generation(keyed(self)?),
             "nodes-of" => Expected::NodesOf(keyed(self)?),
             "nodes-lost" => Expected::NodesLost,
+            "drained" => Expected::Drained,
+            "cut" => Expected::Cut,
             "endpoints" => Expected::Endpoints,
             "replicas" => Expected::Replicas,
             "terms" => Expected::Terms,
@@ -278,6 +306,11 @@ impl World {
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
             }
             Expected::NodesLost => truth.nodes.values().filter(|node| node.state == NodeState::Lost).count() as u64,
+            Expected::Drained => truth.nodes.values().filter(|node| node.wish() == Some("drained")).count() as u64,
+            Expected::Cut => {
+                let drains = truth.nodes.values().filter_map(|node| node.drain.as_ref());
+                drains.map(|drain| drain.cut_requests).sum()
+            }
             Expected::Endpoints => truth.endpoints.len() as u64,
             Expected::Replicas => truth.replicas.len() as u64,
             Expected::Terms => self.log.term.0,

@@ -9,7 +9,8 @@ use berth_core::{
         SealedKey, Traffic,
     },
     rng::Rng,
-    state::{Command, PutMode, Reply},
+    state::{Command, DrainWish, PutMode, Reply},
+    time::Millis,
     units::Resources,
 };
 
@@ -117,6 +118,12 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
         spec.environment_variables.insert(EXIT_VARIABLE.to_owned(), "3".to_owned());
     }
     Command::DeploymentPut { key: key.clone(), spec: Box::new(spec), mode: PutMode::Upsert, if_revision: None }
+}
+
+/// Draws how a node is to become empty: with time for every request, or with next to none.
+fn wish(rng: &mut Rng) -> DrainWish {
+    let within = Millis([200, 5_000, 60_000][rng.below(3) as usize]);
+    DrainWish { within, reason: String::new(), force: rng.chance(150), by_node: rng.chance(200) }
 }
 
 // === impl World ===
@@ -334,9 +341,11 @@ impl World {
             88..91 => Action::Change(Box::new(Command::EndpointDelete { name: endpoint, if_revision: None })),
             91..95 => {
                 let node = &self.nodes[rng.below(self.nodes.len() as u64) as usize];
-                Action::Change(Box::new(Command::NodeCordon {
-                    name: node.profile.name.clone(),
-                    cordoned: rng.chance(300),
+                let name = node.profile.name.clone();
+                Action::Change(Box::new(match rng.below(4) {
+                    0 => Command::NodeDrain { name, wish: Some(wish(&mut rng)) },
+                    1 => Command::NodeDrain { name, wish: None },
+                    _ => Command::NodeCordon { name, cordoned: rng.chance(300) },
                 }))
             }
             _ if exists(&blue) && !exists(&green) => Action::Split { endpoint, split: Traffic::all_to(name(0)) },

@@ -1,6 +1,6 @@
 //! Verbs about nodes, the cluster, and the simulator.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -25,6 +25,8 @@ pub(crate) enum NodeVerb {
         /// The node.
         node: String,
     },
+    /// Empty a node: others take over from its replicas first, then each finishes its requests and ends.
+    Drain(DrainArgs),
     /// Forget a node that is lost for good.
     Forget {
         /// The node.
@@ -33,6 +35,28 @@ pub(crate) enum NodeVerb {
         #[arg(short, long)]
         yes: bool,
     },
+}
+
+/// `berth node drain …`
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The node.
+    pub(crate) node: String,
+    /// How long requests may go on before they are cut.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
+    pub(crate) deadline: Duration,
+    /// Why, for those who look later.
+    #[arg(short = 'm', long = "message", default_value = "", hide_default_value = true)]
+    pub(crate) why: String,
+    /// At the deadline, end also replicas that fit nowhere else.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do not wait until it is empty.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Withdraw the drain; the node takes replicas again.
+    #[arg(long, conflicts_with_all = ["deadline", "why", "force", "no_wait"])]
+    pub(crate) cancel: bool,
 }
 
 /// `berth operator …`

@@ -3,6 +3,7 @@
 mod apply;
 mod daemon;
 mod deployment;
+mod drain;
 mod endpoint;
 mod explain;
 mod get;

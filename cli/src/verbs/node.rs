@@ -1,10 +1,10 @@
-//! `berth node ls|status|cordon|uncordon|forget`.
+//! `berth node ls|status|cordon|uncordon|drain|forget`.
 
 use berth_client::api::{Node, Replica};
 use berth_core::error::{Code, Error, nearest};
 use serde::Serialize;
 
-use super::{Context, confirm};
+use super::{Context, confirm, drain};
 use crate::{
     args::NodeVerb,
     output::{Fault, state_ink},
@@ -33,6 +33,7 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
             let node = client.cordon_node(&node, false).await?;
             Ok(out.value(&node, &node.node, || out.done(format!("{} takes replicas again", node.node)))?)
         }
+        NodeVerb::Drain(args) => drain::run(context, args).await,
         NodeVerb::Forget { node, yes } => {
             confirm(&format!("This forgets {node}; should it come back, it registers anew."), yes)?;
             client.forget_node(&node).await?;
@@ -56,8 +57,8 @@ async fn status(context: &Context, name: &str) -> Result<(), Fault> {
     Ok(out.value(&one, name, || {
         let node = &one.node;
         let mut state = out.paint(&node.state, state_ink(&node.state));
-        if node.cordoned {
-            state.push_str(", cordoned");
+        if let Some(wish) = view::wish(node) {
+            state.push_str(&format!(", {wish}"));
         }
         let part = |amount: &Option<_>| amount.as_ref().map(view::amount).unwrap_or_default();
         let measured = if node.is_virtual { " (declared for development, not measured)" } else { "" };
@@ -73,6 +74,9 @@ async fn status(context: &Context, name: &str) -> Result<(), Fault> {
             format!("version   = {}", node.version),
         ];
         out.line(lines.into_iter().filter(|line| !line.ends_with("= ")).collect::<Vec<_>>().join("\n"));
+        if let Some(drain) = &node.drain {
+            out.line(drain::described(drain));
+        }
         if !one.replicas.is_empty() {
             out.line(format!("\n{}", out.rendered(&out.table(&one.replicas))));
         }

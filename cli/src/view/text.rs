@@ -87,7 +87,19 @@ pub(super) fn runtime_and_size(deployment: &Deployment) -> (&'static str, String
 }
 
 pub(super) fn node_state(node: &Node) -> Cell {
-    if node.cordoned { Cell::inked(format!("{},cordoned", node.state), Ink::Yellow) } else { Cell::state(&node.state) }
+    match wish(node) {
+        Some(wish) => Cell::inked(format!("{},{wish}", node.state), Ink::Yellow),
+        None => Cell::state(&node.state),
+    }
+}
+
+/// Returns what an operator wants of a node, in a word.
+pub(crate) fn wish(node: &Node) -> Option<&'static str> {
+    match &node.drain {
+        Some(drain) if drain.finished_at_ms > 0 => Some("drained"),
+        Some(_) => Some("draining"),
+        None => node.cordoned.then_some("cordoned"),
+    }
 }
 
 /// Names what an event is about, the narrowest thing first.

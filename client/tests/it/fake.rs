@@ -120,6 +120,12 @@ impl Nodes for Fake {
         self.reply(Node { node: request.node, cordoned: request.cordoned, ..Default::default() }).await
     }
 
+    async fn drain(&self, request: Request<DrainNodeRequest>) -> Result<Response<Node>, Status> {
+        let request = request.into_inner();
+        self.with(|shared| shared.request_ids.push(request.request_id));
+        self.reply(Node { node: request.node, ..Default::default() }).await
+    }
+
     async fn forget(&self, request: Request<ForgetNodeRequest>) -> Result<Response<Mutation>, Status> {
         self.with(|shared| shared.request_ids.push(request.into_inner().request_id));
         self.reply(Mutation { revision: 1 }).await

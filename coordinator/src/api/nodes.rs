@@ -1,14 +1,16 @@
-//! Nodes: list, cordon, forget.
+//! Nodes: list, cordon, drain, forget.
 
 use berth_core::{
     error::Error,
+    id::NodeId,
     model::{Node as NodeRecord, NodeName},
-    state::Command,
+    state::{Command, DrainWish},
+    time::Millis,
 };
 use berth_proto::api::{
     node_message,
     v1::{
-        CordonNodeRequest, ForgetNodeRequest, ListNodesRequest, ListNodesResponse, Mutation, Node,
+        CordonNodeRequest, DrainNodeRequest, ForgetNodeRequest, ListNodesRequest, ListNodesResponse, Mutation, Node,
         nodes_client::NodesClient, nodes_server::Nodes,
     },
 };
@@ -40,6 +42,25 @@ impl Nodes for Api {
         .await
     }
 
+    async fn drain(&self, request: Request<DrainNodeRequest>) -> Result<Response<Node>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Nodes/Drain", async {
+            let asker = call.asker("Nodes/Drain", &request.request_id, &request)?;
+            let name = node_name(&request.node)?;
+            let wish = (!request.cancel).then(|| DrainWish {
+                within: Millis(request.within_ms),
+                reason: request.reason.clone(),
+                force: request.force,
+                by_node: false,
+            });
+            let command = Command::NodeDrain { name: name.clone(), wish };
+            self.context.proposer.change(asker, command, call.deadline).await?;
+            self.context.machine.read(|state| state.node_named(&name).map(|node| self.shown(state, node)))
+        })
+        .await
+    }
+
     async fn forget(&self, request: Request<ForgetNodeRequest>) -> Result<Response<Mutation>, Status> {
         let call = Call::of(request.metadata());
         let request = request.into_inner();
@@ -63,14 +84,34 @@ impl Api {
             return Ok(listed.into_inner());
         }
         self.context.proposer.barrier(call.deadline).await?;
-        Ok(self.context.machine.read(|state| {
+        let (mut listed, draining) = self.context.machine.read(|state| {
             let mut nodes: Vec<&NodeRecord> = state.nodes.values().collect();
             nodes.sort_by(|a, b| a.profile.name.cmp(&b.profile.name));
-            ListNodesResponse {
-                nodes: nodes.into_iter().map(|node| self.shown(state, node)).collect(),
-                index: state.applied.0,
+            let is_draining = |node: &&NodeRecord| node.wish() == Some("draining");
+            let draining: Vec<_> = nodes.iter().copied().filter(is_draining).map(|node| node.id).collect();
+            let nodes = nodes.into_iter().map(|node| self.shown(state, node)).collect();
+            (ListNodesResponse { nodes, index: state.applied.0 }, draining)
+        });
+        self.tell_waits(call, &mut listed, draining).await?;
+        Ok(listed)
+    }
+
+    /// Says of nodes that are to be empty what they wait for, as far as this member leads and knows.
+    async fn tell_waits(
+        &self,
+        call: &Call,
+        listed: &mut ListNodesResponse,
+        draining: Vec<NodeId>,
+    ) -> Result<(), Error> {
+        let Ok(Leader::Here(lead)) = self.leader(call) else { return Ok(()) };
+        for id in draining {
+            let waits = lead.inbox.drain_waits(id, call.deadline).await?;
+            let shown = listed.nodes.iter_mut().find(|node| node.id == id.to_string());
+            if let Some(drain) = shown.and_then(|node| node.drain.as_mut()) {
+                drain.waits_for = waits;
             }
-        }))
+        }
+        Ok(())
     }
 
     fn shown(&self, state: &berth_core::state::ClusterState, node: &NodeRecord) -> Node {

@@ -75,6 +75,9 @@ impl Desk {
                 Item::Waiting(key, answer) => {
                     let _ = answer.send(machine.read(|state| self.controller.waiting(state, &key)));
                 }
+                Item::DrainWaits(node, answer) => {
+                    let _ = answer.send(machine.read(|state| self.controller.drain_waits(state, node)));
+                }
             }
         }
         let applied = drained.applied.then_some(Input::StateApplied);

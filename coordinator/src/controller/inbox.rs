@@ -63,6 +63,8 @@ pub(super) enum Item {
     Input(Input),
     /// What does a deployment wait for?
     Waiting(DeploymentKey, oneshot::Sender<Vec<String>>),
+    /// What does a node that is to be empty wait for?
+    DrainWaits(NodeId, oneshot::Sender<Vec<String>>),
 }
 
 /// Everything that lay there.
@@ -144,6 +146,15 @@ impl Inbox {
 
     /// Asks what a deployment waits for.
     pub(crate) async fn waiting(&self, key: DeploymentKey, deadline: Instant) -> Result<Vec<String>, Error> {
+        self.ask(deadline, |answer| Item::Waiting(key, answer)).await
+    }
+
+    /// Asks what a node that is to be empty waits for.
+    pub(crate) async fn drain_waits(&self, node: NodeId, deadline: Instant) -> Result<Vec<String>, Error> {
+        self.ask(deadline, |answer| Item::DrainWaits(node, answer)).await
+    }
+
+    async fn ask<T>(&self, deadline: Instant, item: impl FnOnce(oneshot::Sender<T>) -> Item) -> Result<T, Error> {
         let late = || Error::new(Code::Timeout, "the controller did not answer in time");
         let permit = timeout_at(deadline, self.room.acquire()).await.map_err(|_| late())?;
         let paid = permit.map_or(Paid::No, |permit| {
@@ -151,7 +162,7 @@ impl Inbox {
             Paid::Yes
         });
         let (answer, answered) = oneshot::channel();
-        self.with(|queue| queue.items.push_back((Item::Waiting(key, answer), paid)));
+        self.with(|queue| queue.items.push_back((item(answer), paid)));
         let answered = timeout_at(deadline, answered).await.map_err(|_| late())?;
         answered.map_err(|_| Error::new(Code::NoLeader, "this member stopped leading"))
     }

@@ -7,12 +7,12 @@ use berth_core::{
 use berth_proto::{
     api::v1::{
         AddMemberRequest, CheckRequest, ClusterInfoRequest, CordonNodeRequest, DeleteDeploymentRequest,
-        DeleteEndpointRequest, ExplainDeploymentRequest, ForgetNodeRequest, GetDeploymentRequest, GetEndpointRequest,
-        KeyType, ListDeploymentsRequest, ListEndpointsRequest, ListKeysRequest, ListMembersRequest, ListNodesRequest,
-        ListReplicasRequest, LogsRequest, MissingAssetsRequest, PutMode, RegenerateKeyRequest, RemoveMemberRequest,
-        SaveSnapshotRequest, ScaleDeploymentRequest, SetTrafficRequest, TrafficMap, TransferLeadershipRequest,
-        WatchEventsRequest, assets_client::AssetsClient, cluster_client::ClusterClient, nodes_client::NodesClient,
-        replicas_client::ReplicasClient, watch_client::WatchClient,
+        DeleteEndpointRequest, DrainNodeRequest, ExplainDeploymentRequest, ForgetNodeRequest, GetDeploymentRequest,
+        GetEndpointRequest, KeyType, ListDeploymentsRequest, ListEndpointsRequest, ListKeysRequest, ListMembersRequest,
+        ListNodesRequest, ListReplicasRequest, LogsRequest, MissingAssetsRequest, PutMode, RegenerateKeyRequest,
+        RemoveMemberRequest, SaveSnapshotRequest, ScaleDeploymentRequest, SetTrafficRequest, TrafficMap,
+        TransferLeadershipRequest, WatchEventsRequest, assets_client::AssetsClient, cluster_client::ClusterClient,
+        nodes_client::NodesClient, replicas_client::ReplicasClient, watch_client::WatchClient,
     },
     status::from_status,
     store::decode_snapshot,
@@ -209,6 +209,8 @@ async fn every_refusal_has_its_code() {
 
     let cordon = CordonNodeRequest { request_id: fresh_id(), node: "n-1".into(), cordoned: true };
     assert_eq!(code(nodes.cordon(cordon).await), Err(Code::NodeNotFound));
+    let drain = DrainNodeRequest { request_id: fresh_id(), node: "n-1".into(), ..DrainNodeRequest::default() };
+    assert_eq!(code(nodes.drain(drain).await), Err(Code::NodeNotFound));
     let forget = ForgetNodeRequest { request_id: fresh_id(), node: "n 1".into() };
     assert_eq!(code(nodes.forget(forget).await), Err(Code::Invalid));
 

@@ -252,6 +252,16 @@ async fn a_node_that_stops_reading_holds_up_nobody() {
     let cordon =
         berth_proto::api::v1::CordonNodeRequest { request_id: fresh_id(), node: "stalled".into(), cordoned: true };
     NodesClient::new(fleet.channel(0)).cordon(cordon).await.expect("cordoned");
+    let drain = berth_proto::api::v1::DrainNodeRequest {
+        request_id: fresh_id(),
+        node: "stalled".into(),
+        within_ms: 1_000,
+        reason: "it stalls".into(),
+        ..Default::default()
+    };
+    let drained = NodesClient::new(fleet.channel(0)).drain(drain).await.expect("drained").into_inner();
+    let wish = drained.drain.expect("the wish is shown");
+    assert_eq!((wish.reason.as_str(), wish.finished_at_ms > 0), ("it stalls", true), "nothing runs there");
     // Silent for long enough the stalled one is lost; its neighbour serves all the same.
     fleet.put_deployment(0, "fraud", "blue", 2).await.expect("created");
     serving(&fleet, 0, 2).await;

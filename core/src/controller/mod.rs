@@ -5,6 +5,7 @@
 //! indexes, and asks its shell to propose the difference; nothing it does counts before the log says so.
 
 mod clock;
+mod drains;
 mod effect;
 mod input;
 mod outstanding;
@@ -266,6 +267,7 @@ impl Controller {
         if self.looked.as_ref() == Some(&looked) && !time_is_due {
             return;
         }
+        let in_flight = self.routers.in_flight(state);
         let view = View {
             state,
             term: self.term,
@@ -273,6 +275,7 @@ impl Controller {
             acknowledged: &looked.acknowledged,
             known: looked.known,
             drained: &looked.drained,
+            in_flight: &in_flight,
             in_grace: &looked.in_grace,
         };
         let (parts, report) = plan(&view, self.clock.read(now));

@@ -65,6 +65,16 @@ impl Routers {
         (acknowledged, drained)
     }
 
+    /// Counts the requests that draining replicas still work on, as their own gates told.
+    pub(super) fn in_flight(&self, state: &ClusterState) -> BTreeMap<ReplicaId, u64> {
+        let draining = state.replicas.values().filter(|replica| replica.state == ReplicaState::Draining);
+        let count = |replica: &Replica| {
+            let told = self.heard.get(&replica.node)?.in_flight.get(&replica.id)?;
+            Some((replica.id, u64::from(*told)))
+        };
+        draining.filter_map(count).collect()
+    }
+
     /// Lists the nodes a replica waits for.
     pub(super) fn missing(&self, state: &ClusterState, replica: &Replica) -> Vec<NodeId> {
         if !is_waiting(replica.state) || replica.lost {

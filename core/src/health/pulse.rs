@@ -91,11 +91,10 @@ impl Pulse {
             NodeState::Ready if silence >= thresholds.suspect_after => {
                 transition(NodeState::Suspect, format!("silent for {silence}"))
             }
-            // A node that is being emptied stays that: its silence shows when it is lost.
             NodeState::Suspect if silence < thresholds.suspect_after => {
                 transition(NodeState::Ready, "heard again".to_owned())
             }
-            NodeState::Ready | NodeState::Suspect | NodeState::Draining => None,
+            NodeState::Ready | NodeState::Suspect => None,
         }
     }
 

@@ -140,7 +140,7 @@ impl Witness {
         let Command::PlanCommit(plan) = &entry.command else { return };
         let ended = plan.steps.iter().filter_map(|step| match step {
             Step::Drain { replica, reason, .. } => Some((replica, reason.as_str())),
-            Step::Stop { replica, reason } => Some((replica, reason.as_str())),
+            Step::Stop { replica, reason, .. } => Some((replica, reason.as_str())),
             Step::Place { .. } | Step::Serve { .. } => None,
         });
         let mut allowed: BTreeMap<&DeploymentKey, u64> = BTreeMap::new();
@@ -148,6 +148,11 @@ impl Witness {
             if let Some(replica) = self.replicas.get(replica) {
                 let allowance = allowed.entry(&replica.key).or_default();
                 *allowance = (*allowance).max(u64::from(reason == ONE_AT_A_TIME));
+                // An operator who forces a drain wants its replicas gone by then, promised or not.
+                let drain = self.nodes.get(&replica.node).and_then(|node| node.drain.as_ref());
+                if drain.is_some_and(|drain| drain.force && after.time >= drain.deadline) {
+                    *allowance += 1;
+                }
             }
         }
         for (key, allowance) in allowed {

@@ -17,7 +17,7 @@ pub use deployment::{
 pub use device::{Device, DeviceGrant};
 pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};
 pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName};
-pub use node::{Node, NodeProfile, NodeState};
+pub use node::{Node, NodeDrain, NodeProfile, NodeState};
 pub use replica::{Replica, ReplicaState};
 pub use size::{InstanceType, instance_type, instance_types};
 pub use traffic::Traffic;

@@ -21,8 +21,27 @@ pub enum NodeState {
     Suspect,
     /// It was silent for too long: its replicas are replaced.
     Lost,
-    /// It is being emptied.
-    Draining,
+}
+
+/// The wish that a node be empty. It says nothing about whether the node is heard from, and stays until it is withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDrain {
+    /// Why, for people.
+    pub reason: String,
+    /// When it was asked for.
+    pub started_at: LogTime,
+    /// From when on requests that still run are cut.
+    pub deadline: LogTime,
+    /// Whether replicas without a replacement go at the deadline too.
+    pub force: bool,
+    /// Whether the node's own agent asked: the wish ends when the agent is back.
+    pub by_node: bool,
+    /// When nothing was left on the node.
+    pub finished_at: Option<LogTime>,
+    /// Replicas that left.
+    pub moved: u64,
+    /// Requests that were cut.
+    pub cut_requests: u64,
 }
 
 /// What a node says about itself when it registers.
@@ -59,6 +78,8 @@ pub struct Node {
     pub state: NodeState,
     /// Whether an operator keeps new replicas away.
     pub cordoned: bool,
+    /// Set while it is to be empty.
+    pub drain: Option<NodeDrain>,
     /// Why it is in its state, for people.
     pub reason: String,
     /// When it entered its state.
@@ -71,7 +92,7 @@ pub struct Node {
 
 impl NodeState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Suspect, Self::Lost, Self::Draining];
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Suspect, Self::Lost];
 
     /// Returns the word people and programs read.
     pub fn word(self) -> &'static str {
@@ -79,7 +100,6 @@ impl NodeState {
             Self::Ready => "ready",
             Self::Suspect => "suspect",
             Self::Lost => "lost",
-            Self::Draining => "draining",
         }
     }
 }
@@ -95,6 +115,20 @@ impl fmt::Display for NodeState {
 impl Node {
     /// Returns whether new replicas may be placed here.
     pub fn is_schedulable(&self) -> bool {
-        self.state == NodeState::Ready && !self.cordoned
+        self.state == NodeState::Ready && self.is_open()
+    }
+
+    /// Returns whether no operator keeps new replicas away.
+    pub fn is_open(&self) -> bool {
+        !self.cordoned && self.drain.is_none()
+    }
+
+    /// Returns what an operator wants of it, in a word: `cordoned`, `draining`, `drained`.
+    pub fn wish(&self) -> Option<&'static str> {
+        match &self.drain {
+            Some(drain) if drain.finished_at.is_some() => Some("drained"),
+            Some(_) => Some("draining"),
+            None => self.cordoned.then_some("cordoned"),
+        }
     }
 }

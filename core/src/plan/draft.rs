@@ -57,6 +57,6 @@ pub(super) fn ending(group: &Group<'_>, replica: &Replica, now: LogTime, reason:
             let spec = group.deployment.spec_of(replica.generation).unwrap_or(&group.deployment.spec);
             Step::Drain { replica: replica.id, deadline: now + spec.drain_within(), reason: reason.to_owned() }
         }
-        _ => Step::Stop { replica: replica.id, reason: reason.to_owned() },
+        _ => Step::Stop { replica: replica.id, cut: 0, reason: reason.to_owned() },
     }
 }

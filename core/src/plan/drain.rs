@@ -9,16 +9,18 @@ pub(super) fn finish_drains(draft: &mut Draft<'_>) {
         if replica.state != ReplicaState::Draining {
             continue;
         }
+        let mut cut = 0;
         // That of a lost node drains on: its own node's callers may still use it, and it may be back in time.
         let reason = if draft.view.drained.contains(&replica.id) {
             "drained"
         } else if replica.drain_deadline <= draft.now {
+            cut = draft.view.in_flight.get(&replica.id).copied().unwrap_or(0);
             "its drain deadline passed"
         } else {
             draft.report.due_at(replica.drain_deadline);
             continue;
         };
-        draft.steps.push(Step::Stop { replica: replica.id, reason: reason.to_owned() });
+        draft.steps.push(Step::Stop { replica: replica.id, cut, reason: reason.to_owned() });
     }
 }
 

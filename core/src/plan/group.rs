@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::View;
 use crate::{
     id::ReplicaId,
-    model::{Deployment, NodeState, Replica, ReplicaState},
+    model::{Deployment, Node, NodeState, Replica, ReplicaState},
 };
 
 /// One deployment and its replicas.
@@ -53,7 +53,7 @@ impl<'a> Group<'a> {
     fn sort_in(&mut self, view: &View<'a>, replica: &'a Replica) {
         let is_current = replica.generation == self.deployment.generation;
         let node = view.state.nodes.get(&replica.node);
-        let may_stay = node.is_some_and(|node| node.state != NodeState::Draining);
+        let may_stay = node.is_some_and(|node| node.drain.is_none());
         match replica.state {
             ReplicaState::Draining | ReplicaState::Stopped | ReplicaState::Failed => self.leaving.push(replica),
             _ if replica.lost => {
@@ -113,7 +113,7 @@ impl<'a> Group<'a> {
 pub(super) fn worth(view: &View<'_>, replica: &Replica) -> impl Ord + use<> {
     let node = view.state.nodes.get(&replica.node);
     let heard = node.is_some_and(|node| node.state == NodeState::Ready);
-    let open = node.is_some_and(|node| !node.cordoned);
+    let open = node.is_some_and(Node::is_open);
     // What serves now is kept before what may soon. Among equals a silent or cordoned node loses, then the younger
     // replica: a copy made while its elder was out of reach.
     (replica.state.min(ReplicaState::Serving), heard, open, std::cmp::Reverse((replica.placed_at, replica.id)))

@@ -6,6 +6,7 @@
 
 mod draft;
 mod drain;
+mod evacuate;
 mod group;
 mod lost;
 mod parts;
@@ -30,6 +31,8 @@ pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     drain::finish_drains(&mut draft);
     place::place_missing(&mut draft);
     rollout::make_room(&mut draft);
+    evacuate::force_off(&mut draft);
     drain::serve_acknowledged(&mut draft);
+    evacuate::bound_by_wish(&mut draft);
     draft.close()
 }

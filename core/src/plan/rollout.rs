@@ -6,6 +6,7 @@
 
 use super::{
     draft::{Draft, ending},
+    evacuate,
     group::{Group, worth},
 };
 use crate::{
@@ -37,7 +38,10 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
                 break;
             }
             group.retired.insert(replica.id);
-            let reason = format!("generation {} took over", group.deployment.generation);
+            let reason = match replica.generation == group.deployment.generation {
+                true => evacuate::reason(draft.view, replica),
+                false => format!("generation {} took over", group.deployment.generation),
+            };
             draft.steps.push(ending(group, replica, draft.now, &reason));
         }
     }

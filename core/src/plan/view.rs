@@ -1,6 +1,6 @@
 //! What the planner sees: the replicated state, and the few soft facts only a leader has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     id::{LogIndex, NodeId, ReplicaId, Term},
@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub known: LogIndex,
     /// Draining replicas that no router knows any more and that work on nothing.
     pub drained: &'a BTreeSet<ReplicaId>,
+    /// Requests that draining replicas still work on, as far as it was heard.
+    pub in_flight: &'a BTreeMap<ReplicaId, u64>,
     /// Lost nodes whose agent crashed a moment ago and may be back within the restart grace: their replicas are not
     /// replaced yet.
     pub in_grace: &'a BTreeSet<NodeId>,

@@ -11,7 +11,7 @@ use crate::{
 /// What a node falls short in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// It is suspect, lost or draining.
+    /// It is suspect, lost, or to be empty.
     State,
     /// An operator keeps new replicas away.
     Cordoned,
@@ -134,6 +134,10 @@ impl Slot<'_> {
         if node.state != NodeState::Ready {
             let why = if node.reason.is_empty() { "takes nothing new".to_owned() } else { node.reason.clone() };
             found.push(Refusal { word: node.state.word(), ..Refusal::new(Dimension::State, why) });
+        }
+        if let Some(drain) = &node.drain {
+            let why = if drain.reason.is_empty() { "it is to be empty".to_owned() } else { drain.reason.clone() };
+            found.push(Refusal { word: "draining", ..Refusal::new(Dimension::State, why) });
         }
         if node.cordoned {
             found.push(Refusal::new(Dimension::Cordoned, "an operator keeps new replicas away".to_owned()));

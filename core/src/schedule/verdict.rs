@@ -75,8 +75,12 @@ impl Verdict {
             ..Self::default()
         };
         verdict.note_waiting(state, key);
-        let updated =
-            |replica: &&crate::model::Replica| replica.is_wanted() && replica.generation == deployment.generation;
+        // What is to leave its node has yet to find a place, like what runs an earlier generation.
+        let may_stay =
+            |replica: &crate::model::Replica| state.nodes.get(&replica.node).is_some_and(|node| node.drain.is_none());
+        let updated = |replica: &&crate::model::Replica| {
+            replica.is_wanted() && replica.generation == deployment.generation && may_stay(replica)
+        };
         let updated = state.replicas_of(key).filter(updated).count() as u64;
         // A rollout that goes on has nothing to explain; one that no node takes an instance of does.
         let is_stuck = updated < verdict.desired && fleet.slots.values().all(|slot| slot.accepts(&ask).is_none());

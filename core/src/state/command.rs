@@ -7,7 +7,7 @@ use crate::{
         DeploymentKey, DeploymentSpec, DeviceGrant, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeProfile,
         NodeState, Traffic,
     },
-    time::LogTime,
+    time::{LogTime, Millis},
 };
 
 /// One entry of the log.
@@ -135,6 +135,13 @@ pub enum Command {
         /// Whether to keep them away.
         cordoned: bool,
     },
+    /// A node is to be empty, or no longer.
+    NodeDrain {
+        /// The node.
+        name: NodeName,
+        /// What is wished; nothing withdraws the wish.
+        wish: Option<DrainWish>,
+    },
     /// Removes a lost node for good.
     NodeForget {
         /// The node.
@@ -165,6 +172,19 @@ pub enum Command {
         /// Their digests.
         digests: Vec<Digest>,
     },
+}
+
+/// How a node is to become empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainWish {
+    /// How long requests may go on.
+    pub within: Millis,
+    /// Why, for people.
+    pub reason: String,
+    /// Whether replicas without a replacement go at the deadline too.
+    pub force: bool,
+    /// Whether the node's own agent asks.
+    pub by_node: bool,
 }
 
 /// A node's agent opened a session.
@@ -278,6 +298,8 @@ pub enum Step {
     Stop {
         /// The replica.
         replica: ReplicaId,
+        /// Requests that are cut with it.
+        cut: u64,
         /// Why, for people.
         reason: String,
     },

@@ -14,7 +14,7 @@ mod status;
 
 pub use apply::ONE_AT_A_TIME;
 pub use command::{
-    Command, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
+    Command, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
 };
 pub use event::{Event, EventLog, EventSubject, Severity};
 pub use index::Index;

@@ -12,9 +12,10 @@ use berth_core::{
     plan::{Report, View, plan},
     rng::SeedTree,
     state::{
-        ClusterState, Command, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Reply, Step,
+        ClusterState, Command, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport,
+        Reply, Step,
     },
-    time::{Instant, LogTime},
+    time::{Instant, LogTime, Millis},
     units::Resources,
 };
 
@@ -143,6 +144,21 @@ impl Cluster {
         self.must(Command::NodeTransition(NodeTransition { term, node, epoch, to, reason }));
     }
 
+    /// Wishes a node empty within a minute.
+    pub(crate) fn drain(&mut self, node: u64, force: bool) {
+        let wish = DrainWish { within: Millis::from_secs(60), reason: "reboot".to_owned(), force, by_node: false };
+        self.wish(node, Some(wish));
+    }
+
+    pub(crate) fn drain_ends(&mut self, node: u64) {
+        self.wish(node, None);
+    }
+
+    pub(crate) fn wish(&mut self, node: u64, wish: Option<DrainWish>) {
+        let name = self.state.nodes[&NodeId(node)].profile.name.clone();
+        self.must(Command::NodeDrain { name, wish });
+    }
+
     pub(crate) fn report(&mut self, replica: ReplicaId, observed: Observed) {
         let node = self.state.replicas[&replica].node;
         let epoch = self.state.nodes[&node].epoch;
@@ -206,6 +222,7 @@ impl Cluster {
             acknowledged,
             known,
             drained,
+            in_flight: &BTreeMap::new(),
             in_grace,
         };
         let (parts, report) = plan(&view, self.now);

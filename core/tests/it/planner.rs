@@ -168,6 +168,7 @@ fn a_crashed_agents_replicas_are_not_replaced_within_its_grace() {
         acknowledged: &none,
         known: cluster.state.applied,
         drained: &none,
+        in_flight: &BTreeMap::new(),
         in_grace: &in_grace,
     };
     assert!(berth_core::plan::plan(&view, cluster.now).0.is_empty());
@@ -179,7 +180,7 @@ fn an_emptied_node_hands_its_replicas_over() {
     let mut cluster = Cluster::of(3);
     cluster.deploy("fraud/blue", spec(3));
     cluster.settle();
-    cluster.transition(2, NodeState::Draining);
+    cluster.drain(2, false);
     cluster.settle();
     assert_eq!(cluster.ready("fraud/blue"), 3);
     assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.node.0 != 2));
@@ -277,6 +278,7 @@ fn a_large_plan_comes_in_parts() {
         acknowledged: &none,
         known: cluster.state.applied,
         drained: &none,
+        in_flight: &BTreeMap::new(),
         in_grace: &BTreeSet::new(),
     };
     let (parts, _) = berth_core::plan::plan(&view, cluster.now);
@@ -327,9 +329,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
         Act::Lose(node) => cluster.transition(*node, NodeState::Lost),
         Act::Return(node) => cluster.node(*node, profile(&format!("n{node}"))),
         Act::Empty(node) => {
-            if cluster.state.nodes[&berth_core::id::NodeId(*node)].state == NodeState::Ready {
-                cluster.transition(*node, NodeState::Draining);
-            }
+            cluster.drain(*node, *node == 3);
         }
         Act::Crash(nth) => {
             if let Some(replica) = nth_replica(cluster, *nth) {
@@ -364,6 +364,7 @@ proptest! {
         }
         for node in 1..=4 {
             cluster.node(node, profile(&format!("n{node}")));
+            cluster.drain_ends(node);
         }
         cluster.now = cluster.now + Millis::from_secs(3_600);
         cluster.settle();

@@ -83,7 +83,7 @@ fn what_is_of_an_older_term_or_epoch_is_refused() {
     let reply = cluster.report_as(NodeId(1), NodeEpoch(1), replica, Observed::Failed);
     assert_eq!(code(&reply), Some(Code::Stale), "the agent of epoch 1 was replaced");
     cluster.must(Command::LeaderEstablished { term: Term(5), member: berth_core::id::MemberId(2) });
-    let steps = vec![Step::Stop { replica, reason: "old".to_owned() }];
+    let steps = vec![Step::Stop { replica, cut: 0, reason: "old".to_owned() }];
     let plan = Plan { term: Term(1), based_on: cluster.state.applied, part: 0, parts: 1, steps };
     assert_eq!(code(&cluster.apply(Command::PlanCommit(plan))), Some(Code::Stale), "that leader was deposed");
     assert_eq!(cluster.ready("fraud/blue"), 1);
@@ -126,7 +126,7 @@ fn what_serves_cannot_be_stopped_without_a_drain() {
     cluster.deploy("fraud/blue", spec(1));
     cluster.settle();
     let replica = cluster.replicas("fraud/blue")[0].id;
-    let steps = vec![Step::Stop { replica, reason: "hasty".to_owned() }];
+    let steps = vec![Step::Stop { replica, cut: 0, reason: "hasty".to_owned() }];
     let plan = Plan { term: Term(1), based_on: cluster.state.applied, part: 0, parts: 1, steps };
     let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan was sent") };
     assert!(outcomes[0].is_err());

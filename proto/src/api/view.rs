@@ -2,7 +2,7 @@
 
 use berth_core::{
     id::ReplicaId,
-    model::{Deployment, DeploymentKey, Endpoint, Node, Replica},
+    model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica},
     schedule::Verdict,
     state::{ClusterState, DeploymentState, Event, Severity},
 };
@@ -112,6 +112,21 @@ pub fn node_message(state: &ClusterState, node: &Node, used: Option<berth_core::
         since_ms: node.since.millis(),
         version: node.profile.version.clone(),
         replicas: state.replicas_on(node.id).count() as u64,
+        drain: node.drain.as_ref().map(drain_message),
+    }
+}
+
+fn drain_message(drain: &NodeDrain) -> v1::NodeDrain {
+    v1::NodeDrain {
+        reason: drain.reason.clone(),
+        started_at_ms: drain.started_at.millis(),
+        deadline_ms: drain.deadline.millis(),
+        force: drain.force,
+        by_node: drain.by_node,
+        finished_at_ms: drain.finished_at.map_or(0, berth_core::time::LogTime::millis),
+        moved: drain.moved,
+        cut_requests: drain.cut_requests,
+        waits_for: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 use berth_core::{
     error::Error,
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
-    state::{Command, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
-    time::LogTime,
+    state::{Command, DrainWish, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
+    time::{LogTime, Millis},
 };
 
 use super::{model::key, v1};
@@ -97,6 +97,9 @@ impl Wire<Command> for v1::Command {
             Command::NodeCordon { name, cordoned } => {
                 C::NodeCordon(v1::NodeCordon { name: name.to_string(), cordoned: *cordoned })
             }
+            Command::NodeDrain { name, wish } => {
+                C::DrainNode(v1::DrainNode { name: name.to_string(), wish: wish.as_ref().map(Wire::wire) })
+            }
             Command::NodeForget { name } => C::NodeForget(v1::NodeForget { name: name.to_string() }),
             Command::ReplicaReports { node, epoch, reports } => {
                 C::ReplicaReports(v1::ReplicaReports { node: node.0, epoch: epoch.0, reports: wires(reports) })
@@ -168,6 +171,7 @@ impl Wire<Command> for v1::Command {
                 reason: c.reason,
             }),
             C::NodeCordon(c) => Command::NodeCordon { name: name(&c.name)?, cordoned: c.cordoned },
+            C::DrainNode(c) => Command::NodeDrain { name: name(&c.name)?, wish: c.wish.map(Wire::core).transpose()? },
             C::NodeForget(c) => Command::NodeForget { name: name(&c.name)? },
             C::ReplicaReports(c) => {
                 Command::ReplicaReports { node: NodeId(c.node), epoch: NodeEpoch(c.epoch), reports: all(c.reports)? }
@@ -183,6 +187,16 @@ impl Wire<Command> for v1::Command {
                 Command::AssetExpire { digests: digests.collect::<Result<_, _>>()? }
             }
         })
+    }
+}
+
+impl Wire<DrainWish> for v1::DrainWish {
+    fn wire(value: &DrainWish) -> Self {
+        Self { within_ms: value.within.0, reason: value.reason.clone(), force: value.force, by_node: value.by_node }
+    }
+
+    fn core(self) -> Result<DrainWish, Error> {
+        Ok(DrainWish { within: Millis(self.within_ms), reason: self.reason, force: self.force, by_node: self.by_node })
     }
 }
 
@@ -226,7 +240,9 @@ impl Wire<Step> for v1::Step {
             Step::Drain { replica, deadline, reason } => {
                 S::Drain(v1::Drain { replica: replica.0, deadline_ms: deadline.millis(), reason: reason.clone() })
             }
-            Step::Stop { replica, reason } => S::Stop(v1::Stop { replica: replica.0, reason: reason.clone() }),
+            Step::Stop { replica, cut, reason } => {
+                S::Stop(v1::Stop { replica: replica.0, reason: reason.clone(), cut: *cut })
+            }
         };
         Self { step: Some(step) }
     }
@@ -249,7 +265,7 @@ impl Wire<Step> for v1::Step {
                 deadline: LogTime::from_millis(s.deadline_ms),
                 reason: s.reason,
             },
-            S::Stop(s) => Step::Stop { replica: ReplicaId(s.replica), reason: s.reason },
+            S::Stop(s) => Step::Stop { replica: ReplicaId(s.replica), cut: s.cut, reason: s.reason },
         })
     }
 }

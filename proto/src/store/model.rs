@@ -8,7 +8,7 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceGrant, Endpoint, EndpointKeys, EndpointSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Node,
-        NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Traffic,
+        NodeDrain, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Traffic,
     },
     state::{Observed, ReplicaReport},
     time::LogTime,
@@ -22,7 +22,7 @@ enum_wire!(AuthMode, v1::AuthMode, Key, None);
 enum_wire!(AssetKind, v1::AssetKind, File, Folder);
 enum_wire!(ModelType, v1::ModelType, CustomModel, MlflowModel, TritonModel);
 enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Serving, Draining, Stopped, Failed);
-enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost, Draining);
+enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost);
 enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
 
 /// Reads the two halves of a deployment's name.
@@ -511,6 +511,34 @@ impl Wire<NodeProfile> for v1::NodeProfile {
     }
 }
 
+impl Wire<NodeDrain> for v1::NodeDrain {
+    fn wire(value: &NodeDrain) -> Self {
+        Self {
+            reason: value.reason.clone(),
+            started_at_ms: value.started_at.millis(),
+            deadline_ms: value.deadline.millis(),
+            force: value.force,
+            by_node: value.by_node,
+            finished_at_ms: value.finished_at.map(LogTime::millis),
+            moved: value.moved,
+            cut_requests: value.cut_requests,
+        }
+    }
+
+    fn core(self) -> Result<NodeDrain, Error> {
+        Ok(NodeDrain {
+            reason: self.reason,
+            started_at: LogTime::from_millis(self.started_at_ms),
+            deadline: LogTime::from_millis(self.deadline_ms),
+            force: self.force,
+            by_node: self.by_node,
+            finished_at: self.finished_at_ms.map(LogTime::from_millis),
+            moved: self.moved,
+            cut_requests: self.cut_requests,
+        })
+    }
+}
+
 impl Wire<Node> for v1::Node {
     fn wire(value: &Node) -> Self {
         Self {
@@ -522,6 +550,7 @@ impl Wire<Node> for v1::Node {
             reason: value.reason.clone(),
             since_ms: value.since.millis(),
             revision: value.revision.0,
+            drain: value.drain.as_ref().map(Wire::wire),
         }
     }
 
@@ -532,6 +561,7 @@ impl Wire<Node> for v1::Node {
             profile: need(self.profile, "profile")?.core()?,
             state: self.state.core()?,
             cordoned: self.cordoned,
+            drain: self.drain.map(Wire::core).transpose()?,
             reason: self.reason,
             since: LogTime::from_millis(self.since_ms),
             revision: LogIndex(self.revision),

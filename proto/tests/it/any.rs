@@ -9,14 +9,14 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceGrant, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
-        ModelType, Node, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime,
-        SealedKey, Traffic,
+        ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings,
+        Runtime, SealedKey, Traffic,
     },
     state::{
-        Command, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode, RegisterNode,
-        ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
+        RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
     },
-    time::LogTime,
+    time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     units::Resources,
 };
@@ -130,8 +130,13 @@ any_struct! {
     }
     node: Node {
         id: node_id(), epoch: epoch(), profile: profile(), state: select(&NodeState::ALL[..]),
-        cordoned: any::<bool>(), reason: text(), since: time(), revision: index(),
+        cordoned: any::<bool>(), drain: option::of(drain()), reason: text(), since: time(), revision: index(),
     }
+    drain: NodeDrain {
+        reason: text(), started_at: time(), deadline: time(), force: any::<bool>(), by_node: any::<bool>(),
+        finished_at: option::of(time()), moved: number(), cut_requests: number(),
+    }
+    wish: DrainWish { within: number().prop_map(Millis), reason: text(), force: any::<bool>(), by_node: any::<bool>() }
     report: ReplicaReport {
         replica: replica_id(),
         observed: select(vec![
@@ -272,7 +277,7 @@ fn step() -> impl Strategy<Value = Step> {
             deadline,
             reason
         }),
-        (replica_id(), text()).prop_map(|(replica, reason)| Step::Stop { replica, reason }),
+        (replica_id(), number(), text()).prop_map(|(replica, cut, reason)| Step::Stop { replica, cut, reason }),
     ]
 }
 
@@ -325,6 +330,7 @@ fn command() -> impl Strategy<Value = Command> {
         register().prop_map(|register| Command::NodeRegister(Box::new(register))).boxed(),
         transition().prop_map(Command::NodeTransition).boxed(),
         (node_name(), any::<bool>()).prop_map(|(name, cordoned)| Command::NodeCordon { name, cordoned }).boxed(),
+        (node_name(), option::of(wish())).prop_map(|(name, wish)| Command::NodeDrain { name, wish }).boxed(),
         node_name().prop_map(|name| Command::NodeForget { name }).boxed(),
         (node_id(), epoch(), vec(report(), 0..3))
             .prop_map(|(node, epoch, reports)| Command::ReplicaReports { node, epoch, reports })

@@ -10,14 +10,14 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceGrant, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
-        ModelType, Node, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime,
-        SealedKey, Traffic,
+        ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings,
+        Runtime, SealedKey, Traffic,
     },
     state::{
-        Command, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode, RegisterNode,
-        ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
+        RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
     },
-    time::LogTime,
+    time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     units::Resources,
 };
@@ -80,6 +80,18 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             }),
         ),
         ("node_cordon", Command::NodeCordon { name: node_name("node-1"), cordoned: true }),
+        (
+            "node_drain",
+            Command::NodeDrain {
+                name: node_name("node-1"),
+                wish: Some(DrainWish {
+                    within: Millis(300_000),
+                    reason: "kernel update".into(),
+                    force: true,
+                    by_node: true,
+                }),
+            },
+        ),
         ("node_forget", Command::NodeForget { name: node_name("node-1") }),
         ("replica_reports", Command::ReplicaReports { node: NodeId(0x21), epoch: NodeEpoch(4), reports: reports() }),
         ("plan_commit", Command::PlanCommit(plan())),
@@ -423,6 +435,16 @@ fn node(id: u64, state: NodeState) -> Node {
         profile: profile(),
         state,
         cordoned: true,
+        drain: Some(NodeDrain {
+            reason: "kernel update".into(),
+            started_at: at(6),
+            deadline: at(306),
+            force: true,
+            by_node: true,
+            finished_at: Some(at(66)),
+            moved: 3,
+            cut_requests: 2,
+        }),
         reason: "registered".into(),
         since: at(6),
         revision: LogIndex(46),
@@ -462,7 +484,7 @@ fn plan() -> Plan {
             },
             Step::Serve { replica },
             Step::Drain { replica, deadline: at(60), reason: "replaced by generation 2".into() },
-            Step::Stop { replica, reason: "drained".into() },
+            Step::Stop { replica, cut: 2, reason: "drained".into() },
         ],
     }
 }

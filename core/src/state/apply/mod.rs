@@ -3,6 +3,7 @@
 mod asset;
 mod cluster;
 mod deployment;
+mod drain;
 mod endpoint;
 mod node;
 mod plan;
@@ -87,6 +88,7 @@ impl ClusterState {
             Command::NodeRegister(register) => self.node_register(cx, register),
             Command::NodeTransition(transition) => self.node_transition(cx, transition),
             Command::NodeCordon { name, cordoned } => self.node_cordon(cx, name, *cordoned),
+            Command::NodeDrain { name, wish } => self.node_drain(cx, name, wish.as_ref()),
             Command::NodeForget { name } => self.node_forget(cx, name),
             Command::ReplicaReports { node, epoch, reports } => self.replica_reports(cx, *node, *epoch, reports),
             Command::PlanCommit(plan) => self.plan_commit(cx, plan),

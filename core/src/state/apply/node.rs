@@ -24,6 +24,8 @@ impl ClusterState {
             profile: register.profile.clone(),
             state: NodeState::Ready,
             cordoned: known.is_some_and(|node| node.cordoned),
+            // Whoever stopped an agent wanted it empty until it is back; what an operator wanted stays.
+            drain: known.and_then(|node| node.drain.clone()).filter(|drain| !drain.by_node),
             reason: String::new(),
             since: cx.now,
             revision: cx.index,
@@ -81,7 +83,7 @@ impl ClusterState {
         let severity = match to {
             NodeState::Lost => Severity::Error,
             NodeState::Suspect => Severity::Warning,
-            NodeState::Ready | NodeState::Draining => Severity::Info,
+            NodeState::Ready => Severity::Info,
         };
         let subject = self.about_node(transition.node);
         cx.event(severity, &format!("node.{to}"), subject, text);
@@ -90,10 +92,15 @@ impl ClusterState {
 
     pub(super) fn node_cordon(&mut self, cx: &mut Context, name: &NodeName, cordoned: bool) -> Result<Reply, Error> {
         let id = self.node_named(name)?.id;
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.cordoned != cordoned) else {
+        // Letting replicas come again also withdraws the wish that there be none.
+        let is_new = |node: &&mut Node| node.cordoned != cordoned || (!cordoned && node.drain.is_some());
+        let Some(node) = self.nodes.get_mut(&id).filter(is_new) else {
             return Ok(Reply::Done { revision: self.nodes.get(&id).map_or(LogIndex(0), |node| node.revision) });
         };
         node.cordoned = cordoned;
+        if !cordoned {
+            node.drain = None;
+        }
         node.revision = cx.index;
         let subject = self.about_node(id);
         let (kind, text) = match cordoned {

@@ -36,9 +36,9 @@ impl ClusterState {
                 self.check_promise(*replica, reason)?;
                 self.advance(cx, *replica, ReplicaState::Draining, reason, Some(*deadline))
             }
-            Step::Stop { replica, reason } => {
+            Step::Stop { replica, cut, reason } => {
                 self.check_stop(*replica)?;
-                self.advance(cx, *replica, ReplicaState::Stopped, reason, None)
+                self.stop(cx, *replica, *cut, reason)
             }
         }
     }
@@ -62,11 +62,30 @@ impl ClusterState {
         let desired = self.deployments.get(&replica.key).map_or(0, Deployment::desired);
         let ready = self.replicas_of(&replica.key).filter(|replica| replica.is_ready()).count() as u64;
         let allowance = u64::from(reason == ONE_AT_A_TIME);
-        if ready + allowance > desired {
+        if ready + allowance > desired || self.is_forced_off(replica) {
             return Ok(());
         }
         Err(Error::new(Code::Transition, format!("replica {} is needed", replica.id))
             .why(format!("{ready} of {desired} replicas of `{}` serve", replica.key)))
+    }
+
+    /// Returns whether an operator wants it off its node by now, whatever its deployment was promised.
+    fn is_forced_off(&self, replica: &Replica) -> bool {
+        let drain = self.nodes.get(&replica.node).and_then(|node| node.drain.as_ref());
+        drain.is_some_and(|drain| drain.force && drain.deadline <= self.time)
+    }
+
+    /// Ends a replica, and says what is cut with it.
+    fn stop(&mut self, cx: &mut Context, id: ReplicaId, cut: u64, reason: &str) -> StepOutcome {
+        self.advance(cx, id, ReplicaState::Stopped, reason, None)?;
+        let Some(replica) = self.replicas.get(&id) else { return Ok(()) };
+        let (node, key, subject) = (replica.node, replica.key.clone(), about(replica));
+        self.count_drained(node, cut);
+        if cut > 0 {
+            let text = format!("replica {} of {key} ends with {cut} requests under way: {reason}", id.short());
+            cx.event(Severity::Warning, "replica.cut", subject, text);
+        }
+        Ok(())
     }
 
     /// Refuses to stop what callers may be using: it drains first.
@@ -101,7 +120,7 @@ impl ClusterState {
             return Err(Error::new(Code::NodeNotFound, format!("node {node} does not exist")));
         };
         if !node.is_schedulable() {
-            let why = if node.cordoned { "cordoned" } else { node.state.word() };
+            let why = node.wish().unwrap_or(node.state.word());
             return Err(Error::new(Code::NoCapacity, format!("node `{}` is {why}", node.profile.name)));
         }
         let free = node.profile.capacity.saturating_sub(&self.index.held_on(node.id));

@@ -133,7 +133,9 @@ impl ClusterState {
             subject,
             format!("nothing of replica {} of {key} is left", report.replica.short()),
         );
+        let node = replica.node;
         self.remove_replica(cx, report.replica);
+        self.finish_node_drain(cx, node);
     }
 
     /// Removes a replica's record and gives its place back.
