@@ -9,6 +9,7 @@ pub mod load;
 mod metrics;
 mod output;
 mod process;
+mod tui;
 pub mod verbs;
 mod view;
 mod yaml;

@@ -104,6 +104,11 @@ impl Client {
             mirror: mirror.map(map),
             ..Default::default()
         };
+        self.put_traffic(request).await
+    }
+
+    /// Replaces the split, the mirrors, or both, and may demand that nobody changed the endpoint since it was read.
+    pub async fn put_traffic(&self, request: SetTrafficRequest) -> Result<Endpoint, Error> {
         send!(self.mutate, endpoints_client::EndpointsClient.set_traffic, request)
     }
 

@@ -85,6 +85,8 @@ pub(crate) enum Verb {
     Logs(LogsArgs),
     /// Say why a deployment's replicas are where they are, or nowhere.
     Explain(ExplainArgs),
+    /// Open the operator's screen; `--once SCREEN` prints it instead.
+    Tui(TuiArgs),
     /// Look after the cluster itself.
     #[command(subcommand)]
     Operator(OperatorVerb),
@@ -130,6 +132,31 @@ pub(crate) struct ApplyArgs {
     pub(crate) set: Vec<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `berth tui`.
+#[derive(Debug, Args)]
+pub(crate) struct TuiArgs {
+    /// The screen to begin with: dashboard, endpoints, nodes, events, tree, …
+    #[arg(value_name = "SCREEN")]
+    pub(crate) screen: Option<String>,
+    /// Print a screen as text and end.
+    #[arg(long, value_name = "SCREEN", conflicts_with = "screen")]
+    pub(crate) once: Option<String>,
+    /// Columns and rows of a screen that is printed: 40x8 to 400x1000.
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "100x30", value_parser = parse_size)]
+    pub(crate) size: (u16, u16),
+    /// Refuse every change.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+fn parse_size(text: &str) -> Result<(u16, u16), String> {
+    let expected = "expected COLUMNSxROWS from 40x8 to 400x1000, such as 80x24";
+    let (columns, rows) = text.split_once('x').ok_or(expected)?;
+    let (columns, rows) = (columns.parse().map_err(|_| expected)?, rows.parse().map_err(|_| expected)?);
+    let fits = (40..=400).contains(&columns) && (8..=1_000).contains(&rows);
+    if fits { Ok((columns, rows)) } else { Err(expected.to_owned()) }
 }
 
 /// `berth traffic` and `berth mirror`.

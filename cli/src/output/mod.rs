@@ -74,6 +74,11 @@ impl Output {
         matches!(self.format, Format::Json | Format::Yaml)
     }
 
+    /// Returns whether colours are wanted.
+    pub(crate) fn is_colored(&self) -> bool {
+        self.color
+    }
+
     /// Prints a line of the answer.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         write_all(&mut io::stdout().lock(), text.as_ref(), true);
@@ -185,8 +190,7 @@ impl Output {
     }
 
     fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Error> {
-        let value = serde_json::to_value(value).map_err(not_json)?;
-        self.line(yaml::render(&value).trim_end());
+        self.line(as_yaml(value)?.trim_end());
         Ok(())
     }
 
@@ -196,6 +200,11 @@ impl Output {
         write_all(&mut io::stderr().lock(), &text, true);
         ExitCode::from(fault.exit())
     }
+}
+
+/// Writes a value as YAML.
+pub(crate) fn as_yaml<T: Serialize>(value: &T) -> Result<String, Error> {
+    Ok(yaml::render(&serde_json::to_value(value).map_err(not_json)?))
 }
 
 /// Returns the time of day for ages; a clock before the epoch shows no ages.

@@ -24,6 +24,16 @@ impl Cell {
         Self { text: text.into(), ink }
     }
 
+    /// Returns what it says.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the colour it says it in.
+    pub(crate) fn ink(&self) -> Ink {
+        self.ink
+    }
+
     /// Creates a cell with a word of state in its colour.
     pub(crate) fn state(word: &str) -> Self {
         Self::inked(word, super::state_ink(word))

@@ -69,6 +69,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Explain(args) => explain::run(&context, args).await,
         Verb::Operator(OperatorVerb::Check) => operator::check(&context).await,
         Verb::Operator(verb) => operator::run(&context, verb).await,
+        Verb::Tui(args) => crate::tui::run(context.client, context.out, args).await,
         Verb::Version => version::run(&context).await,
         Verb::Node(command) => match command.verb {
             Some(verb) => node::run(&context, verb).await,

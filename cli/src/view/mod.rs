@@ -2,7 +2,7 @@
 
 mod text;
 
-pub(crate) use text::{age, amount, count, shares, wish};
+pub(crate) use text::{age, amount, count, shares, short as short_id, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica};
 use berth_core::units::{Cores, Mib};

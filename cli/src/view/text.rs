@@ -55,7 +55,7 @@ pub(super) fn percent(percent: u32) -> String {
 }
 
 /// Returns the first eight digits of an id.
-pub(super) fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 

@@ -1,0 +1,71 @@
+//! What lies over a screen: questions and the traffic editor.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::{Block, Clear, Paragraph},
+};
+
+use super::{
+    clean,
+    paint::{Paint, bar},
+};
+use crate::{
+    output::Ink,
+    tui::{
+        app::App,
+        dialog::{Dialog, TrafficEdit},
+    },
+};
+
+pub(super) fn draw(app: &App, dialog: &Dialog, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
+    let (title, lines) = match dialog {
+        Dialog::Prompt(_) => return,
+        Dialog::Confirm { question, .. } => {
+            ("sure?".to_owned(), question.iter().map(|line| Line::raw(clean(line))).collect())
+        }
+        Dialog::Traffic(edit) => (format!("traffic of {}", edit.endpoint), traffic(app, edit, paint)),
+    };
+    let widest = lines.iter().map(Line::width).chain([title.chars().count()]).max().unwrap_or(0);
+    let (width, height) = ((widest as u16 + 4).min(area.width), (lines.len() as u16 + 2).min(area.height));
+    let left = area.x + (area.width - width) / 2;
+    let top = area.y + (area.height - height) / 2;
+    let window = Rect::new(left, top, width, height);
+    frame.render_widget(Clear, window);
+    let block = Block::bordered().title(format!(" {title} ")).border_style(paint.bold());
+    frame.render_widget(Paragraph::new(lines).block(block), window);
+}
+
+fn traffic(app: &App, edit: &TrafficEdit, paint: Paint) -> Vec<Line<'static>> {
+    let name_width = edit.shares.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (at, (name, share)) in edit.shares.iter().enumerate() {
+        let before = edit.before.get(name).copied().unwrap_or(0);
+        let style = if at == edit.at && !edit.planned { paint.cursor() } else { paint.bold() };
+        let mut spans = vec![
+            Span::styled(format!("{name:name_width$}"), style),
+            Span::raw(format!("  {} {share:>3} %", bar(u64::from(*share), 100, 25))),
+        ];
+        let change = if before == *share { "          ".to_owned() } else { format!("  was {before:>3} %") };
+        spans.push(Span::styled(change, paint.ink(Ink::Yellow)));
+        if let Some(deployment) = app.board.deployment(&edit.endpoint, name) {
+            spans.push(Span::raw(format!("  {}/{} ready", deployment.ready, deployment.desired)));
+        }
+        lines.push(Line::from(spans));
+    }
+    lines.push(Line::raw(""));
+    if !edit.planned {
+        lines.push(Line::styled("←→ 1 %  shift-←→ 10 %  enter plan  esc leave", paint.ink(Ink::Grey)));
+        return lines;
+    }
+    for (name, share) in &edit.shares {
+        let ready = app.board.deployment(&edit.endpoint, name).map_or(0, |deployment| deployment.ready);
+        if *share > 0 && ready == 0 {
+            let text = format!("{name} gets {share} % and has nobody ready: those requests fail");
+            lines.push(Line::styled(text, paint.ink(Ink::Red)));
+        }
+    }
+    lines.push(Line::raw("y does it, n goes back to the editor"));
+    lines
+}

@@ -1,0 +1,57 @@
+//! The keys.
+
+use ratatui::text::{Line, Span};
+
+use super::paint::Paint;
+
+const KEYS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "go",
+        &[
+            (":", "open a screen by name; tab completes"),
+            ("ctrl-a", "list the names"),
+            ("enter", "go into what is under the cursor"),
+            ("esc", "clear the filter, the marks, or go back"),
+            ("[ ]", "back and forward"),
+            ("-", "the screen before this one"),
+            ("P X g", "pulses, tree, gpus"),
+            ("1-3 tab", "panels of the dashboard"),
+            ("q ctrl-c", "leave"),
+        ],
+    ),
+    (
+        "look",
+        &[
+            ("/ /!", "show only what matches, or what does not"),
+            ("d", "describe; for a deployment: why its replicas are where they are"),
+            ("y", "yaml"),
+            ("l p", "log of the process, log of the environment's build"),
+            ("ctrl-w", "more columns"),
+            ("N A S O", "order by name, age, state, the next column; again turns it round"),
+            ("space", "mark"),
+            ("c", "copy the name"),
+            ("ctrl-r", "look again"),
+        ],
+    ),
+    (
+        "change",
+        &[
+            ("t", "traffic: arrows move 1 %, with shift 10 %; enter shows the plan, y does it"),
+            ("s", "scale a deployment"),
+            ("u", "keep new replicas away from a node, or let them back"),
+            ("ctrl-d", "delete an endpoint or a deployment"),
+        ],
+    ),
+];
+
+pub(super) fn lines(paint: Paint) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for (title, keys) in KEYS {
+        lines.push(Line::styled(*title, paint.bold()));
+        for (key, what) in *keys {
+            lines.push(Line::from(vec![Span::styled(format!("  {key:10}"), paint.bold()), Span::raw(*what)]));
+        }
+        lines.push(Line::raw(""));
+    }
+    lines
+}

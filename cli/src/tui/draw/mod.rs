@@ -1,0 +1,125 @@
+//! From the state to a frame: a line about the cluster, the screen, a line of keys.
+
+mod dashboard;
+mod dialog;
+mod help;
+mod list;
+mod paint;
+mod pulses;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Modifier, Style},
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    app::App,
+    dialog::Dialog,
+    view::{PageKind, View},
+};
+use crate::{output::Ink, view};
+use paint::Paint;
+
+/// Draws a frame.
+pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
+    let paint = Paint { color };
+    let [head, body, foot] =
+        Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
+    frame.render_widget(Paragraph::new(header(app, paint, head.width)), head);
+    match app.view.clone() {
+        View::Dashboard => dashboard::draw(app, frame, body, paint),
+        View::Pulses => pulses::draw(app, frame, body, paint),
+        View::Help => lines(app, frame, body, help::lines(paint)),
+        View::Page(page) => {
+            let text: Vec<_> = app.page.lines.iter().map(|line| Line::raw(clean(line))).collect();
+            let is_log = matches!(page.kind, PageKind::Logs | PageKind::PrepareLogs);
+            app.page_height = usize::from(body.height);
+            let top = if is_log { app.page.top } else { app.page.top.min(text.len().saturating_sub(1)) };
+            frame.render_widget(Paragraph::new(text.into_iter().skip(top).collect::<Vec<_>>()), body);
+        }
+        list => list::draw(app, &list, frame, body, paint, true),
+    }
+    frame.render_widget(Paragraph::new(footer(app, paint)), foot);
+    if let Some(dialog) = app.dialog.clone() {
+        dialog::draw(app, &dialog, frame, body, paint);
+    }
+}
+
+/// A control character would tear the screen, whoever wrote the text.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn lines(app: &mut App, frame: &mut Frame<'_>, area: Rect, text: Vec<Line<'static>>) {
+    app.page_height = usize::from(area.height);
+    let top = app.page.top.min(text.len().saturating_sub(1));
+    frame.render_widget(Paragraph::new(text.into_iter().skip(top).collect::<Vec<_>>()), area);
+}
+
+/// The first line says what cluster this is and how it is; the second where one is.
+fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
+    let board = &app.board;
+    let mut spans = vec![Span::styled("berth ", paint.bold()), Span::raw(short(&board.info.cluster_id, 12))];
+    // What is frozen comes first: everything else on the screen is to be read with it in mind.
+    if let Some(frozen) = &app.frozen {
+        let since = view::age(frozen.since_ms, app.now_ms);
+        let text = format!("  frozen at version {} since {since}", board.info.table_version);
+        spans.push(Span::styled(text, paint.ink(Ink::Red)));
+    }
+    let (ready, nodes) = (board.nodes_ready(), board.nodes.len());
+    let ink = if ready < nodes { Ink::Yellow } else { Ink::Plain };
+    spans.push(Span::styled(format!("  {ready}/{nodes} nodes ready"), paint.ink(ink)));
+    let serving = board.replicas.iter().filter(|replica| replica.state == "serving").count();
+    spans.push(Span::raw(format!("  {serving}/{} replicas serving", board.replicas.len())));
+    if app.frozen.is_none() && width >= 100 {
+        let text = format!("  leader {}  version {}", board.info.leader_address, board.info.table_version);
+        spans.push(Span::styled(text, paint.ink(Ink::Grey)));
+    }
+    let mut second = vec![Span::styled(format!("<{}>", app.view.title()), paint.bold())];
+    if let Some(frozen) = &app.frozen {
+        second.push(Span::styled(format!("  {}", clean(&frozen.why)), paint.ink(Ink::Red)));
+    } else if let Some(warning) = board.info.warnings.first() {
+        second.push(Span::styled(format!("  warning: {}", clean(warning)), paint.ink(Ink::Yellow)));
+    }
+    vec![Line::from(spans), Line::from(second)]
+}
+
+fn short(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+/// The last line: what is typed, what was said, or which keys there are.
+fn footer(app: &mut App, paint: Paint) -> Line<'static> {
+    if let Some(Dialog::Prompt(prompt)) = &app.dialog {
+        let typed = format!("{}{}", prompt.sign(), prompt.text);
+        return Line::from(vec![
+            Span::raw(typed),
+            Span::styled(" ", Style::default().add_modifier(Modifier::REVERSED)),
+            Span::styled(prompt.ghost(), paint.ink(Ink::Grey)),
+        ]);
+    }
+    if let Some(message) = &app.message {
+        return Line::styled(clean(&message.text), paint.ink(message.ink));
+    }
+    let list = app.list();
+    let filter = app.place(&list).filter.clone();
+    let mut text = String::new();
+    if filter.is_on() {
+        text = format!("filter {}{}  ", if filter.inverse { "not " } else { "" }, filter.text);
+    }
+    let keys = match &app.view {
+        View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  X tree  : go to  / filter  ? help",
+        View::Endpoints => "enter deployments  t traffic  d describe  y yaml  ctrl-d delete  ? help",
+        View::Deployments { .. } => "enter replicas  t traffic  s scale  d explain  l logs  y yaml  ? help",
+        View::Replicas { .. } => "l logs  p build log  d describe  y yaml  t traffic  ? help",
+        View::Nodes => "enter replicas  u cordon  g gpus  y yaml  ? help",
+        View::Page(_) | View::Help | View::Pulses => "esc back  ↑↓ scroll  ctrl-r again  ? help",
+        View::Coordinators | View::Gpus | View::Events | View::Tree | View::Aliases => {
+            "enter open  / filter  esc back  ? help"
+        }
+    };
+    Line::styled(text + keys, paint.ink(Ink::Grey))
+}

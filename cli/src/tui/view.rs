@@ -1,0 +1,238 @@
+//! Where one is: the screens, their names, and what a row is about.
+
+use std::fmt;
+
+/// A screen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum View {
+    /// Endpoints, nodes and events at a glance.
+    Dashboard,
+    /// One line of history per endpoint.
+    Pulses,
+    Endpoints,
+    /// The deployments of an endpoint; of all when empty.
+    Deployments {
+        endpoint: String,
+    },
+    /// The replicas of a deployment, of an endpoint, or on a node; what is empty does not narrow.
+    Replicas {
+        endpoint: String,
+        deployment: String,
+        node: String,
+    },
+    Nodes,
+    /// The members that agree on the state.
+    Coordinators,
+    /// The devices of every node.
+    Gpus,
+    Events,
+    /// Endpoint → deployment → replica → device.
+    Tree,
+    /// Every name that `:` takes.
+    Aliases,
+    Help,
+    /// A text about one thing.
+    Page(Page),
+}
+
+/// What a text is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Page {
+    pub(crate) kind: PageKind,
+    pub(crate) of: Subject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PageKind {
+    /// How it stands and why.
+    Describe,
+    Yaml,
+    /// What its process wrote.
+    Logs,
+    /// What preparing it wrote: the build of its environment.
+    PrepareLogs,
+}
+
+/// What a row is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Endpoint(String),
+    Deployment {
+        endpoint: String,
+        name: String,
+    },
+    Replica {
+        id: String,
+        endpoint: String,
+        deployment: String,
+    },
+    Node(String),
+    Coordinator(String),
+    Device {
+        node: String,
+        uuid: String,
+    },
+    Event(u64),
+    /// A line that leads nowhere.
+    Line(usize),
+}
+
+/// A name that `:` takes, and the screen it opens.
+pub(crate) struct Alias {
+    pub(crate) names: &'static [&'static str],
+    pub(crate) what: &'static str,
+    view: fn() -> Option<View>,
+}
+
+/// Every name that `:` takes; the first of each is the one shown.
+pub(crate) const ALIASES: &[Alias] = &[
+    Alias { names: &["dashboard", "dash"], what: "everything at a glance", view: || Some(View::Dashboard) },
+    Alias { names: &["endpoints", "endpoint", "ep"], what: "endpoints", view: || Some(View::Endpoints) },
+    Alias {
+        names: &["deployments", "deployment", "dep"],
+        what: "deployments of every endpoint",
+        view: || Some(View::Deployments { endpoint: String::new() }),
+    },
+    Alias { names: &["replicas", "replica", "rep"], what: "replicas everywhere", view: || Some(View::all_replicas()) },
+    Alias { names: &["nodes", "node", "no"], what: "nodes", view: || Some(View::Nodes) },
+    Alias { names: &["coordinators", "raft", "co"], what: "who agrees, who leads", view: || Some(View::Coordinators) },
+    Alias { names: &["gpus", "gpu", "devices"], what: "devices of every node", view: || Some(View::Gpus) },
+    Alias { names: &["events", "event", "ev"], what: "what happened", view: || Some(View::Events) },
+    Alias {
+        names: &["tree", "xray", "x"],
+        what: "endpoint → deployment → replica → device",
+        view: || Some(View::Tree),
+    },
+    Alias { names: &["pulses", "pulse"], what: "load of every endpoint over time", view: || Some(View::Pulses) },
+    Alias { names: &["aliases", "alias"], what: "this list", view: || Some(View::Aliases) },
+    Alias { names: &["help", "h"], what: "the keys", view: || Some(View::Help) },
+    Alias { names: &["quit", "q"], what: "leave", view: || None },
+];
+
+/// What a word typed after `:` means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Open(View),
+    Quit,
+    Unknown,
+}
+
+// === impl View ===
+
+impl View {
+    pub(crate) fn all_replicas() -> Self {
+        Self::Replicas { endpoint: String::new(), deployment: String::new(), node: String::new() }
+    }
+
+    /// Returns the title of the screen.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Dashboard => "dashboard".to_owned(),
+            Self::Pulses => "pulses".to_owned(),
+            Self::Endpoints => "endpoints".to_owned(),
+            Self::Deployments { endpoint } if endpoint.is_empty() => "deployments".to_owned(),
+            Self::Deployments { endpoint } => format!("deployments of {endpoint}"),
+            Self::Replicas { endpoint, deployment, node } => {
+                let of = [endpoint.as_str(), deployment.as_str()];
+                let of = of.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+                match (of.as_str(), node.as_str()) {
+                    ("", "") => "replicas".to_owned(),
+                    ("", node) => format!("replicas on {node}"),
+                    (of, _) => format!("replicas of {of}"),
+                }
+            }
+            Self::Nodes => "nodes".to_owned(),
+            Self::Coordinators => "coordinators".to_owned(),
+            Self::Gpus => "gpus".to_owned(),
+            Self::Events => "events".to_owned(),
+            Self::Tree => "tree".to_owned(),
+            Self::Aliases => "aliases".to_owned(),
+            Self::Help => "help".to_owned(),
+            Self::Page(page) => format!("{} {}", page.kind.word(), page.of),
+        }
+    }
+
+    /// Finds what a word typed after `:` means.
+    pub(crate) fn of_word(word: &str) -> Word {
+        let word = word.trim().to_ascii_lowercase();
+        match ALIASES.iter().find(|alias| alias.names.contains(&word.as_str())) {
+            Some(alias) => (alias.view)().map_or(Word::Quit, Word::Open),
+            None => Word::Unknown,
+        }
+    }
+
+    /// Completes a word typed after `:`.
+    pub(crate) fn complete(word: &str) -> Option<&'static str> {
+        let word = word.trim().to_ascii_lowercase();
+        let names = || ALIASES.iter().flat_map(|alias| alias.names);
+        if word.is_empty() {
+            return None;
+        }
+        names().find(|name| name.starts_with(&word)).copied()
+    }
+}
+
+// === impl PageKind ===
+
+impl PageKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Yaml => "yaml of",
+            Self::Logs => "logs of",
+            Self::PrepareLogs => "build log of",
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(name) | Self::Node(name) | Self::Coordinator(name) => f.write_str(name),
+            Self::Deployment { endpoint, name } => write!(f, "{endpoint}/{name}"),
+            Self::Replica { id, .. } => f.write_str(id.get(..8).unwrap_or(id)),
+            Self::Device { node, uuid } => write!(f, "{node} {uuid}"),
+            Self::Event(seq) => write!(f, "event {seq}"),
+            Self::Line(at) => write!(f, "line {at}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_open_screens() {
+        for (word, expected) in [
+            ("ep", Word::Open(View::Endpoints)),
+            (" Nodes ", Word::Open(View::Nodes)),
+            ("xray", Word::Open(View::Tree)),
+            ("q", Word::Quit),
+            ("pods", Word::Unknown),
+            ("", Word::Unknown),
+        ] {
+            assert_eq!(View::of_word(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_are_completed_in_the_order_of_the_list() {
+        for (typed, name) in
+            [("de", Some("deployments")), ("e", Some("endpoints")), ("ev", Some("events")), ("zz", None), ("", None)]
+        {
+            assert_eq!(View::complete(typed), name, "{typed}");
+        }
+    }
+
+    #[test]
+    fn no_name_opens_two_screens() {
+        let mut names: Vec<_> = ALIASES.iter().flat_map(|alias| alias.names).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
