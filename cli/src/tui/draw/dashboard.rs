@@ -123,8 +123,10 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, in_flight: u64, paint: Paint, wid
 }
 
 fn of_node(node: &Node, paint: Paint, width: u16) -> Vec<Span<'static>> {
-    let state = if node.cordoned { format!("{},cordoned", node.state) } else { node.state.clone() };
-    let ink = if node.cordoned { Ink::Yellow } else { state_ink(&node.state) };
+    let (state, ink) = match view::wish(node) {
+        Some(wish) => (format!("{},{wish}", node.state), Ink::Yellow),
+        None => (node.state.clone(), state_ink(&node.state)),
+    };
     let mut spans = vec![Span::styled(format!("{state:STATE_WIDTH$}"), paint.ink(ink))];
     let (capacity, held) = (node.capacity.unwrap_or_default(), node.allocated.unwrap_or_default());
     let cells = if width >= 100 { 16 } else { 8 };
