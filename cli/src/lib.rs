@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod contexts;
 pub mod demo;
 mod dev;
 pub mod fleet;
@@ -27,10 +28,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The convention of no-color.org: set, and not to nothing.
     let no_color = cli.global.no_color || std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
-    let out = Output::new(cli.global.output, cli.global.quiet, no_color);
+    let out = Output::new(cli.global.output, cli.global.quiet, no_color).with_query(cli.global.query.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(verbs::run(cli, out)),
+        Ok(runtime) => runtime.block_on(verbs::run(cli, out.clone())),
         Err(error) => Err(Error::new(Code::Internal, "the runtime could not start").why(error.to_string()).into()),
     };
     match done {

@@ -16,7 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::output::Format;
+use crate::output::{Format, Query};
 
 /// Stable inference endpoints on plain Linux hosts.
 #[derive(Debug, Parser)]
@@ -42,6 +42,12 @@ pub(crate) struct GlobalArgs {
     /// How to print answers.
     #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     pub(crate) output: Format,
+    /// Print only what this JMESPath expression names of an answer: `--query "[?state=='ready'].node" -o tsv`.
+    #[arg(long, global = true, value_name = "EXPRESSION", help_heading = "Global options")]
+    pub(crate) query: Option<Query>,
+    /// The context whose cluster is meant; see `berth context`.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(crate) context: Option<String>,
     /// Print nothing but answers and errors.
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
@@ -87,12 +93,32 @@ pub(crate) enum Verb {
     Explain(ExplainArgs),
     /// Open the operator's screen; `--once SCREEN` prints it instead.
     Tui(TuiArgs),
+    /// Show what happened, oldest first; `-f` goes on with what happens.
+    Events(EventsArgs),
+    /// Show what is used on every node, or by every deployment.
+    Top(TopArgs),
     /// Look after the cluster itself.
     #[command(subcommand)]
     Operator(OperatorVerb),
     /// Run the simulator.
     #[command(subcommand)]
     Sim(SimVerb),
+    /// Name clusters and choose between them.
+    Context(ContextCommand),
+    /// Explain an error code: `berth error E_NO_CAPACITY`.
+    Error(ErrorArgs),
+    /// Print a completion script: `source <(berth completion bash)`.
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one per verb, into a folder.
+    Man {
+        /// The folder; made when it is missing.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Print the versions of this program and of the cluster.
     Version,
     /// Serve one ONNX file; what nodes run as a replica.
@@ -132,6 +158,72 @@ pub(crate) struct ApplyArgs {
     pub(crate) set: Vec<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `berth events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only those of an ENDPOINT, an ENDPOINT/DEPLOYMENT or a node.
+    #[arg(value_name = "OF")]
+    pub(crate) of: Option<String>,
+    /// Go on with what happens.
+    #[arg(short, long, visible_alias = "watch", short_alias = 'w')]
+    pub(crate) follow: bool,
+}
+
+/// `berth top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// What to show.
+    #[arg(value_enum, default_value_t)]
+    pub(crate) what: TopNoun,
+}
+
+/// What `berth top` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopNoun {
+    /// What each node uses of what it has, the fullest first.
+    #[default]
+    Nodes,
+    /// What each deployment holds and works on, the busiest first.
+    Deployments,
+}
+
+/// `berth context`.
+#[derive(Debug, Args)]
+pub(crate) struct ContextCommand {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ContextVerb>,
+}
+
+/// What can be done with contexts; listing them is the default.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextVerb {
+    /// List the contexts; the one in use has a star.
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Use a context from now on.
+    Use {
+        /// Its name.
+        name: String,
+    },
+    /// Add a context for the coordinators of --api, or change one.
+    Set {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a context.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `berth error`.
+#[derive(Debug, Args)]
+pub(crate) struct ErrorArgs {
+    /// The code; all are listed without one.
+    pub(crate) code: Option<String>,
 }
 
 /// `berth tui`.

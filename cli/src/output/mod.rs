@@ -5,12 +5,15 @@
 
 mod fault;
 mod progress;
+mod query;
 mod style;
 mod table;
+mod tsv;
 mod yaml;
 
 pub(crate) use fault::Fault;
 pub(crate) use progress::Progress;
+pub(crate) use query::Query;
 pub(crate) use style::{Ink, state_ink};
 pub(crate) use table::{Cell, Table};
 
@@ -21,6 +24,7 @@ use std::{
 
 use berth_core::error::{Code, Error, Problem};
 use serde::Serialize;
+use serde_json::Value;
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -36,12 +40,15 @@ pub(crate) enum Format {
     Yaml,
     /// Names alone, one per line.
     Name,
+    /// The JSON's values with tabs between them, a line per item; for the shell, best with --query.
+    Tsv,
 }
 
 /// Where and how to print.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     format: Format,
+    query: Option<Query>,
     color: bool,
     quiet: bool,
 }
@@ -66,12 +73,21 @@ impl Output {
     /// Decides on colours once: only for people, and only if they did not decline.
     pub(crate) fn new(format: Format, quiet: bool, no_color: bool) -> Self {
         let color = !no_color && io::stdout().is_terminal() && io::stderr().is_terminal();
-        Self { format, color, quiet }
+        Self { format, query: None, color, quiet }
+    }
+
+    /// Prints only what the expression names of every answer; as JSON where a table was to be.
+    pub(crate) fn with_query(mut self, query: Option<Query>) -> Self {
+        if query.is_some() && matches!(self.format, Format::Table | Format::Wide | Format::Name) {
+            self.format = Format::Json;
+        }
+        self.query = query;
+        self
     }
 
     /// Returns whether programs read the answer.
     pub(crate) fn is_for_programs(&self) -> bool {
-        matches!(self.format, Format::Json | Format::Yaml)
+        matches!(self.format, Format::Json | Format::Yaml | Format::Tsv)
     }
 
     /// Returns whether colours are wanted.
@@ -122,8 +138,7 @@ impl Output {
     /// Prints a value as the format has it; `human` for people.
     pub(crate) fn value<T: Serialize>(&self, value: &T, name: &str, human: impl FnOnce()) -> Result<(), Error> {
         match self.format {
-            Format::Json => self.json(value)?,
-            Format::Yaml => self.yaml(value)?,
+            Format::Json | Format::Yaml | Format::Tsv => self.structured(value)?,
             Format::Name => self.line(name),
             Format::Table | Format::Wide => human(),
         }
@@ -133,8 +148,7 @@ impl Output {
     /// Prints a list as the format has it.
     pub(crate) fn list<T: Listed>(&self, items: &[T], nothing: &str) -> Result<(), Error> {
         match self.format {
-            Format::Json => self.json(&items)?,
-            Format::Yaml => self.yaml(&items)?,
+            Format::Json | Format::Yaml | Format::Tsv => self.structured(&items)?,
             Format::Name => items.iter().for_each(|item| self.line(item.name())),
             Format::Table | Format::Wide if items.is_empty() => self.note(nothing),
             Format::Table | Format::Wide => self.line(self.table(items).render(self.color)),
@@ -180,18 +194,29 @@ impl Output {
 
     /// Prints one item of a stream as a line of JSON.
     pub(crate) fn json_line<T: Serialize>(&self, value: &T) -> Result<(), Error> {
-        self.line(serde_json::to_string(value).map_err(not_json)?);
+        let value = self.picked(value)?;
+        if self.format == Format::Tsv {
+            tsv::render(&value).iter().for_each(|line| self.line(line));
+        } else {
+            self.line(value.to_string());
+        }
         Ok(())
     }
 
-    fn json<T: Serialize>(&self, value: &T) -> Result<(), Error> {
-        self.line(serde_json::to_string_pretty(value).map_err(not_json)?);
+    fn structured<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        let value = self.picked(value)?;
+        match self.format {
+            Format::Tsv => tsv::render(&value).iter().for_each(|line| self.line(line)),
+            Format::Yaml => self.line(yaml::render(&value).trim_end()),
+            _ => self.line(serde_json::to_string_pretty(&value).map_err(not_json)?),
+        }
         Ok(())
     }
 
-    fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Error> {
-        self.line(as_yaml(value)?.trim_end());
-        Ok(())
+    /// Returns an answer as JSON, or the part of it that was asked for.
+    fn picked<T: Serialize>(&self, value: &T) -> Result<Value, Error> {
+        let value = serde_json::to_value(value).map_err(not_json)?;
+        self.query.as_ref().map_or(Ok(value.clone()), |query| query.pick(&value))
     }
 
     /// Prints why a verb failed and returns how the process ends.

@@ -1,18 +1,22 @@
 //! What each verb does.
 
 mod apply;
+mod context;
 mod daemon;
 mod deployment;
 mod drain;
 mod endpoint;
+mod error;
 mod explain;
 mod get;
 mod invoke;
 mod logs;
 mod node;
 mod operator;
+mod shell;
 mod sim;
 mod status;
+mod top;
 mod traffic;
 mod version;
 mod wait;
@@ -29,7 +33,8 @@ use berth_client::{Client, ClientOptions};
 use berth_core::error::{Code, Error};
 
 use crate::{
-    args::{Cli, GlobalArgs, OperatorVerb, Verb},
+    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, Verb},
+    contexts::Contexts,
     output::{Fault, Output},
 };
 
@@ -52,6 +57,10 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Demo(args) => return daemon::demo(args, out).await,
         Verb::Sim(verb) => return sim::run(verb, out).await,
         Verb::ServeOnnx(args) => return daemon::serve_onnx(args).await,
+        Verb::Context(command) => return context::run(command, global.api.as_deref(), &out),
+        Verb::Error(args) => return error::run(args, &out),
+        Verb::Completion { shell } => return shell::completion(shell, &out),
+        Verb::Man { dir } => return shell::man(&dir, &out),
         _ => {}
     }
     let context = Context { client: client(&global)?, out };
@@ -65,6 +74,8 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,
         Verb::Get(args) => get::run(&context, args).await,
+        Verb::Events(args) => get::run(&context, GetArgs { noun: Noun::Events, of: args.of, watch: args.follow }).await,
+        Verb::Top(args) => top::run(&context, args.what).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Explain(args) => explain::run(&context, args).await,
         Verb::Operator(OperatorVerb::Check) => operator::check(&context).await,
@@ -76,13 +87,21 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
             None => Ok(()),
         },
         Verb::Dev(_) | Verb::Coordinator(_) | Verb::Demo(_) | Verb::Sim(_) | Verb::ServeOnnx(_) => Ok(()),
+        Verb::Context(_) | Verb::Error(_) | Verb::Completion { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 
-/// Creates a client of the cluster that the flag, the variable or the default names.
+/// Creates a client of the cluster that is meant: by `--api`, `--context`, `BERTH_API`, the context in use, or the default.
 fn client(global: &GlobalArgs) -> Result<Client, Error> {
     let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
-    let text = global.api.clone().or_else(from_env).unwrap_or_else(|| "127.0.0.1:7400".to_owned());
+    let text = match (&global.api, &global.context) {
+        (Some(api), _) => api.clone(),
+        (None, Some(name)) => Contexts::load()?.api_of(name)?.to_owned(),
+        (None, None) => match from_env() {
+            Some(api) => api,
+            None => Contexts::load()?.current_api().unwrap_or("127.0.0.1:7400").to_owned(),
+        },
+    };
     let mut options = ClientOptions::new(text.split(',').filter(|part| !part.trim().is_empty()))?;
     options.unreachable = UNREACHABLE;
     Ok(Client::new(options))

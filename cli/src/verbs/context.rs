@@ -1,0 +1,73 @@
+//! `berth context`: names for clusters.
+
+use berth_client::ClientOptions;
+use berth_core::error::{Code, Error};
+use serde::Serialize;
+
+use crate::{
+    args::{ContextCommand, ContextVerb},
+    contexts::{Context, Contexts},
+    output::{Cell, Fault, Listed, Output},
+};
+
+/// A context as it is listed.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    api: String,
+    current: bool,
+}
+
+pub(super) fn run(command: ContextCommand, api: Option<&str>, out: &Output) -> Result<(), Fault> {
+    let mut contexts = Contexts::load()?;
+    match command.verb.unwrap_or(ContextVerb::Ls) {
+        ContextVerb::Ls => {
+            let row = |(name, context): (&String, &Context)| Row {
+                name: name.clone(),
+                api: context.api.clone(),
+                current: contexts.current.as_ref() == Some(name),
+            };
+            let rows: Vec<_> = contexts.contexts.iter().map(row).collect();
+            out.list(&rows, "no contexts yet; `berth context set NAME --api HOST:PORT` makes one")?;
+        }
+        ContextVerb::Use { name } => {
+            let api = contexts.api_of(&name)?.to_owned();
+            contexts.current = Some(name.clone());
+            contexts.save()?;
+            out.done(format!("verbs talk to {name} ({api}) from now on"));
+        }
+        ContextVerb::Set { name, .. } => {
+            let api = api.ok_or_else(|| {
+                Error::new(Code::Invalid, "a context needs its coordinators")
+                    .try_(format!("berth context set {name} --api HOST:PORT[,HOST:PORT…]"))
+            })?;
+            // What could not be called later is refused now.
+            ClientOptions::new(api.split(',').filter(|part| !part.trim().is_empty()))?;
+            contexts.contexts.insert(name.clone(), Context { api: api.to_owned() });
+            contexts.current.get_or_insert_with(|| name.clone());
+            let path = contexts.save()?;
+            out.done(format!("{name} is {api}, in {}", path.display()));
+        }
+        ContextVerb::Delete { name } => {
+            contexts.api_of(&name)?;
+            contexts.contexts.remove(&name);
+            contexts.current = contexts.current.filter(|current| *current != name);
+            contexts.save()?;
+            out.done(format!("{name} is forgotten"));
+        }
+    }
+    Ok(())
+}
+
+impl Listed for Row {
+    const COLUMNS: &'static [&'static str] = &["", "CONTEXT", "API"];
+    const NARROW: usize = 3;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn cells(&self, _now_ms: u64) -> Vec<Cell> {
+        vec![if self.current { "*" } else { "" }.into(), self.name.as_str().into(), self.api.as_str().into()]
+    }
+}

@@ -1,0 +1,46 @@
+//! `berth error`: the page of an error code, without a network.
+
+use berth_core::error::{Code, Error, nearest};
+use include_dir::{Dir, include_dir};
+
+use crate::{
+    args::ErrorArgs,
+    output::{Fault, Output},
+};
+
+/// The pages, as `docs/errors` has them.
+static PAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../docs/errors");
+
+pub(super) fn run(args: ErrorArgs, out: &Output) -> Result<(), Fault> {
+    let Some(code) = args.code else {
+        let codes: Vec<_> = codes().collect();
+        return Ok(out.value(&codes, &codes.join("\n"), || codes.iter().for_each(|code| out.line(code)))?);
+    };
+    let code = code.to_ascii_uppercase();
+    let page = PAGES.get_file(format!("{code}.md")).and_then(|file| file.contents_utf8());
+    let page = page.ok_or_else(|| {
+        let error = Error::new(Code::Invalid, format!("`{code}` is no error code"));
+        match nearest(&code, codes()) {
+            Some(near) => error.try_(format!("did you mean `{near}`?")),
+            None => error.try_("`berth error` lists them"),
+        }
+    })?;
+    Ok(out.value(&page, &code, || out.line(page.trim_end()))?)
+}
+
+fn codes() -> impl Iterator<Item = &'static str> {
+    PAGES.files().filter_map(|file| file.path().file_stem()?.to_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_page_inside() {
+        for code in Code::ALL {
+            let page = PAGES.get_file(format!("{}.md", code.word())).and_then(|file| file.contents_utf8());
+            assert!(page.is_some_and(|page| page.contains(code.word())), "{}", code.word());
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `berth completion` and `berth man`: what shells and `man` are given, made from the verbs themselves.
+
+use std::{fs, path::Path};
+
+use berth_core::error::{Code, Error};
+use clap::CommandFactory;
+
+use crate::{
+    args::Cli,
+    output::{Fault, Output},
+};
+
+pub(super) fn completion(shell: clap_complete::Shell, out: &Output) -> Result<(), Fault> {
+    // Written whole first: the generator panics when its reader leaves.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
+    out.bytes(&script);
+    Ok(())
+}
+
+pub(super) fn man(dir: &Path, out: &Output) -> Result<(), Fault> {
+    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+    written.map_err(|error| {
+        Error::new(Code::Invalid, format!("cannot write manual pages into {}", dir.display())).why(error.to_string())
+    })?;
+    out.done(format!("read them with `man -l {}/berth.1`", dir.display()));
+    Ok(())
+}
