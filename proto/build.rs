@@ -17,6 +17,7 @@ const WORDS: &[(&str, &str)] = &[
     ("berth.store.v1.EndpointSpec.auth_mode", "auth_mode"),
     ("berth.store.v1.AssetRef.kind", "asset_kind"),
     ("berth.store.v1.Model.model_type", "model_type"),
+    ("berth.store.v1.Disconnect.reconcile", "reconcile"),
 ];
 
 /// What is printed and has no default value: enums and oneofs.
@@ -75,6 +76,9 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "RequestSettings",
         "Probe",
         "DeploymentSpec",
+        "Disconnect",
+        "Settings",
+        "SettingsChange",
         "Device",
         "DeviceGrant",
         "Runtime.runtime",

@@ -10,6 +10,7 @@ use berth_core::error::{Code, Error};
 
 use crate::{
     api::{self, *},
+    store::{Settings, SettingsChange},
     transport::{Client, MESSAGE_BYTES_MAX, Named, fill_name},
 };
 
@@ -33,6 +34,7 @@ named!(
     DeleteDeploymentRequest,
     CordonNodeRequest,
     DrainNodeRequest,
+    SetSettingsRequest,
     ForgetNodeRequest,
 );
 
@@ -199,6 +201,17 @@ impl Client {
     /// Returns what the cluster says about itself.
     pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
         send!(self.call, cluster_client::ClusterClient.info, ClusterInfoRequest {})
+    }
+
+    /// Returns what an operator set for the whole cluster.
+    pub async fn settings(&self) -> Result<Settings, Error> {
+        send!(self.call, cluster_client::ClusterClient.get_settings, GetSettingsRequest {})
+    }
+
+    /// Changes what an operator may set for the whole cluster.
+    pub async fn set_settings(&self, change: SettingsChange) -> Result<Settings, Error> {
+        let request = SetSettingsRequest { change: Some(change), ..Default::default() };
+        send!(self.mutate, cluster_client::ClusterClient.set_settings, request)
     }
 
     /// Lists the coordinators.

@@ -15,7 +15,7 @@ use berth_core::{
     plan::{View, plan},
     rng::SeedTree,
     state::{ClusterState, Command, Entry, Observed, Plan, PutMode, RegisterNode, ReplicaReport},
-    time::LogTime,
+    time::{LogTime, Millis},
     units::Resources,
 };
 
@@ -162,6 +162,7 @@ impl Cluster {
                 reason: String::new(),
                 permanent: false,
                 restarts: 0,
+                retry_in: Millis(0),
                 pid: 1,
                 address: String::new(),
             }],

@@ -41,6 +41,12 @@ words! {
     model_type, ModelType, CustomModel = "custom_model", MlflowModel = "mlflow_model", TritonModel = "triton_model"
 }
 
+words! {
+    /// Which of two copies stays.
+    reconcile, Reconcile, KeepServing = "keep_serving", KeepOriginal = "keep_original",
+    KeepReplacement = "keep_replacement"
+}
+
 /// Bytes as hex digits.
 pub mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -52,6 +52,8 @@ pub(crate) enum Action {
     Secede(usize),
     /// The connection of a node's session breaks.
     ResetSession(usize),
+    /// A node loses the coordinators and finds them again, over and over.
+    Flap { node: usize, half_ms: u64, until_ms: u64 },
     /// Everyone reaches everyone.
     Heal,
     /// The tables of a node's feed take longer.

@@ -254,6 +254,9 @@ impl World {
         }
         self.after(DIAL_MS, Event::Dial { node: at, boot });
         let now = self.now;
+        if self.nodes[at].session.is_none_or(|session| !session.is_open || now > session.heard_at + SILENCE_MS) {
+            self.agent_step(at, Input::SessionEnded);
+        }
         if self.nodes[at].session.is_none_or(|session| now > session.heard_at + SILENCE_MS) {
             let count = self.members.len() as u64;
             let member = self.nodes[at].rng.below(count) as usize;

@@ -55,6 +55,7 @@ enum Expected {
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
     NodesLost,
+    NodesSuspect,
     Drained,
     Cut,
     Endpoints,
@@ -229,6 +230,14 @@ impl Line<'_> {
                 Addr::Node(node) => Action::StartNode(node),
                 Addr::Member(member) => Action::StartMember(member),
             },
+            "flap" => Action::Flap {
+                node: match self.addr()? {
+                    Addr::Node(node) => node,
+                    Addr::Member(_) => return Err(self.error("only nodes flap")),
+                },
+                half_ms: self.millis()?,
+                until_ms: at + self.millis()?,
+            },
             "isolate" => Action::Isolate(self.addr()?),
             "cut" => Action::Cut(self.addr()?, self.addr()?),
             "heal" => Action::Heal,
@@ -269,6 +278,7 @@ impl Line<'_> {
             "generation" => Expected::Generation(keyed(self)?),
             "nodes-of" => Expected::NodesOf(keyed(self)?),
             "nodes-lost" => Expected::NodesLost,
+            "nodes-suspect" => Expected::NodesSuspect,
             "drained" => Expected::Drained,
             "cut" => Expected::Cut,
             "endpoints" => Expected::Endpoints,
@@ -304,6 +314,9 @@ impl World {
             Expected::NodesOf(key) => {
                 let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
+            }
+            Expected::NodesSuspect => {
+                truth.nodes.values().filter(|node| node.state == NodeState::Suspect).count() as u64
             }
             Expected::NodesLost => truth.nodes.values().filter(|node| node.state == NodeState::Lost).count() as u64,
             Expected::Drained => truth.nodes.values().filter(|node| node.wish() == Some("drained")).count() as u64,

@@ -243,6 +243,7 @@ impl World {
             }
             Action::ResetSession(node) => self.reset_session(node),
             Action::Heal => self.heal(),
+            Action::Flap { node, half_ms, until_ms } => self.flap(node, half_ms, until_ms),
             Action::SlowFeed(node, millis) => {
                 self.note(&format!("the tables of n{} take {millis} ms", node + 1));
                 self.net.slow_feed(node, millis);
@@ -297,8 +298,26 @@ impl World {
         others.into_iter().for_each(|other| self.net.cut(addr, other));
     }
 
+    /// Cuts a node off from the coordinators and lets it back, over and over; its callers notice nothing of it.
+    fn flap(&mut self, node: usize, half_ms: u64, until_ms: u64) {
+        let is_cut = (0..self.members.len()).any(|at| !self.net.reaches(Addr::Node(node), Addr::Member(at)));
+        if is_cut {
+            self.heal_quietly();
+        } else if self.now < until_ms {
+            self.disturb(node);
+            (0..self.members.len()).for_each(|at| self.net.cut(Addr::Node(node), Addr::Member(at)));
+        }
+        if is_cut || self.now < until_ms {
+            self.after(half_ms, Event::Do(Action::Flap { node, half_ms, until_ms }));
+        }
+    }
+
     fn heal(&mut self) {
         self.note("the network is whole");
+        self.heal_quietly();
+    }
+
+    fn heal_quietly(&mut self) {
         // What a cut broke may show for a while after it is healed.
         for at in 0..self.nodes.len() {
             let was_cut = (0..self.nodes.len()).any(|other| !self.net.reaches(Addr::Node(at), Addr::Node(other)));

@@ -70,6 +70,45 @@ pub(crate) enum OperatorVerb {
     Snapshot(SnapshotVerb),
     /// Run every invariant over the state.
     Check,
+    /// Look at what holds for the whole cluster, or change it.
+    #[command(subcommand)]
+    Settings(SettingsVerb),
+}
+
+/// `berth operator settings …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsVerb {
+    /// Show every setting and its default.
+    Show,
+    /// Change settings; what is not named stays.
+    Set(SettingsArgs),
+}
+
+/// `berth operator settings set`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct SettingsArgs {
+    /// Silence after which a node gets no new replicas.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) suspect_after: Option<Duration>,
+    /// Silence after which a node's replicas are replaced.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) lost_after: Option<Duration>,
+    /// How long a crashed agent has to come back before its replicas are replaced.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) restart_grace: Option<Duration>,
+    /// Share of nodes that may fall silent together before the coordinator suspects itself.
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) brake_percent: Option<u64>,
+    /// Nodes that may always fall silent together.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) brake_floor: Option<u64>,
+    /// Within what time they count as falling silent together.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) brake_window: Option<Duration>,
+    /// Go back to the defaults with everything that is not named.
+    #[arg(long)]
+    pub(crate) reset: bool,
 }
 
 /// `berth operator raft …`

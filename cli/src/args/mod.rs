@@ -5,7 +5,10 @@ mod daemon;
 mod deployment;
 mod endpoint;
 
-pub(crate) use cluster::{DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SimArgs, SimVerb, SnapshotVerb};
+pub(crate) use cluster::{
+    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimVerb,
+    SnapshotVerb,
+};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, NodeArgs};
 pub(crate) use deployment::{DeleteDeploymentArgs, DeploymentVerb, LogsArgs, PutDeploymentArgs, parse_key};
 pub(crate) use endpoint::{

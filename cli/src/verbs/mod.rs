@@ -13,6 +13,7 @@ mod invoke;
 mod logs;
 mod node;
 mod operator;
+mod settings;
 mod shell;
 mod sim;
 mod status;

@@ -15,6 +15,7 @@ pub(super) async fn run(context: &Context, verb: OperatorVerb) -> Result<(), Fau
         OperatorVerb::Raft(verb) => raft(context, verb).await,
         OperatorVerb::Snapshot(SnapshotVerb::Save { file }) => save(context, &file).await,
         OperatorVerb::Check => check(context).await,
+        OperatorVerb::Settings(verb) => super::settings::run(context, verb).await,
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) async fn until_gone(context: &Context, key: &DeploymentKey) -> Result
 }
 
 fn is_wanted(replica: &Replica) -> bool {
-    matches!(replica.state.as_str(), "placed" | "preparing" | "starting" | "warm" | "serving")
+    matches!(replica.state.as_str(), "placed" | "preparing" | "starting" | "crash_looping" | "warm" | "serving")
 }
 
 /// Describes a deployment on its way: a line for it, one for each replica, and why there are not more.

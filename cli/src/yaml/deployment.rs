@@ -5,9 +5,10 @@ use std::path::Path;
 use berth_core::{
     error::Code,
     model::{
-        AssetKind, AssetRef, Code as CodeFolder, DeploymentKey, DeploymentName, DeploymentSpec, EndpointName, Model,
-        ModelType, Probe, RequestSettings, Runtime,
+        AssetKind, AssetRef, Code as CodeFolder, DeploymentKey, DeploymentName, DeploymentSpec, Disconnect,
+        EndpointName, Model, ModelType, Probe, Reconcile, RequestSettings, Runtime,
     },
+    time::Millis,
 };
 
 use super::{
@@ -242,6 +243,45 @@ fn read_serving(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &m
     }
     if let Some(field) = fields.take("readiness_probe") {
         spec.readiness_probe = read_probe(&field, spec.readiness_probe, findings);
+    }
+    if let Some(field) = fields.take("disconnect") {
+        spec.disconnect = read_disconnect(&field, spec.disconnect, findings);
+    }
+}
+
+/// Reads what becomes of it on a node that cannot be reached; spans as `90s` or `10m`.
+fn read_disconnect(field: &Field<'_>, base: Disconnect, findings: &mut Findings) -> Disconnect {
+    let mut fields = Fields::open(field, findings);
+    let mut disconnect = base;
+    if let Some(field) = fields.take("lost_after") {
+        disconnect.lost_after = read_span(&field, findings);
+    }
+    if let Some(field) = fields.take("replace")
+        && let Some(replace) = field.flag(findings)
+    {
+        disconnect.replace = replace;
+    }
+    if let Some(field) = fields.take("stop_on_client_after") {
+        disconnect.stop_on_client_after = read_span(&field, findings);
+    }
+    if let Some(field) = fields.take("reconcile")
+        && let Some(word) = field.word(&Reconcile::ALL.map(Reconcile::word), findings)
+    {
+        let found = Reconcile::ALL.into_iter().find(|reconcile| reconcile.word() == word);
+        disconnect.reconcile = found.unwrap_or_default();
+    }
+    fields.finish(findings);
+    disconnect
+}
+
+fn read_span(field: &Field<'_>, findings: &mut Findings) -> Option<Millis> {
+    let text = field.text(findings)?;
+    match crate::args::parse_span(text) {
+        Ok(span) => Some(Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))),
+        Err(error) => {
+            field.refuse(findings, error, "write `90s`, `10m` or `2h`");
+            None
+        }
     }
 }
 

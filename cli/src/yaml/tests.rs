@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use berth_core::{
     error::{Code, Error},
-    model::{AssetKind, AuthMode, DeploymentSpec, GpuAsk, ModelType, Runtime},
+    model::{AssetKind, AuthMode, DeploymentSpec, GpuAsk, ModelType, Reconcile, Runtime},
+    time::Millis,
 };
 use proptest::prelude::*;
 
@@ -530,5 +531,27 @@ proptest! {
         for expected in [None, Some(Kind::Deployment), Some(Kind::Endpoint)] {
             let _ = parse(&text, "x", Path::new("/nonexistent"), expected, &[]);
         }
+    }
+}
+
+const LONELY: &str = "name: blue\nendpoint_name: fraud\ncommand: [serve]\ndisconnect:\n";
+
+#[test]
+fn a_deployment_says_what_it_wants_of_nodes_that_cannot_be_reached() {
+    let text = format!("{LONELY}  lost_after: 10m\n  stop_on_client_after: 1h\n  reconcile: keep_original\n");
+    let spec = deployment(&text).spec;
+    let disconnect = spec.disconnect;
+    assert_eq!(disconnect.lost_after, Some(Millis::from_secs(600)));
+    assert_eq!(disconnect.stop_on_client_after, Some(Millis::from_secs(3_600)));
+    assert_eq!((disconnect.replace, disconnect.reconcile), (true, Reconcile::KeepOriginal));
+}
+
+#[test]
+fn what_is_wrong_with_it_is_said_at_its_line() {
+    let text = format!("{LONELY}  lost_after: soon\n  replace: maybe\n  reconcile: keep_orignal\n  stop: 1h\n");
+    let (_, lines) = refusal(&text);
+    for (line, said) in [(5, "soon"), (6, "maybe"), (7, "keep_original"), (8, "unknown field")] {
+        let is_there = lines.iter().any(|found| found.contains(&format!("{line}:")) && found.contains(said));
+        assert!(is_there, "{line} {said}: {lines:#?}");
     }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use berth_client::store::Settings;
 use berth_client::{
     Error,
     api::{
@@ -223,6 +224,14 @@ impl Cluster for Fake {
             send.try_send(Err(berth_proto::status::to_status(&error))).expect("room");
         }
         Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn get_settings(&self, _: Request<GetSettingsRequest>) -> Result<Response<Settings>, Status> {
+        self.reply(Settings::default()).await
+    }
+
+    async fn set_settings(&self, _: Request<SetSettingsRequest>) -> Result<Response<Settings>, Status> {
+        self.reply(Settings::default()).await
     }
 
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckReport>, Status> {

@@ -4,14 +4,16 @@ use berth_core::{
     error::{Code, Error},
     id::MemberId,
     invariant,
+    state::Command,
 };
 use berth_proto::{
     api::v1::{
-        AddMemberRequest, CheckReport, CheckRequest, ClusterInfo, ClusterInfoRequest, ListMembersRequest,
-        ListMembersResponse, Member, RemoveMemberRequest, SaveSnapshotRequest, SnapshotChunk,
-        TransferLeadershipRequest, Violation, cluster_client::ClusterClient, cluster_server::Cluster,
+        AddMemberRequest, CheckReport, CheckRequest, ClusterInfo, ClusterInfoRequest, GetSettingsRequest,
+        ListMembersRequest, ListMembersResponse, Member, RemoveMemberRequest, SaveSnapshotRequest, SetSettingsRequest,
+        SnapshotChunk, TransferLeadershipRequest, Violation, cluster_client::ClusterClient, cluster_server::Cluster,
     },
-    store::encode_snapshot,
+    api::{if_revision, settings_change, settings_message},
+    store::{encode_snapshot, v1::Settings},
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -106,6 +108,29 @@ impl Cluster for Api {
         .await
     }
 
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Result<Response<Settings>, Status> {
+        let call = Call::of(request.metadata());
+        answer(&self.context.metrics, "Cluster/GetSettings", async {
+            self.context.proposer.barrier(call.deadline).await?;
+            Ok(self.settings_here())
+        })
+        .await
+    }
+
+    async fn set_settings(&self, request: Request<SetSettingsRequest>) -> Result<Response<Settings>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Cluster/SetSettings", async {
+            let asker = call.asker("Cluster/SetSettings", &request.request_id, &request)?;
+            let change = settings_change(request.change)?;
+            let if_revision = if_revision(request.if_revision);
+            let command = Command::SettingsSet { change, if_revision };
+            self.context.proposer.change(asker, command, call.deadline).await?;
+            Ok(self.settings_here())
+        })
+        .await
+    }
+
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReport>, Status> {
         let call = Call::of(request.metadata());
         answer(&self.context.metrics, "Cluster/Check", async {
@@ -132,6 +157,10 @@ impl Cluster for Api {
 // === impl Api ===
 
 impl Api {
+    fn settings_here(&self) -> Settings {
+        self.context.machine.read(|state| settings_message(&state.settings))
+    }
+
     fn info_here(&self) -> ClusterInfo {
         let status = self.context.raft.status();
         let lead = self.context.lead.borrow().clone();

@@ -263,6 +263,7 @@ pub(crate) fn report(replica: ReplicaId, observed: Observed) -> ReplicaReport {
         reason: "as ordered".into(),
         permanent: false,
         restarts: 0,
+        retry_in: berth_core::time::Millis(0),
         pid: 42,
         address: "127.0.0.1:9".into(),
     }

@@ -16,6 +16,8 @@ pub enum Input {
         /// The leader's term.
         term: Term,
     },
+    /// The session ended, and no other is open.
+    SessionEnded,
     /// New orders came.
     Assignments(Assignments),
     /// Every asset of a replica is in the cache and mounted.

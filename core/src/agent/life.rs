@@ -11,6 +11,7 @@ use super::{
     running::{Running, Turn},
 };
 use crate::{
+    id::ReplicaId,
     state::{Observed, ReplicaReport},
     time::{Instant, Millis},
 };
@@ -54,6 +55,7 @@ enum Phase {
     Building,
     Waiting {
         until: Instant,
+        wait: Millis,
         then: Work,
     },
     Launching,
@@ -155,6 +157,16 @@ impl Life {
             ever_warm: self.ever_warm,
             restarts: self.restarts,
         })
+    }
+
+    pub(super) fn id(&self) -> ReplicaId {
+        self.order.replica
+    }
+
+    /// Returns when it stops by itself if no coordinator was heard since `alone_since`.
+    pub(super) fn stops_at(&self, alone_since: Instant) -> Option<Instant> {
+        let after = self.order.spec.disconnect.stop_on_client_after?;
+        (self.order.desired != Desired::Stop).then(|| alone_since + after)
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -365,7 +377,7 @@ impl Life {
         self.waits = self.waits.saturating_add(1);
         let first = reason.lines().next().unwrap_or_default();
         self.reason = format!("{first}; tried again in {wait}");
-        self.phase = Phase::Waiting { until: cx.now + wait, then: work };
+        self.phase = Phase::Waiting { until: cx.now + wait, wait, then: work };
     }
 
     pub(super) fn probed(&mut self, attempt: u64, kind: ProbeKind, answer: &Result<(), String>, cx: &mut Cx<'_>) {
@@ -427,7 +439,7 @@ impl Life {
     /// Does what is due.
     pub(super) fn tick(&mut self, cx: &mut Cx<'_>) {
         match &mut self.phase {
-            Phase::Waiting { until, then } if *until <= cx.now => {
+            Phase::Waiting { until, then, .. } if *until <= cx.now => {
                 let then = *then;
                 self.work(then, cx);
             }
@@ -528,6 +540,10 @@ impl Life {
             reason: self.reason.clone(),
             permanent: self.permanent,
             restarts: self.restarts,
+            retry_in: match &self.phase {
+                Phase::Waiting { wait, .. } => *wait,
+                _ => Millis(0),
+            },
             pid: process.map_or(0, |process| process.pid),
             address: process.map(|process| format!("127.0.0.1:{}", process.port)).unwrap_or_default(),
         })

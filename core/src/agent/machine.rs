@@ -41,6 +41,8 @@ pub struct Agent {
     fence: Fence,
     replicas: BTreeMap<ReplicaId, Life>,
     saved: Ledger,
+    /// Since when no coordinator is heard.
+    alone_since: Option<Instant>,
 }
 
 // === impl Timing ===
@@ -63,7 +65,7 @@ impl Default for Timing {
 impl Agent {
     /// Creates an agent that knows of nothing.
     pub fn new(timing: Timing) -> Self {
-        Self { timing, fence: Fence::default(), replicas: BTreeMap::new(), saved: Ledger::default() }
+        Self { timing, fence: Fence::default(), replicas: BTreeMap::new(), saved: Ledger::default(), alone_since: None }
     }
 
     /// Takes an input and returns what to do, in this order.
@@ -80,7 +82,10 @@ impl Agent {
 
     /// Returns when to step with [`Input::Tick`] at the latest.
     pub fn wake_at(&self) -> Option<Instant> {
-        self.replicas.values().filter_map(Life::wake_at).min()
+        let alone = self.alone_since;
+        let stops =
+            alone.into_iter().flat_map(|since| self.replicas.values().filter_map(move |life| life.stops_at(since)));
+        self.replicas.values().filter_map(Life::wake_at).chain(stops).min()
     }
 
     /// Returns the newest orders that were taken.
@@ -97,20 +102,35 @@ impl Agent {
         let mut cx = Cx { timing: &self.timing, now, out };
         match input {
             Input::Recovered(ledger) => {
+                self.alone_since = Some(now);
                 self.fence = ledger.fence;
                 for entry in ledger.replicas {
                     self.replicas.insert(entry.order.replica, Life::recovered(entry, &mut cx));
                 }
             }
+            Input::SessionEnded => {
+                self.alone_since.get_or_insert(now);
+            }
             Input::Registered { epoch, term } => match self.fence.register(epoch, term) {
-                Ok(()) => self.replicas.values_mut().for_each(|life| life.say_again(&mut cx)),
+                Ok(()) => {
+                    self.alone_since = None;
+                    self.replicas.values_mut().for_each(|life| life.say_again(&mut cx));
+                }
                 Err(why) => cx.out.push(Effect::Refuse { why }),
             },
             Input::Assignments(orders) => match self.fence.take(&orders) {
                 Ok(()) => Self::obey(&mut self.replicas, orders, &mut cx),
                 Err(why) => cx.out.push(Effect::Refuse { why }),
             },
-            Input::Tick => self.replicas.values_mut().for_each(|life| life.tick(&mut cx)),
+            Input::Tick => {
+                for life in self.replicas.values_mut() {
+                    if self.alone_since.is_some_and(|since| life.stops_at(since).is_some_and(|at| at <= now)) {
+                        tracing::info!(replica = %life.id(), "stops: no coordinator was heard for as long as it may run alone");
+                        life.unlisted(&mut cx);
+                    }
+                    life.tick(&mut cx);
+                }
+            }
             Input::AssetsReady { replica } => self.of(replica, out, now, |life, cx| life.assets(Ok(()), cx)),
             Input::AssetsFailed { replica, fault } => {
                 self.of(replica, out, now, |life, cx| life.assets(Err(fault), cx));

@@ -107,6 +107,7 @@ fn report(observed: Observed, reason: &str) -> ReplicaReport {
         reason: reason.to_owned(),
         permanent: false,
         restarts: 0,
+        retry_in: Millis(0),
         pid: 0,
         address: String::new(),
     }
@@ -289,6 +290,7 @@ fn a_start_that_fails_is_tried_three_times_and_then_reported_with_its_log() {
         b.started(attempt);
         let waits = ReplicaReport {
             restarts: attempt as u32,
+            retry_in: Millis(wait),
             ..report(Observed::Starting, &format!("exited with code 3; tried again in {}", Millis(wait)))
         };
         assert_eq!(b.exited(attempt), [Effect::Report(waits)]);
@@ -839,4 +841,38 @@ fn when_faults_end_everything_settles() {
         assert!(reports.iter().all(|report| report.observed == Observed::Gone), "seed {seed}: {reports:?}");
         assert_eq!(world.agent.wake_at(), None, "seed {seed}");
     }
+}
+
+#[test]
+fn a_replica_that_may_not_run_alone_drains_and_stops_by_itself() {
+    let mut b = bench();
+    b.spec.disconnect.stop_on_client_after = Some(Millis(60_000));
+    b.launched();
+    b.warm(1);
+    b.after(120_000);
+    assert!(b.agent.reports().iter().any(|report| report.observed == Observed::Warm), "a coordinator is there");
+    b.tell(Input::SessionEnded);
+    b.after(30_000);
+    b.tell(Input::SessionEnded);
+    assert!(!b.after(29_999).contains(&Effect::AskGate { replica: R }), "counted from the first end");
+    assert!(b.agent.wake_at().is_some_and(|at| at <= b.now + Millis(1)), "it is woken for it");
+    assert!(b.after(1).contains(&Effect::AskGate { replica: R }), "its callers finish first");
+    b.tell(Input::GateCounted { replica: R, in_flight: 0 });
+    b.exited(1);
+    b.tell(Input::FilesRemoved { replica: R, answer: Ok(()) });
+    let told = b.tell(Input::Registered { epoch: NodeEpoch(1), term: Term(1) });
+    assert!(matches!(&told[..], [Effect::Report(report)] if report.observed == Observed::Gone), "{told:?}");
+    assert!(matches!(b.desire(Desired::Run)[..], [Effect::FetchAssets { .. }, Effect::Report(_)]), "it may start anew");
+}
+
+#[test]
+fn a_session_in_time_stops_nothing() {
+    let mut b = bench();
+    b.spec.disconnect.stop_on_client_after = Some(Millis(60_000));
+    b.launched();
+    b.warm(1);
+    b.tell(Input::SessionEnded);
+    b.after(59_000);
+    b.tell(Input::Registered { epoch: NodeEpoch(1), term: Term(1) });
+    assert!(!b.after(60_000).contains(&Effect::AskGate { replica: R }));
 }

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     error::Error,
-    health::{Finding, Health, Thresholds},
+    health::{Finding, Health},
     id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, Term},
     model::{DeploymentKey, ReplicaState},
     plan::{Report, View, plan},
@@ -93,7 +93,7 @@ impl Controller {
             member,
             seed,
             established: false,
-            health: Health::new(Thresholds::default(), Instant::default()),
+            health: Health::new(Instant::default()),
             routers: Routers::default(),
             clock: LogClock::default(),
             outstanding: Outstanding::default(),
@@ -112,7 +112,7 @@ impl Controller {
     pub fn step(&mut self, input: Input, state: &ClusterState, now: Instant) -> Vec<Effect> {
         if !self.started {
             self.started = true;
-            self.health = Health::new(Thresholds::default(), now);
+            self.health = Health::new(now);
         }
         self.clock.follow(state.time, now);
         self.established |= state.term == self.term;

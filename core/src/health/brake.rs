@@ -6,7 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{defaults::DEFAULTS, id::NodeId, time::Instant};
+use crate::{
+    id::NodeId,
+    model::Settings,
+    time::{Instant, Millis},
+};
 
 /// Holds replacements back while too many nodes are silent at once.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,7 @@ pub struct Brake {
     silent: BTreeMap<NodeId, Instant>,
     /// How many nodes there are.
     total: u64,
+    law: Law,
     /// Whether too many fell silent together.
     is_crowd: bool,
     /// Whether no node at all is heard, and none said that it crashed.
@@ -23,9 +28,37 @@ pub struct Brake {
     released: BTreeSet<NodeId>,
 }
 
+/// How many may fall silent together.
+#[derive(Clone, Copy, Debug)]
+struct Law {
+    percent: u64,
+    floor: u64,
+    window: Millis,
+}
+
+// === impl Law ===
+
+impl Default for Law {
+    fn default() -> Self {
+        Self::of(&Settings::default())
+    }
+}
+
+impl Law {
+    fn of(settings: &Settings) -> Self {
+        let Settings { brake_percent, brake_floor, brake_window, .. } = *settings;
+        Self { percent: brake_percent, floor: brake_floor, window: brake_window }
+    }
+}
+
 // === impl Brake ===
 
 impl Brake {
+    /// Takes what an operator set.
+    pub fn follow(&mut self, settings: &Settings) {
+        self.law = Law::of(settings);
+    }
+
     /// Takes the nodes that are silent now, out of `total`; of them, `crashed` gave positive news of a crash.
     ///
     /// The brake goes on when more than the threshold fell silent within the window, and off when no more than the
@@ -42,7 +75,7 @@ impl Brake {
                 self.silent.entry(node).or_insert(now);
             }
         }
-        let recent = self.silent.values().filter(|at| now.since(**at) <= DEFAULTS.brake_window).count() as u64;
+        let recent = self.silent.values().filter(|at| now.since(**at) <= self.law.window).count() as u64;
         let counted = if self.is_crowd { self.silent.len() as u64 } else { recent };
         self.is_crowd = counted > self.threshold();
     }
@@ -78,14 +111,14 @@ impl Brake {
     }
 
     fn threshold(&self) -> u64 {
-        DEFAULTS.brake_floor.max(self.total * DEFAULTS.brake_percent / 100)
+        self.law.floor.max(self.total * self.law.percent / 100)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Millis;
+    use crate::defaults::DEFAULTS;
 
     fn nodes(count: u64) -> BTreeSet<NodeId> {
         (0..count).map(NodeId).collect()
@@ -128,6 +161,19 @@ mod tests {
             brake.update(nodes(silent), crashed, total, Instant::from_millis(0));
             assert_eq!((brake.is_on(), brake.holds_crashes()), (silence_held, crash_held), "{why}");
             assert_eq!(brake.reason().is_some(), silence_held, "{why}");
+        }
+    }
+
+    #[test]
+    fn it_follows_what_an_operator_set() {
+        let settings = Settings { brake_percent: 50, brake_floor: 1, ..Settings::default() };
+        for (total, silent, on, why) in
+            [(2, 1, false, "the floor"), (10, 5, false, "half may fail"), (10, 6, true, "one more")]
+        {
+            let mut brake = Brake::default();
+            brake.follow(&settings);
+            brake.update(nodes(silent), 0, total, Instant::from_millis(0));
+            assert_eq!(brake.is_on(), on, "{why}");
         }
     }
 

@@ -17,9 +17,8 @@ pub use brake::Brake;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    defaults::DEFAULTS,
     id::{NodeEpoch, NodeId},
-    model::NodeState,
+    model::{NodeState, Settings},
     state::ClusterState,
     time::{Instant, Millis},
 };
@@ -102,11 +101,15 @@ pub struct Health {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self {
-            suspect_after: DEFAULTS.suspect_after,
-            lost_after: DEFAULTS.lost_after,
-            restart_grace: DEFAULTS.restart_grace,
-        }
+        Self::of(&Settings::default())
+    }
+}
+
+impl Thresholds {
+    /// Returns what an operator set.
+    pub fn of(settings: &Settings) -> Self {
+        let Settings { suspect_after, lost_after, restart_grace, .. } = *settings;
+        Self { suspect_after, lost_after, restart_grace }
     }
 }
 
@@ -114,8 +117,8 @@ impl Default for Thresholds {
 
 impl Health {
     /// Starts to listen at `now`.
-    pub fn new(thresholds: Thresholds, now: Instant) -> Self {
-        Self { thresholds, pulses: BTreeMap::new(), brake: Brake::default(), last_tick: now }
+    pub fn new(now: Instant) -> Self {
+        Self { thresholds: Thresholds::default(), pulses: BTreeMap::new(), brake: Brake::default(), last_tick: now }
     }
 
     /// Notes that a node's session opened.
@@ -135,7 +138,7 @@ impl Health {
     /// Notes a heartbeat; says whether it counted.
     pub fn heard(&mut self, node: NodeId, epoch: NodeEpoch, now: Instant) -> bool {
         let Some(pulse) = self.pulses.get_mut(&node).filter(|pulse| pulse.epoch == epoch) else { return false };
-        pulse.hear(now);
+        pulse.hear(now, self.thresholds.suspect_after);
         true
     }
 
@@ -172,6 +175,8 @@ impl Health {
             self.pulses.values_mut().for_each(|pulse| pulse.restart(now));
         }
         self.last_tick = now;
+        self.thresholds = Thresholds::of(&state.settings);
+        self.brake.follow(&state.settings);
         self.follow(state, now);
         self.update_brake(state, now);
         let mut findings = Vec::new();

@@ -21,6 +21,8 @@ pub(super) struct Held {
 pub(super) struct Pulse {
     pub(super) epoch: NodeEpoch,
     pub(super) heard_at: Instant,
+    /// Since when it has been heard without a silence that counts.
+    steady_since: Instant,
     pub(super) has_session: bool,
     /// When its host first refused connections; until it is heard again.
     pub(super) crashed_at: Option<Instant>,
@@ -44,6 +46,7 @@ impl Pulse {
         Self {
             epoch,
             heard_at: now,
+            steady_since: now,
             has_session: false,
             crashed_at: None,
             probe_at: None,
@@ -52,7 +55,10 @@ impl Pulse {
         }
     }
 
-    pub(super) fn hear(&mut self, now: Instant) {
+    pub(super) fn hear(&mut self, now: Instant, suspect_after: Millis) {
+        if self.is_silent(suspect_after, now) {
+            self.steady_since = now;
+        }
         self.heard_at = now;
         self.has_session = true;
         self.had_session = true;
@@ -91,7 +97,12 @@ impl Pulse {
             NodeState::Ready if silence >= thresholds.suspect_after => {
                 transition(NodeState::Suspect, format!("silent for {silence}"))
             }
-            NodeState::Suspect if silence < thresholds.suspect_after => {
+            // Only a session shows that it is there: the clock also starts for a new leader that heard nobody yet.
+            NodeState::Suspect
+                if self.has_session
+                    && silence < thresholds.suspect_after
+                    && now.since(self.steady_since) >= node.hold() =>
+            {
                 transition(NodeState::Ready, "heard again".to_owned())
             }
             NodeState::Ready | NodeState::Suspect => None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, instance_type};
+use super::{AssetRef, DeploymentKey, Disconnect, instance_type};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -183,6 +183,8 @@ pub struct DeploymentSpec {
     pub readiness_probe: Probe,
     /// Whether upgrade and recovery places are held for it.
     pub reserve: bool,
+    /// What becomes of it on a node that cannot be reached.
+    pub disconnect: Disconnect,
 }
 
 /// A deployment as the cluster holds it.
@@ -315,6 +317,7 @@ impl DeploymentSpec {
             liveness_probe: Probe::default(),
             readiness_probe: Probe::default(),
             reserve: true,
+            disconnect: Disconnect::default(),
         }
     }
 
@@ -326,7 +329,8 @@ impl DeploymentSpec {
 
     /// Returns whether going from `self` to `next` needs new replicas, rather than more or fewer.
     pub fn differs_beyond_count(&self, next: &Self) -> bool {
-        let same_count = Self { instance_count: self.instance_count, ..next.clone() };
+        // What happens to a node concerns the cluster and the agent, not the process.
+        let same_count = Self { instance_count: self.instance_count, disconnect: self.disconnect, ..next.clone() };
         *self != same_count
     }
 
@@ -345,6 +349,7 @@ impl DeploymentSpec {
         self.check_variables(&mut problems);
         self.liveness_probe.check("liveness_probe", &mut problems);
         self.readiness_probe.check("readiness_probe", &mut problems);
+        self.disconnect.check(&mut problems);
         if self.liveness_probe.success_threshold > 1 {
             problems.add_try("liveness_probe.success_threshold", "liveness passes with one success", "use 1");
         }

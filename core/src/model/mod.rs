@@ -3,10 +3,12 @@
 mod asset;
 mod deployment;
 mod device;
+mod disconnect;
 mod endpoint;
 mod name;
 mod node;
 mod replica;
+mod settings;
 mod size;
 mod traffic;
 
@@ -15,9 +17,11 @@ pub use deployment::{
     Code, Deployment, DeploymentSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Probe, RequestSettings, Runtime,
 };
 pub use device::{Device, DeviceGrant};
+pub use disconnect::{Disconnect, Reconcile};
 pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};
 pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName};
 pub use node::{Node, NodeDrain, NodeProfile, NodeState};
 pub use replica::{Replica, ReplicaState};
+pub use settings::{Settings, SettingsChange};
 pub use size::{InstanceType, instance_type, instance_types};
 pub use traffic::Traffic;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Device, NodeName};
 use crate::{
     id::{LogIndex, NodeEpoch, NodeId},
-    time::LogTime,
+    time::{LogTime, Millis},
     units::Resources,
 };
 
@@ -80,6 +80,10 @@ pub struct Node {
     pub cordoned: bool,
     /// Set while it is to be empty.
     pub drain: Option<NodeDrain>,
+    /// How often in a row it came back from silence or under a new epoch.
+    pub returns: u32,
+    /// When it last did.
+    pub returned_at: LogTime,
     /// Why it is in its state, for people.
     pub reason: String,
     /// When it entered its state.
@@ -87,6 +91,15 @@ pub struct Node {
     /// The entry that last changed it.
     pub revision: LogIndex,
 }
+
+/// Returns after which a node is no longer taken at its word. Three within ten minutes are an operator at work.
+const RETURNS_FREE: u32 = 3;
+/// Time without a return after which the earlier ones are forgotten.
+const RETURNS_WINDOW: Millis = Millis::from_secs(600);
+/// How long a node must be heard without a break after the first return too many; doubles with each.
+const HOLD_FIRST: Millis = Millis::from_secs(10);
+/// The longest such wait: a node that was mended is of use again within five minutes.
+const HOLD_MAX: Millis = Millis::from_secs(300);
 
 // === impl NodeState ===
 
@@ -121,6 +134,22 @@ impl Node {
     /// Returns whether no operator keeps new replicas away.
     pub fn is_open(&self) -> bool {
         !self.cordoned && self.drain.is_none()
+    }
+
+    /// Counts that it came back at `now`.
+    pub(crate) fn count_return(&mut self, now: LogTime) {
+        let is_row = self.returns > 0 && now.since(self.returned_at) <= RETURNS_WINDOW;
+        self.returns = if is_row { self.returns.saturating_add(1) } else { 1 };
+        self.returned_at = now;
+    }
+
+    /// Returns how long it must be heard without a break before anything new is placed on it: nothing for one that
+    /// comes and goes as nodes do, ever more for one that flaps. What serves there stays.
+    pub fn hold(&self) -> Millis {
+        match self.returns.checked_sub(RETURNS_FREE + 1) {
+            Some(doublings) => Millis((HOLD_FIRST.0 << doublings.min(16)).min(HOLD_MAX.0)),
+            None => Millis(0),
+        }
     }
 
     /// Returns what an operator wants of it, in a word: `cordoned`, `draining`, `drained`.

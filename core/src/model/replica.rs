@@ -33,6 +33,9 @@ pub enum ReplicaState {
     Failed,
 }
 
+/// Restarts from which on a replica that waits for the next one is in a loop: once is bad luck, twice a pattern.
+const RESTARTS_LOOP: u32 = 3;
+
 /// A replica as the cluster holds it. Its record goes when its node confirms that nothing of it is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
@@ -58,6 +61,8 @@ pub struct Replica {
     pub lost: bool,
     /// How often its process was started again.
     pub restarts: u32,
+    /// When it is tried again; zero while nothing is waited for.
+    pub retry_at: LogTime,
     /// The process id on its node; zero when there is none.
     pub pid: u32,
     /// The address its process listens on, for people; only its own node's gate connects to it.
@@ -145,6 +150,20 @@ impl Replica {
     /// Returns whether the split may pick it now.
     pub fn is_ready(&self) -> bool {
         self.state == ReplicaState::Serving && !self.lost
+    }
+
+    /// Returns whether its process ends again and again, and waits before it is started once more.
+    pub fn is_crash_looping(&self) -> bool {
+        self.restarts >= RESTARTS_LOOP && self.retry_at > LogTime::default() && !self.lost
+    }
+
+    /// Returns the word people and programs read: its state, or what makes that state misleading.
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            _ if self.lost => "lost",
+            ReplicaState::Preparing | ReplicaState::Starting if self.is_crash_looping() => "crash_looping",
+            state => state.word(),
+        }
     }
 
     /// Returns whether it counts towards its deployment's instances.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::View;
 use crate::{
     id::ReplicaId,
-    model::{Deployment, Node, NodeState, Replica, ReplicaState},
+    model::{Deployment, Node, NodeState, Reconcile, Replica, ReplicaState},
 };
 
 /// One deployment and its replicas.
@@ -114,7 +114,15 @@ pub(super) fn worth(view: &View<'_>, replica: &Replica) -> impl Ord + use<> {
     let node = view.state.nodes.get(&replica.node);
     let heard = node.is_some_and(|node| node.state == NodeState::Ready);
     let open = node.is_some_and(Node::is_open);
+    // Where the deployment wants one of two copies whatever serves now, that one only has to show itself alive.
+    let reconcile = view.state.deployments.get(&replica.key).map(|deployment| deployment.spec.disconnect.reconcile);
+    let alive = replica.state >= ReplicaState::Warm;
+    let chosen = match reconcile {
+        Some(Reconcile::KeepOriginal) => (alive, u64::MAX - replica.placed_at.millis()),
+        Some(Reconcile::KeepReplacement) => (alive, replica.placed_at.millis()),
+        Some(Reconcile::KeepServing) | None => (true, 0),
+    };
     // What serves now is kept before what may soon. Among equals a silent or cordoned node loses, then the younger
     // replica: a copy made while its elder was out of reach.
-    (replica.state.min(ReplicaState::Serving), heard, open, std::cmp::Reverse((replica.placed_at, replica.id)))
+    (chosen, replica.state.min(ReplicaState::Serving), heard, open, std::cmp::Reverse((replica.placed_at, replica.id)))
 }

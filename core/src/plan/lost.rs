@@ -22,6 +22,30 @@ fn silent_until(view: &View<'_>, replica: &Replica) -> Option<LogTime> {
     is_unheard.then(|| replica.since + REPORT_WAIT)
 }
 
+/// Counts those of lost nodes that their deployment does not have replaced, or not yet.
+pub(super) fn wait_for_lost(draft: &mut Draft<'_>) {
+    let (state, now) = (draft.view.state, draft.now);
+    for group in &mut draft.groups {
+        let disconnect = group.deployment.spec.disconnect;
+        let patience =
+            disconnect.lost_after.map_or(Millis(0), |own| Millis(own.0.saturating_sub(state.settings.lost_after.0)));
+        for replica in &group.lost {
+            let is_counted = draft.view.in_grace.contains(&replica.node);
+            let Some(node) = state.nodes.get(&replica.node) else { continue };
+            if is_counted || replica.generation != group.deployment.generation {
+                continue;
+            }
+            let until = node.since + patience;
+            if !disconnect.replace {
+                group.in_grace += 1;
+            } else if now < until {
+                group.in_grace += 1;
+                draft.report.due_at(until);
+            }
+        }
+    }
+}
+
 /// Spares the replicas that have yet to show themselves: none of them ends before it did, or its time is up.
 pub(super) fn spare_returned(draft: &mut Draft<'_>) {
     for group in &mut draft.groups {

@@ -26,6 +26,7 @@ use draft::Draft;
 pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     let mut draft = Draft::open(view, now);
     lost::spare_returned(&mut draft);
+    lost::wait_for_lost(&mut draft);
     surplus::stop_surplus(&mut draft);
     rollout::retire_outdated(&mut draft);
     drain::finish_drains(&mut draft);

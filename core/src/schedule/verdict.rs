@@ -111,7 +111,12 @@ impl Verdict {
                 ReplicaState::Warm => self.waiting.push(format!("replica {id} on {on} is warm: routers are told")),
                 state => {
                     let reason = replica.reason.lines().next().unwrap_or_default();
-                    self.waiting.push(format!("replica {id} on {on} is {state} for {since}: {reason}"));
+                    let word = if replica.is_crash_looping() { replica.word() } else { state.word() };
+                    let again = match replica.restarts {
+                        0 => String::new(),
+                        restarts => format!(" after {restarts} restarts"),
+                    };
+                    self.waiting.push(format!("replica {id} on {on} is {word} for {since}{again}: {reason}"));
                 }
             }
         }

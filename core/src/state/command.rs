@@ -5,7 +5,7 @@ use crate::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
         DeploymentKey, DeploymentSpec, DeviceGrant, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeProfile,
-        NodeState, Traffic,
+        NodeState, SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -142,6 +142,13 @@ pub enum Command {
         /// What is wished; nothing withdraws the wish.
         wish: Option<DrainWish>,
     },
+    /// Changes what an operator may set for the whole cluster.
+    SettingsSet {
+        /// What changes.
+        change: SettingsChange,
+        /// Refuse unless the settings are at this revision.
+        if_revision: Option<LogIndex>,
+    },
     /// Removes a lost node for good.
     NodeForget {
         /// The node.
@@ -239,6 +246,8 @@ pub struct ReplicaReport {
     pub permanent: bool,
     /// How often its process was started again.
     pub restarts: u32,
+    /// In how long it is tried again; zero while nothing is waited for.
+    pub retry_in: Millis,
     /// The process id; zero when there is none.
     pub pid: u32,
     /// The address its process listens on.

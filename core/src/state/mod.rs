@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use crate::{
     error::{Code, Error},
     id::{Digest, LogIndex, NodeId, ReplicaId, Term},
-    model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica},
+    model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, Settings},
     time::LogTime,
 };
 
@@ -57,6 +57,8 @@ pub struct ClusterState {
     pub replicas: BTreeMap<ReplicaId, Replica>,
     /// Nodes by id.
     pub nodes: BTreeMap<NodeId, Node>,
+    /// What an operator set for the whole cluster.
+    pub settings: Settings,
     /// Assets a majority holds.
     pub assets: BTreeMap<Digest, Asset>,
     /// Answers to recent requests, so that a retry is applied once.
@@ -90,6 +92,7 @@ impl ClusterState {
             deployments: BTreeMap::new(),
             replicas: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            settings: Settings::default(),
             assets: BTreeMap::new(),
             replies: ReplyTable::default(),
             events: EventLog::default(),

@@ -3,7 +3,7 @@
 use super::{ClusterState, EventLog, Index, ReplyTable, RouteRevisions};
 use crate::{
     id::{LogIndex, Term},
-    model::{Asset, Deployment, Endpoint, Node, Replica},
+    model::{Asset, Deployment, Endpoint, Node, Replica, Settings},
     time::LogTime,
 };
 
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub replicas: Vec<Replica>,
     /// Nodes in order of id.
     pub nodes: Vec<Node>,
+    /// What an operator set for the whole cluster.
+    pub settings: Settings,
     /// Assets in order of digest.
     pub assets: Vec<Asset>,
     /// Kept answers.
@@ -53,6 +55,7 @@ impl ClusterState {
             deployments: self.deployments.values().cloned().collect(),
             replicas: self.replicas.values().cloned().collect(),
             nodes: self.nodes.values().cloned().collect(),
+            settings: self.settings.clone(),
             assets: self.assets.values().cloned().collect(),
             replies: self.replies.clone(),
             events: self.events.clone(),
@@ -77,6 +80,7 @@ impl ClusterState {
                 .collect(),
             replicas: snapshot.replicas.into_iter().map(|replica| (replica.id, replica)).collect(),
             nodes: snapshot.nodes.into_iter().map(|node| (node.id, node)).collect(),
+            settings: snapshot.settings,
             assets: snapshot.assets.into_iter().map(|asset| (asset.digest, asset)).collect(),
             replies: snapshot.replies,
             events: snapshot.events,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_core::{
-    health::{Finding, GateProbe, Health, Thresholds},
+    health::{Finding, GateProbe, Health},
     id::{NodeEpoch, NodeId},
     model::NodeState,
     state::ClusterState,
@@ -16,7 +16,7 @@ fn state_with(nodes: u64) -> ClusterState {
 }
 
 fn listening(state: &ClusterState) -> Health {
-    let mut health = Health::new(Thresholds::default(), ms(0));
+    let mut health = Health::new(ms(0));
     for node in state.nodes.values() {
         health.opened(node.id, node.epoch, ms(0));
     }

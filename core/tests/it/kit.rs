@@ -173,8 +173,16 @@ impl Cluster {
         observed: Observed,
     ) -> Reply {
         let reason = if observed == Observed::Failed { "init() raised" } else { "" }.to_owned();
-        let report =
-            ReplicaReport { replica, observed, reason, permanent: false, restarts: 0, pid: 1, address: String::new() };
+        let report = ReplicaReport {
+            replica,
+            observed,
+            reason,
+            permanent: false,
+            restarts: 0,
+            retry_in: Millis(0),
+            pid: 1,
+            address: String::new(),
+        };
         self.apply(Command::ReplicaReports { node, epoch, reports: vec![report] })
     }
 

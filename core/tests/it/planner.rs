@@ -362,6 +362,7 @@ proptest! {
         for act in &acts {
             perform(&mut cluster, act);
         }
+        cluster.now = cluster.now + Millis::from_secs(3_600);
         for node in 1..=4 {
             cluster.node(node, profile(&format!("n{node}")));
             cluster.drain_ends(node);

@@ -87,6 +87,7 @@ pub(crate) async fn keep_session(options: SessionOptions) {
             continue;
         };
         let end = open(&options, &address, &mut epoch, &mut backoff).await;
+        options.agent.tell(berth_core::agent::Input::SessionEnded);
         options.outbox.clear();
         match end {
             End::Redirect(Some(leader)) if redirects < REDIRECTS_MAX => {

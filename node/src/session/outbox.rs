@@ -100,6 +100,7 @@ mod tests {
             reason: String::new(),
             permanent: false,
             restarts: 0,
+            retry_in: berth_core::time::Millis(0),
             pid: 0,
             address: String::new(),
         }

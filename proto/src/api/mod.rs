@@ -16,7 +16,7 @@ pub use view::{
 use berth_core::{
     error::{Code, Error},
     id::LogIndex,
-    model::{DeploymentSpec, EndpointSpec, Traffic},
+    model::{DeploymentSpec, EndpointSpec, Settings, SettingsChange, Traffic},
     state::PutMode,
 };
 
@@ -34,6 +34,16 @@ pub fn deployment_spec(wire: Option<store::v1::DeploymentSpec>) -> Result<Deploy
     let spec = asked(wire, "spec")?.core().map_err(as_invalid)?;
     spec.validate()?;
     Ok(spec)
+}
+
+/// Reads a change of the cluster's settings; whether it is sane is judged with what it changes.
+pub fn settings_change(wire: Option<store::v1::SettingsChange>) -> Result<SettingsChange, Error> {
+    asked(wire, "change")?.core().map_err(as_invalid)
+}
+
+/// Writes the cluster's settings.
+pub fn settings_message(settings: &Settings) -> store::v1::Settings {
+    Wire::wire(settings)
 }
 
 /// Writes an endpoint's spec.

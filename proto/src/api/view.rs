@@ -68,7 +68,7 @@ pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::
 
 /// Returns the word for a replica's state: `lost` while its node is lost.
 pub fn replica_state_word(replica: &Replica) -> &'static str {
-    if replica.lost { "lost" } else { replica.state.word() }
+    replica.word()
 }
 
 /// Shows a replica. `in_flight` is the gate's count, when known.
@@ -89,6 +89,7 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
         placed_at_ms: replica.placed_at.millis(),
         devices: wires(&replica.devices),
         in_flight: in_flight.unwrap_or(0),
+        retry_at_ms: replica.retry_at.millis(),
     }
 }
 
@@ -113,6 +114,8 @@ pub fn node_message(state: &ClusterState, node: &Node, used: Option<berth_core::
         version: node.profile.version.clone(),
         replicas: state.replicas_on(node.id).count() as u64,
         drain: node.drain.as_ref().map(drain_message),
+        returns: node.returns,
+        hold_ms: node.hold().0,
     }
 }
 

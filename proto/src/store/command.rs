@@ -100,6 +100,10 @@ impl Wire<Command> for v1::Command {
             Command::NodeDrain { name, wish } => {
                 C::DrainNode(v1::DrainNode { name: name.to_string(), wish: wish.as_ref().map(Wire::wire) })
             }
+            Command::SettingsSet { change, if_revision } => C::SettingsSet(v1::SettingsSet {
+                change: Some(Wire::wire(change)),
+                if_revision: if_revision.map(|revision| revision.0),
+            }),
             Command::NodeForget { name } => C::NodeForget(v1::NodeForget { name: name.to_string() }),
             Command::ReplicaReports { node, epoch, reports } => {
                 C::ReplicaReports(v1::ReplicaReports { node: node.0, epoch: epoch.0, reports: wires(reports) })
@@ -172,6 +176,10 @@ impl Wire<Command> for v1::Command {
             }),
             C::NodeCordon(c) => Command::NodeCordon { name: name(&c.name)?, cordoned: c.cordoned },
             C::DrainNode(c) => Command::NodeDrain { name: name(&c.name)?, wish: c.wish.map(Wire::core).transpose()? },
+            C::SettingsSet(c) => Command::SettingsSet {
+                change: need(c.change, "change")?.core()?,
+                if_revision: c.if_revision.map(LogIndex),
+            },
             C::NodeForget(c) => Command::NodeForget { name: name(&c.name)? },
             C::ReplicaReports(c) => {
                 Command::ReplicaReports { node: NodeId(c.node), epoch: NodeEpoch(c.epoch), reports: all(c.reports)? }

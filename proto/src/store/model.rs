@@ -7,11 +7,12 @@ use berth_core::{
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Endpoint, EndpointKeys, EndpointSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Node,
-        NodeDrain, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
+        ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings,
+        Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{Observed, ReplicaReport},
-    time::LogTime,
+    time::{LogTime, Millis},
     units::Resources,
 };
 
@@ -22,6 +23,7 @@ enum_wire!(AuthMode, v1::AuthMode, Key, None);
 enum_wire!(AssetKind, v1::AssetKind, File, Folder);
 enum_wire!(ModelType, v1::ModelType, CustomModel, MlflowModel, TritonModel);
 enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Serving, Draining, Stopped, Failed);
+enum_wire!(Reconcile, v1::Reconcile, KeepServing, KeepOriginal, KeepReplacement);
 enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost);
 enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
 
@@ -317,6 +319,78 @@ impl Wire<Probe> for v1::Probe {
     }
 }
 
+impl Wire<Disconnect> for v1::Disconnect {
+    fn wire(value: &Disconnect) -> Self {
+        Self {
+            lost_after_ms: value.lost_after.map(|span| span.0),
+            replace: value.replace,
+            stop_on_client_after_ms: value.stop_on_client_after.map(|span| span.0),
+            reconcile: i32::wire(&value.reconcile),
+        }
+    }
+
+    fn core(self) -> Result<Disconnect, Error> {
+        Ok(Disconnect {
+            lost_after: self.lost_after_ms.map(Millis),
+            replace: self.replace,
+            stop_on_client_after: self.stop_on_client_after_ms.map(Millis),
+            reconcile: self.reconcile.core()?,
+        })
+    }
+}
+
+impl Wire<Settings> for v1::Settings {
+    fn wire(value: &Settings) -> Self {
+        Self {
+            suspect_after_ms: value.suspect_after.0,
+            lost_after_ms: value.lost_after.0,
+            restart_grace_ms: value.restart_grace.0,
+            brake_percent: value.brake_percent,
+            brake_floor: value.brake_floor,
+            brake_window_ms: value.brake_window.0,
+            revision: value.revision.0,
+        }
+    }
+
+    fn core(self) -> Result<Settings, Error> {
+        Ok(Settings {
+            suspect_after: Millis(self.suspect_after_ms),
+            lost_after: Millis(self.lost_after_ms),
+            restart_grace: Millis(self.restart_grace_ms),
+            brake_percent: self.brake_percent,
+            brake_floor: self.brake_floor,
+            brake_window: Millis(self.brake_window_ms),
+            revision: LogIndex(self.revision),
+        })
+    }
+}
+
+impl Wire<SettingsChange> for v1::SettingsChange {
+    fn wire(value: &SettingsChange) -> Self {
+        Self {
+            suspect_after_ms: value.suspect_after.map(|span| span.0),
+            lost_after_ms: value.lost_after.map(|span| span.0),
+            restart_grace_ms: value.restart_grace.map(|span| span.0),
+            brake_percent: value.brake_percent,
+            brake_floor: value.brake_floor,
+            brake_window_ms: value.brake_window.map(|span| span.0),
+            reset: value.reset,
+        }
+    }
+
+    fn core(self) -> Result<SettingsChange, Error> {
+        Ok(SettingsChange {
+            suspect_after: self.suspect_after_ms.map(Millis),
+            lost_after: self.lost_after_ms.map(Millis),
+            restart_grace: self.restart_grace_ms.map(Millis),
+            brake_percent: self.brake_percent,
+            brake_floor: self.brake_floor,
+            brake_window: self.brake_window_ms.map(Millis),
+            reset: self.reset,
+        })
+    }
+}
+
 impl Wire<DeploymentSpec> for v1::DeploymentSpec {
     fn wire(value: &DeploymentSpec) -> Self {
         Self {
@@ -337,6 +411,7 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             liveness_probe: Some(Wire::wire(&value.liveness_probe)),
             readiness_probe: Some(Wire::wire(&value.readiness_probe)),
             reserve: value.reserve,
+            disconnect: Some(Wire::wire(&value.disconnect)),
         }
     }
 
@@ -359,6 +434,7 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             liveness_probe: need(self.liveness_probe, "liveness_probe")?.core()?,
             readiness_probe: need(self.readiness_probe, "readiness_probe")?.core()?,
             reserve: self.reserve,
+            disconnect: self.disconnect.map(Wire::core).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -456,6 +532,7 @@ impl Wire<Replica> for v1::Replica {
             placed_at_ms: value.placed_at.millis(),
             since_ms: value.since.millis(),
             drain_deadline_ms: value.drain_deadline.millis(),
+            retry_at_ms: value.retry_at.millis(),
             revision: value.revision.0,
         }
     }
@@ -478,6 +555,7 @@ impl Wire<Replica> for v1::Replica {
             placed_at: LogTime::from_millis(self.placed_at_ms),
             since: LogTime::from_millis(self.since_ms),
             drain_deadline: LogTime::from_millis(self.drain_deadline_ms),
+            retry_at: LogTime::from_millis(self.retry_at_ms),
             revision: LogIndex(self.revision),
         })
     }
@@ -551,6 +629,8 @@ impl Wire<Node> for v1::Node {
             since_ms: value.since.millis(),
             revision: value.revision.0,
             drain: value.drain.as_ref().map(Wire::wire),
+            returns: value.returns,
+            returned_at_ms: value.returned_at.millis(),
         }
     }
 
@@ -562,6 +642,8 @@ impl Wire<Node> for v1::Node {
             state: self.state.core()?,
             cordoned: self.cordoned,
             drain: self.drain.map(Wire::core).transpose()?,
+            returns: self.returns,
+            returned_at: LogTime::from_millis(self.returned_at_ms),
             reason: self.reason,
             since: LogTime::from_millis(self.since_ms),
             revision: LogIndex(self.revision),
@@ -577,6 +659,7 @@ impl Wire<ReplicaReport> for v1::ReplicaReport {
             reason: value.reason.clone(),
             permanent: value.permanent,
             restarts: value.restarts,
+            retry_in_ms: value.retry_in.0,
             pid: value.pid,
             address: value.address.clone(),
         }
@@ -589,6 +672,7 @@ impl Wire<ReplicaReport> for v1::ReplicaReport {
             reason: self.reason,
             permanent: self.permanent,
             restarts: self.restarts,
+            retry_in: Millis(self.retry_in_ms),
             pid: self.pid,
             address: self.address,
         })

@@ -29,6 +29,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             events: wires(value.events.iter()),
             next_event_seq: value.events.next_seq(),
             routes: Some(Wire::wire(&value.routes)),
+            settings: Some(Wire::wire(&value.settings)),
         }
     }
 
@@ -43,6 +44,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             deployments: all(self.deployments)?,
             replicas: all(self.replicas)?,
             nodes: all(self.nodes)?,
+            settings: need(self.settings, "settings")?.core()?,
             assets: all(self.assets)?,
             replies: ReplyTable::restore(all(self.replies)?),
             events: EventLog::restore(all::<_, Event>(self.events)?, self.next_event_seq),

@@ -8,9 +8,9 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
-        ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings,
-        Runtime, SealedKey, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute,
+        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
+        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -107,7 +107,7 @@ any_struct! {
         model_mount_path: option::of(text()), code: option::of(code()), environment: environment(),
         environment_variables: words(), instance_type: text(), resources: resources(), gpu: gpu_ask(),
         constraints: words(), instance_count: any::<u32>(), request_settings: request_settings(),
-        liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(),
+        liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(), disconnect: disconnect(),
     }
     deployment: Deployment {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
@@ -122,7 +122,7 @@ any_struct! {
         id: replica_id(), key: key(), generation: generation(), node: node_id(), resources: resources(),
         devices: vec(grant(), 0..3), reserve_spent: option::of(text()), state: select(&ReplicaState::ALL[..]),
         reason: text(), lost: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
-        placed_at: time(), since: time(), drain_deadline: time(), revision: index(),
+        retry_at: time(), placed_at: time(), since: time(), drain_deadline: time(), revision: index(),
     }
     profile: NodeProfile {
         name: node_name(), labels: words(), capacity: resources(), devices: vec(device(), 0..3), gate_address: text(),
@@ -130,7 +130,22 @@ any_struct! {
     }
     node: Node {
         id: node_id(), epoch: epoch(), profile: profile(), state: select(&NodeState::ALL[..]),
-        cordoned: any::<bool>(), drain: option::of(drain()), reason: text(), since: time(), revision: index(),
+        cordoned: any::<bool>(), drain: option::of(drain()), returns: any::<u32>(),
+        returned_at: time(), reason: text(), since: time(), revision: index(),
+    }
+    settings: Settings {
+        suspect_after: number().prop_map(Millis), lost_after: number().prop_map(Millis),
+        restart_grace: number().prop_map(Millis), brake_percent: number(), brake_floor: number(),
+        brake_window: number().prop_map(Millis), revision: index(),
+    }
+    settings_change: SettingsChange {
+        suspect_after: option::of(number().prop_map(Millis)), lost_after: option::of(number().prop_map(Millis)),
+        restart_grace: option::of(number().prop_map(Millis)), brake_percent: option::of(number()),
+        brake_floor: option::of(number()), brake_window: option::of(number().prop_map(Millis)), reset: any::<bool>(),
+    }
+    disconnect: Disconnect {
+        lost_after: option::of(number().prop_map(Millis)), replace: any::<bool>(),
+        stop_on_client_after: option::of(number().prop_map(Millis)), reconcile: select(&Reconcile::ALL[..]),
     }
     drain: NodeDrain {
         reason: text(), started_at: time(), deadline: time(), force: any::<bool>(), by_node: any::<bool>(),
@@ -142,7 +157,7 @@ any_struct! {
         observed: select(vec![
             Observed::Preparing, Observed::Starting, Observed::Warm, Observed::Failed, Observed::Gone,
         ]),
-        reason: text(), permanent: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
+        reason: text(), permanent: any::<bool>(), restarts: any::<u32>(), retry_in: number().prop_map(Millis), pid: any::<u32>(), address: text(),
     }
     problem: Problem { field: text(), what: text(), try_: text() }
     error: Error {
@@ -169,7 +184,7 @@ any_struct! {
     snapshot: Snapshot {
         cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
         endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
-        nodes: vec(node(), 0..3), assets: vec(asset(), 0..3), replies: replies(), events: events(), routes: routes(),
+        nodes: vec(node(), 0..3), settings: settings(), assets: vec(asset(), 0..3), replies: replies(), events: events(), routes: routes(),
     }
     replica_route: ReplicaRoute {
         id: replica_id(), node: node_id(), epoch: epoch(), gate_address: text(),
@@ -331,6 +346,9 @@ fn command() -> impl Strategy<Value = Command> {
         transition().prop_map(Command::NodeTransition).boxed(),
         (node_name(), any::<bool>()).prop_map(|(name, cordoned)| Command::NodeCordon { name, cordoned }).boxed(),
         (node_name(), option::of(wish())).prop_map(|(name, wish)| Command::NodeDrain { name, wish }).boxed(),
+        (settings_change(), revision())
+            .prop_map(|(change, if_revision)| Command::SettingsSet { change, if_revision })
+            .boxed(),
         node_name().prop_map(|name| Command::NodeForget { name }).boxed(),
         (node_id(), epoch(), vec(report(), 0..3))
             .prop_map(|(node, epoch, reports)| Command::ReplicaReports { node, epoch, reports })

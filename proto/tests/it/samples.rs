@@ -9,9 +9,9 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
-        ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Replica, ReplicaState, RequestSettings,
-        Runtime, SealedKey, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute,
+        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
+        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -92,6 +92,21 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
                 }),
             },
         ),
+        (
+            "settings_set",
+            Command::SettingsSet {
+                change: SettingsChange {
+                    suspect_after: Some(Millis(2_000)),
+                    lost_after: Some(Millis(5_000)),
+                    restart_grace: Some(Millis(1_500)),
+                    brake_percent: Some(40),
+                    brake_floor: Some(3),
+                    brake_window: Some(Millis(60_000)),
+                    reset: true,
+                },
+                if_revision,
+            },
+        ),
         ("node_forget", Command::NodeForget { name: node_name("node-1") }),
         ("replica_reports", Command::ReplicaReports { node: NodeId(0x21), epoch: NodeEpoch(4), reports: reports() }),
         ("plan_commit", Command::PlanCommit(plan())),
@@ -162,6 +177,15 @@ pub(crate) fn snapshot() -> Snapshot {
         deployments: vec![deployment()],
         replicas: ReplicaState::ALL.into_iter().zip(0x31..).map(|(state, id)| replica(id, state)).collect(),
         nodes: NodeState::ALL.into_iter().zip(0x21..).map(|(state, id)| node(id, state)).collect(),
+        settings: Settings {
+            suspect_after: Millis(2_000),
+            lost_after: Millis(5_000),
+            restart_grace: Millis(1_500),
+            brake_percent: 40,
+            brake_floor: 3,
+            brake_window: Millis(60_000),
+            revision: LogIndex(39),
+        },
         assets: vec![Asset {
             digest: Digest::of(b"model"),
             size_bytes: 1_048_576,
@@ -303,6 +327,15 @@ fn model(name: &str, model_type: ModelType) -> Model {
     Model { name: "fraud".into(), version: "3".into(), model_type, asset: asset_ref(name, AssetKind::File) }
 }
 
+fn disconnect(reconcile: Reconcile) -> Disconnect {
+    Disconnect {
+        lost_after: Some(Millis(600_000)),
+        replace: true,
+        stop_on_client_after: Some(Millis(900_000)),
+        reconcile,
+    }
+}
+
 fn python_spec() -> DeploymentSpec {
     let route = |path: &str| Some(HttpRoute { path: path.into(), port: 5_001 });
     let probe = |start: u64| Probe {
@@ -342,6 +375,7 @@ fn python_spec() -> DeploymentSpec {
         liveness_probe: probe(10_000),
         readiness_probe: probe(20_000),
         reserve: true,
+        disconnect: disconnect(Reconcile::KeepServing),
     }
 }
 
@@ -350,6 +384,7 @@ fn command_spec() -> DeploymentSpec {
         runtime: Runtime::Command(vec!["./serve".into(), "--fast".into()]),
         model: Some(model("triton", ModelType::TritonModel)),
         gpu: GpuAsk::Memory { mib: 8_192, model: Some("A10".into()) },
+        disconnect: disconnect(Reconcile::KeepOriginal),
         ..python_spec()
     }
 }
@@ -359,6 +394,7 @@ fn onnx_spec() -> DeploymentSpec {
         runtime: Runtime::Onnx,
         model: Some(model("model.onnx", ModelType::MlflowModel)),
         gpu: GpuAsk::Mig { profile: "1g.10gb".into(), count: 2 },
+        disconnect: disconnect(Reconcile::KeepReplacement),
         ..python_spec()
     }
 }
@@ -405,6 +441,7 @@ fn replica(id: u64, state: ReplicaState) -> Replica {
         placed_at: at(4),
         since: at(5),
         drain_deadline: at(65),
+        retry_at: at(70),
         revision: LogIndex(47),
     }
 }
@@ -445,6 +482,8 @@ fn node(id: u64, state: NodeState) -> Node {
             moved: 3,
             cut_requests: 2,
         }),
+        returns: 5,
+        returned_at: at(5),
         reason: "registered".into(),
         since: at(6),
         revision: LogIndex(46),
@@ -459,6 +498,7 @@ fn reports() -> Vec<ReplicaReport> {
         reason: "exited with code 3".into(),
         permanent: true,
         restarts: 2,
+        retry_in: Millis(4_000),
         pid: 4_711,
         address: "127.0.0.1:31000".into(),
     };

@@ -1,9 +1,10 @@
 //! The cluster itself: its name, its leader, what its members understand.
 
-use super::{ClusterState, Context, EventSubject, FEATURE_LEVEL, Reply, Severity};
+use super::{ClusterState, Context, EventSubject, FEATURE_LEVEL, Reply, Severity, check_revision};
 use crate::{
     error::{Code, Error},
-    id::{MemberId, Term},
+    id::{LogIndex, MemberId, Term},
+    model::{Settings, SettingsChange},
 };
 
 impl ClusterState {
@@ -26,6 +27,27 @@ impl ClusterState {
                 .why(format!("this build knows levels up to {FEATURE_LEVEL}")));
         }
         self.feature_level = self.feature_level.max(level);
+        cx.done()
+    }
+
+    pub(super) fn settings_set(
+        &mut self,
+        cx: &mut Context,
+        change: &SettingsChange,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        check_revision("the cluster's settings", self.settings.revision, if_revision)?;
+        let next = self.settings.with(change)?;
+        if next == self.settings {
+            return Ok(Reply::Done { revision: self.settings.revision });
+        }
+        self.settings = Settings { revision: cx.index, ..next };
+        let Settings { suspect_after, lost_after, restart_grace, brake_percent, brake_floor, .. } = self.settings;
+        let text = format!(
+            "a node is suspect after {suspect_after}, lost after {lost_after}, a crashed agent replaced after \
+             {restart_grace}; the brake holds beyond {brake_floor} nodes and {brake_percent} %"
+        );
+        cx.event(Severity::Info, "cluster.settings", EventSubject::default(), text);
         cx.done()
     }
 

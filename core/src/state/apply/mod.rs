@@ -89,6 +89,7 @@ impl ClusterState {
             Command::NodeTransition(transition) => self.node_transition(cx, transition),
             Command::NodeCordon { name, cordoned } => self.node_cordon(cx, name, *cordoned),
             Command::NodeDrain { name, wish } => self.node_drain(cx, name, wish.as_ref()),
+            Command::SettingsSet { change, if_revision } => self.settings_set(cx, change, *if_revision),
             Command::NodeForget { name } => self.node_forget(cx, name),
             Command::ReplicaReports { node, epoch, reports } => self.replica_reports(cx, *node, *epoch, reports),
             Command::PlanCommit(plan) => self.plan_commit(cx, plan),

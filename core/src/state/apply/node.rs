@@ -6,6 +6,7 @@ use crate::{
     id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{EndpointName, Node, NodeName, NodeState, ReplicaState},
     state::{NodeTransition, RegisterNode},
+    time::Millis,
 };
 
 impl ClusterState {
@@ -18,7 +19,7 @@ impl ClusterState {
         if let Some(old_name) = known.map(|node| node.profile.name.clone()) {
             self.index.remove_node(&old_name);
         }
-        let node = Node {
+        let mut node = Node {
             id: register.node,
             epoch,
             profile: register.profile.clone(),
@@ -26,10 +27,21 @@ impl ClusterState {
             cordoned: known.is_some_and(|node| node.cordoned),
             // Whoever stopped an agent wanted it empty until it is back; what an operator wanted stays.
             drain: known.and_then(|node| node.drain.clone()).filter(|drain| !drain.by_node),
+            returns: known.map_or(0, |node| node.returns),
+            returned_at: known.map_or(cx.now, |node| node.returned_at),
             reason: String::new(),
             since: cx.now,
             revision: cx.index,
         };
+        // One that was emptied before it went away did not fail.
+        if known.is_some_and(|node| node.wish() != Some("drained")) {
+            node.count_return(cx.now);
+        }
+        let hold = node.hold();
+        if hold > Millis(0) {
+            node.state = NodeState::Suspect;
+            node.reason = format!("it came back {} times: nothing new before it is heard for {hold}", node.returns);
+        }
         self.index.add_node(name, register.node);
         self.nodes.insert(register.node, node);
         if was_lost {
@@ -70,6 +82,9 @@ impl ClusterState {
         }
         let (from, to) = (node.state, transition.to);
         node.state = to;
+        if (from, to) == (NodeState::Suspect, NodeState::Ready) {
+            node.count_return(cx.now);
+        }
         node.reason.clone_from(&transition.reason);
         node.since = cx.now;
         node.revision = cx.index;

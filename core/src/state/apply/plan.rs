@@ -184,6 +184,7 @@ impl ClusterState {
             reason: reason.to_owned(),
             lost: false,
             restarts: 0,
+            retry_at: LogTime::default(),
             pid: 0,
             address: String::new(),
             placed_at: cx.now,

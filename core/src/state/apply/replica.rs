@@ -6,7 +6,7 @@ use crate::{
     id::{NodeEpoch, NodeId, ReplicaId},
     model::{Replica, ReplicaState},
     state::{Observed, ReplicaReport, status::FAILURES_CONDEMN},
-    time::Millis,
+    time::{LogTime, Millis},
 };
 
 /// First wait after a replica that could not start; doubles with every further failure.
@@ -63,11 +63,16 @@ impl ClusterState {
         }
     }
 
-    fn replica_update(&mut self, cx: &Context, report: &ReplicaReport, next: ReplicaState) {
+    fn replica_update(&mut self, cx: &mut Context, report: &ReplicaReport, next: ReplicaState) {
         let Some(replica) = self.replicas.get_mut(&report.replica) else {
             return;
         };
+        let was_looping = replica.is_crash_looping();
         replica.restarts = report.restarts;
+        replica.retry_at = match report.retry_in {
+            Millis(0) => LogTime::default(),
+            wait => cx.now + wait,
+        };
         replica.pid = report.pid;
         replica.address.clone_from(&report.address);
         replica.reason = clipped(&report.reason);
@@ -75,6 +80,12 @@ impl ClusterState {
             replica.state = next;
             replica.since = cx.now;
             replica.revision = cx.index;
+        }
+        if replica.is_crash_looping() && !was_looping {
+            let first = report.reason.lines().next().unwrap_or_default();
+            let (id, key, restarts) = (replica.id.short(), &replica.key, replica.restarts);
+            let text = format!("replica {id} of {key} ends again and again, {restarts} restarts so far: {first}");
+            cx.event(Severity::Warning, "replica.crash_looping", about(replica), text);
         }
     }
 

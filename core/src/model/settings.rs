@@ -1,0 +1,182 @@
+//! Settings: what an operator may set for the whole cluster while it runs.
+//!
+//! They are replicated, so that a new leader judges silence as the last one did. Numbers are checked together: two that
+//! are sane alone may not be together, and all that is wrong is said at once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    defaults::DEFAULTS,
+    error::{Code, Error, Problems},
+    id::LogIndex,
+    time::Millis,
+};
+
+/// The longest any span here may be: a node that is silent for an hour is not coming back by itself.
+const SPAN_MAX: Millis = Millis::from_secs(3_600);
+/// Heartbeats that may be missing before a node is suspected, at least: one may always be late.
+const HEARTBEATS_MIN: u64 = 2;
+
+/// What an operator may set for the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Silence after which a node gets no new replicas.
+    pub suspect_after: Millis,
+    /// Silence after which a node's replicas are replaced.
+    pub lost_after: Millis,
+    /// How long a crashed agent has to come back before its replicas are replaced.
+    pub restart_grace: Millis,
+    /// Share of nodes, in percent, that may fall silent within the window before the leader suspects itself.
+    pub brake_percent: u64,
+    /// Nodes that may always fall silent.
+    pub brake_floor: u64,
+    /// Window of the brake.
+    pub brake_window: Millis,
+    /// The entry that last changed them; zero for the defaults.
+    pub revision: LogIndex,
+}
+
+/// A change of settings; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsChange {
+    /// See [`Settings::suspect_after`].
+    pub suspect_after: Option<Millis>,
+    /// See [`Settings::lost_after`].
+    pub lost_after: Option<Millis>,
+    /// See [`Settings::restart_grace`].
+    pub restart_grace: Option<Millis>,
+    /// See [`Settings::brake_percent`].
+    pub brake_percent: Option<u64>,
+    /// See [`Settings::brake_floor`].
+    pub brake_floor: Option<u64>,
+    /// See [`Settings::brake_window`].
+    pub brake_window: Option<Millis>,
+    /// Whether what is absent goes back to its default instead.
+    pub reset: bool,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            suspect_after: DEFAULTS.suspect_after,
+            lost_after: DEFAULTS.lost_after,
+            restart_grace: DEFAULTS.restart_grace,
+            brake_percent: DEFAULTS.brake_percent,
+            brake_floor: DEFAULTS.brake_floor,
+            brake_window: DEFAULTS.brake_window,
+            revision: LogIndex(0),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the settings after a change, or every reason why they cannot be.
+    pub fn with(&self, change: &SettingsChange) -> Result<Self, Error> {
+        let base = if change.reset { Self { revision: self.revision, ..Self::default() } } else { self.clone() };
+        let next = Self {
+            suspect_after: change.suspect_after.unwrap_or(base.suspect_after),
+            lost_after: change.lost_after.unwrap_or(base.lost_after),
+            restart_grace: change.restart_grace.unwrap_or(base.restart_grace),
+            brake_percent: change.brake_percent.unwrap_or(base.brake_percent),
+            brake_floor: change.brake_floor.unwrap_or(base.brake_floor),
+            brake_window: change.brake_window.unwrap_or(base.brake_window),
+            revision: base.revision,
+        };
+        next.validate()?;
+        Ok(next)
+    }
+
+    /// Checks every rule and reports all that are broken.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut problems = Problems::default();
+        let quickest = Millis(DEFAULTS.heartbeat_interval.0 * HEARTBEATS_MIN);
+        if self.suspect_after < quickest {
+            problems.add_try(
+                "suspect_after",
+                format!(
+                    "{} is less than {HEARTBEATS_MIN} heartbeats: one that is late would count",
+                    self.suspect_after
+                ),
+                format!("use {quickest} or more"),
+            );
+        }
+        if self.lost_after <= self.suspect_after {
+            problems.add_try(
+                "lost_after",
+                format!("{} is no more than suspect_after, {}", self.lost_after, self.suspect_after),
+                "a node is suspected before it is lost",
+            );
+        }
+        for (field, span) in [
+            ("suspect_after", self.suspect_after),
+            ("lost_after", self.lost_after),
+            ("restart_grace", self.restart_grace),
+            ("brake_window", self.brake_window),
+        ] {
+            if span > SPAN_MAX {
+                problems.add_try(field, format!("{span} is out of range"), format!("use at most {SPAN_MAX}"));
+            }
+        }
+        if self.brake_window < self.lost_after {
+            problems.add_try(
+                "brake_window",
+                format!("{} is less than lost_after, {}", self.brake_window, self.lost_after),
+                "a window in which nobody can be lost brakes nothing",
+            );
+        }
+        if !(1..=100).contains(&self.brake_percent) {
+            problems.add_try("brake_percent", format!("{} is out of range", self.brake_percent), "use 1 to 100");
+        }
+        if !(1..=10_000).contains(&self.brake_floor) {
+            problems.add_try("brake_floor", format!("{} is out of range", self.brake_floor), "use 1 to 10000");
+        }
+        problems.into_result(Code::Invalid, "the settings")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row: a change of the defaults, and the fields that are complained about.
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let change = SettingsChange::default;
+        for (change, fields, why) in [
+            (change(), vec![], "nothing changes nothing"),
+            (SettingsChange { lost_after: Some(Millis(10_000)), ..change() }, vec![], "more patience"),
+            (
+                SettingsChange { suspect_after: Some(Millis(999)), ..change() },
+                vec!["suspect_after"],
+                "one late heartbeat",
+            ),
+            (
+                SettingsChange { lost_after: Some(Millis(1_500)), ..change() },
+                vec!["lost_after"],
+                "lost as it is suspected",
+            ),
+            (
+                SettingsChange { lost_after: Some(Millis(u64::MAX)), brake_percent: Some(0), ..change() },
+                vec!["lost_after", "brake_window", "brake_percent"],
+                "three at once",
+            ),
+            (SettingsChange { brake_floor: Some(0), ..change() }, vec!["brake_floor"], "not one node may fail"),
+        ] {
+            let got = Settings::default().with(&change);
+            let named: Vec<String> =
+                got.err().map(|error| error.problems).into_iter().flatten().map(|problem| problem.field).collect();
+            assert_eq!(named, fields, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_reset_goes_back_to_the_defaults_and_takes_what_it_names() {
+        let patient = SettingsChange { lost_after: Some(Millis(20_000)), brake_floor: Some(5), ..Default::default() };
+        let patient = Settings::default().with(&patient).expect("sane");
+        let reset = SettingsChange { reset: true, brake_floor: Some(3), ..Default::default() };
+        let got = patient.with(&reset).expect("sane");
+        assert_eq!(got, Settings { brake_floor: 3, ..Settings::default() });
+    }
+}
