@@ -278,8 +278,8 @@ fn read_span(field: &Field<'_>, findings: &mut Findings) -> Option<Millis> {
     let text = field.text(findings)?;
     match crate::args::parse_span(text) {
         Ok(span) => Some(Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))),
-        Err(error) => {
-            field.refuse(findings, error, "write `90s`, `10m` or `2h`");
+        Err(try_) => {
+            field.refuse(findings, format!("`{}` is not a time", clip(text)), try_);
             None
         }
     }
