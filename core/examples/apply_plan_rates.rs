@@ -10,7 +10,7 @@ use std::{
 };
 
 use berth_core::{
-    id::{LogIndex, MemberId, NodeId, ReplicaId, Term},
+    id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, Term},
     model::{AuthMode, DeploymentSpec, EndpointKeys, EndpointSpec, NodeProfile, ReplicaState, Runtime, SealedKey},
     plan::{View, plan},
     rng::SeedTree,
@@ -95,7 +95,7 @@ impl Cluster {
         cluster.apply(Command::ClusterInit { cluster_id: "rates".to_owned() });
         cluster.apply(Command::LeaderEstablished { term: Term(1), member: MemberId(1) });
         for node in 1..=nodes {
-            let register = RegisterNode { node: NodeId(node), profile: profile(node) };
+            let register = RegisterNode { node: NodeId(node), profile: profile(node), epoch_seen: NodeEpoch(0) };
             cluster.apply(Command::NodeRegister(Box::new(register)));
         }
         for endpoint in 0..nodes * PER_NODE / 500 {

@@ -54,6 +54,8 @@ pub(crate) enum Action {
     ResetSession(usize),
     /// A node loses the coordinators and finds them again, over and over.
     Flap { node: usize, half_ms: u64, until_ms: u64 },
+    /// A host has this many cores when its agent next registers.
+    Shrink(usize, u64),
     /// Everyone reaches everyone.
     Heal,
     /// The tables of a node's feed take longer.

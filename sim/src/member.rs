@@ -584,7 +584,11 @@ impl World {
         match resumed {
             Some(epoch) => self.welcome(at, node, session, epoch),
             None => {
-                let register = RegisterNode { node: id, profile: self.nodes[node].profile.clone() };
+                let register = RegisterNode {
+                    node: id,
+                    profile: self.nodes[node].profile.clone(),
+                    epoch_seen: self.nodes[node].epoch_seen(),
+                };
                 let entry = self.entry_of(at, None, Command::NodeRegister(Box::new(register)));
                 self.propose(at, entry, Origin::Register { node, node_boot, session });
             }

@@ -158,6 +158,11 @@ impl SimNode {
         self.boot * 1_000_000 + self.next_id
     }
 
+    /// Returns the highest epoch its agent ever held, which its disk knows.
+    pub(crate) fn epoch_seen(&self) -> NodeEpoch {
+        self.agent.fence().epoch
+    }
+
     fn process_of(&self, replica: ReplicaId, attempt: u64) -> Option<u32> {
         let same =
             |process: &FakeProcess| process.replica == replica && process.attempt == attempt && !process.forgotten;

@@ -238,6 +238,11 @@ impl Line<'_> {
                 half_ms: self.millis()?,
                 until_ms: at + self.millis()?,
             },
+            "shrink" => match self.addr()? {
+                Addr::Node(node) => Action::Shrink(node, self.number("a number of cores")?),
+                Addr::Member(_) => return Err(self.error("a coordinator runs no replicas")),
+            },
+            "forget" => Action::Change(Box::new(Command::NodeForget { name: self.node_name()? })),
             "isolate" => Action::Isolate(self.addr()?),
             "cut" => Action::Cut(self.addr()?, self.addr()?),
             "heal" => Action::Heal,

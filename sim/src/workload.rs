@@ -243,6 +243,7 @@ impl World {
             }
             Action::ResetSession(node) => self.reset_session(node),
             Action::Heal => self.heal(),
+            Action::Shrink(node, cores) => self.nodes[node].profile.capacity.cpu_milli = cores * 1_000,
             Action::Flap { node, half_ms, until_ms } => self.flap(node, half_ms, until_ms),
             Action::SlowFeed(node, millis) => {
                 self.note(&format!("the tables of n{} take {millis} ms", node + 1));

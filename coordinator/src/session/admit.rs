@@ -114,10 +114,11 @@ async fn admit(context: &Context, hello: Hello) -> Result<(NodeId, NodeEpoch), E
     let deadline = Instant::now() + REGISTER;
     context.proposer.barrier(deadline).await?;
     let held = NodeEpoch(hello.epoch);
+    let epoch_seen = NodeEpoch(hello.epoch_seen).max(held);
     if context.machine.read(|state| reconnects(state, node, held, &profile)) {
         return Ok((node, held));
     }
-    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile }));
+    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen }));
     match context.proposer.propose(Asker::cluster("node"), command, deadline).await?.reply {
         Reply::Registered { epoch } => Ok((node, epoch)),
         Reply::Refused(error) => Err(error),

@@ -24,6 +24,9 @@ impl Fence {
         if term < self.term {
             return Err(format!("a leader of term {term} was deposed: term {} is known", self.term));
         }
+        if epoch < self.epoch {
+            return Err(format!("epoch {epoch}: epoch {} was held", self.epoch));
+        }
         (self.term, self.epoch) = (term, epoch);
         Ok(())
     }

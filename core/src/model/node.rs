@@ -80,6 +80,8 @@ pub struct Node {
     pub cordoned: bool,
     /// Set while it is to be empty.
     pub drain: Option<NodeDrain>,
+    /// Whether it came back with less than its replicas hold: some of them have yet to move.
+    pub overfull: bool,
     /// How often in a row it came back from silence or under a new epoch.
     pub returns: u32,
     /// When it last did.
@@ -128,7 +130,7 @@ impl fmt::Display for NodeState {
 impl Node {
     /// Returns whether new replicas may be placed here.
     pub fn is_schedulable(&self) -> bool {
-        self.state == NodeState::Ready && self.is_open()
+        self.state == NodeState::Ready && self.is_open() && !self.overfull
     }
 
     /// Returns whether no operator keeps new replicas away.

@@ -1,6 +1,6 @@
 //! The draft: a plan while its phases work on it.
 
-use super::{Report, View, group::Group, parts};
+use super::{Report, View, evacuate, group::Group, parts};
 use crate::{
     id::ReplicaId,
     model::{Replica, ReplicaState},
@@ -28,8 +28,10 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn open(view: &'a View<'a>, now: LogTime) -> Self {
+        let beyond = evacuate::beyond_capacity(view);
         let mut groups: Vec<_> =
             view.state.deployments.values().map(|deployment| Group::of(view, deployment)).collect();
+        groups.iter_mut().for_each(|group| group.evacuate(&beyond));
         groups.sort_by_key(|group| (!group.gave_up_a_place(), !group.deployment.generation_served));
         let ids = view.seed.child("replica ids").child(view.state.applied.0.to_le_bytes()).rng();
         Self { view, now, groups, fleet: None, steps: Vec::new(), report: Report::default(), ids }

@@ -5,15 +5,38 @@
 //! verdict that says why. Here is only what is special: the operator's deadline bounds how long requests may go on, and
 //! a forced drain takes at its deadline what nobody replaces.
 
+use std::collections::BTreeSet;
+
 use super::{
     View,
     draft::{Draft, ending},
 };
 use crate::{
+    id::ReplicaId,
     model::{Node, NodeDrain, Replica},
     state::Step,
     time::Millis,
 };
+
+/// Lists the replicas that have to leave nodes which came back with less than they hold: the newest first, as many as it
+/// takes for the rest to fit.
+pub(super) fn beyond_capacity(view: &View<'_>) -> BTreeSet<ReplicaId> {
+    let mut leaving = BTreeSet::new();
+    for node in view.state.nodes.values().filter(|node| node.overfull) {
+        let mut held = view.state.index().held_on(node.id);
+        let mut replicas: Vec<&Replica> = view.state.replicas_on(node.id).collect();
+        // What is on its way out already gives its place back first.
+        replicas.sort_by_key(|replica| (replica.is_wanted(), std::cmp::Reverse((replica.placed_at, replica.id))));
+        for replica in replicas {
+            if held.fits(&node.profile.capacity) {
+                break;
+            }
+            held = held.saturating_sub(&replica.resources);
+            leaving.insert(replica.id);
+        }
+    }
+    leaving
+}
 
 /// Time a replica has although the deadline has passed: routers hear of it, and what is nearly done gets done.
 const LAST_WORDS: Millis = Millis::from_secs(1);
@@ -44,7 +67,7 @@ pub(super) fn reason(view: &View<'_>, replica: &Replica) -> String {
     match wish(view.state.nodes.get(&replica.node)) {
         Some((node, drain)) if drain.reason.is_empty() => format!("drain of {}", node.profile.name),
         Some((node, drain)) => format!("drain of {}: {}", node.profile.name, drain.reason),
-        None => "another took over".to_owned(),
+        None => "its node has less than it had".to_owned(),
     }
 }
 

@@ -67,6 +67,14 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Counts those that have to leave their node among the outdated.
+    pub(super) fn evacuate(&mut self, leaving: &BTreeSet<ReplicaId>) {
+        let (out, stay) = self.current.iter().partition(|replica| leaving.contains(&replica.id));
+        self.current = stay;
+        let out: Vec<&'a Replica> = out;
+        self.outdated.extend(out);
+    }
+
     pub(super) fn desired(&self) -> u64 {
         self.deployment.desired()
     }

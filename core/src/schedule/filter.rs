@@ -139,6 +139,10 @@ impl Slot<'_> {
             let why = if drain.reason.is_empty() { "it is to be empty".to_owned() } else { drain.reason.clone() };
             found.push(Refusal { word: "draining", ..Refusal::new(Dimension::State, why) });
         }
+        if node.overfull {
+            let why = "it came back with less than its replicas hold".to_owned();
+            found.push(Refusal { word: "overfull", ..Refusal::new(Dimension::State, why) });
+        }
         if node.cordoned {
             found.push(Refusal::new(Dimension::Cordoned, "an operator keeps new replicas away".to_owned()));
         }

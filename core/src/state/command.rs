@@ -201,6 +201,9 @@ pub struct RegisterNode {
     pub node: NodeId,
     /// What it says about itself.
     pub profile: NodeProfile,
+    /// The highest epoch its agent ever held. A node that was forgotten begins above it, or what its former life was told
+    /// would count again.
+    pub epoch_seen: NodeEpoch,
 }
 
 /// The leader's view of a node changed.

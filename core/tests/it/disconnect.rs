@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use berth_core::{
     error::Code,
     health::{Finding, Health},
-    id::{LogIndex, NodeId},
+    id::{LogIndex, NodeEpoch, NodeId},
     model::{DeploymentSpec, Disconnect, NodeState, Reconcile, SettingsChange},
-    state::{ClusterState, Command, Observed, ReplicaReport, Reply},
+    state::{ClusterState, Command, Observed, RegisterNode, ReplicaReport, Reply},
     time::Millis,
 };
 
@@ -293,4 +293,58 @@ fn a_replica_that_ends_again_and_again_says_so_and_when_it_is_tried_next() {
     }
     let verdict = berth_core::controller::explain(&cluster.state, &key("fraud/blue")).unwrap().to_string();
     assert!(verdict.contains("is crash_looping for 0ms after 4 restarts: exited with code 3"), "{verdict}");
+}
+
+#[test]
+fn a_node_that_was_forgotten_goes_on_above_the_epoch_its_agent_held() {
+    let mut cluster = Cluster::of(2);
+    for seen in [7, 3] {
+        cluster.transition(1, NodeState::Lost);
+        cluster.must(Command::NodeForget { name: "n1".parse().unwrap() });
+        let (node, epoch_seen) = (NodeId(1), NodeEpoch(seen));
+        cluster.must(Command::NodeRegister(Box::new(RegisterNode { node, profile: profile("n1"), epoch_seen })));
+        assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(seen + 1));
+    }
+    let (node, epoch_seen) = (NodeId(1), NodeEpoch(1));
+    cluster.must(Command::NodeRegister(Box::new(RegisterNode { node, profile: profile("n1"), epoch_seen })));
+    assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(5), "what the cluster knows counts too");
+}
+
+#[test]
+fn a_node_that_comes_back_with_less_gives_its_newest_replicas_up() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(6));
+    cluster.settle();
+    cluster.now = cluster.now + Millis::from_secs(1);
+    cluster.scale("fraud/blue", 9);
+    cluster.settle();
+    let held: Vec<_> = cluster.state.replicas_on(NodeId(2)).map(|replica| (replica.placed_at, replica.id)).collect();
+    assert_eq!(held.len(), 3);
+    let oldest = held.iter().min().expect("three").1;
+    let mut less = profile("n2");
+    less.capacity.cpu_milli = 1_500;
+    cluster.node(2, less);
+    assert!(cluster.state.nodes[&NodeId(2)].overfull);
+    assert!(cluster.state.events.iter().any(|event| event.kind == "node.overfull"));
+    for _ in 0..60 {
+        let (steps, _) = cluster.plan();
+        cluster.commit(steps);
+        cluster.nodes_act();
+    }
+    cluster.settle();
+    let left: Vec<_> = cluster.state.replicas_on(NodeId(2)).map(|replica| replica.id).collect();
+    assert_eq!((left, cluster.ready("fraud/blue")), (vec![oldest], 9));
+    assert!(!cluster.state.nodes[&NodeId(2)].overfull, "and is a node like any other");
+}
+
+#[test]
+fn what_fits_nowhere_else_stays_on_a_node_that_shrank() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", spec(4));
+    cluster.settle();
+    let mut less = profile("n1");
+    less.capacity.memory_mib = 1;
+    cluster.node(1, less);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 4, "nobody is ended for arithmetic");
 }

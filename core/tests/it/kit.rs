@@ -89,7 +89,11 @@ impl Cluster {
     }
 
     pub(crate) fn node(&mut self, id: u64, profile: NodeProfile) {
-        self.must(Command::NodeRegister(Box::new(RegisterNode { node: NodeId(id), profile })));
+        self.must(Command::NodeRegister(Box::new(RegisterNode {
+            node: NodeId(id),
+            profile,
+            epoch_seen: NodeEpoch(0),
+        })));
     }
 
     /// Applies a command and judges what it did.

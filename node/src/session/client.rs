@@ -177,6 +177,7 @@ async fn hello(options: &SessionOptions, epoch: NodeEpoch) -> Result<Hello, Erro
         revision_seen: standing.fence.revision.0,
         cluster_id: standing.cluster_id,
         epoch: epoch.0,
+        epoch_seen: standing.fence.epoch.0,
     })
 }
 

@@ -86,6 +86,7 @@ impl Wire<Command> for v1::Command {
             Command::NodeRegister(register) => C::NodeRegister(v1::NodeRegister {
                 node: register.node.0,
                 profile: Some(Wire::wire(&register.profile)),
+                epoch_seen: register.epoch_seen.0,
             }),
             Command::NodeTransition(transition) => C::NodeTransition(v1::NodeTransition {
                 term: transition.term.0,
@@ -166,6 +167,7 @@ impl Wire<Command> for v1::Command {
             C::NodeRegister(c) => Command::NodeRegister(Box::new(RegisterNode {
                 node: NodeId(c.node),
                 profile: need(c.profile, "profile")?.core()?,
+                epoch_seen: NodeEpoch(c.epoch_seen),
             })),
             C::NodeTransition(c) => Command::NodeTransition(NodeTransition {
                 term: Term(c.term),

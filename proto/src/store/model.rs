@@ -631,6 +631,7 @@ impl Wire<Node> for v1::Node {
             drain: value.drain.as_ref().map(Wire::wire),
             returns: value.returns,
             returned_at_ms: value.returned_at.millis(),
+            overfull: value.overfull,
         }
     }
 
@@ -644,6 +645,7 @@ impl Wire<Node> for v1::Node {
             drain: self.drain.map(Wire::core).transpose()?,
             returns: self.returns,
             returned_at: LogTime::from_millis(self.returned_at_ms),
+            overfull: self.overfull,
             reason: self.reason,
             since: LogTime::from_millis(self.since_ms),
             revision: LogIndex(self.revision),

@@ -130,7 +130,7 @@ any_struct! {
     }
     node: Node {
         id: node_id(), epoch: epoch(), profile: profile(), state: select(&NodeState::ALL[..]),
-        cordoned: any::<bool>(), drain: option::of(drain()), returns: any::<u32>(),
+        cordoned: any::<bool>(), drain: option::of(drain()), overfull: any::<bool>(), returns: any::<u32>(),
         returned_at: time(), reason: text(), since: time(), revision: index(),
     }
     settings: Settings {
@@ -167,7 +167,7 @@ any_struct! {
     transition: NodeTransition {
         term: term(), node: node_id(), epoch: epoch(), to: select(&NodeState::ALL[..]), reason: text(),
     }
-    register: RegisterNode { node: node_id(), profile: profile() }
+    register: RegisterNode { node: node_id(), profile: profile(), epoch_seen: epoch() }
     entry: Entry {
         proposed_at: time(), request_id: option::of(text().prop_map(RequestId)), fingerprint: number(),
         principal: text(), command: command(),

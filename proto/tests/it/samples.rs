@@ -68,7 +68,14 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ),
         ("deployment_scale", Command::DeploymentScale { key: key(), instance_count: 5, if_revision }),
         ("deployment_delete", Command::DeploymentDelete { key: key(), if_revision }),
-        ("node_register", Command::NodeRegister(Box::new(RegisterNode { node: NodeId(0x21), profile: profile() }))),
+        (
+            "node_register",
+            Command::NodeRegister(Box::new(RegisterNode {
+                node: NodeId(0x21),
+                profile: profile(),
+                epoch_seen: NodeEpoch(7),
+            })),
+        ),
         (
             "node_transition",
             Command::NodeTransition(NodeTransition {
@@ -482,6 +489,7 @@ fn node(id: u64, state: NodeState) -> Node {
             moved: 3,
             cut_requests: 2,
         }),
+        overfull: true,
         returns: 5,
         returned_at: at(5),
         reason: "registered".into(),

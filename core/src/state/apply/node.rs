@@ -14,7 +14,7 @@ impl ClusterState {
         let name = &register.profile.name;
         self.free_name(cx, name, register.node)?;
         let known = self.nodes.get(&register.node);
-        let epoch = known.map_or(NodeEpoch(1), |node| node.epoch.next());
+        let epoch = known.map_or(NodeEpoch(1), |node| node.epoch.next()).max(register.epoch_seen.next());
         let was_lost = known.is_some_and(|node| node.state == NodeState::Lost);
         if let Some(old_name) = known.map(|node| node.profile.name.clone()) {
             self.index.remove_node(&old_name);
@@ -27,6 +27,7 @@ impl ClusterState {
             cordoned: known.is_some_and(|node| node.cordoned),
             // Whoever stopped an agent wanted it empty until it is back; what an operator wanted stays.
             drain: known.and_then(|node| node.drain.clone()).filter(|drain| !drain.by_node),
+            overfull: false,
             returns: known.map_or(0, |node| node.returns),
             returned_at: known.map_or(cx.now, |node| node.returned_at),
             reason: String::new(),
@@ -42,6 +43,9 @@ impl ClusterState {
             node.state = NodeState::Suspect;
             node.reason = format!("it came back {} times: nothing new before it is heard for {hold}", node.returns);
         }
+        let held = self.index.held_on(register.node);
+        let shrank = (!held.fits(&node.profile.capacity)).then(|| node.profile.capacity);
+        node.overfull = shrank.is_some();
         self.index.add_node(name, register.node);
         self.nodes.insert(register.node, node);
         if was_lost {
@@ -49,7 +53,12 @@ impl ClusterState {
         }
         self.touch_routes_of_node(cx, register.node);
         let subject = self.about_node(register.node);
-        cx.event(Severity::Info, "node.registered", subject, format!("node {name} registered, epoch {epoch}"));
+        let text = format!("node {name} registered, epoch {epoch}");
+        cx.event(Severity::Info, "node.registered", subject.clone(), text);
+        if let Some(has) = shrank {
+            let text = format!("node {name} has {has} and holds {held}: its newest replicas move until the rest fits");
+            cx.event(Severity::Warning, "node.overfull", subject, text);
+        }
         Ok(Reply::Registered { epoch })
     }
 
@@ -183,6 +192,19 @@ impl ClusterState {
         endpoints.dedup();
         for endpoint in &endpoints {
             self.touch_routes(cx, endpoint);
+        }
+    }
+
+    /// Notes that what a node holds fits into what it has again.
+    pub(super) fn relieve_node(&mut self, cx: &mut Context, id: NodeId) {
+        let held = self.index.held_on(id);
+        let subject = self.about_node(id);
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.overfull) else { return };
+        if held.fits(&node.profile.capacity) {
+            node.overfull = false;
+            node.revision = cx.index;
+            let text = format!("what node {} holds fits into what it has again", node.profile.name);
+            cx.event(Severity::Info, "node.fits", subject, text);
         }
     }
 

@@ -146,6 +146,7 @@ impl ClusterState {
         );
         let node = replica.node;
         self.remove_replica(cx, report.replica);
+        self.relieve_node(cx, node);
         self.finish_node_drain(cx, node);
     }
 
