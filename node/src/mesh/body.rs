@@ -10,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
     dispatch::Outstanding,
     pool::WorkHold,
     replay::{Attempt, Copied},
+    wire::Wire,
 };
 
 /// A request's body on its way to a replica.
@@ -29,14 +29,14 @@ pub(super) struct ReqBody {
 
 enum ReqKind {
     Empty,
-    Wire(Incoming),
+    Wire(Wire),
     Attempt(Attempt),
     Copied(Copied),
 }
 
 /// An answer's body on its way back. Whatever has to end with it hangs on it.
 pub(super) struct Download {
-    inner: Option<Incoming>,
+    inner: Option<Wire>,
     /// The slot and the connection, on the replica's node.
     work: Option<WorkHold>,
     /// What the ingress counts.
@@ -63,7 +63,7 @@ impl ReqBody {
         Self::new(ReqKind::Empty)
     }
 
-    pub(super) fn wire(body: Incoming) -> Self {
+    pub(super) fn wire(body: Wire) -> Self {
         Self::new(if body.is_end_stream() { ReqKind::Empty } else { ReqKind::Wire(body) })
     }
 
@@ -97,7 +97,7 @@ impl Body for ReqBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match &mut self.kind {
             ReqKind::Empty => None,
-            ReqKind::Wire(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from)),
+            ReqKind::Wire(body) => ready!(Pin::new(body).poll_frame(cx)),
             ReqKind::Attempt(body) => ready!(Pin::new(body).poll_frame(cx)),
             ReqKind::Copied(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
@@ -130,12 +130,12 @@ impl Body for ReqBody {
 
 impl Download {
     /// Wraps an answer whose work ends with it.
-    pub(super) fn of_work(inner: Incoming, work: WorkHold) -> Self {
+    pub(super) fn of_work(inner: Wire, work: WorkHold) -> Self {
         Self { inner: Some(inner), work: Some(work), outstanding: None, stall: None, timer: None }.settled()
     }
 
     /// Wraps an answer that came from another gate.
-    pub(super) fn of_gate(inner: Incoming) -> Self {
+    pub(super) fn of_gate(inner: Wire) -> Self {
         Self { inner: Some(inner), work: None, outstanding: None, stall: None, timer: None }
     }
 
@@ -201,7 +201,7 @@ impl Body for Download {
             Some(Err(_)) => this.end(false),
             None => this.end(true),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

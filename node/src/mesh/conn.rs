@@ -2,19 +2,27 @@
 
 use std::{
     cell::{Cell, RefCell},
-    error::Error as _,
+    future::poll_fn,
+    pin::Pin,
+    task::Poll,
     time::Duration,
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http2},
+use bytes::Bytes;
+use h2::{
+    Reason,
+    client::{Builder, SendRequest},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Request, Response};
+use http_body::Body as _;
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{body::ReqBody, exec::LocalExec};
+use super::{
+    body::ReqBody,
+    keeper::Keeper,
+    pump::Pump,
+    wire::{AbortOnDrop, Received, Wire},
+};
 
 /// Window of one stream. What a stream's receiver has not read yet is held here, so it bounds memory per request.
 pub(super) const STREAM_WINDOW: u32 = 256 << 10;
@@ -28,6 +36,16 @@ pub(super) const SEND_BUFFER: usize = 128 << 10;
 /// How long a peer that could not be connected is left alone: its requests go elsewhere at once instead of each
 /// waiting for the same time-out.
 const REST: Duration = Duration::from_millis(200);
+
+/// Streams a peer is taken to allow until it says how many.
+const UNTOLD_STREAMS: usize = 100;
+
+/// Bytes of headers an answer may have.
+const HEADER_BYTES: u32 = 64 << 10;
+
+/// Between gates a ping each second finds a dead host.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a request got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +64,20 @@ pub(super) enum SendFailure {
 pub(super) struct H2Link {
     address: String,
     connect_timeout: Duration,
-    /// Between gates a ping each second finds a dead host; a model's server may take pings for an attack.
+    /// Not towards a model's server, which may take them for an attack.
     pings: bool,
-    sender: RefCell<Option<http2::SendRequest<ReqBody>>>,
+    live: RefCell<Option<Live>>,
+    serial: Cell<u64>,
     connecting: tokio::sync::Mutex<()>,
     rests_until: Cell<Option<Instant>>,
+}
+
+/// A connection that was alive when it was last used.
+#[derive(Clone)]
+struct Live {
+    sender: SendRequest<Bytes>,
+    /// Tells it from the one that follows it.
+    serial: u64,
 }
 
 /// Connects, without delay for small writes.
@@ -70,38 +97,58 @@ impl H2Link {
             address: address.into(),
             connect_timeout,
             pings,
-            sender: RefCell::default(),
+            live: RefCell::default(),
+            serial: Cell::new(0),
             connecting: tokio::sync::Mutex::new(()),
             rests_until: Cell::new(None),
         }
     }
 
-    /// Sends a request. When nothing of it was sent on a connection that had just ended, a new one is tried once.
-    pub(super) async fn send(&self, mut request: Request<ReqBody>) -> Result<Response<Incoming>, SendFailure> {
-        let (taken, empty) = (request.body().taken(), request.body().is_empty());
-        for _ in 0..2 {
-            let mut sender = self.sender().await?;
-            let mut error: TrySendError<_> = match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            self.forget_closed();
-            let Some(unsent) = error.take_message() else {
-                return Err(classify(&error.into_error(), taken.get(), empty));
-            };
-            request = unsent;
-        }
-        Err(SendFailure::Unreachable)
+    /// Sends a request. A connection that has ended is replaced before anything is sent.
+    pub(super) async fn send(&self, request: Request<ReqBody>) -> Result<Response<Wire>, SendFailure> {
+        let mut live = self.live().await?;
+        let (parts, body) = request.into_parts();
+        let (taken, whole) = (body.taken(), body.is_end_stream());
+        let (response, stream) = match live.sender.send_request(Request::from_parts(parts, ()), whole) {
+            Ok(sent) => sent,
+            Err(error) => {
+                tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
+                self.forget(&live);
+                return Err(SendFailure::Unprocessed);
+            }
+        };
+        drop(live);
+        let mut response = response;
+        let mut pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
+        let answered = poll_fn(|cx| {
+            // The body first: the answer to a short one is then all there is to wait for. Why it ended early, if it did,
+            // the answer or its lack will say.
+            if pump.as_mut().is_some_and(|pump| pump.poll(cx).is_ready()) {
+                pump = None;
+            }
+            Pin::new(&mut response).poll(cx)
+        });
+        let answer = answered.await.map_err(|error| classify_h2(&error, taken.get(), whole))?;
+        // A conversation: the caller goes on talking while it hears the answer.
+        let opposite = pump.map(|mut pump| {
+            let task = tokio::task::spawn_local(async move {
+                let _ = poll_fn(|cx| pump.poll(cx)).await;
+            });
+            AbortOnDrop(task.abort_handle())
+        });
+        let (parts, stream) = answer.into_parts();
+        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite));
+        Ok(Response::from_parts(parts, body))
     }
 
     /// Connects if there is no connection.
-    pub(super) async fn sender(&self) -> Result<http2::SendRequest<ReqBody>, SendFailure> {
-        if let Some(sender) = self.live() {
-            return Ok(sender);
+    async fn live(&self) -> Result<Live, SendFailure> {
+        if let Some(live) = self.usable().await {
+            return Ok(live);
         }
         let _turn = self.connecting.lock().await;
-        if let Some(sender) = self.live() {
-            return Ok(sender);
+        if let Some(live) = self.usable().await {
+            return Ok(live);
         }
         if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
             return Err(SendFailure::Unreachable);
@@ -109,8 +156,10 @@ impl H2Link {
         match self.handshake().await {
             Ok(sender) => {
                 self.rests_until.set(None);
-                self.sender.replace(Some(sender.clone()));
-                Ok(sender)
+                self.serial.set(self.serial.get() + 1);
+                let live = Live { sender, serial: self.serial.get() };
+                self.live.replace(Some(live.clone()));
+                Ok(live)
             }
             Err(error) => {
                 tracing::debug!(address = %self.address, %error, "could not connect");
@@ -120,31 +169,44 @@ impl H2Link {
         }
     }
 
-    fn live(&self) -> Option<http2::SendRequest<ReqBody>> {
-        self.sender.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
-    }
-
-    fn forget_closed(&self) {
-        self.sender.borrow_mut().take_if(|sender| sender.is_closed());
-    }
-
-    async fn handshake(&self) -> Result<http2::SendRequest<ReqBody>, super::BoxError> {
-        let stream = connect(&self.address, self.connect_timeout).await?;
-        let mut builder = http2::Builder::new(LocalExec);
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(LINK_WINDOW)
-            .max_send_buf_size(SEND_BUFFER);
-        if self.pings {
-            builder
-                .keep_alive_interval(Duration::from_secs(1))
-                .keep_alive_timeout(Duration::from_secs(2))
-                .keep_alive_while_idle(true);
+    /// Returns the connection if it takes requests.
+    async fn usable(&self) -> Option<Live> {
+        let mut live = self.live.borrow().clone()?;
+        // Fails when the connection has ended, goes away, or has used up its stream ids.
+        match poll_fn(|cx| live.sender.poll_ready(cx)).await {
+            Ok(()) => Some(live),
+            Err(_) => {
+                self.forget(&live);
+                None
+            }
         }
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    }
+
+    fn forget(&self, gone: &Live) {
+        self.live.borrow_mut().take_if(|live| live.serial == gone.serial);
+    }
+
+    async fn handshake(&self) -> Result<SendRequest<Bytes>, super::BoxError> {
+        let stream = connect(&self.address, self.connect_timeout).await?;
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .initial_max_send_streams(UNTOLD_STREAMS)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(LINK_WINDOW)
+            .max_header_list_size(HEADER_BYTES)
+            .max_send_buffer_size(SEND_BUFFER);
+        let (sender, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
+        let mut keeper = match self.pings {
+            true => Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN),
+            false => Keeper::idle(),
+        };
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Pending => keeper.poll_lost(cx).map(|()| None),
+                Poll::Ready(ended) => Poll::Ready(ended.err()),
+            });
+            if let Some(error) = ended.await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
@@ -152,19 +214,19 @@ impl H2Link {
     }
 }
 
-/// Tells what an error proves about the request.
-pub(super) fn classify(error: &hyper::Error, taken: bool, empty: bool) -> SendFailure {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-            // A connection that goes away in order names the last stream it looked at; this one came later.
-            let away = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
-            if refused || away {
-                return SendFailure::Unprocessed;
-            }
-        }
-        source = cause.source();
+/// Tells what an error of HTTP/2 proves about the request. `whole` says that it had no body.
+fn classify_h2(error: &h2::Error, taken: bool, whole: bool) -> SendFailure {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    // A connection that goes away in order names the last stream it looked at; this one came later.
+    let away = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    match (refused || away, !taken && !whole) {
+        (true, _) => SendFailure::Unprocessed,
+        (false, true) => SendFailure::BeforeBody,
+        (false, false) => SendFailure::Broken,
     }
-    if !taken && !empty && !error.is_parse() { SendFailure::BeforeBody } else { SendFailure::Broken }
+}
+
+/// Tells what an error of HTTP/1.1 proves about the request. `whole` says that it had no body.
+pub(super) fn classify_http1(error: &hyper::Error, taken: bool, whole: bool) -> SendFailure {
+    if !taken && !whole && !error.is_parse() { SendFailure::BeforeBody } else { SendFailure::Broken }
 }

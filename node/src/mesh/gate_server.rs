@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use berth_core::{time::Millis, traffic::admission::NotStarted};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::{
     auth,
@@ -13,12 +12,13 @@ use super::{
     gate::Entry,
     headers,
     link::GateEntry,
+    wire::Wire,
     worker::Core,
 };
 
 /// Answers one request. Whether it starts is decided on its headers, before a byte of its body is read.
-pub(super) async fn handle(core: Rc<Core>, mut request: Request<Incoming>) -> Response<OutBody> {
-    if !is_of_this_cluster(&core, &request) {
+pub(super) async fn handle(core: &Rc<Core>, mut request: Request<Wire>) -> Response<OutBody> {
+    if !is_of_this_cluster(core, &request) {
         return not_started(StatusCode::UNAUTHORIZED, NotStarted::Token, None);
     }
     if request.headers().contains_key(headers::GATE_PROBE) {
@@ -52,7 +52,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Incoming>) -> Re
     response
 }
 
-fn is_of_this_cluster(core: &Core, request: &Request<Incoming>) -> bool {
+fn is_of_this_cluster(core: &Core, request: &Request<Wire>) -> bool {
     let (Some(shown), Some(token)) = (request.headers().get(headers::GATE_TOKEN), core.shared.token()) else {
         return false;
     };

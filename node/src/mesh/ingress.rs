@@ -21,7 +21,6 @@ use berth_core::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts, uri};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{
     answer, auth,
@@ -32,6 +31,7 @@ use super::{
     mirror::Planned,
     replay::{Fault, Upload},
     routes::Endpoint,
+    wire::Wire,
     worker::Core,
 };
 
@@ -65,13 +65,13 @@ impl Drop for Abandonable<'_> {
 }
 
 /// Answers one request.
-pub(super) async fn handle(core: Rc<Core>, request: Request<Incoming>) -> Response<OutBody> {
+pub(super) async fn handle(core: &Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
     let begun = core.shared.clock.now();
     let (mut parts, body) = request.into_parts();
     headers::strip_internal(&mut parts.headers);
-    let request_id = request_id(&core, &parts.headers);
+    let request_id = request_id(core, &parts.headers);
     let client_id = client_request_id(&parts.headers);
-    let mut response = answer(&core, begun, parts, body, &request_id).await;
+    let mut response = answer(core, begun, parts, body, &request_id).await;
     let map = response.headers_mut();
     map.insert(headers::REQUEST_ID, request_id);
     if let Some(client_id) = client_id {
@@ -84,7 +84,7 @@ async fn answer(
     core: &Rc<Core>,
     begun: Instant,
     parts: Parts,
-    body: Incoming,
+    body: Wire,
     request_id: &HeaderValue,
 ) -> Response<OutBody> {
     let upload = upload(core, body);
@@ -197,7 +197,7 @@ fn azure(scoring: bool, mut response: Response<OutBody>) -> Response<OutBody> {
     response
 }
 
-fn upload(core: &Core, body: Incoming) -> Option<Upload> {
+fn upload(core: &Core, body: Wire) -> Option<Upload> {
     let keep_max = core.shared.options.limits.replay_bytes;
     (!body.is_end_stream()).then(|| Upload::new(body, u64::MAX, keep_max, core.room.clone()))
 }

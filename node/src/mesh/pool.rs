@@ -8,15 +8,16 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::D
 
 use berth_core::{id::ReplicaId, traffic::table::RouteRuntime};
 use http::{HeaderValue, Request, Response, Uri, header, uri};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use super::{
     body::{Download, ReqBody},
-    conn::{self, H2Link, SendFailure, classify},
+    conn::{self, H2Link, SendFailure, classify_http1},
     gate::{CONNECT_TIMEOUT, GateReplica, Slot},
     headers,
+    wire::Wire,
 };
 
 /// How long an unused connection is kept. Shorter than what common servers grant an idle one (gunicorn 2 s, others 5 s),
@@ -33,7 +34,7 @@ const HEADERS_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Pool {
     replicas: RefCell<BTreeMap<ReplicaId, Conns>>,
-    orphans: RefCell<Vec<(Incoming, WorkHold)>>,
+    orphans: RefCell<Vec<(Wire, WorkHold)>>,
     orphaned: Notify,
 }
 
@@ -80,7 +81,7 @@ impl WorkHold {
     }
 
     /// The caller left in the middle of the answer.
-    pub(super) fn abandon(mut self, answer: Incoming) {
+    pub(super) fn abandon(mut self, answer: Wire) {
         if let Some(pool) = self.reader.take() {
             pool.orphans.borrow_mut().push((answer, self));
             pool.orphaned.notify_one();
@@ -149,7 +150,7 @@ impl Pool {
                 Ok(answer) => {
                     let back_to = keep.then(|| (self.clone(), address));
                     let reader = (!keep).then(|| self.clone());
-                    return Ok(finish(answer, WorkHold { slot, conn: Some(conn), back_to, reader }));
+                    return Ok(finish(answer.map(Wire::Http1), WorkHold { slot, conn: Some(conn), back_to, reader }));
                 }
                 Err(error) => error,
             };
@@ -157,7 +158,7 @@ impl Pool {
                 // A pooled connection had ended: nothing was sent, and another one is tried.
                 Some(unsent) if !fresh => request = unsent,
                 Some(_) => return Err(SendFailure::Unreachable),
-                None => return Err(classify(&error.into_error(), taken.get(), empty)),
+                None => return Err(classify_http1(&error.into_error(), taken.get(), empty)),
             }
         }
     }
@@ -237,7 +238,7 @@ async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
     })
 }
 
-fn finish(answer: Response<Incoming>, hold: WorkHold) -> Response<Download> {
+fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
     let mut answer = answer.map(|body| Download::of_work(body, hold));
     headers::strip_hop_by_hop(answer.headers_mut());
     headers::strip_internal(answer.headers_mut());

@@ -15,10 +15,9 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-use super::BoxError;
+use super::{BoxError, wire::Wire};
 
 /// Frames a mirror may be behind. Enough to ride out a burst, little enough that a stuck one costs next to nothing.
 const TEE_FRAMES: usize = 16;
@@ -50,7 +49,7 @@ pub(super) struct Room(Rc<Cell<usize>>);
 pub(super) struct Upload(Rc<RefCell<Source>>);
 
 struct Source {
-    wire: Option<Incoming>,
+    wire: Option<Wire>,
     limit: u64,
     seen: u64,
     kept: VecDeque<Piece>,
@@ -104,7 +103,7 @@ impl Room {
 // === impl Upload ===
 
 impl Upload {
-    pub(super) fn new(wire: Incoming, limit: u64, keep_max: usize, room: Room) -> Self {
+    pub(super) fn new(wire: Wire, limit: u64, keep_max: usize, room: Room) -> Self {
         let total = wire.size_hint().exact();
         Self(Rc::new(RefCell::new(Source {
             wire: Some(wire),

@@ -21,24 +21,22 @@ use berth_core::{
     traffic::acks::TableAcks,
 };
 use http::{HeaderValue, Request, Response};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::LocalOptions,
     sync::{Notify, watch},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    BoxError,
     body::OutBody,
     clock::Clock,
-    conn::{LINK_WINDOW, SEND_BUFFER, STREAM_WINDOW},
-    exec::LocalExec,
+    drain::Drain,
     gate::Gate,
-    gate_server, ingress,
+    gate_server, h2_server, ingress,
     link::Links,
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
@@ -46,13 +44,15 @@ use super::{
     replay::Room,
     routes::{Memory, Routes},
     warm,
+    wire::Wire,
 };
-
-/// Requests at once on a connection from another gate: all its callers share it.
-const GATE_STREAMS: u32 = 4_096;
 
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Tasks a core runs before it looks for input again. More make larger writes, since requests that became ready together
+/// go out together; a task runs for microseconds, so input still waits for less than one.
+const TASKS_PER_POLL: u32 = 256;
 
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -85,6 +85,8 @@ pub(super) struct Core {
     pub(super) pool: Rc<Pool>,
     pub(super) links: Links,
     pub(super) room: Room,
+    /// What the connections of this core see of [`Shared::draining`].
+    pub(super) drain: Rc<Drain>,
     rng: RefCell<Rng>,
     connections: Cell<usize>,
     closed: Notify,
@@ -98,7 +100,7 @@ pub(super) struct Listeners {
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+pub(super) enum Door {
     Ingress,
     Gate,
 }
@@ -171,6 +173,7 @@ impl Core {
             pool: Rc::default(),
             links: Links::default(),
             room: Room::new(shared.options.limits.replay_bytes_per_core),
+            drain: Rc::default(),
             rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),
             connections: Cell::new(0),
             closed: Notify::new(),
@@ -192,7 +195,7 @@ impl Core {
             }
             let accepted = tokio::select! {
                 biased;
-                () = self.shared.draining.cancelled() => return,
+                () = self.drain.watch() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -213,39 +216,17 @@ impl Core {
         let counted = Counted::new(&self, door);
         // Small answers must not wait for an acknowledgement; a failure only costs that.
         let _ = stream.set_nodelay(true);
-        let core = self.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let core = core.clone();
-            async move {
-                let response: Response<OutBody> = match door {
-                    Door::Ingress => ingress::handle(core, request).await,
-                    Door::Gate => gate_server::handle(core, request).await,
-                };
-                Ok::<_, Infallible>(response)
-            }
-        });
         // A connection that says nothing must not take a place for ever.
         let spoken = tokio::time::timeout(self.shared.options.limits.header_timeout, speaks_http2(&stream));
         let first = tokio::select! {
             biased;
-            () = self.shared.draining.cancelled() => return,
+            () = self.drain.watch() => return,
             first = spoken => first,
         };
-        let Ok(Ok(is_http2)) = first else { return };
-        let builder = self.builder(door);
-        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            biased;
-            () = self.shared.draining.cancelled() => None,
-            ended = connection.as_mut() => Some(ended),
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let ended = match first {
+            Ok(Ok(true)) => h2_server::serve(&self, stream, door).await,
+            Ok(Ok(false)) => self.serve_http1(stream, door).await,
+            Ok(Err(_)) | Err(_) => return,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, ?door, "a connection ended");
@@ -253,31 +234,31 @@ impl Core {
         drop(counted);
     }
 
-    fn builder(&self, door: Door) -> auto::Builder<LocalExec> {
+    async fn serve_http1(self: &Rc<Self>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
         let limits = &self.shared.options.limits;
-        let mut builder = auto::Builder::new(LocalExec);
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes as usize + limits.uri_bytes);
-        let (streams, window) = match door {
-            Door::Ingress => (limits.streams, 4 * STREAM_WINDOW),
-            Door::Gate => (GATE_STREAMS, LINK_WINDOW),
-        };
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(streams)
-            .max_header_list_size(limits.header_bytes)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(window)
-            .max_send_buf_size(SEND_BUFFER)
-            // Finds callers that are gone without a word, whose streams would hold slots for ever.
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20));
-        builder
+        let service = service_fn(|request: Request<Incoming>| async {
+            Ok::<_, Infallible>(door.answer(self, request.map(Wire::Http1)).await)
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            biased;
+            () = self.drain.watch() => {}
+            ended = connection.as_mut() => return Ok(ended?),
+        }
+        connection.as_mut().graceful_shutdown();
+        Ok(connection.await?)
+    }
+
+    /// Lets the connections of this core know when the mesh drains.
+    async fn drain_in_time(self: Rc<Self>) {
+        self.shared.draining.cancelled().await;
+        self.drain.begin();
     }
 
     /// Closes what nobody uses.
@@ -287,6 +268,18 @@ impl Core {
             self.pool.sweep(|id| self.shared.gate.find(id).is_some());
             let gates = self.shared.routes.load().remote_gates();
             self.links.retain(|address| gates.contains(address));
+        }
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Answers one request that came in here.
+    pub(super) async fn answer(self, core: &Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
+        match self {
+            Self::Ingress => ingress::handle(core, request).await,
+            Self::Gate => gate_server::handle(core, request).await,
         }
     }
 }
@@ -336,14 +329,15 @@ impl Drop for Counted<'_> {
 
 /// Runs one core until the mesh stops. When it drains, connections end with their requests.
 pub(super) fn run(shared: &Arc<Shared>, index: usize, seed: &SeedTree, listeners: Listeners) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().event_interval(TASKS_PER_POLL).build_local(LocalOptions::default())?;
     let core = Rc::new(Core::new(shared.clone(), index, seed));
-    runtime.block_on(local.run_until(async {
+    runtime.block_on(async {
         let ingress = TcpListener::from_std(listeners.ingress)?;
         let gate = TcpListener::from_std(listeners.gate)?;
         tokio::task::spawn_local(core.clone().accept(ingress, Door::Ingress));
         tokio::task::spawn_local(core.clone().accept(gate, Door::Gate));
+        tokio::task::spawn_local(core.clone().drain_in_time());
         tokio::task::spawn_local(core.pool.clone().read_orphans());
         tokio::task::spawn_local(core.clone().sweep());
         if index == 0 {
@@ -351,7 +345,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize, seed: &SeedTree, listeners
         }
         core.shared.stopping.cancelled().await;
         Ok::<_, std::io::Error>(())
-    }))
+    })
 }
 
 /// Binds a listener for each core to one address. Port 0 is picked once.

@@ -1,0 +1,117 @@
+//! A connection of HTTP/2 from a caller or another gate, on h2 itself: a task per request and none besides.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    server::{Builder, SendResponse},
+};
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
+use tokio::net::TcpStream;
+
+use super::{
+    BoxError,
+    body::OutBody,
+    conn::{LINK_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    keeper::Keeper,
+    pump::Pump,
+    wire::{Received, Wire},
+    worker::{Core, Door},
+};
+
+/// Requests at once on a connection from another gate: all its callers share it.
+const GATE_STREAMS: u32 = 4_096;
+
+/// Finds callers that are gone without a word, whose streams would hold slots for ever.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// Serves a connection until it ends, or its requests do while the core drains.
+pub(super) async fn serve(core: &Rc<Core>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+    let limits = &core.shared.options.limits;
+    let handshake = builder(core, door).handshake::<_, Bytes>(stream);
+    let mut connection = tokio::time::timeout(limits.header_timeout, handshake).await??;
+    let mut keeper = Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN);
+    let mut draining = Some(core.drain.watch());
+    loop {
+        let next = poll_fn(|cx| {
+            if draining.as_mut().is_some_and(|draining| Pin::new(draining).poll(cx).is_ready()) {
+                draining = None;
+                connection.graceful_shutdown();
+            }
+            if keeper.poll_lost(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            connection.poll_accept(cx)
+        });
+        match next.await {
+            Some(Ok((request, respond))) => {
+                tokio::task::spawn_local(answer(core.clone(), door, request, respond));
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn builder(core: &Core, door: Door) -> Builder {
+    let limits = &core.shared.options.limits;
+    let (streams, window) = match door {
+        Door::Ingress => (limits.streams, 4 * STREAM_WINDOW),
+        Door::Gate => (GATE_STREAMS, LINK_WINDOW),
+    };
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(streams)
+        .max_header_list_size(limits.header_bytes)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(window)
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+/// Answers one request. A caller that resets its stream ends the work on it.
+async fn answer(core: Rc<Core>, door: Door, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let is_head = *request.method() == Method::HEAD;
+    let (parts, stream) = request.into_parts();
+    let body = Wire::Http2(Received::new(stream, &parts.headers, None));
+    let response = {
+        let mut work = pin!(door.answer(&core, Request::from_parts(parts, body)));
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        })
+        .await
+    };
+    let Some(response) = response else { return };
+    if let Err(error) = send(respond, response, is_head).await {
+        tracing::debug!(%error, ?door, "an answer was not taken");
+    }
+}
+
+/// Sends an answer to its end.
+async fn send(mut respond: SendResponse<Bytes>, response: Response<OutBody>, is_head: bool) -> Result<(), h2::Error> {
+    let (mut parts, body) = response.into_parts();
+    let length = body.size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let is_whole = is_head || body.is_end_stream();
+    let stream = respond.send_response(Response::from_parts(parts, ()), is_whole)?;
+    if !is_whole {
+        let mut pump = Pump::new(body, stream, Reason::INTERNAL_ERROR);
+        // Who stopped it knows why.
+        let _ = poll_fn(|cx| pump.poll(cx)).await;
+    }
+    Ok(())
+}
