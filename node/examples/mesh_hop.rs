@@ -28,6 +28,10 @@ use hyper_util::{
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+/// The same as in the shipped binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type AnyError = Box<dyn std::error::Error>;
 
 /// More than a load driver has under way: admission must not be what is measured.

@@ -10,7 +10,7 @@ use super::{
     body::{OutBody, ReqBody},
     conn::SendFailure,
     gate::Entry,
-    headers,
+    headers::{self, Ends},
     link::GateEntry,
     wire::Wire,
     worker::Core,
@@ -25,7 +25,10 @@ pub(super) async fn handle(core: &Rc<Core>, mut request: Request<Wire>) -> Respo
         return empty(StatusCode::NO_CONTENT);
     }
     let Some(entry) = GateEntry::read(request.headers()) else { return empty(StatusCode::BAD_REQUEST) };
-    headers::strip_internal(request.headers_mut());
+    let map = request.headers_mut();
+    let ends = Ends::of(map);
+    ends.strip_internal(map);
+    ends.strip_hop_by_hop(map);
     let shared = &core.shared;
     let Some(replica) = shared.gate.find(entry.replica) else {
         return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unknown, None);

@@ -1,5 +1,6 @@
 //! Header names, and which headers end at which hop.
 
+use berth_core::traffic::status::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Shown by one gate to another.
@@ -54,6 +55,8 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// A key as other clients send it.
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// How long the caller waits for the answer.
+const REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -72,8 +75,86 @@ const INTERNAL: [HeaderName; 9] = [
     NOT_STARTED,
 ];
 
-/// Drops what ends at this hop (RFC 9110 §7.6.1), keeping `te: trailers`, without which gRPC refuses to talk.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Headers that end at each hop (RFC 9110 §7.6.1), beside those that `connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::TE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+/// Headers that the ingress answers or sets itself.
+const FOR_THE_INGRESS: [HeaderName; 2] = [header::EXPECT, MIRROR];
+
+/// What of a message's headers ends somewhere on the way, found in one pass: a message rarely has any, and asking its
+/// map for each name by itself costs more than everything else that is done to headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    internal: bool,
+    hop: bool,
+    ingress: bool,
+}
+
+// === impl Ends ===
+
+impl Ends {
+    /// Looks at every header once.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut ends = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "te" if value == "trailers" => {}
+                "te"
+                | "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "transfer-encoding"
+                | "upgrade"
+                | "http2-settings" => ends.hop = true,
+                "expect" | "x-berth-mirror" => ends.ingress = true,
+                "x-berth-not-started" => ends.internal = true,
+                name if name.starts_with("x-berth-gate-") => ends.internal = true,
+                _ => {}
+            }
+        }
+        ends
+    }
+
+    /// Drops what ends at this hop, keeping `te: trailers`, without which gRPC refuses to talk.
+    pub(super) fn strip_hop_by_hop(self, headers: &mut HeaderMap) {
+        if self.hop {
+            strip_hop_by_hop(headers);
+        }
+    }
+
+    /// Drops what only gates may say.
+    pub(super) fn strip_internal(self, headers: &mut HeaderMap) {
+        if self.internal {
+            remove(headers, &INTERNAL);
+        }
+    }
+
+    /// Drops what the ingress answers or sets itself.
+    pub(super) fn strip_for_the_ingress(self, headers: &mut HeaderMap) {
+        if self.ingress {
+            remove(headers, &FOR_THE_INGRESS);
+        }
+    }
+}
+
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
+    names.iter().for_each(|name| {
+        headers.remove(name);
+    });
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if let Some(connection) = headers.remove(header::CONNECTION) {
         let named = connection.to_str().unwrap_or_default().split(',').map(str::trim);
         for name in named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
@@ -87,28 +168,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let trailers = headers.get(header::TE).is_some_and(|te| {
         te.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
-    for name in [
-        header::TE,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
-    }
+    remove(headers, &HOP_BY_HOP);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-}
-
-/// Drops what only gates may say.
-pub(super) fn strip_internal(headers: &mut HeaderMap) {
-    INTERNAL.iter().for_each(|name| {
-        headers.remove(name);
-    });
 }
 
 /// Drops every header a key may be in.
@@ -118,8 +181,35 @@ pub(super) fn strip_credentials(headers: &mut HeaderMap) {
     headers.remove(X_API_KEY);
 }
 
+/// Writes 128 drawn bits in the form of a random UUID, which is what Azure's clients expect to see.
+pub(super) fn random_uuid(high: u64, low: u64) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Version 4, variant 1 (RFC 9562 §5.4).
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    let bits = u128::from(high) << 64 | u128::from(low);
+    let mut text = *b"00000000-0000-0000-0000-000000000000";
+    let mut shift = 128;
+    for byte in text.iter_mut().filter(|byte| **byte != b'-') {
+        shift -= 4;
+        *byte = DIGITS[(bits >> shift) as usize & 0xf];
+    }
+    let mut value = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+    // Not a secret, but never the same twice: in a table of compressed headers it would only push out what is.
+    value.set_sensitive(true);
+    value
+}
+
+/// Reads how long a caller waits for its answer, in milliseconds: `x-request-timeout-ms`, or `grpc-timeout` of a gRPC
+/// call; the shorter one counts.
+pub(super) fn timeout_ms(headers: &HeaderMap, dialect: Dialect) -> Option<u64> {
+    let asked = text(headers, &REQUEST_TIMEOUT_MS).and_then(|text| text.trim().parse().ok());
+    let grpc = if dialect == Dialect::Grpc { grpc_timeout_ms(headers) } else { None };
+    asked.into_iter().chain(grpc).min()
+}
+
 /// Reads `grpc-timeout` (`250m`, `5S`) in milliseconds, rounding up.
-pub(super) fn grpc_timeout_ms(headers: &HeaderMap) -> Option<u64> {
+fn grpc_timeout_ms(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
@@ -165,9 +255,50 @@ mod tests {
             ("trailer", "x-sum"),
             ("content-type", "text/plain"),
         ]);
-        strip_hop_by_hop(&mut map);
+        Ends::of(&map).strip_hop_by_hop(&mut map);
         let kept = headers(&[("host", "h"), ("trailer", "x-sum"), ("content-type", "text/plain"), ("te", "trailers")]);
         assert_eq!(map, kept);
+    }
+
+    /// The pass that looks and the lists that are dropped must name the same headers.
+    #[test]
+    fn everything_that_is_dropped_is_looked_for() {
+        let internal = Ends { internal: true, ..Ends::default() };
+        let hop = Ends { hop: true, ..Ends::default() };
+        let ingress = Ends { ingress: true, ..Ends::default() };
+        let all =
+            [(&INTERNAL[..], internal), (&HOP_BY_HOP, hop), (&[header::CONNECTION], hop), (&FOR_THE_INGRESS, ingress)];
+        for (name, ends) in all.iter().flat_map(|(names, ends)| names.iter().map(move |name| (name, *ends))) {
+            let mut map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("any"))]);
+            assert_eq!(Ends::of(&map), ends, "{name}");
+            ends.strip_internal(&mut map);
+            ends.strip_hop_by_hop(&mut map);
+            ends.strip_for_the_ingress(&mut map);
+            assert!(map.is_empty(), "{name}");
+        }
+        let harmless = headers(&[("te", "trailers"), ("host", "h"), ("x-berth-endpoint", "e"), ("x-request-id", "1")]);
+        assert_eq!(Ends::of(&harmless), Ends::default());
+    }
+
+    #[test]
+    fn a_drawn_id_is_a_random_uuid() {
+        assert_eq!(random_uuid(0, 0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(random_uuid(u64::MAX, u64::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(random_uuid(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef), "01234567-89ab-4def-8123-456789abcdef");
+    }
+
+    #[test]
+    fn the_shorter_timeout_counts() {
+        for (pairs, dialect, ms) in [
+            (&[("x-request-timeout-ms", "250")][..], Dialect::Azure, Some(250)),
+            (&[("grpc-timeout", "1S")], Dialect::Azure, None),
+            (&[("grpc-timeout", "1S"), ("x-request-timeout-ms", "2000")], Dialect::Grpc, Some(1_000)),
+            (&[("grpc-timeout", "1S"), ("x-request-timeout-ms", " 20")], Dialect::Grpc, Some(20)),
+            (&[("x-request-timeout-ms", "soon")], Dialect::OpenAi, None),
+            (&[("x-request-timeout-ms", "-1")], Dialect::OpenAi, None),
+        ] {
+            assert_eq!(timeout_ms(&headers(pairs), dialect), ms, "{pairs:?}");
+        }
     }
 
     #[test]

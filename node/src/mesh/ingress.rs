@@ -19,6 +19,7 @@ use berth_core::{
         table::RouteRuntime,
     },
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts, uri};
 use http_body::Body as _;
 
@@ -26,7 +27,7 @@ use super::{
     answer, auth,
     body::OutBody,
     dispatch::{Answer, Dispatch, Head},
-    headers,
+    headers::{self, Ends},
     metrics::Stats,
     mirror::Planned,
     replay::{Fault, Upload},
@@ -40,6 +41,9 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Azure cuts a caller's own request id here.
 const CLIENT_REQUEST_ID_MAX: usize = 40;
+
+/// Headers that the ingress adds to an answer.
+const OWN_HEADERS: usize = 10;
 
 /// A request whose endpoint is known.
 struct Routed {
@@ -64,76 +68,71 @@ impl Drop for Abandonable<'_> {
     }
 }
 
+/// A request as it came.
+struct Call {
+    begun: Instant,
+    parts: Parts,
+    ends: Ends,
+    upload: Option<Upload>,
+    id: HeaderValue,
+}
+
 /// Answers one request.
 pub(super) async fn handle(core: &Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
-    let begun = core.shared.clock.now();
     let (mut parts, body) = request.into_parts();
-    headers::strip_internal(&mut parts.headers);
-    let request_id = request_id(core, &parts.headers);
+    let ends = Ends::of(&parts.headers);
+    ends.strip_internal(&mut parts.headers);
+    let id = request_id(core, &parts.headers);
     let client_id = client_request_id(&parts.headers);
-    let mut response = answer(core, begun, parts, body, &request_id).await;
+    let mut call = Call { begun: core.shared.clock.now(), parts, ends, upload: upload(core, body), id };
+    let mut response = answer(core, &mut call).await;
     let map = response.headers_mut();
-    map.insert(headers::REQUEST_ID, request_id);
+    map.insert(headers::REQUEST_ID, call.id);
     if let Some(client_id) = client_id {
         map.insert(headers::CLIENT_REQUEST_ID, client_id);
     }
     response
 }
 
-async fn answer(
-    core: &Rc<Core>,
-    begun: Instant,
-    parts: Parts,
-    body: Wire,
-    request_id: &HeaderValue,
-) -> Response<OutBody> {
-    let upload = upload(core, body);
-    let routed = match route(core, &parts, upload.as_ref()).await {
+async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
+    let routed = match route(core, call).await {
         Ok(routed) => routed,
         Err(Ok(own)) => return own,
         Err(Err(refusal)) => {
-            let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            let dialect = Dialect::of(parts.uri.path(), content_type);
+            let content_type = call.parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+            let dialect = Dialect::of(call.parts.uri.path(), content_type);
             let response = answer::refuse(dialect, false, refusal);
             core.shared.unrouted.of(core.index).answer(refusal.http_status(false));
             return response;
         }
     };
-    let endpoint = routed.endpoint.clone();
-    endpoint.soft.carried_ms.store(begun.millis(), Relaxed);
-    let admitted = admit(&routed, &parts, upload.as_ref());
-    let at = match admitted {
-        Ok(at) => at,
+    let endpoint = &routed.endpoint;
+    endpoint.soft.carried_ms.store(call.begun.millis(), Relaxed);
+    match admit(&routed, call) {
+        Ok(at) => serve(core, &routed, at, call).await,
         Err(refusal) => {
             let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), "/score");
-            let response = answer::refuse(routed.dialect, scoring, refusal);
+            let mut response = answer::refuse(routed.dialect, scoring, refusal);
             endpoint.soft.stats.of(core.index).answer(response.status().as_u16());
-            return dress_refusal(response, &routed, None);
+            dress(&mut response, &routed, None);
+            response
         }
-    };
-    serve(core, begun, routed, at, parts, upload, request_id).await
+    }
 }
 
 /// Dispatches an admitted request to its deployment.
-async fn serve(
-    core: &Rc<Core>,
-    begun: Instant,
-    routed: Routed,
-    at: usize,
-    mut parts: Parts,
-    upload: Option<Upload>,
-    request_id: &HeaderValue,
-) -> Response<OutBody> {
+async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> Response<OutBody> {
     let endpoint = &routed.endpoint;
     let (route, deployment) = (&endpoint.route.deployments[at], &endpoint.deployments[at]);
     let stats = deployment.stats.of(core.index);
-    let timeout_ms = headers::grpc_timeout_ms(&parts.headers).filter(|_| routed.dialect == Dialect::Grpc);
-    let deadline = begun + Millis(timeout_ms.unwrap_or(u64::MAX).min(route.request_timeout_ms));
-    let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, parts.method.as_str(), routed.path.path());
-    let head = head(&mut parts, &routed, request_id);
-    endpoint.soft.budget.deposit(begun);
-    let mirrors = draw_mirrors(core, &routed, at, &head, upload.as_ref());
+    let timeout_ms = headers::timeout_ms(&call.parts.headers, routed.dialect);
+    let deadline = call.begun + Millis(timeout_ms.unwrap_or(u64::MAX).min(route.request_timeout_ms));
+    let method = call.parts.method.as_str();
+    let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, method, routed.path.path());
     let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), &route.scoring_path);
+    let head = head(call, routed);
+    endpoint.soft.budget.deposit(call.begun);
+    let mirrors = draw_mirrors(core, routed, at, &head, call.upload.as_ref());
     let mut dispatch = Dispatch {
         core,
         endpoint,
@@ -142,7 +141,7 @@ async fn serve(
         deadline,
         idempotent,
         head,
-        upload: upload.as_ref(),
+        upload: call.upload.as_ref(),
         mirrors,
         attempts: 0,
     };
@@ -150,30 +149,33 @@ async fn serve(
     let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
     leaving.0 = None;
     let attempts = dispatch.attempts;
-    if let Some(upload) = &upload {
+    if let Some(upload) = &call.upload {
         upload.settle();
     }
     let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout)) {
         Ok(Answer { response, replica, queued_ms, outstanding }) => {
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
-            let response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
-            (azure(scoring, response), Some(replica), queued_ms)
+            let mut response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
+            azure(scoring, &mut response);
+            (response, Some(replica), queued_ms)
         }
         Err(refusal) => (answer::refuse(routed.dialect, scoring, refusal), None, 0),
     };
     stats.answer(response.status().as_u16());
     let map = response.headers_mut();
+    map.reserve(OWN_HEADERS);
     map.insert(headers::QUEUE_MS, queued_ms.into());
     map.insert(headers::ATTEMPTS, attempts.into());
     if let Some(replica) = replica {
         map.insert(headers::REPLICA, deployment.replicas[replica].id_text.clone());
     }
-    dress_refusal(response, &routed, Some(at))
+    dress(&mut response, routed, Some(at));
+    response
 }
 
 /// Says who answered.
-fn dress_refusal(mut response: Response<OutBody>, routed: &Routed, at: Option<usize>) -> Response<OutBody> {
+fn dress(response: &mut Response<OutBody>, routed: &Routed, at: Option<usize>) {
     let map = response.headers_mut();
     map.insert(headers::ENDPOINT, routed.endpoint.name.clone());
     map.insert(headers::TABLE, routed.table.clone());
@@ -181,20 +183,18 @@ fn dress_refusal(mut response: Response<OutBody>, routed: &Routed, at: Option<us
         map.insert(headers::DEPLOYMENT, deployment.name.clone());
         map.insert(headers::AZURE_DEPLOYMENT, deployment.name.clone());
     }
-    response
 }
 
 /// Wraps the model's status as Azure does, on Azure's routes.
-fn azure(scoring: bool, mut response: Response<OutBody>) -> Response<OutBody> {
+fn azure(scoring: bool, response: &mut Response<OutBody>) {
     let seen = status::answered(scoring, response.status().as_u16());
-    let Some(model_status) = seen.model_status else { return response };
+    let Some(model_status) = seen.model_status else { return };
     if let Ok(status) = http::StatusCode::from_u16(seen.status) {
         *response.status_mut() = status;
     }
     let map = response.headers_mut();
     map.insert(headers::AZURE_MODEL_STATUS, model_status.into());
     map.insert(headers::AZURE_REASON, HeaderValue::from_static("model_error"));
-    response
 }
 
 fn upload(core: &Core, body: Wire) -> Option<Upload> {
@@ -203,11 +203,8 @@ fn upload(core: &Core, body: Wire) -> Option<Upload> {
 }
 
 /// Finds the endpoint, or an answer of this router's own, or why there is neither.
-async fn route(
-    core: &Core,
-    parts: &Parts,
-    upload: Option<&Upload>,
-) -> Result<Routed, Result<Response<OutBody>, Refusal>> {
+async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBody>, Refusal>> {
+    let Call { parts, upload, .. } = call;
     let limits = &core.shared.options.limits;
     let path_and_query = parts.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
     if path_and_query.len() > limits.uri_bytes {
@@ -249,8 +246,9 @@ async fn route(
         // The rest of the path with its query, as it came.
         let kept = path.strip_suffix(target.path).map_or(path.len(), str::len);
         let rest = path_and_query.get(kept..).unwrap_or_default();
-        let slash = if rest.starts_with('/') { "" } else { "/" };
-        uri::PathAndQuery::try_from(format!("{slash}{rest}")).ok()
+        let rest =
+            if rest.starts_with('/') { Bytes::copy_from_slice(rest.as_bytes()) } else { format!("/{rest}").into() };
+        uri::PathAndQuery::from_maybe_shared(rest).ok()
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);
@@ -276,7 +274,8 @@ async fn peek(path: &str, upload: &Upload) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Checks key, pin or split, and size. Returns the position of the deployment.
-fn admit(routed: &Routed, parts: &Parts, upload: Option<&Upload>) -> Result<usize, Refusal> {
+fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
+    let Call { parts, upload, .. } = call;
     let endpoint = &routed.endpoint;
     if !auth::is_authorised(&endpoint.route, &parts.headers) {
         return Err(Refusal::Unauthorised);
@@ -303,18 +302,17 @@ fn admit(routed: &Routed, parts: &Parts, upload: Option<&Upload>) -> Result<usiz
 }
 
 /// Takes the head as replicas shall see it.
-fn head(parts: &mut Parts, routed: &Routed, request_id: &HeaderValue) -> Head {
-    let host = parts.headers.remove(header::HOST);
-    let authority = parts.uri.authority().cloned().or_else(|| uri::Authority::try_from(host?.as_bytes()).ok());
+fn head(call: &mut Call, routed: &Routed) -> Head {
+    let Call { parts, ends, id, .. } = call;
     let mut map = std::mem::take(&mut parts.headers);
-    headers::strip_hop_by_hop(&mut map);
+    let host = map.remove(header::HOST);
+    let authority = parts.uri.authority().cloned().or_else(|| uri::Authority::try_from(host?.as_bytes()).ok());
+    ends.strip_hop_by_hop(&mut map);
+    ends.strip_for_the_ingress(&mut map);
     if !routed.endpoint.route.key_hashes.is_empty() {
         headers::strip_credentials(&mut map);
     }
-    // The ingress answers it itself, with the first byte it reads of the body.
-    map.remove(header::EXPECT);
-    map.remove(headers::MIRROR);
-    map.insert(headers::REQUEST_ID, request_id.clone());
+    map.insert(headers::REQUEST_ID, id.clone());
     Head {
         method: parts.method.clone(),
         authority: authority.unwrap_or_else(|| uri::Authority::from_static("localhost")),
@@ -355,16 +353,7 @@ fn request_id(core: &Core, map: &HeaderMap) -> HeaderValue {
         Some(id) if status::keeps_request_id(id.as_bytes()) => id.clone(),
         _ => {
             let (high, low) = (core.draw(), core.draw());
-            // The form of a random UUID, which is what Azure's clients expect to see.
-            let id = format!(
-                "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-                high >> 32,
-                high >> 16 & 0xffff,
-                high & 0xfff,
-                0x8000 | low >> 48 & 0x3fff,
-                low & 0xffff_ffff_ffff
-            );
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+            headers::random_uuid(high, low)
         }
     }
 }

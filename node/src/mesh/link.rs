@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use super::{
     body::{Download, ReqBody},
     conn::{H2Link, SendFailure},
-    headers,
+    headers::{self, Ends},
 };
 
 /// How long another node's gate may take to accept: beyond it the host is gone or in trouble.
@@ -90,7 +90,8 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Request<R
     if let Some(failure) = failure(response.status(), response.headers()) {
         return Err(Missed { failure, load });
     }
-    headers::strip_internal(response.headers_mut());
+    let map = response.headers_mut();
+    Ends::of(map).strip_internal(map);
     Ok(Gated { response: response.map(Download::of_gate), queued_ms, load })
 }
 

@@ -16,7 +16,7 @@ use super::{
     body::{Download, ReqBody},
     conn::{self, H2Link, SendFailure, classify_http1},
     gate::{CONNECT_TIMEOUT, GateReplica, Slot},
-    headers,
+    headers::Ends,
     wire::Wire,
 };
 
@@ -92,7 +92,7 @@ impl WorkHold {
 // === impl Pool ===
 
 impl Pool {
-    /// Sends a request to the replica whose slot is held.
+    /// Sends a request to the replica whose slot is held. Nothing in its head belongs to an earlier hop.
     pub(super) async fn send(
         self: &Rc<Self>,
         slot: Slot,
@@ -102,7 +102,6 @@ impl Pool {
             let local = slot.replica().local();
             (local.address, local.runtime)
         };
-        headers::strip_hop_by_hop(request.headers_mut());
         if is_grpc(&request) {
             return self.send_h2(slot, address, request).await;
         }
@@ -240,8 +239,10 @@ async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
 
 fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
     let mut answer = answer.map(|body| Download::of_work(body, hold));
-    headers::strip_hop_by_hop(answer.headers_mut());
-    headers::strip_internal(answer.headers_mut());
+    let map = answer.headers_mut();
+    let ends = Ends::of(map);
+    ends.strip_hop_by_hop(map);
+    ends.strip_internal(map);
     answer
 }
 
