@@ -4,14 +4,15 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     pin::Pin,
-    task::Poll,
+    rc::Rc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{
-    Reason,
-    client::{Builder, SendRequest},
+    Reason, RecvStream,
+    client::{Builder, ResponseFuture, SendRequest},
 };
 use http::{Request, Response};
 use http_body::Body as _;
@@ -80,6 +81,15 @@ struct Live {
     serial: u64,
 }
 
+/// A request whose head is on its way.
+struct Sending {
+    response: ResponseFuture,
+    /// The body, as long as there is any.
+    pump: Option<Pump<ReqBody>>,
+    taken: Rc<Cell<bool>>,
+    whole: bool,
+}
+
 /// Connects, without delay for small writes.
 pub(super) async fn connect(address: &str, timeout: Duration) -> std::io::Result<TcpStream> {
     let stream = tokio::time::timeout(timeout, TcpStream::connect(address))
@@ -105,49 +115,37 @@ impl H2Link {
     }
 
     /// Sends a request. A connection that has ended is replaced before anything is sent.
-    pub(super) async fn send(&self, request: Request<ReqBody>) -> Result<Response<Wire>, SendFailure> {
-        let mut live = self.live().await?;
+    pub(super) async fn send(&self, request: Box<Request<ReqBody>>) -> Result<Response<Wire>, SendFailure> {
+        let live = match poll_fn(|cx| Poll::Ready(self.usable(cx))).await {
+            Some(live) => live,
+            None => Box::pin(self.connected()).await?,
+        };
+        let mut sending = self.begin(live, *request)?;
+        let answer = poll_fn(|cx| sending.poll(cx)).await?;
+        Ok(sending.follow(answer))
+    }
+
+    /// Puts the head of a request on its way.
+    fn begin(&self, mut live: Live, request: Request<ReqBody>) -> Result<Sending, SendFailure> {
         let (parts, body) = request.into_parts();
         let (taken, whole) = (body.taken(), body.is_end_stream());
-        let (response, stream) = match live.sender.send_request(Request::from_parts(parts, ()), whole) {
-            Ok(sent) => sent,
+        match live.sender.send_request(Request::from_parts(parts, ()), whole) {
+            Ok((response, stream)) => {
+                let pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
+                Ok(Sending { response, pump, taken, whole })
+            }
             Err(error) => {
                 tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
                 self.forget(&live);
-                return Err(SendFailure::Unprocessed);
+                Err(SendFailure::Unprocessed)
             }
-        };
-        drop(live);
-        let mut response = response;
-        let mut pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
-        let answered = poll_fn(|cx| {
-            // The body first: the answer to a short one is then all there is to wait for. Why it ended early, if it did,
-            // the answer or its lack will say.
-            if pump.as_mut().is_some_and(|pump| pump.poll(cx).is_ready()) {
-                pump = None;
-            }
-            Pin::new(&mut response).poll(cx)
-        });
-        let answer = answered.await.map_err(|error| classify_h2(&error, taken.get(), whole))?;
-        // A conversation: the caller goes on talking while it hears the answer.
-        let opposite = pump.map(|mut pump| {
-            let task = tokio::task::spawn_local(async move {
-                let _ = poll_fn(|cx| pump.poll(cx)).await;
-            });
-            AbortOnDrop(task.abort_handle())
-        });
-        let (parts, stream) = answer.into_parts();
-        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite));
-        Ok(Response::from_parts(parts, body))
+        }
     }
 
-    /// Connects if there is no connection.
-    async fn live(&self) -> Result<Live, SendFailure> {
-        if let Some(live) = self.usable().await {
-            return Ok(live);
-        }
+    /// Connects, unless somebody else has just done so.
+    async fn connected(&self) -> Result<Live, SendFailure> {
         let _turn = self.connecting.lock().await;
-        if let Some(live) = self.usable().await {
+        if let Some(live) = poll_fn(|cx| Poll::Ready(self.usable(cx))).await {
             return Ok(live);
         }
         if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
@@ -170,16 +168,15 @@ impl H2Link {
     }
 
     /// Returns the connection if it takes requests.
-    async fn usable(&self) -> Option<Live> {
+    fn usable(&self, cx: &mut Context<'_>) -> Option<Live> {
         let mut live = self.live.borrow().clone()?;
-        // Fails when the connection has ended, goes away, or has used up its stream ids.
-        match poll_fn(|cx| live.sender.poll_ready(cx)).await {
-            Ok(()) => Some(live),
-            Err(_) => {
-                self.forget(&live);
-                None
-            }
+        // An error when the connection has ended, goes away, or has used up its stream ids. A sender that has sent nothing
+        // yet is never asked to wait.
+        if let Poll::Ready(Err(_)) = live.sender.poll_ready(cx) {
+            self.forget(&live);
+            return None;
         }
+        Some(live)
     }
 
     fn forget(&self, gone: &Live) {
@@ -211,6 +208,34 @@ impl H2Link {
             }
         });
         Ok(sender)
+    }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    /// Ready with the head of the answer.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendFailure>> {
+        // The body first: the answer to a short one is then all there is to wait for. Why it ended early, if it did, the
+        // answer or its lack will say.
+        if self.pump.as_mut().is_some_and(|pump| pump.poll(cx).is_ready()) {
+            self.pump = None;
+        }
+        let answer = Pin::new(&mut self.response).poll(cx);
+        answer.map_err(|error| classify_h2(&error, self.taken.get(), self.whole))
+    }
+
+    /// Wraps the answer. When the request is not over, it is a conversation: the caller goes on talking while it hears.
+    fn follow(self, answer: Response<RecvStream>) -> Response<Wire> {
+        let opposite = self.pump.map(|mut pump| {
+            let task = tokio::task::spawn_local(async move {
+                let _ = poll_fn(|cx| pump.poll(cx)).await;
+            });
+            AbortOnDrop(task.abort_handle())
+        });
+        let (parts, stream) = answer.into_parts();
+        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite));
+        Response::from_parts(parts, body)
     }
 }
 

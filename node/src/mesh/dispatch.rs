@@ -49,7 +49,7 @@ pub(super) struct Dispatch<'a> {
     pub(super) head: Head,
     pub(super) upload: Option<&'a Upload>,
     /// Started once the first attempt is under way.
-    pub(super) mirrors: Option<Planned>,
+    pub(super) mirrors: Option<Box<Planned>>,
     /// How many replicas were asked.
     pub(super) attempts: u32,
 }
@@ -85,8 +85,8 @@ impl Drop for Outstanding {
 
 impl Head {
     /// Builds the request of an attempt. The headers are given away when no further attempt is possible.
-    pub(super) fn request(&mut self, is_last: bool, body: ReqBody) -> Request<ReqBody> {
-        let mut request = Request::new(body);
+    pub(super) fn request(&mut self, is_last: bool, body: ReqBody) -> Box<Request<ReqBody>> {
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = if is_last { std::mem::take(&mut self.headers) } else { self.headers.clone() };
         let mut parts = uri::Parts::default();
@@ -188,10 +188,9 @@ impl Dispatch<'_> {
         let missed = |failure| Missed { failure, load: None };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
-        let asked = shared.clock.now();
         let entry = Entry { deadline: self.deadline, may_queue };
-        let slot = gate.enter(entry).await.map_err(|reason| missed(Failure::NotStarted(reason)))?;
-        let queued_ms = shared.clock.now().since(asked).0;
+        let entered = gate.enter(entry).await;
+        let (slot, queued_ms) = entered.map_err(|reason| missed(Failure::NotStarted(reason)))?;
         let request = self.request(is_last);
         self.under_way();
         let response = self.core.pool.send(slot, request).await.map_err(|failure| missed(of_replica(failure)))?;
@@ -210,7 +209,7 @@ impl Dispatch<'_> {
         link::call(&link, ask, request).await
     }
 
-    fn request(&mut self, is_last: bool) -> Request<ReqBody> {
+    fn request(&mut self, is_last: bool) -> Box<Request<ReqBody>> {
         let body = self.upload.map_or_else(ReqBody::empty, |upload| ReqBody::attempt(upload.attempt()));
         self.head.request(is_last, body)
     }

@@ -194,8 +194,8 @@ impl GateReplica {
         });
     }
 
-    /// Gets a slot, at once or after waiting, or says why not.
-    pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<Slot, NotStarted> {
+    /// Gets a slot, at once or after waiting, or says why not. Returns it with the milliseconds it took.
+    pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<(Slot, u64), NotStarted> {
         let max_wait = Millis(self.local.load().max_queue_wait_ms);
         let asked = self.with(|inner, now| {
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
@@ -205,17 +205,18 @@ impl GateReplica {
                 Answer::Wait { waiter, until } => {
                     let (sender, receiver) = oneshot::channel();
                     inner.waiters.insert(waiter, sender);
-                    Ok(Some((waiter, until, receiver)))
+                    Ok(Some((waiter, until, receiver, now)))
                 }
             }
         })?;
-        let Some((waiter, until, woken)) = asked else { return Ok(Slot { replica: self.clone() }) };
+        let Some((waiter, until, woken, since)) = asked else { return Ok((Slot { replica: self.clone() }, 0)) };
         // Leaves the list whatever happens to this future.
         let mut place = Place { replica: self, waiter: Some(waiter), woken };
-        match tokio::time::timeout_at(self.clock.timer(until), &mut place.woken).await {
+        match Box::pin(tokio::time::timeout_at(self.clock.timer(until), &mut place.woken)).await {
             Ok(outcome) => {
                 place.waiter = None;
-                outcome.unwrap_or(Err(NotStarted::Draining)).map(|()| Slot { replica: self.clone() })
+                outcome.unwrap_or(Err(NotStarted::Draining))?;
+                Ok((Slot { replica: self.clone() }, self.clock.now().since(since).0))
             }
             Err(_) if self.clock.now() >= entry.deadline => Err(NotStarted::Expired),
             Err(_) => Err(NotStarted::Full),

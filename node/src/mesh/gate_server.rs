@@ -17,8 +17,8 @@ use super::{
 };
 
 /// Answers one request. Whether it starts is decided on its headers, before a byte of its body is read.
-pub(super) async fn handle(core: &Rc<Core>, mut request: Request<Wire>) -> Response<OutBody> {
-    if !is_of_this_cluster(core, &request) {
+pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Response<OutBody> {
+    if !is_of_this_cluster(&core, &request) {
         return not_started(StatusCode::UNAUTHORIZED, NotStarted::Token, None);
     }
     if request.headers().contains_key(headers::GATE_PROBE) {
@@ -33,14 +33,12 @@ pub(super) async fn handle(core: &Rc<Core>, mut request: Request<Wire>) -> Respo
     let Some(replica) = shared.gate.find(entry.replica) else {
         return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unknown, None);
     };
-    let asked = shared.clock.now();
-    let deadline = asked + Millis(entry.remaining_ms);
-    let slot = match replica.enter(Entry { deadline, may_queue: entry.may_queue }).await {
-        Ok(slot) => slot,
+    let deadline = shared.clock.now() + Millis(entry.remaining_ms);
+    let (slot, queued_ms) = match replica.enter(Entry { deadline, may_queue: entry.may_queue }).await {
+        Ok(entered) => entered,
         Err(reason) => return not_started(StatusCode::SERVICE_UNAVAILABLE, reason, Some(replica.in_flight())),
     };
-    let queued_ms = shared.clock.now().since(asked).0;
-    let sent = core.pool.send(slot, request.map(ReqBody::wire)).await;
+    let sent = core.pool.send(slot, Box::new(request.map(ReqBody::wire))).await;
     let mut response = match sent {
         Ok(response) => response.map(OutBody::Download),
         Err(SendFailure::Unreachable | SendFailure::Unprocessed) => {

@@ -1,12 +1,6 @@
 //! A connection of HTTP/2 from a caller or another gate, on h2 itself: a task per request and none besides.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use h2::{
@@ -24,7 +18,7 @@ use super::{
     keeper::Keeper,
     pump::Pump,
     wire::{Received, Wire},
-    worker::{Core, Door},
+    worker::{Core, Door, Work},
 };
 
 /// Requests at once on a connection from another gate: all its callers share it.
@@ -54,7 +48,10 @@ pub(super) async fn serve(core: &Rc<Core>, stream: TcpStream, door: Door) -> Res
         });
         match next.await {
             Some(Ok((request, respond))) => {
-                tokio::task::spawn_local(answer(core.clone(), door, request, respond));
+                let is_head = *request.method() == Method::HEAD;
+                // In a box of its own: the task itself is moved as a whole several times in its life.
+                let work = door.answer(core.clone(), received(request));
+                tokio::task::spawn_local(answer(work, respond, is_head));
             }
             Some(Err(error)) => return Err(error.into()),
             None => return Ok(()),
@@ -78,27 +75,28 @@ fn builder(core: &Core, door: Door) -> Builder {
     builder
 }
 
-/// Answers one request. A caller that resets its stream ends the work on it.
-async fn answer(core: Rc<Core>, door: Door, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let is_head = *request.method() == Method::HEAD;
+fn received(request: Request<RecvStream>) -> Request<Wire> {
     let (parts, stream) = request.into_parts();
     let body = Wire::Http2(Received::new(stream, &parts.headers, None));
-    let response = {
-        let mut work = pin!(door.answer(&core, Request::from_parts(parts, body)));
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
-        })
-        .await
-    };
-    let Some(response) = response else { return };
-    if let Err(error) = send(respond, response, is_head).await {
-        tracing::debug!(%error, ?door, "an answer was not taken");
+    Request::from_parts(parts, body)
+}
+
+/// Answers one request. A caller that resets its stream ends the work on it.
+async fn answer(mut work: Work, mut respond: SendResponse<Bytes>, is_head: bool) {
+    let pump = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(send(&mut respond, response, is_head)),
+        Poll::Pending => respond.poll_reset(cx).map(|_| None),
+    });
+    let pump = pump.await;
+    drop(work);
+    if let Some(mut pump) = pump {
+        // Who stopped it knows why.
+        let _ = poll_fn(|cx| pump.poll(cx)).await;
     }
 }
 
-/// Sends an answer to its end.
-async fn send(mut respond: SendResponse<Bytes>, response: Response<OutBody>, is_head: bool) -> Result<(), h2::Error> {
+/// Sends the head of an answer and returns what sends the rest.
+fn send(respond: &mut SendResponse<Bytes>, response: Response<OutBody>, is_head: bool) -> Option<Pump<OutBody>> {
     let (mut parts, body) = response.into_parts();
     let length = body.size_hint().exact().filter(|length| *length > 0);
     if let Some(length) = length
@@ -107,11 +105,11 @@ async fn send(mut respond: SendResponse<Bytes>, response: Response<OutBody>, is_
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let is_whole = is_head || body.is_end_stream();
-    let stream = respond.send_response(Response::from_parts(parts, ()), is_whole)?;
-    if !is_whole {
-        let mut pump = Pump::new(body, stream, Reason::INTERNAL_ERROR);
-        // Who stopped it knows why.
-        let _ = poll_fn(|cx| pump.poll(cx)).await;
+    match respond.send_response(Response::from_parts(parts, ()), is_whole) {
+        Ok(stream) => (!is_whole).then(|| Pump::new(body, stream, Reason::INTERNAL_ERROR)),
+        Err(error) => {
+            tracing::debug!(%error, "an answer was not taken");
+            None
+        }
     }
-    Ok(())
 }

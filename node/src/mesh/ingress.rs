@@ -75,20 +75,29 @@ struct Call {
     ends: Ends,
     upload: Option<Upload>,
     id: HeaderValue,
+    client_id: Option<HeaderValue>,
+}
+
+// === impl Call ===
+
+impl Call {
+    fn new(core: &Core, request: Request<Wire>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let ends = Ends::of(&parts.headers);
+        ends.strip_internal(&mut parts.headers);
+        let id = request_id(core, &parts.headers);
+        let client_id = client_request_id(&parts.headers);
+        Self { begun: core.shared.clock.now(), parts, ends, upload: upload(core, body), id, client_id }
+    }
 }
 
 /// Answers one request.
-pub(super) async fn handle(core: &Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
-    let (mut parts, body) = request.into_parts();
-    let ends = Ends::of(&parts.headers);
-    ends.strip_internal(&mut parts.headers);
-    let id = request_id(core, &parts.headers);
-    let client_id = client_request_id(&parts.headers);
-    let mut call = Call { begun: core.shared.clock.now(), parts, ends, upload: upload(core, body), id };
-    let mut response = answer(core, &mut call).await;
+pub(super) async fn handle(core: Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
+    let mut call = Call::new(&core, request);
+    let mut response = answer(&core, &mut call).await;
     let map = response.headers_mut();
     map.insert(headers::REQUEST_ID, call.id);
-    if let Some(client_id) = client_id {
+    if let Some(client_id) = call.client_id {
         map.insert(headers::CLIENT_REQUEST_ID, client_id);
     }
     response
@@ -322,7 +331,13 @@ fn head(call: &mut Call, routed: &Routed) -> Head {
 }
 
 /// Draws the mirrors of a request the split has placed.
-fn draw_mirrors(core: &Rc<Core>, routed: &Routed, at: usize, head: &Head, upload: Option<&Upload>) -> Option<Planned> {
+fn draw_mirrors(
+    core: &Rc<Core>,
+    routed: &Routed,
+    at: usize,
+    head: &Head,
+    upload: Option<&Upload>,
+) -> Option<Box<Planned>> {
     let endpoint = &routed.endpoint;
     let pinned = routed.pin != Pin::None;
     if endpoint.route.mirror.is_empty() || pinned {
@@ -331,13 +346,16 @@ fn draw_mirrors(core: &Rc<Core>, routed: &Routed, at: usize, head: &Head, upload
     let primary = &endpoint.route.deployments[at].name;
     let drawn = mirror::targets(&endpoint.route.mirror, pinned, primary, endpoint.mirror_ticket());
     let targets: Vec<usize> = drawn.filter_map(|name| endpoint.position(name)).collect();
-    (!targets.is_empty()).then(|| Planned {
+    if targets.is_empty() {
+        return None;
+    }
+    Some(Box::new(Planned {
         core: core.clone(),
         endpoint: endpoint.clone(),
         targets,
         head: head.clone(),
         upload: upload.cloned(),
-    })
+    }))
 }
 
 /// Returns whether an answer may be silent between its parts.

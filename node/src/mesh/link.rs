@@ -69,7 +69,7 @@ impl Links {
 }
 
 /// Sends a request through the gate of another node.
-pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Request<ReqBody>) -> Result<Gated, Missed> {
+pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Request<ReqBody>>) -> Result<Gated, Missed> {
     let map = request.headers_mut();
     if let Some(token) = ask.token {
         map.insert(headers::GATE_TOKEN, token.clone());
@@ -102,7 +102,7 @@ pub(super) async fn probe(link: &H2Link, token: Option<&HeaderValue>, host: &str
         request = request.header(headers::GATE_TOKEN, token);
     }
     let Ok(request) = request.body(ReqBody::empty()) else { return false };
-    matches!(link.send(request).await, Ok(response) if response.status() == StatusCode::NO_CONTENT)
+    matches!(link.send(Box::new(request)).await, Ok(response) if response.status() == StatusCode::NO_CONTENT)
 }
 
 /// Tells what a gate's own answer says; nothing when the answer is the replica's.

@@ -101,7 +101,8 @@ async fn copy(core: &Rc<Core>, endpoint: &Arc<Endpoint>, at: usize, mut head: He
         let outstanding = Outstanding::new(&replica.soft);
         let response = if replica.is_local {
             // A copy never takes a place in the queue from a request somebody waits for.
-            let slot = shared.gate.find(replica.id)?.enter(Entry { deadline, may_queue: false }).await.ok()?;
+            let entry = Entry { deadline, may_queue: false };
+            let (slot, _) = shared.gate.find(replica.id)?.enter(entry).await.ok()?;
             core.pool.send(slot, request).await.ok()?
         } else {
             let token = shared.token();

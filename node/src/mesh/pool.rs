@@ -54,11 +54,21 @@ struct Conn {
 /// What ends when the work on a request ends.
 pub(super) struct WorkHold {
     slot: Slot,
-    conn: Option<Conn>,
-    /// Where the connection goes back to; nowhere when each request has its own.
-    back_to: Option<(Rc<Pool>, SocketAddr)>,
-    /// Who reads the answer when the caller has left; nobody when the work can be cancelled.
-    reader: Option<Rc<Pool>>,
+    /// Nothing over HTTP/2, where a stream ends on its own.
+    http1: Option<Box<Http1Hold>>,
+}
+
+struct Http1Hold {
+    conn: Conn,
+    end: Http1End,
+}
+
+/// What becomes of a connection of HTTP/1.1.
+enum Http1End {
+    /// It goes back there when its answer ended in order; a caller that leaves closes it, which ends the work.
+    Kept(Rc<Pool>, SocketAddr),
+    /// It serves one request, whose work nobody can end: who left has its answer read.
+    Once(Rc<Pool>),
 }
 
 // === impl Conn ===
@@ -73,16 +83,22 @@ impl Drop for Conn {
 
 impl WorkHold {
     /// The answer is over; a connection that ended in order is used again.
-    pub(super) fn end(mut self, whole: bool) {
-        if let (true, Some(mut conn), Some((pool, address))) = (whole, self.conn.take(), self.back_to.take()) {
+    pub(super) fn end(self, whole: bool) {
+        let Some(http1) = self.http1.filter(|_| whole) else { return };
+        let Http1Hold { mut conn, end } = *http1;
+        if let Http1End::Kept(pool, address) = end {
             conn.since = Instant::now();
             pool.put(self.slot.replica().id, address, conn);
         }
     }
 
     /// The caller left in the middle of the answer.
-    pub(super) fn abandon(mut self, answer: Wire) {
-        if let Some(pool) = self.reader.take() {
+    pub(super) fn abandon(self, answer: Wire) {
+        let reader = self.http1.as_ref().and_then(|http1| match &http1.end {
+            Http1End::Once(reader) => Some(reader.clone()),
+            Http1End::Kept(..) => None,
+        });
+        if let Some(pool) = reader {
             pool.orphans.borrow_mut().push((answer, self));
             pool.orphaned.notify_one();
         }
@@ -96,35 +112,25 @@ impl Pool {
     pub(super) async fn send(
         self: &Rc<Self>,
         slot: Slot,
-        mut request: Request<ReqBody>,
+        mut request: Box<Request<ReqBody>>,
     ) -> Result<Response<Download>, SendFailure> {
         let (address, runtime) = {
             let local = slot.replica().local();
             (local.address, local.runtime)
         };
         if is_grpc(&request) {
-            return self.send_h2(slot, address, request).await;
+            let link = self.h2(slot.replica(), address);
+            let answer = link.send(request).await?;
+            return Ok(finish(answer, WorkHold { slot, http1: None }));
         }
         to_origin_form(&mut request);
         if runtime != RouteRuntime::Python {
-            return self.clone().send_h1(slot, address, request, true).await;
+            return Box::pin(self.clone().send_h1(slot, address, *request, true)).await;
         }
         // The worker goes on whatever happens to the caller, and so does the task that holds its slot.
         let pool = self.clone();
-        let work = tokio::task::spawn_local(async move { pool.send_h1(slot, address, request, false).await });
+        let work = tokio::task::spawn_local(async move { pool.send_h1(slot, address, *request, false).await });
         work.await.unwrap_or(Err(SendFailure::Broken))
-    }
-
-    async fn send_h2(
-        self: &Rc<Self>,
-        slot: Slot,
-        address: SocketAddr,
-        request: Request<ReqBody>,
-    ) -> Result<Response<Download>, SendFailure> {
-        let link = self.h2(slot.replica(), address);
-        let answer = link.send(request).await?;
-        let hold = WorkHold { slot, conn: None, back_to: None, reader: None };
-        Ok(finish(answer, hold))
     }
 
     async fn send_h1(
@@ -147,9 +153,9 @@ impl Pool {
             };
             let mut error = match conn.sender.try_send_request(request).await {
                 Ok(answer) => {
-                    let back_to = keep.then(|| (self.clone(), address));
-                    let reader = (!keep).then(|| self.clone());
-                    return Ok(finish(answer.map(Wire::Http1), WorkHold { slot, conn: Some(conn), back_to, reader }));
+                    let end = if keep { Http1End::Kept(self, address) } else { Http1End::Once(self) };
+                    let http1 = Some(Box::new(Http1Hold { conn, end }));
+                    return Ok(finish(answer.map(Wire::Http1), WorkHold { slot, http1 }));
                 }
                 Err(error) => error,
             };

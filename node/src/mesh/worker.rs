@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -97,6 +97,9 @@ pub(super) struct Listeners {
     pub(super) ingress: std::net::TcpListener,
     pub(super) gate: std::net::TcpListener,
 }
+
+/// The work on one request.
+pub(super) type Work = Pin<Box<dyn Future<Output = Response<OutBody>>>>;
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +246,7 @@ impl Core {
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes as usize + limits.uri_bytes);
         let service = service_fn(|request: Request<Incoming>| async {
-            Ok::<_, Infallible>(door.answer(self, request.map(Wire::Http1)).await)
+            Ok::<_, Infallible>(door.answer(self.clone(), request.map(Wire::Http1)).await)
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
@@ -276,10 +279,10 @@ impl Core {
 
 impl Door {
     /// Answers one request that came in here.
-    pub(super) async fn answer(self, core: &Rc<Core>, request: Request<Wire>) -> Response<OutBody> {
+    pub(super) fn answer(self, core: Rc<Core>, request: Request<Wire>) -> Work {
         match self {
-            Self::Ingress => ingress::handle(core, request).await,
-            Self::Gate => gate_server::handle(core, request).await,
+            Self::Ingress => Box::pin(ingress::handle(core, request)),
+            Self::Gate => Box::pin(gate_server::handle(core, request)),
         }
     }
 }
