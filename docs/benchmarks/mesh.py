@@ -5,7 +5,7 @@ Closed loop for CPU per request (the primary figure, read from /proc), open loop
 round runs every base once, in turn, so that a noisy minute hits all of them; the report gives medians with the range.
 Needs h2load (Debian: nghttp2-client) and haproxy.
 
-usage: mesh.py MESH_HOP_BINARY [--rounds N] [--requests N] [--rate N] [--out FILE]
+usage: mesh.py MESH_HOP_BINARY [--before OLDER_BINARY] [--rounds N] [--requests N] [--out FILE]
 """
 
 import argparse
@@ -93,11 +93,12 @@ def h2load(port, path, *flags):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mesh_hop")
+    parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=60_000)
     parser.add_argument("--out")
     args = parser.parse_args()
-    backend, haproxy_port, one, two, behind_one, behind_two = free_ports(6)
+    backend, haproxy_port, one, two, behind_one, behind_two, before, behind_before = free_ports(8)
     children = []
 
     def start(*command):
@@ -112,9 +113,9 @@ def main():
             config = os.path.join(folder, "haproxy.cfg")
             open(config, "w").write(HAPROXY.format(port=haproxy_port, backend=backend))
             haproxy = start("haproxy", "-db", "-f", config)
-            def mesh(hops, port, behind):
+            def mesh(hops, port, behind, binary=args.mesh_hop):
                 ends = ["--ingress", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{behind}"]
-                return start(args.mesh_hop, "--hops", str(hops), *ends, "--cores", "1")
+                return start(binary, "--hops", str(hops), *ends, "--cores", "1")
 
             # Each has an echo backend of its own, in threads of its own that are not counted.
             mesh_one, mesh_two = mesh(1, one, behind_one), mesh(2, two, behind_two)
@@ -126,6 +127,10 @@ def main():
                 "mesh, one hop": (one, "/e/echo/bench.Echo/Say", (mesh_one, "mesh-")),
                 "mesh, two hops": (two, "/e/echo/bench.Echo/Say", (mesh_two, "mesh-")),
             }
+            if args.before:
+                older = mesh(1, before, behind_before, args.before)
+                wait_for(before)
+                bases["before, one hop"] = (before, "/e/echo/bench.Echo/Say", (older, "mesh-"))
             rows = {name: {"cpu_us": [], "rate": [], "mean_us": []} for name in bases}
             for name, (port, path, _) in bases.items():
                 h2load(port, path, "-n", "5000", "-c", "16", "-m", "8")

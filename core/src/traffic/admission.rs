@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pace::Pace;
 use crate::time::{Instant, Millis};
 
 /// The state of one replica's gate.
@@ -18,6 +19,7 @@ pub struct Admission {
     busy: u32,
     waiting: BTreeSet<Waiter>,
     next_seq: u64,
+    pace: Pace,
 }
 
 /// Whether a replica takes requests.
@@ -104,7 +106,7 @@ pub struct Woken {
 impl Admission {
     /// Opens a gate of `slots` slots in a phase.
     pub fn new(slots: u32, phase: Phase) -> Self {
-        Self { phase, slots: slots.max(1), busy: 0, waiting: BTreeSet::new(), next_seq: 0 }
+        Self { phase, slots: slots.max(1), busy: 0, waiting: BTreeSet::new(), next_seq: 0, pace: Pace::default() }
     }
 
     /// Decides about one request.
@@ -119,6 +121,9 @@ impl Admission {
         }
         if self.busy < self.slots {
             self.busy += 1;
+            if self.busy >= self.slots {
+                self.pace.full(ask.now);
+            }
             return Answer::Start;
         }
         if !ask.may_queue || ask.max_wait.0 == 0 || self.waiting.len() >= self.slots as usize {
@@ -133,7 +138,14 @@ impl Admission {
     /// Frees a slot and hands it on.
     pub fn release(&mut self, now: Instant) -> Woken {
         self.busy = self.busy.saturating_sub(1);
-        self.hand_on(now)
+        let woken = self.hand_on(now);
+        self.pace.ended(now, self.busy >= self.slots);
+        woken
+    }
+
+    /// Returns when a request that is refused now should be tried again, from how fast this gate drains.
+    pub fn retry_after(&self, now: Instant) -> Millis {
+        self.pace.retry_after(self.waiting(), now)
     }
 
     /// Takes a waiter off the list. False when it is no longer there: it was started, and whoever gave up for it
@@ -304,6 +316,20 @@ mod tests {
         assert_eq!(gate.busy(), 2);
         assert_eq!(gate.release(Instant::from_millis(0)), Woken::default());
         assert_eq!(gate.ask(ask(0, 9_000, false)), Answer::Refused(NotStarted::Full));
+    }
+
+    #[test]
+    fn who_is_refused_hears_when_a_place_comes_free() {
+        let at = Instant::from_millis;
+        let mut gate = open(1);
+        assert_eq!(gate.ask(ask(0, 9_000, false)), Answer::Start);
+        let _waiter = waiting(gate.ask(ask(0, 9_000, true)));
+        assert_eq!(gate.ask(ask(0, 9_000, true)), Answer::Refused(NotStarted::Full));
+        assert_eq!(gate.retry_after(at(0)), Millis(1_000), "nothing has ended yet");
+        assert_eq!(gate.release(at(200)).start.len(), 1);
+        assert_eq!(gate.retry_after(at(200)), Millis(200), "nobody waits: after the one that runs");
+        let _waiter = waiting(gate.ask(ask(200, 9_000, true)));
+        assert_eq!(gate.retry_after(at(200)), Millis(400), "one waits before it");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod change;
 pub mod eject;
 pub mod mirror;
+pub mod pace;
 pub mod pin;
 pub mod retry;
 pub mod split;

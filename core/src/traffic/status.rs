@@ -111,18 +111,19 @@ impl Refusal {
         Self::NoGrpc,
     ];
 
-    /// Returns what to answer when every replica was asked and none started the request. A full one decides: there the
-    /// request may succeed in a moment, and 429 is what Azure's clients back off on.
-    pub fn of_not_started(reasons: impl IntoIterator<Item = NotStarted>) -> Self {
-        let mut refusal = Self::NotReady;
+    /// Returns what to answer when every replica was asked and none started the request, and which reason decided. A full
+    /// one decides: there the request may succeed in a moment, and 429 is what Azure's clients back off on.
+    pub fn of_not_started(reasons: impl IntoIterator<Item = NotStarted>) -> (Self, Option<NotStarted>) {
+        let mut decided = (Self::NotReady, None);
         for reason in reasons {
             match reason {
-                NotStarted::Full => return Self::TooManyRequests,
-                NotStarted::Expired => refusal = Self::Timeout,
+                NotStarted::Full => return (Self::TooManyRequests, Some(reason)),
+                NotStarted::Expired => decided = (Self::Timeout, Some(reason)),
+                _ if decided.1.is_none() => decided.1 = Some(reason),
                 _ => {}
             }
         }
-        refusal
+        decided
     }
 
     /// Returns the HTTP status. `azure_scoring` says whether Azure's law of 424 holds on the route.
@@ -261,13 +262,13 @@ mod tests {
     #[test]
     fn a_full_replica_decides_what_the_caller_hears() {
         use NotStarted as N;
-        for (reasons, refusal) in [
-            (vec![], Refusal::NotReady),
-            (vec![N::Unreachable, N::Full, N::Draining], Refusal::TooManyRequests),
-            (vec![N::Draining, N::Expired], Refusal::Timeout),
-            (vec![N::Starting, N::Unknown], Refusal::NotReady),
+        for (reasons, refusal, reason) in [
+            (vec![], Refusal::NotReady, None),
+            (vec![N::Unreachable, N::Full, N::Draining], Refusal::TooManyRequests, Some(N::Full)),
+            (vec![N::Draining, N::Expired, N::Starting], Refusal::Timeout, Some(N::Expired)),
+            (vec![N::Starting, N::Unknown], Refusal::NotReady, Some(N::Starting)),
         ] {
-            assert_eq!(Refusal::of_not_started(reasons.clone()), refusal, "{reasons:?}");
+            assert_eq!(Refusal::of_not_started(reasons.clone()), (refusal, reason), "{reasons:?}");
         }
     }
 

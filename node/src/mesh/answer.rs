@@ -1,21 +1,28 @@
 //! Berth's own answers, in the dialect of the route.
 
-use berth_core::traffic::status::{Dialect, Refusal};
+use berth_core::{
+    time::Millis,
+    traffic::{
+        admission::NotStarted,
+        status::{Dialect, Refusal},
+    },
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{body::OutBody, headers};
+use super::{body::OutBody, dispatch::Turned, headers};
 
-/// How long a refused caller should wait before it tries again, in seconds: a slot or a replica is a matter of moments.
-const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("1");
+/// How long a refused caller should wait where no gate has said: a replica that starts or moves is a matter of moments.
+const RETRY_AFTER: Millis = Millis(1_000);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Writes a refusal. `azure_scoring` says whether Azure's law of 424 holds on the route.
-pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, refusal: Refusal) -> Response<OutBody> {
+pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, turned: impl Into<Turned>) -> Response<OutBody> {
+    let Turned { refusal, reason, retry_after } = turned.into();
     let status = refusal.http_status(azure_scoring);
     let mut response = match dialect {
         Dialect::Grpc => grpc(refusal.grpc_status(), refusal.what()),
@@ -38,7 +45,14 @@ pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, refusal: Refusal) ->
     }
     match refusal {
         Refusal::TooManyRequests | Refusal::NotReady => {
-            map.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
+            let after = retry_after.unwrap_or(RETRY_AFTER).0;
+            map.insert(header::RETRY_AFTER, after.div_ceil(1_000).into());
+            match dialect {
+                Dialect::Grpc => map.insert(headers::GRPC_PUSHBACK, after.into()),
+                Dialect::OpenAi => map.insert(headers::RETRY_AFTER_MS, after.into()),
+                Dialect::Azure | Dialect::Inference => None,
+            };
+            map.insert(headers::REASON, HeaderValue::from_static(reason.map_or("no-replica", NotStarted::word)));
         }
         Refusal::Unauthorised => {
             map.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -117,6 +131,27 @@ mod tests {
     #[test]
     fn grpc_messages_are_percent_encoded() {
         assert_eq!(percent_encoded("50% ä\n"), "50%25 %C3%A4%0A");
+    }
+
+    #[test]
+    fn who_is_refused_hears_when_and_why_in_the_words_of_the_client() {
+        let turned = Turned {
+            refusal: Refusal::TooManyRequests,
+            reason: Some(NotStarted::Full),
+            retry_after: Some(Millis(1_200)),
+        };
+        for (dialect, name) in [(Dialect::Grpc, "grpc-retry-pushback-ms"), (Dialect::OpenAi, "retry-after-ms")] {
+            let response = refuse(dialect, false, turned);
+            assert_eq!(response.headers()[name], "1200");
+        }
+        let response = refuse(Dialect::Azure, true, turned);
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(response.headers()["x-berth-reason"], "full");
+        let response = refuse(Dialect::Inference, false, Refusal::NotReady);
+        assert_eq!(
+            (&response.headers()["retry-after"], &response.headers()["x-berth-reason"]),
+            (&HeaderValue::from_static("1"), &HeaderValue::from_static("no-replica"),)
+        );
     }
 
     #[test]

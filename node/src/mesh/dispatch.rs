@@ -6,7 +6,7 @@ use std::{
 };
 
 use berth_core::{
-    time::Instant,
+    time::{Instant, Millis},
     traffic::{
         admission::NotStarted,
         balance::{self, Load},
@@ -20,7 +20,7 @@ use http::{HeaderMap, Method, Request, Response, Uri, uri};
 use super::{
     body::{Download, ReqBody},
     conn::SendFailure,
-    gate::Entry,
+    gate::{Entry, Refused},
     link::{self, GateAsk, Gated, Lane, Missed},
     mirror::Planned,
     replay::{Fault, Upload},
@@ -103,11 +103,13 @@ impl Head {
 impl Dispatch<'_> {
     /// Asks replicas until one answers or the law says stop: each once for a free slot, then each that was full once
     /// more for a place to wait.
-    pub(super) async fn run(&mut self) -> Result<Answer, Refusal> {
+    pub(super) async fn run(&mut self) -> Result<Answer, Turned> {
         let endpoint = self.endpoint.clone();
         let deployment = &endpoint.deployments[self.deployment];
         let candidates = candidates(self.core, deployment, self.pinned);
-        let Some(first) = balance::first(&candidates.loads, self.core.draw()) else { return Err(Refusal::NotReady) };
+        let Some(first) = balance::first(&candidates.loads, self.core.draw()) else {
+            return Err(Refusal::NotReady.into());
+        };
         let only = candidates.replicas.len() == 1;
         let mut full = Vec::new();
         let mut verdict = Verdict::default();
@@ -117,11 +119,12 @@ impl Dispatch<'_> {
             let replica = candidates.replicas[at];
             match self.attempt(deployment, replica, only, only).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => {
+                Err((failure, retry_after)) => {
                     if failure == Failure::NotStarted(NotStarted::Full) {
                         full.push(at);
                     }
-                    if self.stops(deployment, failure, &mut verdict) {
+                    verdict.note(failure, retry_after);
+                    if self.stops(deployment, failure) {
                         return Err(self.refusal(&verdict));
                     }
                 }
@@ -134,8 +137,9 @@ impl Dispatch<'_> {
         for at in full.into_iter().filter(|_| !only) {
             match self.attempt(deployment, candidates.replicas[at], true, false).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => {
-                    if self.stops(deployment, failure, &mut verdict) {
+                Err((failure, retry_after)) => {
+                    verdict.note(failure, retry_after);
+                    if self.stops(deployment, failure) {
                         break;
                     }
                 }
@@ -151,7 +155,7 @@ impl Dispatch<'_> {
         at: usize,
         may_queue: bool,
         is_last: bool,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, (Failure, Option<Millis>)> {
         let replica = &deployment.replicas[at];
         let core = self.core;
         let begun = tokio::time::Instant::now();
@@ -170,7 +174,7 @@ impl Dispatch<'_> {
                 replica.soft.answered(core.index, took_us, load, core.shared.clock.of(now));
                 Ok(Answer { response, replica: at, queued_ms, outstanding })
             }
-            Err(Missed { failure, load }) => {
+            Err(Missed { failure, load, retry_after }) => {
                 let now = core.shared.clock.of(now);
                 replica.soft.refused(core.index, load, now);
                 // A body that broke off on the caller's side says nothing about the replica.
@@ -178,19 +182,23 @@ impl Dispatch<'_> {
                 if failure.blames_replica() && !callers {
                     replica.soft.failed(now);
                 }
-                Err(failure)
+                Err((failure, retry_after))
             }
         }
     }
 
     /// Through the gate of this node, which is a call.
     async fn enter(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
-        let missed = |failure| Missed { failure, load: None };
+        let missed = |failure| Missed { failure, load: None, retry_after: None };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
         let entry = Entry { deadline: self.deadline, may_queue };
         let entered = gate.enter(entry).await;
-        let (slot, queued_ms) = entered.map_err(|reason| missed(Failure::NotStarted(reason)))?;
+        let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after }| Missed {
+            failure: Failure::NotStarted(reason),
+            load: None,
+            retry_after,
+        })?;
         let request = self.request(is_last);
         self.under_way();
         let response = self.core.pool.send(slot, request).await.map_err(|failure| missed(of_replica(failure)))?;
@@ -220,9 +228,8 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Notes a failure and returns whether it was the last word.
-    fn stops(&self, deployment: &Deployment, failure: Failure, verdict: &mut Verdict) -> bool {
-        verdict.note(failure);
+    /// Returns whether a failure was the last word.
+    fn stops(&self, deployment: &Deployment, failure: Failure) -> bool {
         let stats = deployment.stats.of(self.core.index);
         let repeat = Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
         match failure.next(repeat) {
@@ -243,12 +250,12 @@ impl Dispatch<'_> {
         }
     }
 
-    fn refusal(&self, verdict: &Verdict) -> Refusal {
+    fn refusal(&self, verdict: &Verdict) -> Turned {
         match self.upload.and_then(Upload::fault) {
-            Some(Fault::TooLarge) => Refusal::TooLarge,
-            Some(Fault::Caller) => Refusal::BadRequest,
-            None if verdict.broken => Refusal::Upstream,
-            None => Refusal::of_not_started(verdict.reasons.iter().copied()),
+            Some(Fault::TooLarge) => Refusal::TooLarge.into(),
+            Some(Fault::Caller) => Refusal::BadRequest.into(),
+            None if verdict.broken => Refusal::Upstream.into(),
+            None => verdict.turned(self.core.draw()),
         }
     }
 }
@@ -258,18 +265,44 @@ impl Dispatch<'_> {
 struct Verdict {
     reasons: Vec<NotStarted>,
     broken: bool,
+    /// The earliest that any of them named.
+    retry_after: Option<Millis>,
 }
 
 // === impl Verdict ===
 
 impl Verdict {
-    fn note(&mut self, failure: Failure) {
+    fn note(&mut self, failure: Failure, retry_after: Option<Millis>) {
         self.broken = matches!(failure, Failure::Broken | Failure::BeforeBody);
         match failure {
             Failure::NotStarted(reason) => self.reasons.push(reason),
             Failure::GateUnreachable => self.reasons.push(NotStarted::Unreachable),
             Failure::BeforeBody | Failure::Broken => {}
         }
+        self.retry_after = self.retry_after.into_iter().chain(retry_after).min();
+    }
+
+    fn turned(&self, draw: u64) -> Turned {
+        let (refusal, reason) = Refusal::of_not_started(self.reasons.iter().copied());
+        // Callers who were refused together shall not come back together.
+        let spread = |after: Millis| Millis(after.0 + draw % (after.0 / 2 + 1));
+        Turned { refusal, reason, retry_after: self.retry_after.map(spread) }
+    }
+}
+
+/// A request that got no answer of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turned {
+    pub(super) refusal: Refusal,
+    /// What decided, of what the gates said.
+    pub(super) reason: Option<NotStarted>,
+    /// When it is worth trying again, as far as is known.
+    pub(super) retry_after: Option<Millis>,
+}
+
+impl From<Refusal> for Turned {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, reason: None, retry_after: None }
     }
 }
 

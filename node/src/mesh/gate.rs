@@ -84,6 +84,14 @@ pub(super) struct Slot {
     replica: Arc<GateReplica>,
 }
 
+/// A request that was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) reason: NotStarted,
+    /// When a full replica is expected to have a place again.
+    pub(super) retry_after: Option<Millis>,
+}
+
 /// What a request asks of the gate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -195,13 +203,13 @@ impl GateReplica {
     }
 
     /// Gets a slot, at once or after waiting, or says why not. Returns it with the milliseconds it took.
-    pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<(Slot, u64), NotStarted> {
+    pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<(Slot, u64), Refused> {
         let max_wait = Millis(self.local.load().max_queue_wait_ms);
         let asked = self.with(|inner, now| {
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
             match inner.admission.ask(ask) {
                 Answer::Start => Ok(None),
-                Answer::Refused(reason) => Err(reason),
+                Answer::Refused(reason) => Err(inner.refused(reason, now)),
                 Answer::Wait { waiter, until } => {
                     let (sender, receiver) = oneshot::channel();
                     inner.waiters.insert(waiter, sender);
@@ -215,11 +223,11 @@ impl GateReplica {
         match Box::pin(tokio::time::timeout_at(self.clock.timer(until), &mut place.woken)).await {
             Ok(outcome) => {
                 place.waiter = None;
-                outcome.unwrap_or(Err(NotStarted::Draining))?;
+                outcome.unwrap_or(Err(NotStarted::Draining)).map_err(|reason| self.refused(reason))?;
                 Ok((Slot { replica: self.clone() }, self.clock.now().since(since).0))
             }
-            Err(_) if self.clock.now() >= entry.deadline => Err(NotStarted::Expired),
-            Err(_) => Err(NotStarted::Full),
+            Err(_) if self.clock.now() >= entry.deadline => Err(self.refused(NotStarted::Expired)),
+            Err(_) => Err(self.refused(NotStarted::Full)),
         }
     }
 
@@ -230,6 +238,10 @@ impl GateReplica {
         let result = act(&mut inner, now);
         self.in_flight.store(inner.admission.in_flight(), Relaxed);
         result
+    }
+
+    fn refused(&self, reason: NotStarted) -> Refused {
+        self.with(|inner, now| inner.refused(reason, now))
     }
 
     fn release(&self) {
@@ -243,6 +255,11 @@ impl GateReplica {
 // === impl Inner ===
 
 impl Inner {
+    fn refused(&self, reason: NotStarted, now: Instant) -> Refused {
+        let retry_after = (reason == NotStarted::Full).then(|| self.admission.retry_after(now));
+        Refused { reason, retry_after }
+    }
+
     /// Tells waiters what became of them. One whose future has just gone finds out on its own: its place releases.
     fn wake(&mut self, woken: Woken) {
         for waiter in woken.start {

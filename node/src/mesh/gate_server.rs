@@ -36,7 +36,13 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
     let deadline = shared.clock.now() + Millis(entry.remaining_ms);
     let (slot, queued_ms) = match replica.enter(Entry { deadline, may_queue: entry.may_queue }).await {
         Ok(entered) => entered,
-        Err(reason) => return not_started(StatusCode::SERVICE_UNAVAILABLE, reason, Some(replica.in_flight())),
+        Err(refused) => {
+            let mut response = not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.in_flight()));
+            if let Some(after) = refused.retry_after {
+                response.headers_mut().insert(headers::GATE_RETRY_MS, after.0.into());
+            }
+            return response;
+        }
     };
     let sent = core.pool.send(slot, Box::new(request.map(ReqBody::wire))).await;
     let mut response = match sent {

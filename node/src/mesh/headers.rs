@@ -17,6 +17,8 @@ pub(super) const GATE_PROBE: HeaderName = HeaderName::from_static("x-berth-gate-
 pub(super) const GATE_LOAD: HeaderName = HeaderName::from_static("x-berth-gate-load");
 /// How long the request waited at the gate.
 pub(super) const GATE_QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-gate-queue-ms");
+/// When a place at a full replica is expected to come free.
+pub(super) const GATE_RETRY_MS: HeaderName = HeaderName::from_static("x-berth-gate-retry-ms");
 /// The replica broke off: `body` when it may have worked on the request, `head` when no body byte was sent.
 pub(super) const GATE_BROKEN: HeaderName = HeaderName::from_static("x-berth-gate-broken");
 /// Why a gate did not start a request.
@@ -45,6 +47,12 @@ pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-m
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
 /// The stable code of an error.
 pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-berth-error");
+/// Why no replica took the request.
+pub(super) const REASON: HeaderName = HeaderName::from_static("x-berth-reason");
+/// When to try again, in milliseconds: OpenAI's clients prefer it to the whole seconds of `retry-after`.
+pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// The same for gRPC clients.
+pub(super) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Marks a copy, for the model's eyes.
 pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-berth-mirror");
 /// Names one request in every log.
@@ -63,7 +71,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Headers that only gates may write: a caller's are dropped, and so are a replica's.
-const INTERNAL: [HeaderName; 9] = [
+const INTERNAL: [HeaderName; 10] = [
     GATE_TOKEN,
     GATE_REPLICA,
     GATE_MAY_QUEUE,
@@ -71,6 +79,7 @@ const INTERNAL: [HeaderName; 9] = [
     GATE_PROBE,
     GATE_LOAD,
     GATE_QUEUE_MS,
+    GATE_RETRY_MS,
     GATE_BROKEN,
     NOT_STARTED,
 ];

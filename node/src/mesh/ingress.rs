@@ -161,7 +161,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     if let Some(upload) = &call.upload {
         upload.settle();
     }
-    let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout)) {
+    let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout.into())) {
         Ok(Answer { response, replica, queued_ms, outstanding }) => {
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
@@ -169,7 +169,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
             azure(scoring, &mut response);
             (response, Some(replica), queued_ms)
         }
-        Err(refusal) => (answer::refuse(routed.dialect, scoring, refusal), None, 0),
+        Err(turned) => (answer::refuse(routed.dialect, scoring, turned), None, 0),
     };
     stats.answer(response.status().as_u16());
     let map = response.headers_mut();

@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duratio
 
 use berth_core::{
     id::ReplicaId,
+    time::Millis,
     traffic::{admission::NotStarted, retry::Failure},
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -42,6 +43,8 @@ pub(super) struct Gated {
 pub(super) struct Missed {
     pub(super) failure: Failure,
     pub(super) load: Option<u64>,
+    /// When a full replica is expected to have a place again.
+    pub(super) retry_after: Option<Millis>,
 }
 
 /// What a gate is asked beside the request itself.
@@ -84,11 +87,13 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Reque
             SendFailure::Broken => Failure::Broken,
         },
         load: None,
+        retry_after: None,
     })?;
     let load = number(response.headers(), &headers::GATE_LOAD);
     let queued_ms = number(response.headers(), &headers::GATE_QUEUE_MS).unwrap_or(0);
     if let Some(failure) = failure(response.status(), response.headers()) {
-        return Err(Missed { failure, load });
+        let retry_after = number(response.headers(), &headers::GATE_RETRY_MS).map(Millis);
+        return Err(Missed { failure, load, retry_after });
     }
     let map = response.headers_mut();
     Ends::of(map).strip_internal(map);

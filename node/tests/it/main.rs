@@ -1,6 +1,7 @@
 //! Integration tests of the node, in one binary to link once.
 
 mod agent;
+mod mesh_gate;
 mod mesh_law;
 mod mesh_routing;
 mod mesh_stream;

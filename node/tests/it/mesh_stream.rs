@@ -51,7 +51,7 @@ pub(crate) async fn raw(address: SocketAddr, request: &str, answers: usize) -> S
     .await
 }
 
-fn stream_of(receiver: mpsc::Receiver<Frame<Bytes>>) -> Body {
+pub(crate) fn stream_of(receiver: mpsc::Receiver<Frame<Bytes>>) -> Body {
     let frames = StreamBody::new(ReceiverStream::new(receiver).map(Ok));
     http_body_util::BodyExt::boxed(frames)
 }

@@ -1,0 +1,169 @@
+//! What the gate tells callers and replicas: when to come back, when time is up, and that a caller has left.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use berth_core::id::ReplicaId;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, sync::mpsc};
+
+use crate::mesh_stream::stream_of;
+use crate::mesh_support::{
+    Body, Deployed, Node, backend, body_of, call, endpoint, full, header, node, open, post, simple, until, within,
+};
+
+/// A replica that never answers and tells when a request came and when it was given up.
+async fn silent() -> (SocketAddr, mpsc::UnboundedReceiver<&'static str>) {
+    let (said, events) = mpsc::unbounded_channel();
+    let address = backend(move |_request| {
+        let said = said.clone();
+        async move {
+            let _ = said.send("came");
+            let _gone = OnDrop(said);
+            std::future::pending::<Response<Body>>().await
+        }
+    })
+    .await;
+    (address, events)
+}
+
+struct OnDrop(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send("gone");
+    }
+}
+
+/// A call of `blue`, owned by `owner`, through the ingress of `entry`.
+fn route(entry: &Node, owner: &Node, version: u64, slots: u32, address: SocketAddr) {
+    let deployed = Deployed { slots, queue_ms: 0, ..Deployed::one("blue", owner, version, address) };
+    let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+    entry.mesh.apply_table(full(version, vec![route])).expect("a table");
+}
+
+fn with(request: Request<Full<Bytes>>, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
+    headers.iter().fold(request, |mut request, (name, value)| {
+        request.headers_mut().insert(*name, value.parse().expect("a value"));
+        request
+    })
+}
+
+#[tokio::test]
+async fn who_is_refused_hears_when_a_place_comes_free() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let (address, mut events) = silent().await;
+        route(&n1, owner, version, 1, address);
+        let ingress = n1.mesh.ingress_addr();
+        let running = tokio::spawn(open(ingress, post("/e/fraud/score", "body")));
+        assert_eq!(within(events.recv()).await, Some("came"));
+        let (parts, _) = call(ingress, post("/e/fraud/score", "body")).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (429, "full"));
+        assert!((1..=90).contains(&header(&parts, "retry-after").parse().expect("seconds")));
+        let grpc = with(post("/e/fraud/echo.Echo/Say", ""), &[("content-type", "application/grpc")]);
+        let (parts, _) = call(ingress, grpc).await;
+        assert_eq!(header(&parts, "grpc-status"), "8");
+        assert!((1..=90_000).contains(&header(&parts, "grpc-retry-pushback-ms").parse().expect("milliseconds")));
+        let (parts, _) = call(ingress, post("/e/fraud/v1/embeddings", "{}")).await;
+        assert!((1..=90_000).contains(&header(&parts, "retry-after-ms").parse().expect("milliseconds")));
+        running.abort();
+        until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_caller_says_how_long_it_waits() {
+    let n1 = node(1);
+    let (address, mut events) = silent().await;
+    simple(&n1, &Deployed::one("blue", &n1, 1, address));
+    let hurried = with(post("/e/fraud/score", ""), &[("x-request-timeout-ms", "30")]);
+    let (parts, _) = call(n1.mesh.ingress_addr(), hurried).await;
+    assert_eq!(parts.status, 408);
+    assert_eq!(within(events.recv()).await, Some("came"));
+    assert_eq!(within(events.recv()).await, Some("gone"), "the replica hears of it");
+    // Over before it begins: the replica never sees it.
+    let late = with(post("/e/fraud/score", ""), &[("x-request-timeout-ms", "0")]);
+    let (parts, _) = call(n1.mesh.ingress_addr(), late).await;
+    assert_eq!(parts.status, 408);
+    assert!(events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_replica_hears_that_the_caller_has_left() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version, content_type) in [
+        (&n1, 1, "application/json"),
+        (&n2, 2, "application/json"),
+        (&n1, 3, "application/grpc"),
+        (&n2, 4, "application/grpc"),
+    ] {
+        let (address, mut events) = silent().await;
+        route(&n1, owner, version, 1, address);
+        let request = with(post("/e/fraud/echo.Echo/Say", "body"), &[("content-type", content_type)]);
+        let caller = tokio::spawn(open(n1.mesh.ingress_addr(), request));
+        assert_eq!(within(events.recv()).await, Some("came"));
+        caller.abort();
+        assert_eq!(within(events.recv()).await, Some("gone"), "{content_type} at node {}", owner.id);
+        until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0 && n1.mesh.in_flight().is_empty()).await;
+    }
+}
+
+/// A stream of HTTP/2 that its caller resets, on a connection that goes on.
+#[tokio::test]
+async fn a_reset_stream_ends_its_own_work_and_no_other() {
+    let n1 = node(1);
+    let (address, mut events) = silent().await;
+    simple(&n1, &Deployed::one("blue", &n1, 1, address));
+    let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    tokio::spawn(connection);
+    let mut say = || sender.send_request(post("http://any/e/fraud/score", "body"));
+    let (first, second) = (tokio::spawn(say()), tokio::spawn(say()));
+    for _ in 0..2 {
+        assert_eq!(within(events.recv()).await, Some("came"));
+    }
+    first.abort();
+    assert_eq!(within(events.recv()).await, Some("gone"));
+    until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 1).await;
+    assert!(!second.is_finished());
+}
+
+#[tokio::test]
+async fn a_stream_holds_its_slot_until_its_last_event() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let (events, stream) = mpsc::channel::<Frame<Bytes>>(1);
+        // The first request gets the stream, later ones a word.
+        let stream = Arc::new(Mutex::new(Some(stream)));
+        let address = backend(move |_request| {
+            let stream = stream.lock().expect("no panic").take();
+            let mut response = Response::new(stream.map_or_else(|| body_of("late"), stream_of));
+            response.headers_mut().insert("content-type", "text/event-stream".parse().expect("a value"));
+            std::future::ready(response)
+        })
+        .await;
+        route(&n1, owner, version, 1, address);
+        let ingress = n1.mesh.ingress_addr();
+        let mut answer = within(open(ingress, post("/e/fraud/events", ""))).await;
+        for _ in 0..3 {
+            events.send(Frame::data(Bytes::from_static(b"data: 1\n\n"))).await.expect("a reader");
+            within(answer.frame()).await.expect("an event").expect("no error");
+            assert_eq!(owner.mesh.gate_in_flight(ReplicaId(version)), 1);
+            let (parts, _) = call(ingress, post("/e/fraud/events", "")).await;
+            assert_eq!(parts.status, 429, "the one slot is taken by the stream");
+        }
+        drop(events);
+        while within(answer.frame()).await.is_some() {}
+        until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
+        let (parts, _) = call(ingress, post("/e/fraud/events", "")).await;
+        assert_eq!(parts.status, 200);
+    }
+}
