@@ -18,6 +18,7 @@ mod log;
 mod member;
 mod net;
 mod node;
+pub mod pack;
 mod report;
 mod request;
 mod router;

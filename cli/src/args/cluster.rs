@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use berth_core::schedule::pack::Policy;
 use clap::{Args, Subcommand};
 
 /// `berth node …`
@@ -159,6 +160,8 @@ pub(crate) enum SimVerb {
     Run(SimRunArgs),
     /// Run many seeds until one breaks an invariant.
     Swarm(SimSwarmArgs),
+    /// Pack a trace of work with GPUs onto its hosts by a policy, and print how much of the devices it hands out.
+    Pack(SimPackArgs),
 }
 
 /// What any simulation takes.
@@ -179,6 +182,39 @@ pub(crate) struct SimArgs {
     /// A bug to plant, to see it caught.
     #[arg(long)]
     pub(crate) bug: Option<String>,
+}
+
+/// `berth sim pack`.
+#[derive(Debug, Args)]
+pub(crate) struct SimPackArgs {
+    /// Hosts as CSV: cpu_milli, memory_mib, gpu, model.
+    #[arg(long, value_name = "CSV")]
+    pub(crate) nodes: PathBuf,
+    /// Work as CSV: cpu_milli, memory_mib, num_gpu, gpu_milli, gpu_spec.
+    #[arg(long, value_name = "CSV")]
+    pub(crate) pods: PathBuf,
+    /// random, best-fit, fgd (Weng et al., USENIX ATC 2023) or berth.
+    #[arg(long, default_value_t, value_parser = parse_policy)]
+    pub(crate) policy: Policy,
+    /// The seed of the order in which work arrives, and of ties.
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// How much arrives, against all devices: 0.1 to 10.
+    #[arg(long, default_value = "1.3", value_parser = parse_permille)]
+    pub(crate) inflate: u64,
+}
+
+fn parse_policy(text: &str) -> Result<Policy, String> {
+    let words: Vec<_> = Policy::ALL.iter().map(|policy| policy.word()).collect();
+    text.parse().map_err(|()| format!("the policies are {}", words.join(", ")))
+}
+
+/// Reads a factor such as `1.3` into thousandths.
+fn parse_permille(text: &str) -> Result<u64, String> {
+    let expected = "expected a factor from 0.1 to 10, such as 1.3";
+    // A factor and a number of cores are written alike.
+    let permille = berth_core::units::parse_cpu_milli(text).map_err(|_| expected)?;
+    if (100..=10_000).contains(&permille) { Ok(permille) } else { Err(expected.to_owned()) }
 }
 
 /// `berth sim run`.

@@ -6,8 +6,8 @@ mod deployment;
 mod endpoint;
 
 pub(crate) use cluster::{
-    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimVerb,
-    SnapshotVerb,
+    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimPackArgs,
+    SimVerb, SnapshotVerb,
 };
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, NodeArgs};
 pub(crate) use deployment::{DeleteDeploymentArgs, DeploymentVerb, LogsArgs, PutDeploymentArgs, parse_key};

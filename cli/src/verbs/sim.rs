@@ -1,10 +1,13 @@
 //! `berth sim`: the simulator.
 
-use berth_core::error::{Code, Error};
-use berth_sim::{Bug, Options, swarm};
+use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path, time::Instant};
+
+use berth_core::error::{Code, Error, Problems};
+use berth_sim::{Bug, Options, pack::Trace, swarm};
+use serde::Serialize;
 
 use crate::{
-    args::{SimArgs, SimVerb},
+    args::{SimArgs, SimPackArgs, SimVerb},
     output::{Fault, Output},
 };
 
@@ -24,6 +27,7 @@ fn run_blocking(verb: SimVerb, out: &Output) -> Result<(), Fault> {
             out.line(report.to_string());
             if report.is_clean() { Ok(()) } else { Err(broken(report.seed)) }
         }
+        SimVerb::Pack(args) => pack(&args, out),
         SimVerb::Swarm(args) => {
             let mut seen = 0;
             let swarm = swarm(args.first, args.seeds, &options(&args.sim)?, |report| {
@@ -39,6 +43,59 @@ fn run_blocking(verb: SimVerb, out: &Output) -> Result<(), Fault> {
             }
         }
     }
+}
+
+/// What packing a trace came to, for programs.
+#[derive(Serialize)]
+struct Packing {
+    policy: &'static str,
+    seed: u64,
+    arrived: u64,
+    placements: u64,
+    seconds: f64,
+    /// By what had arrived, both in percent of all devices.
+    gpu_allocation_percent: BTreeMap<String, f64>,
+}
+
+fn pack(args: &SimPackArgs, out: &Output) -> Result<(), Fault> {
+    let open = |path: &Path| {
+        File::open(path).map(BufReader::new).map_err(|error| {
+            Error::new(Code::PathMissing, format!("cannot read {}", path.display())).why(error.to_string())
+        })
+    };
+    let trace = Trace::read(open(&args.nodes)?, open(&args.pods)?).map_err(|error| {
+        let mut problems = Problems::default();
+        for problem in &error.problems {
+            let path = if problem.file == "nodes" { &args.nodes } else { &args.pods };
+            problems.add(format!("{}:{}", path.display(), problem.line), &problem.what);
+        }
+        problems
+            .into_result(Code::Invalid, "the trace")
+            .err()
+            .unwrap_or_else(|| Error::new(Code::Invalid, "the trace cannot be read").why(error.to_string()))
+    })?;
+    let began = Instant::now();
+    let outcome = berth_sim::pack::pack(&trace, args.policy, args.seed, args.inflate);
+    let percent = |(mark, ppm): (&u64, &u64)| (mark.to_string(), *ppm as f64 / 10_000.0);
+    let packing = Packing {
+        policy: outcome.policy.word(),
+        seed: outcome.seed,
+        arrived: outcome.arrived,
+        placements: outcome.placed,
+        seconds: began.elapsed().as_secs_f64(),
+        gpu_allocation_percent: outcome.allocated_ppm.iter().map(percent).collect(),
+    };
+    Ok(out.value(&packing, packing.policy, || {
+        let rate = packing.placements as f64 / packing.seconds;
+        out.line(format!("policy      {}", packing.policy));
+        out.line(format!(
+            "placements  {} of {} in {:.2} s, {rate:.0}/s",
+            packing.placements, packing.arrived, packing.seconds
+        ));
+        for (arrived, allocated) in &packing.gpu_allocation_percent {
+            out.line(format!("allocated   {allocated:.2} % of the devices after {arrived} % arrived"));
+        }
+    })?)
 }
 
 fn options(args: &SimArgs) -> Result<Options, Error> {

@@ -5,6 +5,8 @@
 //! [`verdict`] tells a person what stands in the way when there are too few.
 
 mod filter;
+pub mod fragment;
+pub mod pack;
 mod problem;
 mod score;
 mod solve;

@@ -44,7 +44,7 @@ impl ClusterState {
             node.reason = format!("it came back {} times: nothing new before it is heard for {hold}", node.returns);
         }
         let held = self.index.held_on(register.node);
-        let shrank = (!held.fits(&node.profile.capacity)).then(|| node.profile.capacity);
+        let shrank = (!held.fits(&node.profile.capacity)).then_some(node.profile.capacity);
         node.overfull = shrank.is_some();
         self.index.add_node(name, register.node);
         self.nodes.insert(register.node, node);

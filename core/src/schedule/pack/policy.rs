@@ -1,0 +1,188 @@
+//! The policies, each a score for taking a place; the largest wins.
+
+use std::{fmt, str::FromStr};
+
+use super::{HostRoom, Kind, Work, measure, taken};
+use crate::rng::Rng;
+
+/// Which host a piece of work goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Policy {
+    /// Any that fits.
+    Random,
+    /// The one with the least cores and devices left, both against the largest host.
+    BestFit,
+    /// Fragmentation gradient descent (Weng et al., USENIX ATC 2023): the one whose fragmentation grows least.
+    Fgd,
+    /// Ours: the one where the least is stranded.
+    #[default]
+    Berth,
+}
+
+/// What a policy makes of a piece of work in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It does not fit.
+    Full,
+    /// It fits.
+    Fits {
+        /// How well.
+        score: i64,
+        /// Which device a share comes from.
+        device: Device,
+    },
+}
+
+/// Which device a share comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Device {
+    /// This one.
+    At(usize),
+    /// Any with enough left.
+    Any,
+}
+
+/// The largest host of the published experiment: 128 cores and 8 devices.
+const LARGEST_CPU_MILLI: u64 = 128_000;
+const LARGEST_SHARES: u64 = 8_000;
+
+/// Where `floor(100 / (1 + e^-x))` reaches 51, 52, … 99, in thousandths of `x`, rounded up: 1000 ln(s / (100 - s)). Below 50 it is
+/// the mirror image. The published policy scores in whole points of it, and what falls into one point is a tie.
+const SIGMOID: [i64; 49] = [
+    41, 81, 121, 161, 201, 242, 282, 323, 364, 406, 448, 490, 533, 576, 620, 664, 709, 754, 801, 848, 896, 945, 995,
+    1_046, 1_099, 1_153, 1_209, 1_266, 1_325, 1_387, 1_451, 1_517, 1_586, 1_659, 1_735, 1_816, 1_901, 1_993, 2_091,
+    2_198, 2_314, 2_443, 2_587, 2_752, 2_945, 3_179, 3_477, 3_892, 4_596,
+];
+
+// === impl Policy ===
+
+impl Policy {
+    /// Every policy.
+    pub const ALL: [Self; 4] = [Self::Random, Self::BestFit, Self::Fgd, Self::Berth];
+
+    /// Returns the word people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::BestFit => "best-fit",
+            Self::Fgd => "fgd",
+            Self::Berth => "berth",
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Policy {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|policy| policy.word() == word).ok_or(())
+    }
+}
+
+// === impl Device ===
+
+impl Device {
+    /// Returns the device, drawing one where any will do.
+    pub(super) fn or_draw(self, host: &HostRoom, work: &Work, rng: &mut Rng) -> usize {
+        match self {
+            Self::At(device) => device,
+            Self::Any => {
+                let large: Vec<usize> =
+                    (0..host.room.shares.len()).filter(|at| host.room.shares[*at] >= work.share).collect();
+                rng.pick(&large).copied().unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// Judges a piece of work in a room whose measure is `before`.
+pub(super) fn judge(policy: Policy, host: &HostRoom, before: u64, work: &Work, kinds: &[Kind]) -> Verdict {
+    if !work.fits(host) {
+        return Verdict::Full;
+    }
+    match policy {
+        Policy::Random => Verdict::Fits { score: 0, device: if work.is_share() { Device::Any } else { Device::At(0) } },
+        // Shares are in rising order: the first that is large enough is the tightest.
+        Policy::BestFit => {
+            let device = host.room.shares.iter().position(|left| *left >= work.share).unwrap_or(0);
+            Verdict::Fits { score: tightness(host, work), device: Device::At(device) }
+        }
+        Policy::Fgd | Policy::Berth => {
+            let weight: u64 = kinds.iter().map(|kind| kind.weight).sum();
+            let scored = devices(host, work).map(|device| {
+                let (after, _) = taken(host, work, device);
+                let gained = before as i64 - measure(policy, &after.room, kinds) as i64;
+                let score = if policy == Policy::Fgd { points(gained, weight as i64) } else { gained };
+                (score, std::cmp::Reverse(device))
+            });
+            match scored.max() {
+                Some((score, device)) => Verdict::Fits { score, device: Device::At(device.0) },
+                None => Verdict::Full,
+            }
+        }
+    }
+}
+
+/// Lists the devices a share may come from, one of each size; one entry for work that takes none or whole ones.
+fn devices(host: &HostRoom, work: &Work) -> impl Iterator<Item = usize> {
+    let shares = &host.room.shares;
+    let is_share = work.is_share();
+    let differs = move |at: &usize| *at == 0 || shares[*at] != shares[*at - 1];
+    let share = work.share;
+    let large = (0..shares.len()).filter(differs).filter(move |at| shares[*at] >= share);
+    large.take(if is_share { usize::MAX } else { 0 }).chain((!is_share).then_some(0))
+}
+
+/// Returns how full the host is afterwards, in percent of the largest host, cores and devices counting the same.
+fn tightness(host: &HostRoom, work: &Work) -> i64 {
+    let cores = host.room.cpu_milli.saturating_sub(work.cpu_milli);
+    let devices = host.room.free().saturating_sub(u64::from(work.devices) * u64::from(work.share));
+    let left = cores * 500_000 / LARGEST_CPU_MILLI + devices * 500_000 / LARGEST_SHARES;
+    (1_000_000 - left as i64) / 10_000
+}
+
+/// Returns the published score: whole points of a sigmoid of the fragmentation gained, in devices.
+fn points(gained: i64, weight: i64) -> i64 {
+    let above = SIGMOID.iter().take_while(|threshold| gained >= **threshold * weight).count() as i64;
+    let below = SIGMOID.iter().take_while(|threshold| gained <= -**threshold * weight).count() as i64;
+    if gained >= 0 { 50 + above } else { 49 - below }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_those_of_the_sigmoid() {
+        for (gained, points_wanted) in [
+            (0, 50),
+            (39, 50),
+            (40, 50),
+            (41, 51),
+            (-1, 49),
+            (-40, 49),
+            (-41, 48),
+            (1_000, 73),
+            (-1_000, 26),
+            (9_000, 99),
+            (-9_000, 0),
+        ] {
+            assert_eq!(points(gained, 1), points_wanted, "{gained}");
+            assert_eq!(points(gained * 7, 7), points_wanted, "{gained}, weighed");
+        }
+    }
+
+    #[test]
+    fn words_are_read_as_written() {
+        for policy in Policy::ALL {
+            assert_eq!(policy.word().parse(), Ok(policy));
+        }
+        assert_eq!("worst-fit".parse::<Policy>(), Err(()));
+    }
+}
