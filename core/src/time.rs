@@ -20,59 +20,37 @@ pub struct Instant(u64);
 #[serde(transparent)]
 pub struct Millis(pub u64);
 
-// === impl LogTime ===
+/// A point in time counts milliseconds, whichever clock they are of: the types differ so that the clocks never mix.
+macro_rules! point_in_time {
+    ($($point:ident)*) => {$(
+        impl $point {
+            /// Wraps milliseconds of this clock.
+            pub const fn from_millis(millis: u64) -> Self {
+                Self(millis)
+            }
 
-impl LogTime {
-    /// Wraps milliseconds since the Unix epoch.
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
+            /// Returns the milliseconds.
+            pub const fn millis(self) -> u64 {
+                self.0
+            }
 
-    /// Returns milliseconds since the Unix epoch.
-    pub const fn millis(self) -> u64 {
-        self.0
-    }
+            /// Returns how long ago `earlier` was; zero if it lies ahead.
+            pub fn since(self, earlier: Self) -> Millis {
+                Millis(self.0.saturating_sub(earlier.0))
+            }
+        }
 
-    /// Returns how long ago `earlier` was; zero if it lies ahead.
-    pub fn since(self, earlier: Self) -> Millis {
-        Millis(self.0.saturating_sub(earlier.0))
-    }
+        impl Add<Millis> for $point {
+            type Output = Self;
+
+            fn add(self, span: Millis) -> Self {
+                Self(self.0.saturating_add(span.0))
+            }
+        }
+    )*};
 }
 
-impl Add<Millis> for LogTime {
-    type Output = Self;
-
-    fn add(self, span: Millis) -> Self {
-        Self(self.0.saturating_add(span.0))
-    }
-}
-
-// === impl Instant ===
-
-impl Instant {
-    /// Wraps a monotonic reading.
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    /// Returns the reading.
-    pub const fn millis(self) -> u64 {
-        self.0
-    }
-
-    /// Returns how long ago `earlier` was; zero if it lies ahead.
-    pub fn since(self, earlier: Self) -> Millis {
-        Millis(self.0.saturating_sub(earlier.0))
-    }
-}
-
-impl Add<Millis> for Instant {
-    type Output = Self;
-
-    fn add(self, span: Millis) -> Self {
-        Self(self.0.saturating_add(span.0))
-    }
-}
+point_in_time! { LogTime Instant }
 
 // === impl Millis ===
 

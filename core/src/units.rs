@@ -91,6 +91,17 @@ impl fmt::Display for Resources {
     }
 }
 
+/// Shows a number of things: `1 node`, `2 nodes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, noun) = self;
+        write!(f, "{number} {noun}{}", if *number == 1 { "" } else { "s" })
+    }
+}
+
 /// Shows thousandths of a core as cores: `4`, `0.5`.
 #[derive(Clone, Copy, Debug)]
 pub struct Cores(pub u64);

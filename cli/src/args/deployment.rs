@@ -100,6 +100,9 @@ pub(crate) struct GetLogsArgs {
     /// What building the environment wrote.
     #[arg(long)]
     pub(crate) prepare: bool,
+    /// The replica that failed last instead of those there are.
+    #[arg(short, long)]
+    pub(crate) previous: bool,
     /// Azure's containers; both names mean the same here.
     #[arg(short, long, hide = true)]
     pub(crate) container: Option<String>,
@@ -122,6 +125,9 @@ pub(crate) struct LogsArgs {
     /// What building the environment wrote.
     #[arg(long)]
     pub(crate) prepare: bool,
+    /// The replica that failed last instead of those there are.
+    #[arg(short, long)]
+    pub(crate) previous: bool,
 }
 
 // === impl DeploymentName ===

@@ -10,7 +10,9 @@ pub(crate) use cluster::{
     SimVerb, SnapshotVerb,
 };
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, NodeArgs};
-pub(crate) use deployment::{DeleteDeploymentArgs, DeploymentVerb, LogsArgs, PutDeploymentArgs, parse_key};
+pub(crate) use deployment::{
+    DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
+};
 pub(crate) use endpoint::{
     CreateEndpointArgs, DeleteEndpointArgs, EndpointVerb, InvokeArgs, KeyType, RegenerateArgs, UpdateEndpointArgs,
 };

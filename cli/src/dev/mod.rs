@@ -12,6 +12,7 @@ use berth_core::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
     model::NodeName,
+    units::Count,
 };
 use berth_node::{NodeHandle, NodeOptions, NodeService, Secret};
 use tokio::{
@@ -24,7 +25,7 @@ use crate::{
     args::DevArgs,
     config::LogConfig,
     output::{Fault, Ink, Output},
-    process, view,
+    process,
 };
 use folder::Folder;
 
@@ -122,8 +123,8 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
         let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
         out.aside(format!(
             "{} and {} ({CAPACITY} each); next: {}",
-            view::count(args.coordinators as u64, "coordinator"),
-            view::count(args.nodes as u64, "virtual node"),
+            Count(args.coordinators as u64, "coordinator"),
+            Count(args.nodes as u64, "virtual node"),
             out.paint(&format!("berth{flag} apply -f FILE"), Ink::Bold)
         ));
     }

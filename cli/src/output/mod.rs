@@ -95,6 +95,11 @@ impl Output {
         self.color
     }
 
+    /// Returns whether only names are printed.
+    pub(crate) fn is_names(&self) -> bool {
+        self.format == Format::Name
+    }
+
     /// Prints a line of the answer.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         write_all(&mut io::stdout().lock(), text.as_ref(), true);

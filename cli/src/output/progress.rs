@@ -50,9 +50,14 @@ impl Progress {
         }
     }
 
+    /// Returns whether somebody looks at a block that is redrawn.
+    pub(crate) fn is_live(&self) -> bool {
+        self.redraw && !self.quiet
+    }
+
     /// Takes the block away, so that what follows stands alone.
     pub(crate) fn clear(&mut self) {
-        if self.redraw && !self.quiet {
+        if self.is_live() {
             put(&self.erase());
             self.drawn = 0;
         }

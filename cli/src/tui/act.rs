@@ -68,7 +68,7 @@ pub(crate) async fn change(client: &Client, act: Act) -> Result<String, Error> {
             let request =
                 ScaleDeploymentRequest { request_id, endpoint, name: deployment, instance_count, if_revision: None };
             client.scale_deployment(request).await?;
-            Ok(format!("{name} goes to {}", crate::view::count(u64::from(instance_count), "instance")))
+            Ok(format!("{name} goes to {}", berth_core::units::Count(u64::from(instance_count), "instance")))
         }
         Act::Cordon { node, cordoned } => {
             client.cordon_node(&node, cordoned).await?;
@@ -134,7 +134,8 @@ async fn logs(client: &Client, of: &Subject, prepare: bool) -> Result<Vec<String
         Subject::Replica { id, endpoint, deployment } => (endpoint.clone(), deployment.clone(), id.clone()),
         _ => return Ok(Vec::new()),
     };
-    let request = LogsRequest { endpoint, deployment, replica, tail_lines: TAIL_LINES, follow: false, prepare };
+    let request =
+        LogsRequest { endpoint, deployment, replica, tail_lines: TAIL_LINES, prepare, ..LogsRequest::default() };
     let mut stream = client.logs(request).await?;
     let mut all = Vec::new();
     while let Some(chunk) = stream.next().await? {

@@ -208,7 +208,7 @@ impl App {
             PromptKind::Scale { endpoint, deployment } => match text.trim().parse::<u32>() {
                 Ok(instance_count) => {
                     let act = Act::Scale { endpoint: endpoint.clone(), deployment: deployment.clone(), instance_count };
-                    let count = crate::view::count(u64::from(instance_count), "instance");
+                    let count = berth_core::units::Count(u64::from(instance_count), "instance");
                     let question = format!("{endpoint}/{deployment} goes to {count}.");
                     self.ask(vec![question], act);
                 }
@@ -522,7 +522,7 @@ impl App {
             Subject::Deployment { endpoint, name } => {
                 let found = self.board.deployment(&endpoint, &name);
                 let replicas = found.map_or(0, |deployment| self.board.replicas_of(deployment).count());
-                let replicas = crate::view::count(replicas as u64, "replica");
+                let replicas = berth_core::units::Count(replicas as u64, "replica");
                 let question = vec![format!("Deployment {endpoint}/{name} goes with {replicas}.")];
                 self.ask(question, Act::DeleteDeployment { endpoint, name });
             }

@@ -9,11 +9,16 @@ use berth_client::{
 use berth_core::{
     error::{Code, Error, Problem},
     model::DeploymentKey,
+    units::Count,
 };
 
-use super::{Context, confirm, logs, wait};
+use super::{
+    Context, confirm,
+    logs::{self, Wanted},
+    wait,
+};
 use crate::{
-    args::{self, DeploymentVerb, WaitArgs},
+    args::{self, DeploymentVerb, GetLogsArgs, WaitArgs},
     output::{Fault, Format, Output},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
@@ -36,7 +41,9 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::Delete(args) => delete(context, args).await,
         DeploymentVerb::GetLogs(args) => {
             let key = args.name.key()?;
-            logs::print(context, &key, None, args.lines, args.follow, args.prepare).await
+            let GetLogsArgs { lines, follow, prepare, previous, .. } = args;
+            let wanted = Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous };
+            logs::print(context, wanted).await
         }
     }
 }
@@ -99,10 +106,7 @@ async fn patch(context: &Context, args: &args::PutDeploymentArgs) -> Result<(Dep
 /// Uploads what a file refers to and creates or changes the deployment.
 pub(super) async fn put(context: &Context, file: DeploymentFile, mode: PutMode) -> Result<api::Deployment, Error> {
     let client = &context.client;
-    // An endpoint that is not there is told before anything large is uploaded.
-    if mode != PutMode::Upsert {
-        client.get_endpoint(file.key.endpoint.as_str()).await?;
-    }
+    refuse_early(client, &file.key, mode).await?;
     let mut progress = context.out.progress();
     let mut uploaded = [None, None];
     for (slot, source) in uploaded.iter_mut().zip([&file.model, &file.code]) {
@@ -122,6 +126,24 @@ pub(super) async fn put(context: &Context, file: DeploymentFile, mode: PutMode) 
         ..Default::default()
     };
     client.put_deployment(request).await
+}
+
+/// Says before anything large is uploaded what would be refused after it.
+async fn refuse_early(client: &Client, key: &DeploymentKey, mode: PutMode) -> Result<(), Error> {
+    let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+    if mode != PutMode::Upsert {
+        client.get_endpoint(endpoint).await?;
+    }
+    match mode {
+        PutMode::Upsert => Ok(()),
+        PutMode::Update => client.get_deployment(endpoint, name).await.map(drop),
+        _ => match client.get_deployment(endpoint, name).await {
+            Err(error) if error.code == Code::DeploymentNotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::new(Code::AlreadyExists, format!("deployment `{key}` already exists"))
+                .try_("change it with `berth deployment update`, or pick another name")),
+        },
+    }
 }
 
 /// Waits, gives traffic, and prints what came of it.
@@ -158,7 +180,7 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
 async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(), Fault> {
     let key = args.name.key()?;
     let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-    confirm(&format!("This deletes {key} and stops its {} instances.", current.ready), args.yes)?;
+    confirm(&format!("This deletes {key} and stops {}.", Count(current.ready, "instance")), args.yes)?;
     let request = DeleteDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),

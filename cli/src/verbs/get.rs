@@ -8,7 +8,8 @@ use tokio::time::{Duration, timeout};
 use super::Context;
 use crate::{
     args::{GetArgs, Noun},
-    output::{Fault, Listed},
+    output::{Fault, Listed, now_ms},
+    view::coming,
 };
 
 /// Events that come together lead to one look.
@@ -36,7 +37,8 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
         }
         Noun::Replicas => {
             let list = async || client.list_replicas(&endpoint, &deployment).await;
-            show(context, args.watch, "no replicas", list).await
+            show(context, args.watch, "no replicas", list).await?;
+            if args.watch { Ok(()) } else { next_tries(context, &endpoint, &deployment).await }
         }
         Noun::Nodes => {
             let list = async || {
@@ -47,6 +49,21 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
         }
         Noun::Events => events(context, args.watch, &endpoint, &deployment).await,
     }
+}
+
+/// Says which deployments have fewer replicas because they fail, and when they are tried again: between two tries there
+/// is no replica that would show it.
+async fn next_tries(context: &Context, endpoint: &str, deployment: &str) -> Result<(), Fault> {
+    if context.out.is_for_programs() || context.out.is_names() {
+        return Ok(());
+    }
+    let all = context.client.list_deployments(endpoint).await?;
+    for found in all.iter().filter(|found| deployment.is_empty() || found.name == deployment) {
+        if let Some((line, next)) = coming::next_try(found, now_ms()) {
+            context.out.aside(format!("{}/{}{line}; {next}", found.endpoint, found.name));
+        }
+    }
+    Ok(())
 }
 
 /// Prints a list; when watching, also every item that changed, as it changes.

@@ -29,12 +29,16 @@ pub(super) async fn run(context: &Context, args: InvokeArgs) -> Result<(), Fault
     let answer = client.post(&args.path, &args.content_type, body).await?;
     let total_ms = started.elapsed().as_millis();
     let who = who(&answer, total_ms);
+    let deployment = answer.deployment().map(str::to_owned);
     let answer = answer.into_success();
     if let Ok(answer) = &answer {
         context.out.bytes(&answer.body);
     }
     context.out.aside(who);
-    answer.map(drop).map_err(Fault::from)
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) => Err(with_advice(context, name, deployment.as_deref(), error).await.into()),
+    }
 }
 
 fn read_body(args: &InvokeArgs) -> Result<Vec<u8>, Error> {
@@ -56,6 +60,29 @@ fn read_body(args: &InvokeArgs) -> Result<Vec<u8>, Error> {
             Err(Error::new(Code::PathMissing, format!("`{}` cannot be read", path.display())).why(error.to_string()))
         }
     }
+}
+
+/// Adds what to try, where the cluster knows better than the ingress that answered.
+async fn with_advice(context: &Context, endpoint: &str, deployment: Option<&str>, error: Error) -> Error {
+    let advice = match error.code {
+        Code::RouteNotFound => {
+            let deployments = context.client.list_deployments(endpoint).await.unwrap_or_default();
+            let names: Vec<_> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+            match names.first() {
+                None => "create one: `berth deployment create -f FILE --all-traffic`".to_owned(),
+                Some(first) if deployments.iter().all(|deployment| deployment.traffic_percent == 0) => {
+                    format!("give one traffic: `berth traffic {endpoint} {first}=100`")
+                }
+                Some(_) => format!("it has {}", names.join(", ")),
+            }
+        }
+        Code::Upstream => match deployment {
+            Some(deployment) => format!("`berth logs {endpoint}/{deployment}` shows what it wrote"),
+            None => return error,
+        },
+        _ => return error,
+    };
+    if error.try_.is_empty() { error.try_(advice) } else { error }
 }
 
 /// Says who answered, as far as the answer tells.

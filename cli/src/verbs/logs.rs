@@ -14,31 +14,64 @@ use crate::{
 /// A line longer than this is printed in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let key = parse_key(&args.deployment)?;
-    print(context, &key, args.replica.as_deref(), args.tail, args.follow, args.prepare).await
+/// What of a deployment's logs is printed.
+pub(super) struct Wanted<'a> {
+    pub(super) key: &'a DeploymentKey,
+    /// One replica, by its id or the beginning of it.
+    pub(super) replica: Option<&'a str>,
+    pub(super) tail_lines: u64,
+    pub(super) follow: bool,
+    /// What building the environment wrote.
+    pub(super) prepare: bool,
+    /// The replica that failed last instead of those there are.
+    pub(super) previous: bool,
 }
 
-/// Prints the logs of a deployment's replicas, or of one.
-pub(super) async fn print(
-    context: &Context,
-    key: &DeploymentKey,
-    replica: Option<&str>,
-    tail_lines: u64,
-    follow: bool,
-    prepare: bool,
-) -> Result<(), Fault> {
+pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
+    let key = parse_key(&args.deployment)?;
+    let LogsArgs { follow, prepare, previous, .. } = args;
+    let replica = args.replica.as_deref();
+    print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous }).await
+}
+
+/// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is
+/// what is asked for.
+pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), Fault> {
+    let Wanted { key, tail_lines, follow, prepare, previous, .. } = wanted;
     let (endpoint, deployment) = (key.endpoint.to_string(), key.deployment.to_string());
     let replicas = context.client.list_replicas(&endpoint, &deployment).await?;
-    let replica = match replica {
-        Some(prefix) => by_prefix("replica", prefix, replicas.iter().map(|found| found.replica.as_str()))?.to_owned(),
+    let current = context.client.get_deployment(&endpoint, &deployment).await?;
+    let last = Some(current.last_failed_replica.as_str()).filter(|id| !id.is_empty());
+    let ids = replicas.iter().map(|found| found.replica.as_str()).chain(last);
+    let replica = match wanted.replica {
+        Some(prefix) => by_prefix("replica", prefix, ids)?.to_owned(),
         None => String::new(),
     };
-    let with_names = replica.is_empty() && replicas.len() > 1;
-    let request = LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare };
+    if let Some(id) = last.filter(|_| previous || replicas.is_empty()) {
+        let id = id.get(..8).unwrap_or(id);
+        context.out.aside(format!("replica {id} on {}, which failed last:", current.last_failed_node));
+    }
+    let with_names = replica.is_empty() && replicas.len() > 1 && !previous;
+    let request = LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous };
+    if !stream(context, request.clone(), with_names).await? && !follow {
+        // A replica whose environment cannot be built writes nothing by itself.
+        let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, with_names).await?;
+        context.out.aside(match (prepared, replicas.is_empty() && last.is_none()) {
+            (true, _) => "nothing was written but this, while it was prepared",
+            (false, true) => "there is no replica, and none has failed",
+            (false, false) => "nothing was written yet",
+        });
+    }
+    Ok(())
+}
+
+/// Prints what a call answers and returns whether it was anything.
+async fn stream(context: &Context, request: LogsRequest, with_names: bool) -> Result<bool, Fault> {
     let mut stream = context.client.logs(request).await?;
     let mut open: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut some = false;
     while let Some(chunk) = stream.next().await? {
+        some |= !chunk.data.is_empty();
         let rest = open.entry(chunk.replica.clone()).or_default();
         rest.extend_from_slice(&chunk.data);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or(over_long(rest)) {
@@ -49,7 +82,7 @@ pub(super) async fn print(
     for (replica, rest) in open.iter().filter(|(_, rest)| !rest.is_empty()) {
         show(context, replica, "", rest, with_names);
     }
-    Ok(())
+    Ok(some)
 }
 
 /// Returns where a line without an end is cut.

@@ -21,6 +21,7 @@ mod top;
 mod traffic;
 mod version;
 mod wait;
+mod why;
 
 pub use deployment::create_deployment;
 pub use endpoint::create_endpoint;

@@ -1,14 +1,18 @@
 //! `berth status`: how things stand, in one screen.
 
 use berth_client::api::{ClusterInfo, Deployment, Endpoint, Node, Replica};
+use berth_core::units::Count;
 use serde::Serialize;
 
 use super::Context;
 use crate::{
     args::StatusArgs,
-    output::{Fault, Ink, state_ink},
-    view,
+    output::{Fault, Ink, now_ms, state_ink},
+    view::{self, coming},
 };
+
+/// Lines of a failure's log that fit on one screen with the rest.
+const REASON_LINES: usize = 12;
 
 /// The whole cluster, for programs.
 #[derive(Serialize)]
@@ -42,17 +46,14 @@ async fn whole(context: &Context) -> Result<(), Fault> {
     Ok(out.value(&all, &name, || {
         let info = &all.cluster;
         let ready = all.nodes.iter().filter(|node| node.state == "ready").count();
-        let counts = [
-            view::count(info.endpoints, "endpoint"),
-            view::count(info.deployments, "deployment"),
-            view::count(info.replicas, "replica"),
-        ];
+        let counts =
+            [Count(info.endpoints, "endpoint"), Count(info.deployments, "deployment"), Count(info.replicas, "replica")];
         out.line(header(&[
             ("cluster", info.cluster_id.clone()),
             ("version", info.version.clone()),
             ("leader", format!("{} (term {})", info.leader_address, info.term)),
             ("nodes", format!("{ready} of {} ready", all.nodes.len())),
-            ("serves", counts.join(", ")),
+            ("serves", counts.map(|count| count.to_string()).join(", ")),
         ]));
         for warning in &info.warnings {
             out.line(format!("{} {warning}", out.paint("warning:", Ink::Yellow)));
@@ -87,18 +88,24 @@ async fn one(context: &Context, name: &str) -> Result<(), Fault> {
             out.line(format!("\n{}", out.rendered(&out.table(&all.deployments))));
         }
         for deployment in all.deployments.iter().filter(|deployment| !deployment.reason.is_empty()) {
-            out.line(format!("  {}: {}", deployment.name, deployment.reason.replace('\n', "\n    ")));
+            let mut lines = deployment.reason.lines();
+            let first = lines.next().unwrap_or_default();
+            let next = coming::next_try(deployment, now_ms()).map(|(_, next)| format!("; {next}")).unwrap_or_default();
+            out.line(format!("  {}: {first}{next}", deployment.name));
+            // The end of a log says what happened; all of it is a verb of its own.
+            let tail: Vec<_> = lines.collect();
+            let from = tail.len().saturating_sub(REASON_LINES);
+            tail[from..].iter().for_each(|line| out.line(format!("    {line}")));
         }
         if !all.replicas.is_empty() {
             out.line(format!("\n{}", out.rendered(&out.table(&all.replicas))));
         }
         if all.deployments.is_empty() {
             out.aside("no deployments yet; `berth deployment create -f FILE --all-traffic` makes one");
-        } else if endpoint.traffic.values().all(|percent| *percent == 0) {
-            out.aside(format!(
-                "no traffic yet; callers get 404: berth traffic {} {}=100",
-                endpoint.name, all.deployments[0].name
-            ));
+        } else if endpoint.traffic.values().all(|percent| *percent == 0)
+            && let Some(able) = all.deployments.iter().find(|deployment| deployment.ready > 0)
+        {
+            out.aside(format!("no traffic yet; callers get 404: berth traffic {} {}=100", endpoint.name, able.name));
         }
     })?)
 }

@@ -2,29 +2,30 @@
 
 use std::time::Duration;
 
-use berth_client::api::{self, Deployment, LogsRequest, Replica};
+use berth_client::api::{Deployment, Replica};
 use berth_core::{
     error::{Code, Error, ErrorKind},
     model::DeploymentKey,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::Context;
+use super::{Context, why};
 use crate::{
-    output::{Fault, now_ms, state_ink},
-    view,
+    output::{Fault, now_ms},
+    view::coming,
 };
 
 /// How often it is looked at. Only what is shown depends on it.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// How long a deployment may lack places before it is asked why; a plan takes less.
 const ASK_WHY_AFTER: Duration = Duration::from_secs(3);
+/// How long nothing may move before waiting for room is given up: longer than a node takes to register or to be found
+/// lost, so that what is on its way is waited for.
+const NO_ROOM_AFTER: Duration = Duration::from_secs(8);
 /// How long a deleted deployment's requests and processes may take to end: the drain, the kill, and a little.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// Lines of a log that are shown with a failure.
-const LOG_LINES: u64 = 20;
-/// How long a node may take to send them.
-const LOG_WITHIN: Duration = Duration::from_secs(5);
+/// How often a person is shown what the build of an environment says.
+const BUILD_LOOK: Duration = Duration::from_secs(2);
 
 /// Waits until the given generation of a deployment serves with all its instances, or cannot.
 pub(super) async fn until_serving(
@@ -36,6 +37,8 @@ pub(super) async fn until_serving(
     let (endpoint, name) = (deployment.endpoint.as_str(), deployment.name.as_str());
     let started = Instant::now();
     let mut progress = context.out.progress();
+    let mut build = BuildWords::default();
+    let mut still_since = None;
     loop {
         let current = client.get_deployment(endpoint, name).await?;
         let replicas = client.list_replicas(endpoint, name).await?;
@@ -47,20 +50,36 @@ pub(super) async fn until_serving(
             }
             "Failed" if is_ours => {
                 progress.clear();
-                return Err(failure(context, &current).await);
+                return Err(why::failed(context, &current).await);
             }
             _ => {}
         }
+        let moves = replicas.iter().any(|replica| replica.state != "serving") || current.retry_at_ms > now_ms();
         let placed = replicas.iter().filter(|replica| is_wanted(replica)).count() as u64;
-        let verdict = if placed < current.desired && started.elapsed() >= ASK_WHY_AFTER {
-            client.explain_deployment(endpoint, name).await.ok()
-        } else {
-            None
-        };
-        progress.show(&lines(context, &current, &replicas, verdict.as_ref()));
+        let asks = started.elapsed() >= ASK_WHY_AFTER && (placed < current.desired || !moves);
+        let verdict = if asks { client.explain_deployment(endpoint, name).await.ok() } else { None };
+        // What can be placed serves, and nodes refuse the rest: nothing more comes by waiting alone.
+        match &verdict {
+            Some(verdict) if !moves && !verdict.nodes.is_empty() => {
+                let since: Instant = *still_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= NO_ROOM_AFTER {
+                    progress.clear();
+                    return Err(why::no_room(&current, verdict));
+                }
+            }
+            _ => still_since = None,
+        }
+        let mut lines = coming::lines(&context.out, &current, &replicas, verdict.as_ref(), now_ms());
+        if progress.is_live() && replicas.iter().any(|replica| replica.state == "preparing") {
+            lines.extend(build.line(context, &current).await);
+        }
+        progress.show(&lines);
         if started.elapsed() >= within {
             progress.clear();
-            return Err(too_late(&current, &replicas, verdict, within));
+            // The first line counts what the error counts.
+            let told = |(line, clock): coming::Ticking| format!("{}  {clock}", line.trim_start()).trim_end().to_owned();
+            let lines: Vec<_> = lines.into_iter().skip(1).map(told).collect();
+            return Err(why::too_late(&current, &lines, within));
         }
         sleep_until((Instant::now() + LOOK_AGAIN).min(started + within)).await;
     }
@@ -72,19 +91,23 @@ pub(super) async fn until_gone(context: &Context, key: &DeploymentKey) -> Result
     let started = Instant::now();
     let mut progress = context.out.progress();
     loop {
-        match context.client.get_deployment(endpoint, name).await {
+        let current = match context.client.get_deployment(endpoint, name).await {
+            Ok(current) => current,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 progress.clear();
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
-            Ok(_) => {}
-        }
+        };
         let replicas = context.client.list_replicas(endpoint, name).await?;
-        progress.show(&[(format!("{key}: {} instances are ending", replicas.len()), elapsed(started))]);
+        let mut lines = coming::lines(&context.out, &current, &replicas, None, now_ms());
+        lines[0] = (format!("{key}  ends its replicas"), why::millis(started.elapsed()).to_string());
+        progress.show(&lines);
         if started.elapsed() >= GONE_WITHIN {
             progress.clear();
+            let left: Vec<_> = lines.iter().skip(1).map(|(line, _)| line.trim_start()).collect();
             let error = Error::new(Code::Timeout, format!("{key} is deleted, but its processes have not ended yet"))
+                .why(left.join("\n"))
                 .try_(format!("look with `berth get replicas {key}`"));
             return Err(Fault::timed_out(error));
         }
@@ -96,119 +119,22 @@ fn is_wanted(replica: &Replica) -> bool {
     matches!(replica.state.as_str(), "placed" | "preparing" | "starting" | "crash_looping" | "warm" | "serving")
 }
 
-/// Describes a deployment on its way: a line for it, one for each replica, and why there are not more.
-fn lines(
-    context: &Context,
-    deployment: &Deployment,
-    replicas: &[Replica],
-    verdict: Option<&api::Verdict>,
-) -> Vec<(String, String)> {
-    let out = &context.out;
-    let now_ms = now_ms();
-    let head = format!(
-        "{}/{}  {}  {}/{} ready",
-        deployment.endpoint,
-        deployment.name,
-        out.paint(&deployment.provisioning_state, state_ink(&deployment.provisioning_state)),
-        deployment.ready,
-        deployment.desired
-    );
-    let mut lines = vec![(head, view::age(deployment.created_at_ms, now_ms))];
-    for replica in replicas {
-        let id = replica.replica.get(..8).unwrap_or(&replica.replica);
-        let state = out.paint(&replica.state, state_ink(&replica.state));
-        let why = replica.reason.lines().next().unwrap_or_default();
-        let why = if replica.state == "serving" || why.is_empty() { String::new() } else { format!("  {why}") };
-        lines.push((format!("  {id}  {}  {state}{why}", replica.node), view::age(replica.since_ms, now_ms)));
-    }
-    // Its first line counts what the lines above show.
-    let why = verdict.map(|verdict| verdict.text.lines().skip(1)).into_iter().flatten();
-    lines.extend(why.map(|line| (line.to_owned(), String::new())));
-    lines
+/// The last line that preparing wrote: a minute of pip is a long time to look at one word.
+#[derive(Default)]
+struct BuildWords {
+    read_at: Option<Instant>,
+    line: String,
 }
 
-/// Explains why a deployment cannot start, with what its replica wrote last.
-async fn failure(context: &Context, deployment: &Deployment) -> Fault {
-    let name = format!("{}/{}", deployment.endpoint, deployment.name);
-    let mut reason = deployment.reason.lines();
-    let why = reason.next().unwrap_or_default().to_owned();
-    let mut log: Vec<_> = reason.map(str::to_owned).collect();
-    for prepare in [false, true] {
-        if log.is_empty() {
-            log = log_tail(context, deployment, prepare).await;
+// === impl BuildWords ===
+
+impl BuildWords {
+    async fn line(&mut self, context: &Context, deployment: &Deployment) -> Option<coming::Ticking> {
+        if self.read_at.is_none_or(|at| at.elapsed() >= BUILD_LOOK) {
+            self.read_at = Some(Instant::now());
+            let lines = why::log_tail(context, deployment, true, 1, LOOK_AGAIN).await;
+            self.line = lines.into_iter().next_back().unwrap_or_default();
         }
+        (!self.line.is_empty()).then(|| (String::new(), format!("  {}", self.line.trim())))
     }
-    let (code, why) = split_code(&why);
-    let error = Error::new(code, format!("{name} cannot start"))
-        .why(why)
-        .try_(format!("`berth logs {name}` has more; mend it and `berth deployment update`, or delete it"));
-    Fault::from(error).with_log(log)
-}
-
-/// Takes the code off a reason that begins with one: `E_ENVIRONMENT: …`.
-fn split_code(why: &str) -> (Code, &str) {
-    let parts = why.split_once(": ").and_then(|(word, rest)| Some((Code::from_word(word)?, rest)));
-    parts.unwrap_or((Code::ReplicaStart, why))
-}
-
-/// Reads the end of a log, if it can be had soon.
-async fn log_tail(context: &Context, deployment: &Deployment, prepare: bool) -> Vec<String> {
-    let request = LogsRequest {
-        endpoint: deployment.endpoint.clone(),
-        deployment: deployment.name.clone(),
-        tail_lines: LOG_LINES,
-        prepare,
-        ..Default::default()
-    };
-    let mut bytes = Vec::new();
-    let read = async {
-        let Ok(mut stream) = context.client.logs(request).await else { return };
-        while let Ok(Some(lines)) = stream.next().await {
-            bytes.extend_from_slice(&lines.data);
-        }
-    };
-    // Whatever came in time is shown.
-    let _ = timeout(LOG_WITHIN, read).await;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines[lines.len().saturating_sub(LOG_LINES as usize)..].to_vec()
-}
-
-fn too_late(deployment: &Deployment, replicas: &[Replica], verdict: Option<api::Verdict>, within: Duration) -> Fault {
-    let name = format!("{}/{}", deployment.endpoint, deployment.name);
-    let why = match verdict {
-        Some(verdict) if !verdict.text.is_empty() => verdict.text,
-        _ => standing(deployment, replicas),
-    };
-    let within = berth_core::time::Millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-    let what =
-        format!("{name} does not serve yet after {within}: {} of {} ready", deployment.ready, deployment.desired);
-    Fault::timed_out(Error::new(Code::Timeout, what).why(why).try_(format!(
-        "it goes on without you; look with `berth status {}` or `berth explain {name}`",
-        deployment.endpoint
-    )))
-}
-
-/// Says how far a deployment has come: its own reason, and each replica that does not serve with what it does.
-fn standing(deployment: &Deployment, replicas: &[Replica]) -> String {
-    let waiting = replicas.iter().filter(|replica| is_wanted(replica) && replica.state != "serving");
-    let mut lines: Vec<_> = waiting
-        .map(|replica| {
-            let id = replica.replica.get(..8).unwrap_or(&replica.replica);
-            let age = view::age(replica.since_ms, now_ms());
-            let why = replica.reason.lines().next().unwrap_or_default();
-            format!("{id} on {} is {} for {age}: {why}", replica.node, replica.state)
-        })
-        .collect();
-    if lines.is_empty() {
-        lines.push(match deployment.reason.is_empty() {
-            true => "no replica is on its way".to_owned(),
-            false => deployment.reason.clone(),
-        });
-    }
-    lines.join("\n")
-}
-
-fn elapsed(started: Instant) -> String {
-    berth_core::time::Millis(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)).to_string()
 }

@@ -1,8 +1,9 @@
 //! How each noun looks in a table.
 
+pub(crate) mod coming;
 mod text;
 
-pub(crate) use text::{age, amount, count, shares, short as short_id, wish};
+pub(crate) use text::{age, amount, shares, short as short_id, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica};
 use berth_core::units::{Cores, Mib};

@@ -25,11 +25,6 @@ pub(crate) fn age(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
-/// Writes `1 node`, `2 nodes`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
 /// Writes `blue=90 green=10`.
 pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
     let some: Vec<_> =

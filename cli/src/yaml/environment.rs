@@ -8,11 +8,10 @@ use berth_core::{
 };
 
 use super::{
-    emit,
+    conda::{self, Conda},
     fields::{Field, Fields, clip},
     finding::Findings,
-    source,
-    tree::{self, Value},
+    source, tree,
 };
 
 /// Reads `environment`: a mapping, or the path of an environment file.
@@ -61,10 +60,14 @@ fn read_inline(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Env
         build.warn(findings, "no image is built; the replica runs as a process of the node", "");
     }
     if let Some(conda) = fields.take("conda_file") {
-        environment.conda = read_conda(&conda, folder, findings);
+        let conda = read_conda(&conda, folder, findings);
+        (environment.python, environment.pip) = (conda.python, conda.requirements);
+    }
+    if let Some(python) = fields.take("python") {
+        environment.python = python.text(findings).map(str::to_owned);
     }
     if let Some(pip) = fields.take("pip") {
-        environment.pip = pip.texts(findings);
+        environment.pip.extend(pip.texts(findings));
     }
     if let Some(os) = fields.take("os_type")
         && os.word(&["linux", "windows"], findings) == Some("windows")
@@ -103,68 +106,17 @@ fn read_route(routes: &mut Fields<'_>, name: &'static str, findings: &mut Findin
 }
 
 /// Reads `conda_file`: the path of a file, or its content.
-fn read_conda(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Option<String> {
+fn read_conda(field: &Field<'_>, folder: &Path, findings: &mut Findings) -> Conda {
     if field.node.entries().is_some() {
-        check_conda(field, findings);
-        return Some(emit::document(field.node));
+        return conda::read(field, findings);
     }
-    let (path, text) = source::read_text(field, folder, findings)?;
+    let Some((path, text)) = source::read_text(field, folder, findings) else { return Conda::default() };
     let mut inner = Findings::new(&path.display().to_string());
     let documents = tree::parse(&text, &mut inner);
-    match documents.first() {
-        Some(document) => check_conda(&Field::root(document), &mut inner),
-        None if inner.is_clean() => inner.error(Code::Yaml, Default::default(), "", "is empty", ""),
-        None => {}
+    let conda = documents.first().map(|document| conda::read(&Field::root(document), &mut inner));
+    if conda.is_none() && inner.is_clean() {
+        inner.error(Code::Yaml, Default::default(), "", "is empty", "it needs `dependencies:`, a list of packages");
     }
     findings.absorb(inner);
-    Some(text)
-}
-
-/// Checks the shape of a conda file and warns of what a virtual environment cannot follow.
-fn check_conda(field: &Field<'_>, findings: &mut Findings) {
-    let mut fields = Fields::open(field, findings);
-    for name in ["name", "prefix"] {
-        fields.take(name);
-    }
-    fields.take("channels");
-    if let Some(variables) = fields.take("variables") {
-        variables.warn(findings, "variables of a conda file are not set", "use environment_variables");
-    }
-    let Some(dependencies) = fields.take("dependencies") else {
-        return fields.finish(findings);
-    };
-    for item in dependencies.items(findings) {
-        match &item.node.value {
-            Value::Map(_) => {
-                let mut inner = Fields::open(&item, findings);
-                if let Some(pip) = inner.take("pip") {
-                    pip.texts(findings);
-                }
-                inner.finish(findings);
-            }
-            Value::Scalar { text, .. } => check_conda_package(&item, text, findings),
-            Value::List(_) => item.refuse(findings, "expected a package, found a list", ""),
-        }
-    }
-    fields.finish(findings);
-}
-
-fn check_conda_package(item: &Field<'_>, text: &str, findings: &mut Findings) {
-    let name: &str = text.rsplit("::").next().unwrap_or(text);
-    let name = name.split(['=', '<', '>', '!', '~', ' ', '[']).next().unwrap_or(name);
-    match name {
-        "pip" | "" => {}
-        "python" if text.trim() == "python" => {}
-        "python" => item.warn(findings, "the node's own Python is used, whatever its version", ""),
-        _ => item.warn(findings, "conda is not run; a package of this name is taken from PyPI", "list it under `pip:`"),
-    }
-}
-
-/// Returns whether any document of a conda text names packages; used by tests and by messages.
-#[cfg(test)]
-pub(super) fn packages(node: &tree::Node) -> usize {
-    node.get("dependencies").map_or(0, |list| match &list.value {
-        Value::List(items) => items.len(),
-        Value::Scalar { .. } | Value::Map(_) => 0,
-    })
+    conda.unwrap_or_default()
 }

@@ -6,8 +6,8 @@
 
 mod amount;
 mod argv;
+mod conda;
 mod deployment;
-mod emit;
 mod endpoint;
 mod environment;
 mod fields;

@@ -110,16 +110,18 @@ fn azures_first_sample_loads_as_it_is() {
     // The base name decides where the replica finds it: $AZUREML_MODEL_DIR/model/…
     assert_eq!((model.asset.name.as_str(), model.asset.kind), ("model", AssetKind::Folder));
     assert_eq!(file.spec.code.expect("code").scoring_script, "score.py");
-    assert_eq!(file.spec.environment.conda.as_deref(), Some(CONDA));
+    assert_eq!(file.spec.environment.python.as_deref(), Some("3.9"));
+    let pip = ["numpy==1.23.5.*", "scikit-learn==1.2.2.*", "azureml-defaults==1.53.0", "joblib==1.0.0"];
+    assert_eq!(file.spec.environment.pip, pip);
     assert!(file.model.expect("a model to upload").path.ends_with("model-1/model"));
     assert_eq!(endpoint(ENDPOINT).name.as_str(), "my-endpoint");
     assert_eq!(endpoint(ENDPOINT).spec.auth_mode, AuthMode::Key);
 }
 
 #[test]
-fn an_image_and_conda_pins_are_warnings() {
+fn an_image_and_conda_packages_are_warnings() {
     let fields = warned_fields(BLUE);
-    assert_eq!(fields, ["environment.image", "dependencies[0]", "dependencies[1]", "dependencies[3]"]);
+    assert_eq!(fields, ["environment.image", "dependencies[1]"]);
 }
 
 #[test]
@@ -454,16 +456,16 @@ fn a_patch_keeps_what_it_does_not_name() {
 }
 
 #[test]
-fn an_inline_conda_file_becomes_text_that_reads_the_same() {
+fn an_inline_conda_file_means_what_the_same_file_means() {
     let inline = CONDA.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let text = format!("name: blue\nendpoint_name: digits\ncommand: x\nenvironment:\n  conda_file:\n{inline}");
-    let conda = deployment(&text).spec.environment.conda.expect("a conda text");
-    let mut findings = super::finding::Findings::new("conda");
-    let trees = super::tree::parse(&conda, &mut findings);
-    let original = super::tree::parse(CONDA, &mut findings);
-    assert!(findings.is_clean());
-    assert_eq!(super::emit::document(&trees[0]), super::emit::document(&original[0]));
-    assert_eq!(super::environment::packages(&trees[0]), 5);
+    let text = format!(
+        "name: blue\nendpoint_name: digits\ncommand: x\nenvironment:\n  conda_file:\n{inline}  pip: [xgboost]\n"
+    );
+    let environment = deployment(&text).spec.environment;
+    let mut expected = deployment(BLUE).spec.environment;
+    expected.image = None;
+    expected.pip.push("xgboost".into());
+    assert_eq!(environment, expected);
 }
 
 #[test]

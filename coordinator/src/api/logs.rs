@@ -9,6 +9,7 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeId, ReplicaId},
     model::DeploymentKey,
+    state::ClusterState,
 };
 use berth_proto::{
     api::v1::{LogLines, LogsRequest, deployments_client::DeploymentsClient},
@@ -58,6 +59,15 @@ struct Source {
     told: bool,
 }
 
+// === impl Source ===
+
+impl Source {
+    fn new(state: &ClusterState, replica: ReplicaId, node: NodeId, from: LogFrom) -> Self {
+        let node_name = state.nodes.get(&node).map(|node| node.profile.name.to_string()).unwrap_or_default();
+        Self { replica, node, node_name, from, told: false }
+    }
+}
+
 // === impl Api ===
 
 impl Api {
@@ -85,10 +95,11 @@ impl Api {
             0 => TAIL_LINES,
             lines => lines.min(TAIL_LINES_MAX),
         };
-        let sources = self.sources(&key, only, tail)?;
+        let sources = self.sources(&key, only, request.previous, tail)?;
         let (out, lines) = mpsc::channel(ON_THE_WAY);
         let reader = Reader { context: self.context.clone(), lead, key, only, prepare: request.prepare, out };
-        let follow = request.follow;
+        // What is over has nothing to follow.
+        let follow = request.follow && !request.previous;
         tokio::spawn(async move {
             let (stop, over) = (reader.context.stop.clone(), reader.lead.over.clone());
             tokio::select! {
@@ -104,11 +115,28 @@ impl Api {
         Ok(Box::pin(ReceiverStream::new(lines)))
     }
 
-    fn sources(&self, key: &DeploymentKey, only: Option<ReplicaId>, tail: u64) -> Result<Vec<Source>, Error> {
-        let sources = sources(&self.context, key, only, LogFrom::Tail(tail))?;
+    /// Lists what is read: the replicas there are, or the one that failed last when it is asked for or nothing else is
+    /// there.
+    fn sources(
+        &self,
+        key: &DeploymentKey,
+        only: Option<ReplicaId>,
+        previous: bool,
+        tail: u64,
+    ) -> Result<Vec<Source>, Error> {
+        let from = LogFrom::Tail(tail);
+        let mut sources = if previous { Vec::new() } else { sources(&self.context, key, only, from)? };
+        if sources.is_empty() {
+            sources
+                .extend(last_failed(&self.context, key, from)?.filter(|last| only.is_none_or(|id| id == last.replica)));
+        }
         match only {
             Some(replica) if sources.is_empty() => {
                 Err(Error::new(Code::ReplicaNotFound, format!("deployment `{key}` has no replica {replica}")))
+            }
+            None if sources.is_empty() && previous => {
+                Err(Error::new(Code::ReplicaNotFound, format!("no replica of `{key}` has failed"))
+                    .why("what served once and ended is not kept; neither are failures of before the last change"))
             }
             _ => Ok(sources),
         }
@@ -124,15 +152,15 @@ fn sources(
     context.machine.read(|state| {
         state.deployment(key)?;
         let asked = state.replicas_of(key).filter(|replica| only.is_none_or(|only| replica.id == only));
-        Ok(asked
-            .map(|replica| Source {
-                replica: replica.id,
-                node: replica.node,
-                node_name: state.nodes.get(&replica.node).map(|node| node.profile.name.to_string()).unwrap_or_default(),
-                from,
-                told: false,
-            })
-            .collect())
+        Ok(asked.map(|replica| Source::new(state, replica.id, replica.node, from)).collect())
+    })
+}
+
+/// Finds the replica that failed last: its node keeps the log when nothing else is left of it.
+fn last_failed(context: &Context, key: &DeploymentKey, from: LogFrom) -> Result<Option<Source>, Error> {
+    context.machine.read(|state| {
+        let failed = state.deployment(key)?.last_failed;
+        Ok(failed.map(|failed| Source::new(state, failed.replica, failed.node, from)))
     })
 }
 

@@ -9,6 +9,7 @@ use super::{
     Desired, Effect, Fault, GateState, LedgerEntry, ProbeKind, Process, Remedy, ReplicaOrder, Signal,
     machine::Timing,
     running::{Running, Turn},
+    words,
 };
 use crate::{
     id::ReplicaId,
@@ -346,7 +347,13 @@ impl Life {
         if self.order.desired != Desired::Run {
             self.remove(cx);
         } else {
-            let mut fault = why.unwrap_or_else(|| Fault { remedy: Remedy::Retry, reason: how.to_owned() });
+            let mut fault = why.unwrap_or_else(|| {
+                let reason = match words::exception(log_tail) {
+                    Some(exception) => format!("{how}: {exception}"),
+                    None => how.to_owned(),
+                };
+                Fault { remedy: Remedy::Retry, reason }
+            });
             if !self.ever_warm && !log_tail.is_empty() {
                 fault.reason = format!("{}\n{log_tail}", fault.reason);
             }

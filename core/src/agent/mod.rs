@@ -15,6 +15,7 @@ mod machine;
 mod probe;
 mod running;
 mod target;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::{AssetRef, DeploymentKey, Disconnect, instance_type};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
-    id::{Generation, LogIndex},
+    id::{Generation, LogIndex, NodeId, ReplicaId},
     time::{LogTime, Millis},
     units::Resources,
 };
@@ -76,8 +76,8 @@ pub struct Environment {
     pub name: String,
     /// A container image; the process launcher does not use it.
     pub image: Option<String>,
-    /// The text of a conda file.
-    pub conda: Option<String>,
+    /// The Python the code was written for, such as `3.9`; a node that has no such one uses its own.
+    pub python: Option<String>,
     /// Requirements in pip's syntax.
     pub pip: Vec<String>,
     /// Where the server answers liveness.
@@ -187,6 +187,15 @@ pub struct DeploymentSpec {
     pub disconnect: Disconnect,
 }
 
+/// A replica that could not start, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedReplica {
+    /// Which one it was.
+    pub replica: ReplicaId,
+    /// The node that tried.
+    pub node: NodeId,
+}
+
 /// A deployment as the cluster holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
@@ -208,6 +217,8 @@ pub struct Deployment {
     pub failures: u32,
     /// The last failure of the current generation, for people: why, with the tail of the log.
     pub last_failure: Option<String>,
+    /// The replica that failed last: its log is still to be had when nothing else is left of it.
+    pub last_failed: Option<FailedReplica>,
     /// No replica is placed again before this time: the back-off after failures.
     pub retry_at: LogTime,
     /// Whether any replica of the current generation ever served.
@@ -347,6 +358,7 @@ impl DeploymentSpec {
         self.check_requests(&mut problems);
         self.check_runtime(&mut problems);
         self.check_variables(&mut problems);
+        self.check_environment(&mut problems);
         self.liveness_probe.check("liveness_probe", &mut problems);
         self.readiness_probe.check("readiness_probe", &mut problems);
         self.disconnect.check(&mut problems);
@@ -466,11 +478,27 @@ impl DeploymentSpec {
         if bytes > 64 << 10 {
             problems.add("environment_variables", "larger than 64 KiB in all");
         }
-        let conda_bytes = self.environment.conda.as_ref().map_or(0, String::len);
-        if conda_bytes > 64 << 10 {
-            problems.add("environment.conda_file", "larger than 64 KiB");
+    }
+
+    fn check_environment(&self, problems: &mut Problems) {
+        let environment = &self.environment;
+        // The name of a program is made of it, so it is digits and nothing else.
+        if let Some(python) = environment.python.as_deref().filter(|python| !is_python_version(python)) {
+            problems.add_try("environment.python", format!("`{python}` is no version of Python"), "such as `3.11`");
+        }
+        if environment.pip.iter().map(String::len).sum::<usize>() > 64 << 10 {
+            problems.add("environment.pip", "larger than 64 KiB in all");
+        }
+        if environment.pip.iter().any(|line| line.contains(['\n', '\r', '\0'])) {
+            problems.add("environment.pip", "a requirement is one line");
         }
     }
+}
+
+/// Returns whether `text` is a version such as `3.11`: what tells one interpreter from another on a host.
+fn is_python_version(text: &str) -> bool {
+    let is_number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }
 
 /// Returns whether `name` is one path component that stays where it is put.

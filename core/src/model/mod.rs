@@ -14,7 +14,8 @@ mod traffic;
 
 pub use asset::{Asset, AssetKind, AssetRef};
 pub use deployment::{
-    Code, Deployment, DeploymentSpec, Environment, GpuAsk, HttpRoute, Model, ModelType, Probe, RequestSettings, Runtime,
+    Code, Deployment, DeploymentSpec, Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Probe,
+    RequestSettings, Runtime,
 };
 pub use device::{Device, DeviceGrant};
 pub use disconnect::{Disconnect, Reconcile};

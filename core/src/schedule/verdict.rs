@@ -6,9 +6,9 @@ use super::{Ask, Dimension, Fleet, Refusal, problem::Slot};
 use crate::{
     error::Error,
     id::NodeId,
-    model::{DeploymentKey, ReplicaState},
+    model::{DeploymentKey, Replica, ReplicaState},
     state::ClusterState,
-    units::{Cores, Mib},
+    units::{Cores, Count, Mib},
 };
 
 /// Nodes told one by one; the rest is counted by reason only. More would not be read.
@@ -64,8 +64,7 @@ impl Verdict {
         let state = fleet.state;
         let deployment = state.deployment(key)?;
         let ask = Ask::of(deployment);
-        let count =
-            |test: fn(&crate::model::Replica) -> bool| state.replicas_of(key).filter(|replica| test(replica)).count();
+        let count = |test: fn(&Replica) -> bool| state.replicas_of(key).filter(|replica| test(replica)).count();
         let mut verdict = Self {
             key: key.to_string(),
             desired: deployment.desired(),
@@ -76,9 +75,8 @@ impl Verdict {
         };
         verdict.note_waiting(state, key);
         // What is to leave its node has yet to find a place, like what runs an earlier generation.
-        let may_stay =
-            |replica: &crate::model::Replica| state.nodes.get(&replica.node).is_some_and(|node| node.drain.is_none());
-        let updated = |replica: &&crate::model::Replica| {
+        let may_stay = |replica: &Replica| state.nodes.get(&replica.node).is_some_and(|node| node.drain.is_none());
+        let updated = |replica: &&Replica| {
             replica.is_wanted() && replica.generation == deployment.generation && may_stay(replica)
         };
         let updated = state.replicas_of(key).filter(updated).count() as u64;
@@ -99,26 +97,35 @@ impl Verdict {
         let Some(deployment) = state.deployments.get(key) else { return };
         if deployment.retry_at > state.time && self.placed < self.desired {
             let left = deployment.retry_at.since(state.time);
-            self.waiting.push(format!("the next try in {left}, after {} failures", deployment.failures));
+            let why =
+                deployment.last_failure.as_deref().and_then(|text| text.lines().next()).unwrap_or("no reason given");
+            self.waiting.push(format!("the next try in {left}; the last one failed: {why}"));
         }
+        // Forty replicas that do the same on one node are one thing to read.
+        let mut alike: BTreeMap<_, Vec<&Replica>> = BTreeMap::new();
         for replica in state.replicas_of(key) {
-            let on = state.nodes.get(&replica.node).map_or("?", |node| node.profile.name.as_str());
-            let id = replica.id.short();
-            let since = state.time.since(replica.since);
-            match replica.state {
-                _ if replica.lost => self.waiting.push(format!("replica {id} is on {on}, which is lost")),
-                ReplicaState::Serving => {}
-                ReplicaState::Warm => self.waiting.push(format!("replica {id} on {on} is warm: routers are told")),
-                state => {
-                    let reason = replica.reason.lines().next().unwrap_or_default();
-                    let word = if replica.is_crash_looping() { replica.word() } else { state.word() };
-                    let again = match replica.restarts {
-                        0 => String::new(),
-                        restarts => format!(" after {restarts} restarts"),
-                    };
-                    self.waiting.push(format!("replica {id} on {on} is {word} for {since}{again}: {reason}"));
-                }
+            if replica.lost || replica.state != ReplicaState::Serving {
+                let node = state.nodes.get(&replica.node).map_or("?", |node| node.profile.name.as_str());
+                let word = if replica.is_crash_looping() { replica.word() } else { replica.state.word() };
+                let reason = replica.reason.lines().next().unwrap_or_default();
+                alike.entry((node, replica.lost, replica.state, word, reason)).or_default().push(replica);
             }
+        }
+        for ((node, lost, stage, word, reason), replicas) in alike {
+            let who = match replicas.as_slice() {
+                [one] => format!("replica {} on {node} is", one.id.short()),
+                many => format!("{} replicas on {node} are", many.len()),
+            };
+            let longest = replicas.iter().map(|replica| state.time.since(replica.since)).max().unwrap_or_default();
+            let again = match replicas.iter().map(|replica| replica.restarts).max().unwrap_or(0) {
+                0 => String::new(),
+                restarts => format!(" after {}", Count(restarts.into(), "restart")),
+            };
+            self.waiting.push(match stage {
+                _ if lost => format!("{who} lost with the node"),
+                ReplicaState::Warm => format!("{who} warm: routers are told"),
+                _ => format!("{who} {word} for {longest}{again}: {reason}"),
+            });
         }
     }
 
@@ -230,7 +237,7 @@ fn ways_out(state: &ClusterState, slot: &Slot<'_>, ask: &Ask<'_>, reasons: &[Ref
 /// instances it would have with one less.
 fn largest_holder(state: &ClusterState, slot: &Slot<'_>, ask: &Ask<'_>) -> Option<(DeploymentKey, u32)> {
     let others = state.replicas_on(slot.node.id).filter(|replica| replica.key != *ask.key && replica.is_wanted());
-    let frees = |replica: &&crate::model::Replica| ask.resources.fits(&(slot.free + replica.resources));
+    let frees = |replica: &&Replica| ask.resources.fits(&(slot.free + replica.resources));
     let holder = others.filter(frees).min_by_key(|replica| (replica.resources.memory_mib, replica.id))?;
     let count = state.deployments.get(&holder.key)?.spec.instance_count;
     Some((holder.key.clone(), count.saturating_sub(1)))

@@ -18,14 +18,14 @@ use berth_core::{
     error::{Code, Error},
     id::Digest,
     model::{DeploymentSpec, Runtime},
+    units::Count,
 };
-use tokio::{
-    process::Command,
-    sync::{OnceCell, Semaphore},
-    time::timeout,
-};
+use tokio::{process::Command, sync::Semaphore, time::timeout};
 
-use super::{PrepareLog, conda};
+use super::{
+    PrepareLog,
+    interpreter::{Interpreter, Interpreters},
+};
 use crate::{identity::io_error, options::NodeOptions};
 
 /// The server that runs Azure's scoring scripts.
@@ -36,12 +36,14 @@ const MARKER: &str = ".berth-complete";
 const BUILDS_MAX: usize = 2;
 /// How long a build may take: a large framework over a slow line.
 const BUILD_DEADLINE: Duration = Duration::from_secs(1_800);
-/// How long asking an interpreter for its version may take.
-const VERSION_DEADLINE: Duration = Duration::from_secs(30);
 /// Complete environments that are kept although nothing uses them now.
 const UNUSED_MAX: usize = 8;
 /// Lines of pip's output that go into an error.
 const WORDS_LINES: usize = 20;
+/// Bytes of one of them: pip lists every version there ever was in one line.
+const WORDS_LINE_BYTES: usize = 400;
+/// Errors of pip that only lead to, or from, the one that counts.
+const PIP_ASIDES: &[&str] = &["Ignored the following", "Could not find a version", "ResolutionImpossible"];
 /// What pip says when its index could not be reached: another attempt may help.
 const TRANSIENT_WORDS: &[&str] = &[
     "Retrying (Retry(",
@@ -56,12 +58,11 @@ const TRANSIENT_WORDS: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Environments {
     folder: PathBuf,
-    python: PathBuf,
     pip_args: Vec<String>,
     base_env: BTreeMap<String, String>,
     builds: Semaphore,
-    /// What the interpreter said of itself: every restart of a replica asks for it.
-    version: OnceCell<String>,
+    /// Every restart of a replica asks them what they are.
+    interpreters: Interpreters,
     /// Whether the folder is this node's alone, so that it may remove what it does not use.
     is_own: bool,
 }
@@ -69,8 +70,8 @@ pub(crate) struct Environments {
 /// What an environment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Recipe {
+    python: Option<String>,
     requirements: Vec<String>,
-    warnings: Vec<String>,
 }
 
 // === impl Environments ===
@@ -84,25 +85,37 @@ impl Environments {
         Ok(Self {
             is_own: folder == own,
             folder,
-            python: options.python.clone(),
+            interpreters: Interpreters::new(options.python.clone(), options.base_env.clone()),
             pip_args: options.pip_args.clone(),
             base_env: options.base_env.clone(),
             builds: Semaphore::new(BUILDS_MAX),
-            version: OnceCell::new(),
         })
     }
 
     /// Returns the environment of a deployment, built if it is not there yet; none when it needs none.
     pub(crate) async fn obtain(&self, spec: &DeploymentSpec, log: &PrepareLog) -> Result<Option<PathBuf>, Error> {
-        let Some(recipe) = Recipe::of(spec)? else {
+        let Some(recipe) = Recipe::of(spec) else {
             return Ok(None);
         };
-        recipe.warnings.iter().for_each(|warning| log.line(&format!("warning: {warning}")));
-        let version = self.python_version().await?;
-        let folder = self.folder.join(self.key(&version, &recipe));
+        let python = self.interpreters.pick(recipe.python.as_deref()).await?;
+        let other = recipe.python.as_deref().filter(|wanted| !python.is_of(wanted));
+        if let Some(wanted) = other {
+            log.line(&format!(
+                "warning: this is for Python {wanted}, which this node has not: {} is used",
+                python.version
+            ));
+        }
+        let folder = self.folder.join(self.key(&python, &recipe));
         if !is_complete(&folder) {
             let _permit = self.builds.acquire().await.map_err(|_| internal("no build slot"))?;
-            self.build(&folder, &version, &recipe, log).await?;
+            let built = self.build(&folder, &python, &recipe, log).await;
+            built.map_err(|error| match other {
+                Some(wanted) if error.code == Code::Environment => {
+                    let hint = format!("it is for Python {wanted}; this node has only {}", python.version);
+                    Error { what: format!("{}; {hint}", error.what), ..error }
+                }
+                _ => error,
+            })?;
         }
         touch(&folder);
         Ok(Some(folder))
@@ -110,10 +123,11 @@ impl Environments {
 
     /// Returns the folder of an environment that is already there, for a process that starts again.
     pub(crate) async fn find(&self, spec: &DeploymentSpec) -> Result<Option<PathBuf>, Error> {
-        let Some(recipe) = Recipe::of(spec)? else {
+        let Some(recipe) = Recipe::of(spec) else {
             return Ok(None);
         };
-        let folder = self.folder.join(self.key(&self.python_version().await?, &recipe));
+        let python = self.interpreters.pick(recipe.python.as_deref()).await?;
+        let folder = self.folder.join(self.key(&python, &recipe));
         match is_complete(&folder) {
             true => Ok(Some(folder)),
             false => Err(Error::new(Code::Unavailable, "the environment is not there any more")),
@@ -125,47 +139,24 @@ impl Environments {
         if !self.is_own {
             return Ok(());
         }
-        let Ok(version) = self.python_version().await else {
-            return Ok(());
-        };
-        let recipes = specs.iter().filter_map(|spec| Recipe::of(spec).ok().flatten());
-        let used: BTreeSet<String> = recipes.map(|recipe| self.key(&version, &recipe)).collect();
+        let mut used = BTreeSet::new();
+        for recipe in specs.iter().filter_map(|spec| Recipe::of(spec)) {
+            // Without its Python nobody can tell which environment is in use, so none is removed.
+            let Ok(python) = self.interpreters.pick(recipe.python.as_deref()).await else {
+                return Ok(());
+            };
+            used.insert(self.key(&python, &recipe));
+        }
         remove_unused(&self.folder, &used).map_err(|error| io_error("cannot collect in", &self.folder, &error))
     }
 
-    fn key(&self, version: &str, recipe: &Recipe) -> String {
-        let words = [version].into_iter().chain(recipe.requirements.iter().map(String::as_str));
+    fn key(&self, python: &Interpreter, recipe: &Recipe) -> String {
+        let words = [python.identity.as_str()].into_iter().chain(recipe.requirements.iter().map(String::as_str));
         let text: Vec<&str> = words.chain(self.pip_args.iter().map(String::as_str)).collect();
         Digest::of(text.join("\n").as_bytes()).to_string()[..24].to_owned()
     }
 
-    async fn python_version(&self) -> Result<String, Error> {
-        self.version.get_or_try_init(|| self.ask_python()).await.cloned()
-    }
-
-    async fn ask_python(&self) -> Result<String, Error> {
-        const ASK: &str = "import sys; print(sys.implementation.name, sys.version.split()[0], sys.prefix)";
-        let output = self.command(&self.python).args(["-c", ASK]).stderr(Stdio::piped()).output();
-        let output = match timeout(VERSION_DEADLINE, output).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => {
-                return Err(Error::new(
-                    Code::Environment,
-                    format!("`{}` cannot be run on this node", self.python.display()),
-                )
-                .why(error.to_string())
-                .try_("install Python 3 on the node, or name it with `--python`"));
-            }
-            Err(_) => return Err(internal("the Python interpreter did not answer")),
-        };
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            false => Err(Error::new(Code::Environment, "the Python interpreter of this node fails")
-                .why(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-        }
-    }
-
-    async fn build(&self, folder: &Path, version: &str, recipe: &Recipe, log: &PrepareLog) -> Result<(), Error> {
+    async fn build(&self, folder: &Path, python: &Interpreter, recipe: &Recipe, log: &PrepareLog) -> Result<(), Error> {
         let lock = folder.with_extension("lock");
         let _held = tokio::task::spawn_blocking(move || {
             let file = File::create(&lock)?;
@@ -177,8 +168,9 @@ impl Environments {
         if is_complete(folder) {
             return Ok(());
         }
-        log.line(&format!("building an environment of {} packages for {version}", recipe.requirements.len()));
-        let built = timeout(BUILD_DEADLINE, self.build_locked(folder, recipe, log)).await;
+        let packages = Count(recipe.requirements.len() as u64, "package");
+        log.line(&format!("building an environment of {packages} for {}", python.identity));
+        let built = timeout(BUILD_DEADLINE, self.build_locked(folder, python, recipe, log)).await;
         let built = built.unwrap_or_else(|_| {
             Err(Error::new(Code::Timeout, format!("the environment was not built within {BUILD_DEADLINE:?}")))
         });
@@ -188,10 +180,16 @@ impl Environments {
         built
     }
 
-    async fn build_locked(&self, folder: &Path, recipe: &Recipe, log: &PrepareLog) -> Result<(), Error> {
+    async fn build_locked(
+        &self,
+        folder: &Path,
+        python: &Interpreter,
+        recipe: &Recipe,
+        log: &PrepareLog,
+    ) -> Result<(), Error> {
         remove(folder).map_err(|error| io_error("cannot remove", folder, &error))?;
         let target = folder.display().to_string();
-        self.run(&self.python, &["-m".into(), "venv".into(), target], log).await?;
+        self.run(&python.program, &["-m".into(), "venv".into(), target], log).await?;
         let requirements = folder.join("requirements.txt");
         let text = recipe.requirements.join("\n") + "\n";
         fs::write(&requirements, text).map_err(|error| io_error("cannot write", &requirements, &error))?;
@@ -251,21 +249,18 @@ impl Environments {
 
 impl Recipe {
     /// Works out what a deployment needs; nothing for what brings no requirements and is no scoring script.
-    fn of(spec: &DeploymentSpec) -> Result<Option<Self>, Error> {
-        let environment = &spec.environment;
-        let translated = environment.conda.as_deref().map(conda::translate).transpose()?.unwrap_or_default();
-        let mut requirements = translated.requirements;
-        requirements.extend(environment.pip.iter().cloned());
+    fn of(spec: &DeploymentSpec) -> Option<Self> {
+        let mut requirements = spec.environment.pip.clone();
         requirements.retain(|line| !line.trim().is_empty());
         match spec.runtime {
-            Runtime::Onnx => return Ok(None),
-            Runtime::Command(_) if requirements.is_empty() => return Ok(None),
+            Runtime::Onnx => return None,
+            Runtime::Command(_) if requirements.is_empty() => return None,
             Runtime::Python if !requirements.iter().any(|line| names(line, SERVER)) => {
                 requirements.push(SERVER.to_owned());
             }
             Runtime::Python | Runtime::Command(_) => {}
         }
-        Ok(Some(Self { requirements, warnings: translated.warnings }))
+        Some(Self { python: spec.environment.python.clone(), requirements })
     }
 }
 
@@ -275,11 +270,16 @@ fn names(line: &str, package: &str) -> bool {
     name.is_some_and(|name| name.to_ascii_lowercase().replace(['_', '.'], "-") == package)
 }
 
+/// Turns the words of a failed step into an error: what it comes down to first, then all from the first error on.
 fn failure(said: &str) -> Error {
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    let is_error = |line: &&&str| line.trim_start().to_ascii_lowercase().starts_with("error");
-    let errors: Vec<&str> = lines.iter().filter(is_error).copied().collect();
-    let words = if errors.is_empty() { &lines } else { &errors };
+    let is_error = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("error");
+    let from = lines.iter().position(is_error).unwrap_or(0);
+    let is_aside = |line: &str| PIP_ASIDES.iter().any(|aside| line.contains(aside));
+    let decisive = lines[from..].iter().filter(|line| is_error(line)).find(|line| !is_aside(line));
+    let decisive = decisive.or(lines.last()).map(|line| line.trim_start_matches("ERROR: ")).unwrap_or_default();
+    let words: Vec<_> =
+        lines[from..].iter().filter(|line| !line.contains(PIP_ASIDES[0])).map(|line| shortened(line)).collect();
     let words = words[words.len().saturating_sub(WORDS_LINES)..].join("\n");
     if said.contains("No space left on device") {
         return Error::new(Code::DiskFull, "the environment does not fit on the node's disk").why(words);
@@ -287,9 +287,20 @@ fn failure(said: &str) -> Error {
     if TRANSIENT_WORDS.iter().any(|hint| said.contains(hint)) {
         return Error::new(Code::Unavailable, "the package index could not be reached").why(words);
     }
-    Error::new(Code::Environment, "the environment cannot be built")
+    Error::new(Code::Environment, format!("the environment cannot be built: {}", shortened(decisive)))
         .why(words)
         .try_("mend the requirements; `berth logs` shows everything pip said")
+}
+
+/// Cuts the middle out of a line that is too long to read: its ends say what it is about.
+fn shortened(line: &str) -> String {
+    if line.len() <= WORDS_LINE_BYTES {
+        return line.to_owned();
+    }
+    let half = WORDS_LINE_BYTES / 2;
+    let head = (0..=half).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    let tail = (line.len() - half..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
+    format!("{} … {}", &line[..head], &line[tail..])
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -346,35 +357,54 @@ mod tests {
         }
         let mut spec = DeploymentSpec::new(Runtime::Python);
         spec.environment.pip = vec!["numpy".into(), " ".into()];
-        assert_eq!(Recipe::of(&spec).unwrap().unwrap().requirements, ["numpy", SERVER]);
+        assert_eq!(Recipe::of(&spec).unwrap().requirements, ["numpy", SERVER]);
         spec.runtime = Runtime::Command(vec!["x".into()]);
-        assert_eq!(Recipe::of(&spec).unwrap().unwrap().requirements, ["numpy"]);
+        assert_eq!(Recipe::of(&spec).unwrap().requirements, ["numpy"]);
         spec.environment.pip.clear();
-        assert_eq!(Recipe::of(&spec).unwrap(), None);
+        assert_eq!(Recipe::of(&spec), None);
     }
 
     #[test]
     fn a_failure_says_what_pip_said_and_whether_another_try_may_help() {
-        for (said, code, why) in [
+        let built = |what: &str| format!("the environment cannot be built: {what}");
+        for (said, code, what, why) in [
             (
-                "Collecting x\nERROR: Could not find a version that satisfies the requirement x\nERROR: No matching distribution found for x\n",
+                "Collecting x\nERROR: Ignored the following versions: 1, 2\nERROR: Could not find a version for x\nERROR: No matching distribution found for x\n",
                 Code::Environment,
-                "ERROR: Could not find a version that satisfies the requirement x\nERROR: No matching distribution found for x",
+                built("No matching distribution found for x"),
+                "ERROR: Could not find a version for x\nERROR: No matching distribution found for x",
+            ),
+            (
+                "ERROR: Cannot install a and b\nThe conflict is caused by:\n  a needs c\nERROR: ResolutionImpossible: see",
+                Code::Environment,
+                built("Cannot install a and b"),
+                "ERROR: Cannot install a and b\nThe conflict is caused by:\n  a needs c\nERROR: ResolutionImpossible: see",
             ),
             (
                 "WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: none",
                 Code::Unavailable,
+                "the package index could not be reached".to_owned(),
                 "ERROR: none",
             ),
             (
                 "OSError: [Errno 28] No space left on device",
                 Code::DiskFull,
+                "the environment does not fit on the node's disk".to_owned(),
                 "OSError: [Errno 28] No space left on device",
             ),
-            ("boom", Code::Environment, "boom"),
+            ("boom", Code::Environment, built("boom"), "boom"),
+            ("", Code::Environment, built(""), ""),
         ] {
             let error = failure(said);
-            assert_eq!((error.code, error.why.as_str()), (code, why));
+            assert_eq!((error.code, error.what, error.why.as_str()), (code, what, why));
         }
+    }
+
+    #[test]
+    fn a_line_too_long_to_read_keeps_its_ends() {
+        let line = format!("é from {} to the end é", "é".repeat(1_000));
+        let short = shortened(&line);
+        assert!(short.starts_with("é from é") && short.ends_with("to the end é"), "{short}");
+        assert!(short.len() <= WORDS_LINE_BYTES + " … ".len(), "{}", short.len());
     }
 }

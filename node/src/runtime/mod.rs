@@ -1,8 +1,8 @@
 //! Runtimes: from an order to a folder, an environment and the words of a process.
 
 mod command;
-mod conda;
 mod environment;
+mod interpreter;
 mod layout;
 mod onnx;
 mod python;

@@ -1,7 +1,7 @@
 //! The state as the API shows it. A `View` of soft facts (loads, usage) is added by the leader alone.
 
 use berth_core::{
-    id::ReplicaId,
+    id::{NodeId, ReplicaId},
     model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica},
     schedule::Verdict,
     state::{ClusterState, DeploymentState, Event, Severity},
@@ -63,7 +63,14 @@ pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::
         mirror_percent: endpoint.map_or(0, |endpoint| endpoint.mirror.percent(&key.deployment)),
         created_at_ms: deployment.created_at.millis(),
         revision: deployment.revision.0,
+        retry_at_ms: deployment.retry_at.millis(),
+        last_failed_replica: deployment.last_failed.map(|failed| failed.replica.to_string()).unwrap_or_default(),
+        last_failed_node: deployment.last_failed.map(|failed| node_name(state, failed.node)).unwrap_or_default(),
     }
+}
+
+fn node_name(state: &ClusterState, node: NodeId) -> String {
+    state.nodes.get(&node).map(|node| node.profile.name.to_string()).unwrap_or_default()
 }
 
 /// Returns the word for a replica's state: `lost` while its node is lost.
@@ -73,12 +80,11 @@ pub fn replica_state_word(replica: &Replica) -> &'static str {
 
 /// Shows a replica. `in_flight` is the gate's count, when known.
 pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Option<u64>) -> v1::Replica {
-    let node = state.nodes.get(&replica.node).map(|node| node.profile.name.to_string());
     v1::Replica {
         endpoint: replica.key.endpoint.to_string(),
         deployment: replica.key.deployment.to_string(),
         replica: replica.id.to_string(),
-        node: node.unwrap_or_default(),
+        node: node_name(state, replica.node),
         state: replica_state_word(replica).to_owned(),
         reason: replica.reason.clone(),
         pid: replica.pid,

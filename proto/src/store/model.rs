@@ -7,9 +7,9 @@ use berth_core::{
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment, GpuAsk, HttpRoute, Model,
-        ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings,
-        Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment, FailedReplica, GpuAsk, HttpRoute,
+        Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
+        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -223,11 +223,11 @@ impl Wire<Environment> for v1::Environment {
         Self {
             name: value.name.clone(),
             image: value.image.clone(),
-            conda: value.conda.clone(),
             pip: value.pip.clone(),
             liveness_route: value.liveness_route.as_ref().map(Wire::wire),
             readiness_route: value.readiness_route.as_ref().map(Wire::wire),
             scoring_route: value.scoring_route.as_ref().map(Wire::wire),
+            python: value.python.clone(),
         }
     }
 
@@ -235,11 +235,11 @@ impl Wire<Environment> for v1::Environment {
         Ok(Environment {
             name: self.name,
             image: self.image,
-            conda: self.conda,
             pip: self.pip,
             liveness_route: self.liveness_route.map(Wire::core).transpose()?,
             readiness_route: self.readiness_route.map(Wire::core).transpose()?,
             scoring_route: self.scoring_route.map(Wire::core).transpose()?,
+            python: self.python,
         })
     }
 }
@@ -439,6 +439,16 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
     }
 }
 
+impl Wire<FailedReplica> for v1::FailedReplica {
+    fn wire(value: &FailedReplica) -> Self {
+        Self { replica: value.replica.0, node: value.node.0 }
+    }
+
+    fn core(self) -> Result<FailedReplica, Error> {
+        Ok(FailedReplica { replica: ReplicaId(self.replica), node: NodeId(self.node) })
+    }
+}
+
 impl Wire<Deployment> for v1::Deployment {
     fn wire(value: &Deployment) -> Self {
         let old = value.old_specs.iter();
@@ -454,6 +464,7 @@ impl Wire<Deployment> for v1::Deployment {
             deleting: value.deleting,
             failures: value.failures,
             last_failure: value.last_failure.clone(),
+            last_failed: value.last_failed.as_ref().map(Wire::wire),
             retry_at_ms: value.retry_at.millis(),
             generation_served: value.generation_served,
             revision: value.revision.0,
@@ -473,6 +484,7 @@ impl Wire<Deployment> for v1::Deployment {
             deleting: self.deleting,
             failures: self.failures,
             last_failure: self.last_failure,
+            last_failed: self.last_failed.map(Wire::core).transpose()?,
             retry_at: LogTime::from_millis(self.retry_at_ms),
             generation_served: self.generation_served,
             revision: LogIndex(self.revision),

@@ -8,9 +8,9 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute,
-        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
-        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
+        GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
+        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -91,7 +91,7 @@ any_struct! {
     code: Code { asset: asset_ref(), scoring_script: text() }
     http_route: HttpRoute { path: text(), port: any::<u32>() }
     environment: Environment {
-        name: text(), image: option::of(text()), conda: option::of(text()), pip: vec(text(), 0..3),
+        name: text(), image: option::of(text()), python: option::of(text()), pip: vec(text(), 0..3),
         liveness_route: option::of(http_route()), readiness_route: option::of(http_route()),
         scoring_route: option::of(http_route()),
     }
@@ -112,8 +112,10 @@ any_struct! {
     deployment: Deployment {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
-        last_failure: option::of(text()), retry_at: time(), generation_served: any::<bool>(), revision: index(),
+        last_failure: option::of(text()), last_failed: option::of(failed()),
+        retry_at: time(), generation_served: any::<bool>(), revision: index(),
     }
+    failed: FailedReplica { replica: replica_id(), node: node_id() }
     device: Device {
         uuid: text(), model: text(), memory_mib: number(), mig_profile: option::of(text()), healthy: any::<bool>(),
     }

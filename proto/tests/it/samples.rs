@@ -9,9 +9,9 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, GpuAsk, HttpRoute,
-        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
-        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
+        GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
+        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -362,7 +362,7 @@ fn python_spec() -> DeploymentSpec {
         environment: Environment {
             name: "sklearn".into(),
             image: Some("mcr/inference:1".into()),
-            conda: Some("dependencies: [pip]".into()),
+            python: Some("3.9".into()),
             pip: vec!["numpy==2.0".into(), "scikit-learn".into()],
             liveness_route: route("/live"),
             readiness_route: route("/ready"),
@@ -417,6 +417,7 @@ fn deployment() -> Deployment {
         deleting: true,
         failures: 2,
         last_failure: Some("init() raised: no such file".into()),
+        last_failed: Some(FailedReplica { replica: ReplicaId(0x2f), node: NodeId(0x11) }),
         retry_at: at(60),
         generation_served: true,
         revision: LogIndex(48),

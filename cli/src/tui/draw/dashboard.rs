@@ -139,6 +139,6 @@ fn of_node(node: &Node, paint: Paint, width: u16) -> Vec<Span<'static>> {
     if capacity.gpus > 0 {
         gauge("gpu", held.gpus, capacity.gpus);
     }
-    spans.push(Span::raw(format!("  {}", view::count(node.replicas, "replica"))));
+    spans.push(Span::raw(format!("  {}", berth_core::units::Count(node.replicas, "replica"))));
     spans
 }

@@ -10,6 +10,7 @@ use crate::{
     model::{Deployment, DeploymentKey, DeploymentSpec},
     state::PutMode,
     time::LogTime,
+    units::Count,
 };
 
 impl ClusterState {
@@ -50,10 +51,11 @@ impl ClusterState {
         // Whoever applies again after a failure wants another try now, not when the back-off ends.
         deployment.failures = 0;
         deployment.last_failure = None;
+        deployment.last_failed = None;
         deployment.retry_at = LogTime::default();
         deployment.revision = cx.index;
         let text =
-            format!("deployment {key} is at generation {}, {} instances", deployment.generation, spec.instance_count);
+            format!("deployment {key} is at generation {}, {}", deployment.generation, instances(spec.instance_count));
         self.drop_unused_specs(key);
         self.touch_routes(cx, &key.endpoint);
         cx.event(Severity::Info, "deployment.changed", about(key), text);
@@ -87,6 +89,7 @@ impl ClusterState {
             deleting: false,
             failures: 0,
             last_failure: None,
+            last_failed: None,
             retry_at: LogTime::default(),
             generation_served: false,
             revision: cx.index,
@@ -94,7 +97,7 @@ impl ClusterState {
         self.index.add_deployment(key);
         self.deployments.insert(key.clone(), deployment);
         self.touch_routes(cx, &key.endpoint);
-        let text = format!("deployment {key} was created with {} instances", spec.instance_count);
+        let text = format!("deployment {key} was created with {}", instances(spec.instance_count));
         cx.event(Severity::Info, "deployment.created", about(key), text);
         cx.done()
     }
@@ -120,7 +123,7 @@ impl ClusterState {
             return Ok(Reply::Done { revision: deployment.revision });
         }
         let text =
-            format!("deployment {key} goes from {} to {instance_count} instances", deployment.spec.instance_count);
+            format!("deployment {key} goes from {} to {}", deployment.spec.instance_count, instances(instance_count));
         if let Some(deployment) = self.deployments.get_mut(key) {
             deployment.spec.instance_count = instance_count;
             deployment.revision = cx.index;
@@ -201,6 +204,10 @@ impl ClusterState {
 
 fn about(key: &DeploymentKey) -> EventSubject {
     EventSubject { endpoint: Some(key.endpoint.clone()), deployment: Some(key.clone()), ..EventSubject::default() }
+}
+
+fn instances(count: u32) -> Count {
+    Count(count.into(), "instance")
 }
 
 fn being_deleted(key: &DeploymentKey) -> Error {

@@ -244,6 +244,7 @@ impl ClusterState {
             deployment.generation_served = true;
             deployment.failures = 0;
             deployment.last_failure = None;
+            deployment.last_failed = None;
             deployment.retry_at = LogTime::default();
         }
     }

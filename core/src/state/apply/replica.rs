@@ -4,7 +4,7 @@ use super::{ClusterState, Context, EventSubject, Reply, Severity, node::stale_ep
 use crate::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
-    model::{Replica, ReplicaState},
+    model::{FailedReplica, Replica, ReplicaState},
     state::{Observed, ReplicaReport, status::FAILURES_CONDEMN},
     time::{LogTime, Millis},
 };
@@ -127,6 +127,7 @@ impl ClusterState {
         let weight = if report.permanent { FAILURES_CONDEMN } else { 1 };
         deployment.failures = deployment.failures.saturating_add(weight);
         deployment.last_failure = Some(clipped(&report.reason));
+        deployment.last_failed = Some(FailedReplica { replica: replica.id, node: replica.node });
         let doublings = (deployment.failures - 1).min(10);
         deployment.retry_at = cx.now + Millis((RETRY_BASE.0 << doublings).min(RETRY_MAX.0));
     }
