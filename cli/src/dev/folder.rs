@@ -10,7 +10,10 @@ use std::{
 };
 
 use berth_core::error::{Code, Error};
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use serde::{Deserialize, Serialize};
 
 /// Marks a folder as ours: `--fresh` deletes no other.
@@ -33,7 +36,7 @@ struct Mark {
 
 impl Folder {
     /// Opens a data directory, empty when asked for.
-    pub(super) fn open(path: Option<PathBuf>, fresh: bool) -> Result<Self, Error> {
+    pub(super) fn open(path: Option<PathBuf>, fresh: bool, tell: impl Fn(String)) -> Result<Self, Error> {
         let path = match path {
             Some(path) => path,
             None => super::default_dir()?,
@@ -47,7 +50,12 @@ impl Folder {
         fs::create_dir_all(&path).map_err(unusable)?;
         let path = fs::canonicalize(&path).map_err(unusable)?;
         let lock = lock(&path)?;
+        tell(format!("data in {}", path.display()));
         if fresh {
+            // Environments are many small files, and nobody likes to look at nothing.
+            if path.join(MARK).exists() {
+                tell("removing what was there".to_owned());
+            }
             empty(&path)?;
         }
         Ok(Self { path, _lock: lock })
@@ -111,7 +119,10 @@ fn lock(path: &Path) -> Result<Flock<fs::File>, Error> {
     let opened = opened.map_err(|error| unlike(path, format!("{}: {error}", file.display())))?;
     Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         Error::new(Code::AlreadyExists, format!("`{}` is in use", path.display()))
-            .why(format!("another `berth dev` holds it ({errno})"))
+            .why(match errno {
+                Errno::EWOULDBLOCK => "another `berth dev` holds it".to_owned(),
+                errno => format!("it cannot be locked: {}", errno.desc()),
+            })
             .try_("stop it, or --data-dir DIR")
     })
 }
@@ -152,7 +163,7 @@ mod tests {
     }
 
     fn open(path: &Path, fresh: bool) -> Result<Folder, Error> {
-        Folder::open(Some(path.to_owned()), fresh)
+        Folder::open(Some(path.to_owned()), fresh, |_| {})
     }
 
     #[test]

@@ -54,8 +54,7 @@ pub(crate) async fn run(args: DevArgs, api: Option<&str>, out: Output) -> Result
     process::log(&LogConfig { filter: args.log.clone(), json: false })?;
     let stop = process::asked_to_stop()?;
     let mut stop = std::pin::pin!(stop);
-    let folder = Folder::open(args.data_dir.clone(), args.fresh)?;
-    out.aside(format!("data in {}", folder.path().display()));
+    let folder = Folder::open(args.data_dir.clone(), args.fresh, |text| out.aside(text))?;
     let mut cluster = Cluster::empty();
     let started = tokio::select! {
         biased;

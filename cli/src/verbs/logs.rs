@@ -59,7 +59,7 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
         context.out.aside(match (prepared, replicas.is_empty() && last.is_none()) {
             (true, _) => "nothing was written but this, while it was prepared",
             (false, true) => "there is no replica, and none has failed",
-            (false, false) => "nothing was written yet",
+            (false, false) => "nothing was written",
         });
     }
     Ok(())

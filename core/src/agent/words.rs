@@ -3,11 +3,19 @@
 /// Bytes of a message that are kept: it stands in a table.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// Finds what a Python traceback ends with: `FileNotFoundError: no model.pkl`. The first one in a log is the cause; those
-/// after it tell what came of it.
+/// What Python writes between an exception and the one it led to.
+const CAUSE: &str = "The above exception was the direct cause of the following exception:";
+
+/// Finds what a Python traceback ends with: `FileNotFoundError: no model.pkl`. Of a chain the cause counts, even where the
+/// beginning of its traceback is not in the log any more; those after it tell what came of it.
 pub(super) fn exception(log: &str) -> Option<&str> {
-    let mut lines = log.lines().skip_while(|line| !line.contains("Traceback (most recent call last)")).skip(1);
-    let line = lines.find(|line| !line.is_empty() && !line.starts_with([' ', '\t']))?;
+    let line = match log.split_once(CAUSE) {
+        Some((before, _)) => before.lines().rfind(|line| !line.is_empty()),
+        None => {
+            let lines = log.lines().skip_while(|line| !line.contains("Traceback (most recent call last)"));
+            lines.skip(1).find(|line| !line.is_empty() && !line.starts_with([' ', '\t']))
+        }
+    }?;
     let end = (0..=line.len().min(MESSAGE_BYTES_MAX)).rev().find(|at| line.is_char_boundary(*at))?;
     Some(&line[..end])
 }
@@ -17,13 +25,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_traceback_says_what_went_wrong() {
+    fn the_cause_says_what_went_wrong() {
         let azure = "I - Invoking user's init function\nE - Encountered Exception Traceback (most recent call last):\n  \
                      File \"a.py\", line 1, in init\n    raise FileNotFoundError(\"no model.pkl\")\nFileNotFoundError: \
-                     no model.pkl\n\nThe above exception was the direct cause\n\nTraceback (most recent call \
-                     last):\nUserScriptException: caught\n";
+                     no model.pkl\n\nThe above exception was the direct cause of the following exception:\n\n\
+                     Traceback (most recent call last):\nUserScriptException: caught\n";
+        let tail = &azure[azure.find("    raise").unwrap()..];
         for (log, found) in [
             (azure, Some("FileNotFoundError: no model.pkl")),
+            (tail, Some("FileNotFoundError: no model.pkl")),
             ("Traceback (most recent call last):\n  File x\nKeyError: 'a'\n", Some("KeyError: 'a'")),
             ("Traceback (most recent call last):\n  File x\n", None),
             ("ValueError: not raised, only said\n", None),
