@@ -56,7 +56,8 @@ pub(super) async fn until_serving(
         }
         let moves = replicas.iter().any(|replica| replica.state != "serving") || current.retry_at_ms > now_ms();
         let placed = replicas.iter().filter(|replica| is_wanted(replica)).count() as u64;
-        let asks = started.elapsed() >= ASK_WHY_AFTER && (placed < current.desired || !moves);
+        let is_late = started.elapsed() >= within;
+        let asks = (is_late || started.elapsed() >= ASK_WHY_AFTER) && (placed < current.desired || !moves);
         let verdict = if asks { client.explain_deployment(endpoint, name).await.ok() } else { None };
         // What can be placed serves, and nodes refuse the rest: nothing more comes by waiting alone.
         match &verdict {
@@ -74,7 +75,7 @@ pub(super) async fn until_serving(
             lines.extend(build.line(context, &current).await);
         }
         progress.show(&lines);
-        if started.elapsed() >= within {
+        if is_late {
             progress.clear();
             // The first line counts what the error counts.
             let told = |(line, clock): coming::Ticking| format!("{}  {clock}", line.trim_start()).trim_end().to_owned();

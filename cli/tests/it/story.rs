@@ -103,8 +103,12 @@ fn what_cannot_run_says_why() {
     let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
     let both =
         "name: fraud\nauth_mode: none\n---\nname: huge\nendpoint_name: fraud\ncommand: serve\nresources: {cpu: 1000}\n";
-    let applied = dev.run(&["apply", "-f", &write("all.yml", both), "--timeout", "5s"]);
-    assert_eq!(applied.code, 3, "it waits for room and goes on without us: {applied:#?}");
+    let applied = dev.run(&["apply", "-f", &write("all.yml", both), "--timeout", "1s"]);
+    assert_eq!(applied.code, 3, "it goes on without us: {applied:#?}");
+    assert!(applied.err.contains("0 of 1 ready") && applied.err.contains("needs 1000"), "{applied:#?}");
+    let applied = dev.run(&["apply", "-f", &write("all.yml", both)]);
+    assert_eq!(applied.code, 1, "nothing more comes by waiting: {applied:#?}");
+    assert!(applied.err.contains("no node takes fraud/huge (E_NO_CAPACITY)"), "{applied:#?}");
     assert!(applied.err.contains("0/1 placed") && applied.err.contains("needs 1000"), "{applied:#?}");
     let verdict = dev.run(&["explain", "fraud/huge"]).good();
     assert!(verdict.out.contains("node-1") && verdict.out.contains("nearest:"), "{verdict:#?}");
@@ -115,5 +119,12 @@ fn what_cannot_run_says_why() {
     for part in ["error: fraud/ends cannot start (E_REPLICA_START)", "exited with code 3", "last words"] {
         assert!(ended.err.contains(part), "{part} in {ended:#?}");
     }
+    // Whether a replica is there or the next try is yet to come: what it wrote can be read.
+    let logs = dev.run(&["logs", "fraud/ends"]).good();
+    assert!(logs.out.contains("last words"), "{logs:#?}");
+    let previous = dev.run(&["deployment", "get-logs", "-e", "fraud", "-n", "ends", "--previous"]).good();
+    assert!(previous.out.contains("last words") && previous.err.contains("which failed last"), "{previous:#?}");
+    let ends = dev.run(&["deployment", "show", "fraud/ends", "-o", "json"]).good().json();
+    assert!(ends["last_failed_node"] == "node-1" && ends["retry_at_ms"].as_u64() > Some(0), "{ends}");
     assert_eq!(dev.stop(), 0);
 }
