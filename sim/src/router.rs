@@ -114,7 +114,7 @@ impl Router {
         let open = if open.is_empty() { all } else { open };
         let load = |replica: &ReplicaRoute| Load {
             outstanding: u64::from(self.in_flight.get(&replica.id).copied().unwrap_or(0)),
-            slots: u64::from(replica.slots),
+            capacity_milli: u64::from(replica.slots) * 1_000,
             latency_us: 0,
             remote: replica.node != self.node,
         };

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// After so many milliseconds without a sample, a replica's latency counts half: a replica that was slow once is not
 /// avoided for ever, because only traffic can show that it has recovered.
@@ -13,6 +13,22 @@ const HALF_LIFE_MS: u64 = 5_000;
 
 /// Age at which a gate's report of its queue says nothing any more.
 const REPORT_MAX_AGE_MS: u64 = 1_000;
+
+/// How long a new replica takes to get its whole share: its caches are cold and its code is not compiled yet, and every
+/// router would otherwise pour its requests on the one that has none.
+const SLOW_START_MS: u64 = 10_000;
+
+/// The share it begins with, in thousandths.
+const FIRST_SHARE_MILLI: u64 = 100;
+
+/// Requests the first failed answer counts as; each further one doubles what is left and adds as many.
+const FAILING_STEP: u64 = 4;
+
+/// The most that failures count as: after it, a trial a minute later.
+const FAILING_MAX: u64 = 16_384;
+
+/// gRPC statuses that say the server could not, whatever was asked: unknown, exhausted, internal, unavailable, data loss.
+const GRPC_FAILED: [&[u8]; 5] = [b"2", b"8", b"13", b"14", b"15"];
 
 /// Weight of a new latency sample, as a power of two: an eighth, so that one outlier does not decide.
 const SAMPLE_SHIFT: u32 = 3;
@@ -22,12 +38,19 @@ const SAMPLE_SHIFT: u32 = 3;
 pub struct Load {
     /// Requests of this router that it has, plus what its gate reported beyond them.
     pub outstanding: u64,
-    /// How many it works on at once.
-    pub slots: u64,
+    /// Thousandths of a request it works on at once; see [`capacity_milli`].
+    pub capacity_milli: u64,
     /// How long its answers take, in microseconds.
     pub latency_us: u64,
     /// Whether it is on another node.
     pub remote: bool,
+}
+
+/// Answers that failed, as load: a replica that fails at once looks idle and quick, and would draw everybody's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failing {
+    requests: u64,
+    at: Instant,
 }
 
 /// A moving average of latencies that forgets.
@@ -47,14 +70,28 @@ pub struct Reported {
 // === impl Load ===
 
 impl Load {
-    /// Orders by what there is to do per slot, then by latency in powers of two, then near before far.
+    /// Orders by what there would be to do per slot with one more request, then by latency in powers of two, then near
+    /// before far. One more, because an idle replica that may take little is not the equal of an idle one that may take
+    /// much.
     pub fn lighter(&self, other: &Self) -> Ordering {
-        let left = u128::from(self.outstanding) * u128::from(other.slots.max(1));
-        let right = u128::from(other.outstanding) * u128::from(self.slots.max(1));
+        let left = (u128::from(self.outstanding) + 1) * u128::from(other.capacity_milli.max(1));
+        let right = (u128::from(other.outstanding) + 1) * u128::from(self.capacity_milli.max(1));
         left.cmp(&right)
             .then_with(|| self.latency_us.checked_ilog2().cmp(&other.latency_us.checked_ilog2()))
             .then_with(|| self.remote.cmp(&other.remote))
     }
+}
+
+/// Returns what a replica of so many slots may take that has served for `age`.
+pub fn capacity_milli(slots: u32, age: Millis) -> u64 {
+    let share = (age.0.min(SLOW_START_MS) * 1_000 / SLOW_START_MS).max(FIRST_SHARE_MILLI);
+    u64::from(slots) * share
+}
+
+/// Returns whether an answer says that the replica could not, rather than that the request was wrong. Being turned away
+/// by the replica itself counts: it is as full as if it had said nothing.
+pub fn has_failed(status: u16, grpc_status: Option<&[u8]>) -> bool {
+    matches!(status, 429 | 500..=599) || grpc_status.is_some_and(|status| GRPC_FAILED.contains(&status))
 }
 
 /// Returns the position of the replica to ask first. `draw` is any random number.
@@ -97,6 +134,23 @@ impl Latency {
     }
 }
 
+// === impl Failing ===
+
+impl Failing {
+    /// Notes an answer.
+    pub fn note(&mut self, failed: bool, now: Instant) {
+        let left = self.read(now);
+        let requests = if failed { (2 * left + FAILING_STEP).min(FAILING_MAX) } else { left / 2 };
+        *self = Self { requests, at: now };
+    }
+
+    /// Returns how many requests the failures count as; half of them after a while, so that it is tried again.
+    pub fn read(&self, now: Instant) -> u64 {
+        let halvings = now.since(self.at).0 / HALF_LIFE_MS;
+        self.requests.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
+    }
+}
+
 // === impl Reported ===
 
 impl Reported {
@@ -117,14 +171,15 @@ mod tests {
 
     use super::*;
 
-    fn load(outstanding: u64, slots: u64, latency_us: u64, remote: bool) -> Load {
-        Load { outstanding, slots, latency_us, remote }
+    fn load(outstanding: u64, slots: u32, latency_us: u64, remote: bool) -> Load {
+        Load { outstanding, capacity_milli: capacity_milli(slots, Millis(SLOW_START_MS)), latency_us, remote }
     }
 
     #[test]
     fn lighter_reads_from_left_to_right() {
         for (light, heavy, why) in [
             (load(1, 4, 0, false), load(1, 2, 0, false), "per slot, not in all"),
+            (load(0, 4, 0, false), load(0, 2, 0, false), "per slot with the request that is placed"),
             (load(0, 1, 9_000, true), load(1, 1, 10, false), "work before latency"),
             (load(0, 1, 100, true), load(0, 1, 300, false), "latency before locality"),
             (load(0, 1, 100, false), load(0, 1, 120, true), "near before far among equals"),
@@ -163,6 +218,52 @@ mod tests {
         let mut counts = [0; 4];
         (0..4_000).for_each(|_| counts[first(&loads, rng.next_u64()).expect("a choice")] += 1);
         assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_new_replica_gets_its_share_little_by_little() {
+        for (age_ms, milli) in [(0, 400), (500, 400), (2_500, 1_000), (5_000, 2_000), (10_000, 4_000), (99_000, 4_000)]
+        {
+            assert_eq!(capacity_milli(4, Millis(age_ms)), milli, "{age_ms}");
+        }
+        let new = Load { capacity_milli: capacity_milli(4, Millis(0)), ..load(0, 4, 0, false) };
+        assert_eq!(
+            load(8, 4, 0, false).lighter(&new),
+            Ordering::Less,
+            "two deep in the warm ones before one at the new"
+        );
+        assert_eq!(load(12, 4, 0, false).lighter(&new), Ordering::Greater, "not left out when the others are deep");
+    }
+
+    #[test]
+    fn failing_fast_counts_as_load_until_it_has_passed() {
+        let at = Instant::from_millis;
+        let mut failing = Failing::default();
+        failing.note(false, at(0));
+        assert_eq!(failing.read(at(0)), 0);
+        (0..3).for_each(|_| failing.note(true, at(0)));
+        assert_eq!(failing.read(at(0)), 28, "4, 12, 28");
+        assert_eq!((failing.read(at(5_000)), failing.read(at(25_000))), (14, 0));
+        failing.note(false, at(5_000));
+        assert_eq!(failing.read(at(5_000)), 7, "an answer halves it");
+        (0..64).for_each(|_| failing.note(true, at(5_000)));
+        assert_eq!(failing.read(at(5_000)), FAILING_MAX);
+    }
+
+    #[test]
+    fn what_is_the_requests_fault_is_no_failure() {
+        for (status, grpc, failed) in [
+            (200, None, false),
+            (200, Some(&b"0"[..]), false),
+            (200, Some(&b"3"[..]), false),
+            (200, Some(&b"14"[..]), true),
+            (400, None, false),
+            (424, None, false),
+            (429, None, true),
+            (503, None, true),
+        ] {
+            assert_eq!(has_failed(status, grpc), failed, "{status} {grpc:?}");
+        }
     }
 
     #[test]

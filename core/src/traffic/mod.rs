@@ -12,4 +12,5 @@ pub mod pin;
 pub mod retry;
 pub mod split;
 pub mod status;
+pub mod sticky;
 pub mod table;

@@ -15,12 +15,13 @@ use berth_core::{
         status::Refusal,
     },
 };
-use http::{HeaderMap, Method, Request, Response, Uri, uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, uri};
 
 use super::{
     body::{Download, ReqBody},
     conn::SendFailure,
     gate::{Entry, Refused},
+    headers,
     link::{self, GateAsk, Gated, Lane, Missed},
     mirror::Planned,
     replay::{Fault, Upload},
@@ -171,7 +172,9 @@ impl Dispatch<'_> {
         match sent {
             Ok(Gated { response, queued_ms, load }) => {
                 let took_us = (now - begun).as_micros() as u64;
-                replica.soft.answered(core.index, took_us, load, core.shared.clock.of(now));
+                let grpc_status = response.headers().get(headers::GRPC_STATUS).map(HeaderValue::as_bytes);
+                let failed = balance::has_failed(response.status().as_u16(), grpc_status);
+                replica.soft.answered(core.index, took_us, failed, load, core.shared.clock.of(now));
                 Ok(Answer { response, replica: at, queued_ms, outstanding })
             }
             Err(Missed { failure, load, retry_after }) => {

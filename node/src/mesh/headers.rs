@@ -35,6 +35,8 @@ pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-c
 
 /// Names the endpoint; on an answer, the one that answered.
 pub(super) const ENDPOINT: HeaderName = HeaderName::from_static("x-berth-endpoint");
+/// Whatever the caller wants kept together: requests with the same key go to the same deployment.
+pub(super) const KEY: HeaderName = HeaderName::from_static("x-berth-key");
 /// Names the deployment; on an answer, the one that answered.
 pub(super) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-berth-deployment");
 /// The replica that answered.
@@ -65,6 +67,8 @@ pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// How long the caller waits for the answer.
 const REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+/// How a gRPC call ended; in the head only when nothing but a status was answered.
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

@@ -301,7 +301,11 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
         Pin::To(at) => at,
         Pin::Missing => return Err(Refusal::DeploymentNotFound),
         Pin::None if !endpoint.has_traffic() => return Err(Refusal::NoTraffic),
-        Pin::None => endpoint.draw().ok_or(Refusal::NotReady)?,
+        Pin::None => {
+            let key = parts.headers.get(headers::KEY).filter(|key| !key.is_empty());
+            let chosen = key.map_or_else(|| endpoint.draw(), |key| endpoint.of_key(key.as_bytes()));
+            chosen.ok_or(Refusal::NotReady)?
+        }
     };
     let speaks_grpc = endpoint.route.deployments[at].runtime == RouteRuntime::Command;
     if routed.dialect == Dialect::Grpc && !speaks_grpc {

@@ -14,12 +14,13 @@ use std::{
 use berth_core::{
     id::{NodeId, ReplicaId},
     model::{DeploymentName, EndpointName, ReplicaState},
-    time::Instant,
+    time::{Instant, Millis},
     traffic::{
-        balance::{Latency, Load, Reported},
+        balance::{self, Failing, Latency, Load, Reported},
         budget::RetryBudget,
         eject::{Ejection, Standing},
         split::{self, Split},
+        sticky,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteTable},
     },
 };
@@ -80,6 +81,8 @@ pub(super) struct EndpointSoft {
 pub(super) struct ReplicaSoft {
     /// Requests of this node's ingress that it has.
     pub(super) in_flight: AtomicU32,
+    /// When it could first be chosen by the split, in milliseconds of the mesh's clock; zero until then.
+    serving_ms: AtomicU64,
     is_local: bool,
     rests: AtomicBool,
     ejection: Mutex<Ejection>,
@@ -91,6 +94,7 @@ pub(super) struct ReplicaSoft {
 struct Seen {
     latency: Latency,
     reported: Reported,
+    failing: Failing,
 }
 
 /// Everything that outlives a version.
@@ -152,6 +156,11 @@ impl Endpoint {
         self.shares.get(self.split.choose(self.soft.ticket.fetch_add(1, Relaxed))?).copied().flatten()
     }
 
+    /// Finds the deployment that a caller's key belongs to.
+    pub(super) fn of_key(&self, key: &[u8]) -> Option<usize> {
+        self.shares.get(sticky::choose(&self.route.name, &self.route.split, key)?).copied().flatten()
+    }
+
     /// Returns whether anything has a share of the traffic.
     pub(super) fn has_traffic(&self) -> bool {
         !self.shares.is_empty()
@@ -198,11 +207,12 @@ impl Replica {
 
     /// Returns what it has to do, as far as this core knows. `at_gate` is the truth of the own gate.
     pub(super) fn load(&self, core: usize, at_gate: Option<u64>, now: Instant) -> Load {
+        let age = if self.is_serving { self.soft.age(now) } else { Millis(0) };
         let seen = self.soft.seen(core);
         let own = u64::from(self.soft.in_flight.load(Relaxed));
         Load {
-            outstanding: at_gate.unwrap_or_else(|| own + seen.reported.read(now)),
-            slots: u64::from(self.slots),
+            outstanding: at_gate.unwrap_or_else(|| own + seen.reported.read(now)) + seen.failing.read(now),
+            capacity_milli: balance::capacity_milli(self.slots, age),
             latency_us: seen.latency.read(now),
             remote: !self.is_local,
         }
@@ -216,11 +226,22 @@ impl ReplicaSoft {
         self.seen[core].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how long an answer took and what the gate has.
-    pub(super) fn answered(&self, core: usize, took_us: u64, reported: Option<u64>, now: Instant) {
+    /// Returns how long it has been served to the split here. The first to ask starts the count.
+    fn age(&self, now: Instant) -> Millis {
+        let begun = self.serving_ms.load(Relaxed);
+        if begun > 0 {
+            return now.since(Instant::from_millis(begun));
+        }
+        self.serving_ms.store(now.millis(), Relaxed);
+        Millis(0)
+    }
+
+    /// Notes how long an answer took, whether it says that the replica could not, and what the gate has.
+    pub(super) fn answered(&self, core: usize, took_us: u64, failed: bool, reported: Option<u64>, now: Instant) {
         let own = u64::from(self.in_flight.load(Relaxed));
         let mut seen = self.seen(core);
         seen.latency.sample(took_us, now);
+        seen.failing.note(failed, now);
         if let Some(total) = reported {
             seen.reported.note(total, own, now);
         }
@@ -290,6 +311,7 @@ impl Memory {
         let soft = self.replicas.entry(id).or_insert_with(|| {
             Arc::new(ReplicaSoft {
                 in_flight: AtomicU32::new(0),
+                serving_ms: AtomicU64::new(0),
                 is_local,
                 rests: AtomicBool::new(false),
                 ejection: Mutex::default(),
