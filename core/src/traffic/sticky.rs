@@ -40,10 +40,10 @@ fn minus_log2(uniform: u64) -> u64 {
     let mut mantissa = uniform << (63 - whole);
     let mut log = u64::from(whole);
     for _ in 0..FRACTION {
-        let square = u128::from(mantissa) * u128::from(mantissa) >> 63;
+        let square = (u128::from(mantissa) * u128::from(mantissa)) >> 63;
         let carries = square >> 64 != 0;
         mantissa = (square >> u32::from(carries)) as u64;
-        log = log << 1 | u64::from(carries);
+        log = (log << 1) | u64::from(carries);
     }
     (64 << FRACTION) - log
 }
