@@ -3,8 +3,6 @@
 //! A node that cannot be reached is left for the next one, which is always safe: nothing was sent. A call that broke
 //! after it was sent is repeated only when the caller said that it is idempotent.
 
-mod http1;
-
 use std::{
     sync::{
         Arc,
@@ -22,8 +20,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, client::Grpc, metadata::MetadataMap, transport::Endpoint};
 
-use crate::{api, codec::BytesCodec, options::Address, transport::Client};
-use http1::{NotAnswered, Pool};
+use crate::{
+    api,
+    codec::BytesCodec,
+    http1::{NotAnswered, Pool, PoolPolicy},
+    options::Address,
+    transport::Client,
+};
 
 /// Names the deployment that answers, past the split.
 const DEPLOYMENT: HeaderName = HeaderName::from_static("azureml-model-deployment");
@@ -109,13 +112,14 @@ impl InferClient {
         if endpoint.is_empty() || !endpoint.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err(Error::new(Code::Invalid, format!("`{endpoint}` is not an endpoint's name")));
         }
+        let policy = PoolPolicy::default();
         let channel = |address: &Address| {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))
                 .map_err(|error| Error::new(Code::Invalid, "not an address").why(error.to_string()))?;
-            Ok(endpoint.connect_timeout(http1::CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy())
+            Ok(endpoint.connect_timeout(policy.connect_timeout).tcp_nodelay(true).connect_lazy())
         };
         let channels = addresses.iter().map(channel).collect::<Result<Vec<_>, Error>>()?;
-        let pools = addresses.into_iter().map(Pool::new).collect();
+        let pools = addresses.into_iter().map(|address| Pool::new(address, policy)).collect();
         Ok(Self {
             endpoint: endpoint.to_owned(),
             key: None,
@@ -201,7 +205,10 @@ impl InferClient {
         let mut why = String::new();
         for pool in self.nodes.in_turn(&self.nodes.pools) {
             let failed = match timeout_at(until, pool.send(request.clone())).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    let (head, body) = answer.into_parts();
+                    return Ok(Answer { status: head.status, headers: head.headers, body });
+                }
                 Ok(Err(failed)) => failed,
                 Err(_) => {
                     return Err(Error::new(Code::Timeout, format!("{} did not answer in time", pool.address())));

@@ -39,6 +39,7 @@ mod archive;
 mod assets;
 mod calls;
 mod codec;
+pub mod http1;
 mod infer;
 mod options;
 mod retry;

@@ -5,27 +5,32 @@
 //! its own `x-request-id` and an answer counts once, so "none lost, none twice" is a fact rather than a difference of
 //! totals.
 
-mod connection;
 mod report;
 
 pub use report::{Answer, LoadReport, Outcome};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use berth_client::{
+    Address,
+    http1::{NotAnswered, Pool, PoolPolicy},
+};
 use hyper::{
     HeaderMap, Method, Request,
     body::Bytes,
-    header::{HOST, HeaderName, HeaderValue},
+    header::{HeaderName, HeaderValue},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, sleep_until, timeout_at},
 };
 
-use connection::{Pool, SendError};
-
 /// The header that names a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Connections of the driver: many requests are under way at once, and a host that does not accept soon is passed over.
+const POLICY: PoolPolicy =
+    PoolPolicy { connect_timeout: Duration::from_secs(1), idle_max: 256, body_bytes_max: 64 << 20 };
 
 /// What to send, where, and how fast.
 #[derive(Clone, Debug)]
@@ -60,7 +65,8 @@ pub struct LoadOptions {
 pub async fn run(options: LoadOptions) -> LoadReport {
     let start = Instant::now();
     let permits = Arc::new(Semaphore::new(options.in_flight_max));
-    let shared = Arc::new(Shared { pools: options.targets.iter().map(|target| Pool::new(*target)).collect(), options });
+    let pools = options.targets.iter().map(|target| Pool::new(Address::from(*target), POLICY)).collect();
+    let shared = Arc::new(Shared { pools, options });
     // Every request sends exactly one outcome, so a channel of the in-flight bound can never block for long.
     let (outcomes, mut arrived) = mpsc::channel(shared.options.in_flight_max.max(1));
     let collector = tokio::spawn(async move {
@@ -112,19 +118,19 @@ impl Shared {
         let mut last = String::from("no target");
         for turn in 0..self.pools.len() as u64 {
             let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
-            match timeout_at(deadline, pool.send(self.request(number, &id, pool.target()))).await {
+            match timeout_at(deadline, pool.send(self.request(number, &id))).await {
                 Err(_) => return Outcome::failed(number, retries, due.elapsed(), "no answer in time".to_owned()),
-                Ok(Ok(answer)) => return Outcome::answered(number, retries, due.elapsed(), &id, answer),
-                Ok(Err(SendError::NotSent(why))) => last = why,
-                Ok(Err(SendError::Broken(why))) if self.options.idempotent => last = why,
-                Ok(Err(SendError::Broken(why))) => return Outcome::failed(number, retries, due.elapsed(), why),
+                Ok(Ok(answer)) => return Outcome::answered(number, retries, due.elapsed(), &id, answer.into()),
+                Ok(Err(NotAnswered::NotSent(why))) => last = why,
+                Ok(Err(NotAnswered::Broken(why))) if self.options.idempotent => last = why,
+                Ok(Err(NotAnswered::Broken(why))) => return Outcome::failed(number, retries, due.elapsed(), why),
             }
             retries += 1;
         }
         Outcome::failed(number, retries, due.elapsed(), last)
     }
 
-    fn request(&self, number: u64, id: &str, target: SocketAddr) -> Request<Bytes> {
+    fn request(&self, number: u64, id: &str) -> Request<Bytes> {
         let bodies = &self.options.bodies;
         let body = match bodies.len() as u64 {
             0 => Bytes::new(),
@@ -134,10 +140,8 @@ impl Shared {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.options.path.parse().unwrap_or_default();
         *request.headers_mut() = self.options.headers.clone();
-        for (name, value) in [(REQUEST_ID, id.to_owned()), (HOST, target.to_string())] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                request.headers_mut().insert(name, value);
-            }
+        if let Ok(id) = HeaderValue::from_str(id) {
+            request.headers_mut().insert(REQUEST_ID, id);
         }
         request
     }

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::Bytes;
+use hyper::{Response, body::Bytes};
+
+use super::REQUEST_ID;
 
 /// An answer as it came.
 #[derive(Clone, Debug)]
@@ -20,6 +22,22 @@ pub struct Answer {
     pub request_id: String,
     /// The body.
     pub body: Bytes,
+}
+
+impl From<Response<Bytes>> for Answer {
+    fn from(response: Response<Bytes>) -> Self {
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        Self {
+            status: response.status().as_u16(),
+            deployment: header("azureml-model-deployment"),
+            replica: header("x-berth-replica"),
+            request_id: header(REQUEST_ID.as_str()),
+            body: response.into_body(),
+        }
+    }
 }
 
 /// What became of one request.
