@@ -9,6 +9,7 @@ mod cache;
 pub mod capacity;
 mod identity;
 mod keeper;
+mod leave;
 mod ledger;
 pub mod mesh;
 #[cfg(feature = "onnx")]

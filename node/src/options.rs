@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use berth_core::{
@@ -100,6 +101,8 @@ pub struct NodeOptions {
     pub die_with_parent: bool,
     /// Whether replicas are ended at shutdown; a daemon leaves them running and adopts them again.
     pub stop_replicas_on_shutdown: bool,
+    /// How long its replicas may take to be handed over when it is asked to end; not at all when absent.
+    pub drain_on_stop: Option<Duration>,
     /// The NVML library, when it is not where the loader looks.
     pub nvml_library: Option<PathBuf>,
     /// How patient it is with its replicas.
@@ -160,6 +163,7 @@ impl NodeOptions {
             base_env: BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]),
             die_with_parent: false,
             stop_replicas_on_shutdown: false,
+            drain_on_stop: None,
             nvml_library: None,
             timing: Timing::default(),
             log_max_bytes: LOG_MAX_BYTES,

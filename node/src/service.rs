@@ -24,6 +24,7 @@ use crate::{
     capacity,
     identity::{Home, random_u64},
     keeper::{self, LogLimits},
+    leave,
     ledger::{self, LedgerFile},
     mesh::{Mesh, MeshHandle, MeshOptions, TableCodec},
     options::NodeOptions,
@@ -130,6 +131,17 @@ impl NodeService {
         let ledger_file = LedgerFile::new(home.folder().to_owned(), world.ledger.subscribe());
         let mut actors = supervise(Arc::clone(&world)).await?;
         let usage = watch::Sender::new(Usage::default());
+        let leaving = watch::Sender::new(None);
+        let stop = {
+            let (ledger, session, within) = (world.ledger.subscribe(), handle.session.clone(), options.drain_on_stop);
+            let leaving = leaving.clone();
+            async move {
+                shutdown.await;
+                if let Some(within) = within {
+                    leave::hand_over(&leaving, ledger, session, within).await;
+                }
+            }
+        };
         let session = SessionOptions {
             node: home.id(),
             home: home.folder().to_owned(),
@@ -140,12 +152,13 @@ impl NodeService {
             agent: world.agent.clone(),
             status,
             usage: usage.subscribe(),
+            leaving: leaving.subscribe(),
             seed: seed.child("session"),
         };
         let measured = usage::keep(Arc::clone(&world), usage);
         let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
         let outcome = tokio::select! {
-            () = shutdown => Ok(()),
+            () = stop => Ok(()),
             error = actors.failed() => Err(error),
             () = keep_session(session) => Ok(()),
             () = keep_table(members, mesh.clone(), home.id().0, seed.child("table")) => Ok(()),

@@ -9,6 +9,7 @@ mod faults_start;
 mod kill;
 mod outage;
 mod partition;
+mod stop;
 mod writes;
 
 /// The binary every process of these tests runs.

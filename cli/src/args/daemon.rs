@@ -145,12 +145,16 @@ daemon_args! {
         cache_max: "SIZE",
         /// Where Python environments are kept; nodes of one host may share it.
         env_dir: "DIR",
+        /// When asked to end, first hand the replicas over to other nodes, for as long as this at most: `2m`.
+        drain_on_stop: "TIME",
         /// How log lines look: text or json.
         log_format: "FORMAT",
         /// What to log: error, warn, info, debug, trace, or a filter.
         log: "LEVEL",
     }
     bools {
+        /// Ends its replicas when it ends; they outlive it otherwise, and it adopts them when it is back.
+        end_replicas,
         /// Allows listening beyond loopback although there is no TLS.
         insecure,
     }

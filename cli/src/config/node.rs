@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use berth_core::{error::Error, model::NodeName};
@@ -34,6 +35,8 @@ pub(super) const NODE: Schema = Schema {
         ("pip_args", ""),
         ("cache_max", ""),
         ("env_dir", ""),
+        ("drain_on_stop", ""),
+        ("end_replicas", "false"),
         ("insecure", "false"),
         ("log_format", "text"),
         ("log", DEFAULT_LOG),
@@ -75,6 +78,10 @@ pub(crate) struct NodeConfig {
     pub(crate) cache_max_bytes: Option<u64>,
     /// Where Python environments are kept; below the data directory when absent.
     pub(crate) env_dir: Option<PathBuf>,
+    /// How long its replicas may take to be handed over when it is asked to end.
+    pub(crate) drain_on_stop: Option<Duration>,
+    /// Whether it ends its replicas when it ends.
+    pub(crate) end_replicas: bool,
     /// Whether it may listen beyond loopback.
     pub(crate) insecure: bool,
     /// How it logs.
@@ -116,6 +123,8 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
     let cache_max_bytes = from.optional("cache_max", parse_bytes);
     let env_dir = from.optional("env_dir", |text| Ok(PathBuf::from(text)));
+    let drain_on_stop = from.optional("drain_on_stop", crate::args::parse_span);
+    let end_replicas = from.required("end_replicas", "", parse_bool);
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
     from.finish()?;
@@ -137,6 +146,8 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         pip_args,
         cache_max_bytes,
         env_dir,
+        drain_on_stop,
+        end_replicas: end_replicas.ok_or_else(unread)?,
         insecure: insecure.ok_or_else(unread)?,
         log,
     })

@@ -176,6 +176,20 @@ impl Fleet {
         Ok(())
     }
 
+    /// Asks a node's agent to end, as an operator or a service manager does, and waits until it has.
+    pub async fn stop_node(&mut self, n: usize, within: Duration) -> Result<(), FleetError> {
+        self.nodes[n].signal(Signal::SIGTERM)?;
+        let deadline = Instant::now() + within;
+        while self.nodes[n].is_running() {
+            if Instant::now() >= deadline {
+                let what = format!("the end of {}", self.nodes[n].name());
+                return Err(FleetError::Deadline { what, within, dir: self.options.dir.clone() });
+            }
+            sleep_until((Instant::now() + LOOK_AGAIN).min(deadline)).await;
+        }
+        Ok(())
+    }
+
     /// Starts a killed node again, on its data.
     pub fn restart_node(&mut self, n: usize) -> Result<(), FleetError> {
         self.nodes[n].kill()?;

@@ -53,6 +53,8 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
         options.mesh_cores = cores;
     }
     options.env_dir = config.env_dir;
+    options.drain_on_stop = config.drain_on_stop;
+    options.stop_replicas_on_shutdown = config.end_replicas;
     if let Some(bytes) = config.cache_max_bytes {
         options.cache_max_bytes = bytes;
     }

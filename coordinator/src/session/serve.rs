@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use berth_core::{
@@ -10,7 +13,8 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
     model::EndpointName,
-    state::ReplicaReport,
+    state::{Command, DrainWish, ReplicaReport},
+    time::Millis,
     units::Resources,
 };
 use berth_proto::node::{
@@ -32,6 +36,7 @@ use super::{
 use crate::{
     context::Context,
     controller::{Lead, NodeUse},
+    propose::Asker,
 };
 
 /// A session without any message for so long ends: twenty heartbeats. The controller has judged the node long before;
@@ -50,6 +55,9 @@ const LOG_PIECE_BYTES: u64 = 256 << 10;
 /// Bytes of a report's reason: the end of a stack trace, not a log.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
+/// A node's wish to be emptied may take as long as an election to get into the log.
+const WISH: Duration = Duration::from_secs(5);
+
 /// One session.
 pub(super) struct Session {
     context: Arc<Context>,
@@ -65,6 +73,8 @@ pub(super) struct Session {
     outgoing: VecDeque<to_node::Message>,
     asked: BTreeMap<u64, tokio::sync::oneshot::Sender<Result<LogPiece, Error>>>,
     questions: u64,
+    /// Whether the node's wish to be emptied is on its way into the log.
+    leaving: Arc<AtomicBool>,
 }
 
 /// How a session ended.
@@ -93,7 +103,23 @@ impl Session {
         let (opened, ends) = lead.sessions.enter(node, epoch);
         let reports = Reports::new(node, epoch, context.proposer.clone());
         let (told, outgoing, asked) = (Told::default(), VecDeque::new(), BTreeMap::new());
-        Self { context, lead, node, epoch, opened, ends, inbound, out, told, reports, outgoing, asked, questions: 0 }
+        let leaving = Arc::default();
+        Self {
+            context,
+            lead,
+            node,
+            epoch,
+            opened,
+            ends,
+            inbound,
+            out,
+            told,
+            reports,
+            outgoing,
+            asked,
+            questions: 0,
+            leaving,
+        }
     }
 
     pub(super) async fn serve(mut self) {
@@ -201,6 +227,9 @@ impl Session {
     }
 
     fn heartbeat(&self, beat: wire::Heartbeat) {
+        if let Some(within_ms) = beat.leaving_ms {
+            self.leaves(Millis(within_ms));
+        }
         let acks = beat.acks.unwrap_or_default();
         let in_flight: BTreeMap<ReplicaId, u64> =
             beat.loads.iter().map(|load| (ReplicaId(load.replica), load.in_flight)).collect();
@@ -217,6 +246,24 @@ impl Session {
             Resources { cpu_milli: used.cpu_milli, memory_mib: used.memory_mib, disk_mib: used.disk_mib, gpus: 0 };
         self.lead.set_use(self.node, NodeUse { used, in_flight });
         self.lead.inbox.heartbeat(heartbeat);
+    }
+
+    /// Hands the node's wish to be emptied on, once. Its heartbeats repeat it until the log has it.
+    fn leaves(&self, within: Millis) {
+        let asked = self.context.machine.read(|state| {
+            let node = state.nodes.get(&self.node).filter(|node| node.drain.is_none())?;
+            Some(node.profile.name.clone())
+        });
+        let Some(name) = asked.filter(|_| !self.leaving.swap(true, Ordering::Relaxed)) else { return };
+        let wish = DrainWish { within, reason: "its agent is asked to end".to_owned(), force: false, by_node: true };
+        let (leaving, proposer) = (self.leaving.clone(), self.context.proposer.clone());
+        tokio::spawn(async move {
+            let command = Command::NodeDrain { name, wish: Some(wish) };
+            if let Err(error) = proposer.propose(Asker::cluster("node"), command, Instant::now() + WISH).await {
+                tracing::info!(%error, "a node's wish to be emptied is not in the log yet");
+            }
+            leaving.store(false, Ordering::Relaxed);
+        });
     }
 
     fn ask(&mut self, ask: LogAsk) {

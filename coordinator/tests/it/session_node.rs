@@ -221,6 +221,7 @@ impl Strings {
                         loads,
                         carried: Vec::new(),
                         usage: Some(Usage { cpu_milli: 250, memory_mib: 128, disk_mib: 0 }),
+                        leaving_ms: None,
                     })).await;
                 }
             }

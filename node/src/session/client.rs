@@ -25,7 +25,7 @@ use tonic::Streaming;
 use super::{
     Backoff, MESSAGE_DEADLINE, Members, Outbox, SessionStatus, members::transport_error, outbox::Batch, reader,
 };
-use crate::{actor::AgentLink, identity, mesh::MeshHandle};
+use crate::{actor::AgentLink, identity, leave::Leaving, mesh::MeshHandle};
 
 /// Messages that may wait to be sent. More than these mean that the leader does not read.
 const WAITING_MAX: usize = 64;
@@ -52,6 +52,7 @@ pub(crate) struct SessionOptions {
     pub(crate) agent: AgentLink,
     pub(crate) status: watch::Sender<SessionStatus>,
     pub(crate) usage: watch::Receiver<Usage>,
+    pub(crate) leaving: Leaving,
     pub(crate) seed: SeedTree,
 }
 
@@ -212,6 +213,7 @@ impl Session<'_> {
         let mut pace = interval(heartbeat);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut acks = self.options.mesh.watch_acks();
+        let mut leaving = self.options.leaving.clone();
         let mut resend = interval(RESEND_AFTER);
         resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sent_at = Instant::now();
@@ -230,6 +232,7 @@ impl Session<'_> {
                 _ = pace.tick() => self.heartbeat().await,
                 // A step of a rollout waits for this number, so it does not wait for the pace.
                 Ok(()) = acks.changed() => self.heartbeat().await,
+                Ok(()) = leaving.changed() => self.heartbeat().await,
                 () = self.options.outbox.changed() => match self.options.outbox.take() {
                     Some(batch) => {
                         sent_at = Instant::now();
@@ -267,6 +270,8 @@ impl Session<'_> {
         let loads = mesh.in_flight();
         let carried: BTreeSet<_> = mesh.carried();
         let usage = *self.options.usage.borrow();
+        let left = self.options.leaving.borrow().map(|until| until.saturating_duration_since(Instant::now()));
+        let leaving_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         self.heartbeat_seq += 1;
         let heartbeat = Heartbeat {
             epoch: self.epoch.0,
@@ -275,6 +280,7 @@ impl Session<'_> {
             loads: loads.into_iter().map(|(id, in_flight)| ReplicaLoad { replica: id.0, in_flight }).collect(),
             carried: carried.iter().map(ToString::to_string).collect(),
             usage: Some(usage),
+            leaving_ms,
         };
         self.send(Up::Heartbeat(heartbeat)).await
     }
