@@ -20,38 +20,60 @@ const NOBODY: Duration = Duration::from_secs(5);
 /// Until when a node wants to be empty, once it does.
 pub(crate) type Leaving = watch::Receiver<Option<Instant>>;
 
+/// How a hand-over ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Nothing is left here.
+    Empty,
+    /// Some replicas are still here.
+    TimeIsUp,
+    /// There is no coordinator to hand over to.
+    Nobody,
+}
+
 /// Waits until nothing is left here, and no longer than `within`.
 pub(crate) async fn hand_over(
+    leaving: &watch::Sender<Option<Instant>>,
+    ledger: watch::Receiver<Ledger>,
+    session: watch::Receiver<SessionStatus>,
+    within: Duration,
+) {
+    match until_empty(leaving, ledger, session, within, NOBODY).await {
+        Ended::Empty => tracing::info!("nothing is left here"),
+        Ended::TimeIsUp => tracing::warn!("the time to hand over is up: some replicas are still here"),
+        Ended::Nobody => tracing::warn!("no coordinator answers: there is nobody to hand over to"),
+    }
+}
+
+async fn until_empty(
     leaving: &watch::Sender<Option<Instant>>,
     mut ledger: watch::Receiver<Ledger>,
     session: watch::Receiver<SessionStatus>,
     within: Duration,
-) {
+    nobody_after: Duration,
+) -> Ended {
     if ledger.borrow().replicas.is_empty() {
-        return;
+        return Ended::Empty;
     }
     let deadline = Instant::now() + within;
     leaving.send_replace(Some(deadline));
     tracing::info!(replicas = ledger.borrow().replicas.len(), ?within, "hands its replicas over before it ends");
     tokio::select! {
-        empty = ledger.wait_for(|ledger| ledger.replicas.is_empty()) => {
-            if empty.is_ok() {
-                tracing::info!("handed everything over");
-            }
-        }
-        () = sleep_until(deadline) => tracing::warn!("the time to hand over is up: some replicas are still here"),
-        () = nobody(session) => tracing::warn!("no coordinator answers: there is nobody to hand over to"),
+        // The keeper of the ledger ends with the node alone.
+        _ = ledger.wait_for(|ledger| ledger.replicas.is_empty()) => Ended::Empty,
+        () = sleep_until(deadline) => Ended::TimeIsUp,
+        () = nobody(session, nobody_after) => Ended::Nobody,
     }
 }
 
 /// Completes once no session was open for a while.
-async fn nobody(mut session: watch::Receiver<SessionStatus>) {
+async fn nobody(mut session: watch::Receiver<SessionStatus>, after: Duration) {
     let is_open = |status: &SessionStatus| matches!(status, SessionStatus::Open { .. });
     loop {
         if session.wait_for(|status| !is_open(status)).await.is_err() {
             return;
         }
-        match timeout(NOBODY, session.wait_for(is_open)).await {
+        match timeout(after, session.wait_for(is_open)).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return,
         }
@@ -98,40 +120,37 @@ mod tests {
         SessionStatus::Connecting { why: "nobody answers".to_owned() }
     }
 
-    /// Runs a hand-over of a minute under paused time and returns how many seconds it took.
-    async fn seconds(status: SessionStatus, events: impl AsyncFnOnce(&watch::Sender<Ledger>)) -> u64 {
-        let (leaving, ledger) = (watch::Sender::new(None), watch::Sender::new(held()));
-        let status = watch::Sender::new(status);
-        let began = Instant::now();
-        let waits = hand_over(&leaving, ledger.subscribe(), status.subscribe(), Duration::from_secs(60));
-        let events = async {
-            events(&ledger).await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = waits => {}
-            () = events => {}
-        }
-        assert!(leaving.borrow().is_some(), "it asked");
-        began.elapsed().as_secs()
-    }
-
-    #[tokio::test(start_paused = true)]
+    /// Each row: what is on the node and what becomes of it, its session, how patient it is, how it ends.
+    #[tokio::test]
     async fn it_ends_when_nothing_is_left_or_nobody_takes_it_or_time_is_up() {
-        let empty = async |ledger: &watch::Sender<Ledger>| {
-            sleep_until(Instant::now() + Duration::from_secs(20)).await;
-            ledger.send_replace(Ledger::default());
-        };
-        assert_eq!(seconds(open(), empty).await, 20);
-        assert_eq!(seconds(open(), async |_| {}).await, 60);
-        assert_eq!(seconds(alone(), async |_| {}).await, 5);
+        let (soon, never) = (Duration::from_millis(1), Duration::from_secs(3_600));
+        for (is_emptied, status, within, nobody_after, ended) in [
+            (true, open(), never, never, Ended::Empty),
+            (true, alone(), never, never, Ended::Empty),
+            (false, open(), soon, never, Ended::TimeIsUp),
+            (false, open(), soon, soon, Ended::TimeIsUp),
+            (false, alone(), never, soon, Ended::Nobody),
+        ] {
+            let leaving: watch::Sender<Option<Instant>> = watch::Sender::new(None);
+            let (ledger, status) = (watch::Sender::new(held()), watch::Sender::new(status));
+            let waits = until_empty(&leaving, ledger.subscribe(), status.subscribe(), within, nobody_after);
+            let empties = async {
+                leaving.subscribe().wait_for(Option::is_some).await.expect("it asks");
+                if is_emptied {
+                    ledger.send_replace(Ledger::default());
+                }
+            };
+            let (got, ()) = tokio::join!(waits, empties);
+            assert_eq!(got, ended, "{is_emptied} {status:?} {within:?} {nobody_after:?}");
+        }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_node_with_nothing_on_it_just_ends() {
-        let (leaving, ledger) = (watch::Sender::new(None), watch::Sender::new(Ledger::default()));
-        let status = watch::Sender::new(open());
-        hand_over(&leaving, ledger.subscribe(), status.subscribe(), Duration::from_secs(60)).await;
-        assert!(leaving.borrow().is_none());
+        let leaving: watch::Sender<Option<Instant>> = watch::Sender::new(None);
+        let (ledger, status) = (watch::Sender::new(Ledger::default()), watch::Sender::new(open()));
+        let never = Duration::from_secs(3_600);
+        assert_eq!(until_empty(&leaving, ledger.subscribe(), status.subscribe(), never, never).await, Ended::Empty);
+        assert!(leaving.borrow().is_none(), "and asks for nothing");
     }
 }
