@@ -6,6 +6,7 @@ pub mod balance;
 pub mod budget;
 pub mod change;
 pub mod eject;
+pub mod json;
 pub mod mirror;
 pub mod pace;
 pub mod pin;

@@ -24,11 +24,11 @@ pub struct Hints<'a> {
     pub path: &'a str,
     /// The host it was sent to, with or without port.
     pub host: Option<&'a str>,
-    /// `x-berth-endpoint`.
+    /// `x-berth-endpoint`, or the name other meshes' clients use.
     pub endpoint: Option<&'a str>,
-    /// `azureml-model-deployment`, or else `x-berth-deployment`.
+    /// `azureml-model-deployment`, or else `x-berth-deployment` or SageMaker's target variant.
     pub deployment: Option<&'a str>,
-    /// Model name in the first message of an inference call.
+    /// Model name in the first message of an inference call, or in an OpenAI body.
     pub model: Option<&'a str>,
     /// Model version in the same message.
     pub version: Option<&'a str>,
@@ -45,6 +45,17 @@ pub struct Target<'a> {
     pub pin: Option<&'a str>,
     /// A version; it pins when it is the name of a deployment and means nothing to the mesh otherwise.
     pub version: Option<&'a str>,
+    /// The path is SageMaker's for scoring: the replica sees its own scoring path instead.
+    pub scores: bool,
+}
+
+/// A list of the models there are, or one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalogue<'a> {
+    /// All of them.
+    All,
+    /// The one of this name.
+    One(&'a str),
 }
 
 /// Whether a request names a deployment itself.
@@ -72,12 +83,24 @@ pub enum Peek<'a> {
     },
 }
 
+// === impl Hints ===
+
+impl Hints<'_> {
+    /// Returns whether path, header or host name the endpoint, so that no model has to.
+    pub fn is_named(&self, domain: &str) -> bool {
+        split_prefix(self.path).or_else(|| sagemaker_path(self.path)).is_some()
+            || self.endpoint.is_some_and(|name| !name.is_empty())
+            || self.host.is_some_and(|host| endpoint_of_host(host, domain).is_some())
+    }
+}
+
 // === impl Target ===
 
 impl<'a> Target<'a> {
     /// Resolves a request, in this order: `/e/{endpoint}/…`, `x-berth-endpoint`, a host under `domain`, the model name.
     pub fn of(hints: &Hints<'a>, domain: &str, table: &RouteTable) -> Option<Self> {
-        let (by_path, path) = match split_prefix(hints.path) {
+        let sagemaker = sagemaker_path(hints.path);
+        let (by_path, path) = match split_prefix(hints.path).or(sagemaker) {
             Some((endpoint, rest)) => (Some(endpoint), rest),
             None => (None, hints.path),
         };
@@ -87,7 +110,8 @@ impl<'a> Target<'a> {
         let named = named.or_else(|| endpoint_of_host(hints.host?, domain));
         let by_model = || path_model.or(hints.model).filter(|name| table.endpoints.contains_key(lower(name).as_ref()));
         let endpoint = lower(named.or_else(by_model)?);
-        Some(Self { endpoint, path, pin: hints.deployment.filter(|name| !name.is_empty()), version })
+        let pin = hints.deployment.filter(|name| !name.is_empty());
+        Some(Self { endpoint, path, pin, version, scores: sagemaker.is_some() })
     }
 
     /// Returns whether the request names a deployment of `endpoint`.
@@ -111,8 +135,33 @@ fn split_prefix(path: &str) -> Option<(&str, &str)> {
     Some((endpoint, if rest.is_empty() { "/" } else { rest }))
 }
 
-/// Finds name and version in `/v2/models/{name}[/versions/{version}]…`.
+/// Splits `/endpoints/{endpoint}/invocations[-response-stream]`, as SageMaker's clients ask.
+fn sagemaker_path(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/endpoints/")?;
+    let (endpoint, rest) = rest.split_at(rest.find('/')?);
+    matches!(rest, "/invocations" | "/invocations-response-stream").then_some((endpoint, rest))
+}
+
+impl<'a> Catalogue<'a> {
+    /// Tells whether a path asks which models there are. A request that names its endpoint otherwise is for its server.
+    pub fn of(path: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix("/openai").unwrap_or(path);
+        let rest = rest.strip_prefix("/v1/models").or_else(|| (path == "/v2/models").then_some(""))?;
+        let name = rest.strip_prefix('/').unwrap_or(rest);
+        match (rest.is_empty() || rest == "/", name.contains(['/', ':'])) {
+            (true, _) => Some(Self::All),
+            (false, false) if rest.starts_with('/') => Some(Self::One(name)),
+            _ => None,
+        }
+    }
+}
+
+/// Finds name and version in `/v2/models/{name}[/versions/{version}]…`, and the name in `/v1/models/{name}[:verb]`.
 fn model_in_path(path: &str) -> (Option<&str>, Option<&str>) {
+    if let Some(rest) = path.strip_prefix("/openai").unwrap_or(path).strip_prefix("/v1/models/") {
+        let end = rest.find([':', '/']).unwrap_or(rest.len());
+        return (Some(&rest[..end]).filter(|name| !name.is_empty()), None);
+    }
     let Some(rest) = path.strip_prefix("/v2/models/") else { return (None, None) };
     let mut segments = rest.split('/');
     let model = segments.next().filter(|name| !name.is_empty());
@@ -310,6 +359,20 @@ mod tests {
             (Hints { path: "/v2/models/fraud", ..hints }, Some("fraud"), "/v2/models/fraud", "model in the path"),
             (Hints { path: "/v2/models/other/infer", ..hints }, None, "", "no endpoint of that name"),
             (
+                Hints { path: "/v1/models/fraud:predict", ..hints },
+                Some("fraud"),
+                "/v1/models/fraud:predict",
+                "KServe v1",
+            ),
+            (Hints { path: "/endpoints/fraud/invocations", ..hints }, Some("fraud"), "/invocations", "SageMaker"),
+            (Hints { path: "/endpoints/fraud/other", ..hints }, None, "", "not SageMaker's"),
+            (
+                Hints { path: "/v1/chat/completions", model: Some("llm"), ..hints },
+                Some("llm"),
+                "/v1/chat/completions",
+                "model in the body",
+            ),
+            (
                 Hints { path: "/inference.GRPCInferenceService/ModelInfer", model: Some("fraud"), ..hints },
                 Some("fraud"),
                 "/inference.GRPCInferenceService/ModelInfer",
@@ -319,6 +382,25 @@ mod tests {
             let target = Target::of(&hints, "localhost", &table());
             assert_eq!(target.as_ref().map(|target| target.endpoint.as_ref()), endpoint, "{why}");
             assert_eq!(target.map_or("", |target| target.path), path, "{why}");
+        }
+    }
+
+    #[test]
+    fn models_are_listed_in_every_dialect() {
+        for (path, catalogue) in [
+            ("/v1/models", Some(Catalogue::All)),
+            ("/v1/models/", Some(Catalogue::All)),
+            ("/openai/v1/models", Some(Catalogue::All)),
+            ("/v2/models", Some(Catalogue::All)),
+            ("/v1/models/fraud", Some(Catalogue::One("fraud"))),
+            ("/openai/v1/models/fraud", Some(Catalogue::One("fraud"))),
+            ("/v1/models/fraud:predict", None),
+            ("/v1/models/fraud/load", None),
+            ("/v1/modelsx", None),
+            ("/v2/models/fraud", None),
+            ("/score", None),
+        ] {
+            assert_eq!(Catalogue::of(path), catalogue, "{path}");
         }
     }
 

@@ -4,14 +4,21 @@ use berth_core::{
     time::Millis,
     traffic::{
         admission::NotStarted,
+        pin::Catalogue,
         status::{Dialect, Refusal},
+        table::EndpointRoute,
     },
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{body::OutBody, dispatch::Turned, headers};
+use super::{
+    body::OutBody,
+    dispatch::Turned,
+    headers,
+    routes::{Endpoint, Routes},
+};
 
 /// How long a refused caller should wait where no gate has said: a replica that starts or moves is a matter of moments.
 const RETRY_AFTER: Millis = Millis(1_000);
@@ -112,6 +119,34 @@ pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
         "/inference.GRPCInferenceService/ServerReady" => message(is_ready),
         _ => return None,
     })
+}
+
+/// Lists the endpoints a caller's key opens, so that OpenAI's clients and KServe's each find what they look for: both
+/// pass over fields they do not know.
+pub(super) fn catalogue(
+    which: Catalogue<'_>,
+    routes: &Routes,
+    opens: impl Fn(&EndpointRoute) -> bool,
+) -> Response<OutBody> {
+    let model = |endpoint: &Endpoint| {
+        let name = endpoint.route.name.as_str();
+        json!({
+            "id": name, "object": "model", "created": 0, "owned_by": "berth", "name": name, "ready": endpoint.is_ready(),
+        })
+    };
+    match which {
+        Catalogue::All => {
+            let open: Vec<_> = routes.endpoints().filter(|endpoint| opens(&endpoint.route)).collect();
+            let names: Vec<_> = open.iter().map(|endpoint| endpoint.route.name.as_str()).collect();
+            let data: Vec<_> = open.iter().map(|endpoint| model(endpoint)).collect();
+            body(200, JSON, json!({ "object": "list", "data": data, "models": names }).to_string())
+        }
+        // One that is closed to the caller is not told from one that is not there.
+        Catalogue::One(name) => match routes.endpoint(name).filter(|endpoint| opens(&endpoint.route)) {
+            Some(endpoint) => body(200, JSON, model(endpoint).to_string()),
+            None => refuse(Dialect::OpenAi, false, Refusal::EndpointNotFound),
+        },
+    }
 }
 
 /// A gRPC message whose field 1 is a bool, with its status behind it.

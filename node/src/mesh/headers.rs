@@ -110,6 +110,8 @@ pub(super) struct Ends {
     internal: bool,
     hop: bool,
     ingress: bool,
+    /// Something names an endpoint, a deployment or a key.
+    names: bool,
 }
 
 // === impl Ends ===
@@ -132,11 +134,26 @@ impl Ends {
                 | "http2-settings" => ends.hop = true,
                 "expect" | "x-berth-mirror" => ends.ingress = true,
                 "x-berth-not-started" => ends.internal = true,
+                "x-berth-endpoint"
+                | "x-berth-deployment"
+                | "x-berth-key"
+                | "azureml-model-deployment"
+                | "seldon-model"
+                | "mm-vmodel-id"
+                | "x-amzn-sagemaker-target-variant" => ends.names = true,
                 name if name.starts_with("x-berth-gate-") => ends.internal = true,
                 _ => {}
             }
         }
         ends
+    }
+
+    /// Returns the first of the names that is there, as text. Only for names that a request is routed by.
+    pub(super) fn named<'a>(self, headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
+        if !self.names {
+            return None;
+        }
+        names.iter().find_map(|name| text(headers, name)).filter(|value| !value.is_empty())
     }
 
     /// Drops what ends at this hop, keeping `te: trailers`, without which gRPC refuses to talk.
@@ -160,6 +177,14 @@ impl Ends {
         }
     }
 }
+
+/// What names an endpoint, the first one first: ours, Seldon's, ModelMesh's.
+pub(super) const ENDPOINT_NAMES: [HeaderName; 3] =
+    [ENDPOINT, HeaderName::from_static("seldon-model"), HeaderName::from_static("mm-vmodel-id")];
+
+/// What names a deployment, the first one first: Azure's, ours, SageMaker's.
+pub(super) const DEPLOYMENT_NAMES: [HeaderName; 3] =
+    [AZURE_DEPLOYMENT, DEPLOYMENT, HeaderName::from_static("x-amzn-sagemaker-target-variant")];
 
 fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
     names.iter().for_each(|name| {
@@ -289,7 +314,11 @@ mod tests {
             ends.strip_for_the_ingress(&mut map);
             assert!(map.is_empty(), "{name}");
         }
-        let harmless = headers(&[("te", "trailers"), ("host", "h"), ("x-berth-endpoint", "e"), ("x-request-id", "1")]);
+        for name in ENDPOINT_NAMES.into_iter().chain(DEPLOYMENT_NAMES).chain([KEY]) {
+            let map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("any"))]);
+            assert_eq!(Ends::of(&map).named(&map, std::slice::from_ref(&name)), Some("any"), "{name}");
+        }
+        let harmless = headers(&[("te", "trailers"), ("host", "h"), ("x-request-id", "1")]);
         assert_eq!(Ends::of(&harmless), Ends::default());
     }
 

@@ -12,11 +12,11 @@ use std::{
 use berth_core::{
     time::{Instant, Millis},
     traffic::{
-        mirror,
-        pin::{self, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
+        json, mirror,
+        pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
         retry,
         status::{self, Dialect, Refusal},
-        table::RouteRuntime,
+        table::{EndpointRoute, RouteRuntime},
     },
 };
 use bytes::Bytes;
@@ -51,6 +51,8 @@ struct Routed {
     table: HeaderValue,
     /// What the replica sees.
     path: uri::PathAndQuery,
+    /// It sees its own scoring path instead.
+    scores: bool,
     pin: Pin,
     dialect: Dialect,
 }
@@ -137,9 +139,11 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let timeout_ms = headers::timeout_ms(&call.parts.headers, routed.dialect);
     let deadline = call.begun + Millis(timeout_ms.unwrap_or(u64::MAX).min(route.request_timeout_ms));
     let method = call.parts.method.as_str();
-    let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, method, routed.path.path());
-    let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), &route.scoring_path);
-    let head = head(call, routed);
+    let own_path = uri::PathAndQuery::try_from(&*route.scoring_path).ok().filter(|_| routed.scores);
+    let path = own_path.unwrap_or_else(|| routed.path.clone());
+    let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, method, path.path());
+    let scoring = status::is_azure_scoring(routed.dialect, path.path(), &route.scoring_path);
+    let head = head(call, routed, path);
     endpoint.soft.budget.deposit(call.begun);
     let mirrors = draw_mirrors(core, routed, at, &head, call.upload.as_ref());
     let mut dispatch = Dispatch {
@@ -213,7 +217,7 @@ fn upload(core: &Core, body: Wire) -> Option<Upload> {
 
 /// Finds the endpoint, or an answer of this router's own, or why there is neither.
 async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBody>, Refusal>> {
-    let Call { parts, upload, .. } = call;
+    let Call { parts, upload, ends, .. } = call;
     let limits = &core.shared.options.limits;
     let path_and_query = parts.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
     if path_and_query.len() > limits.uri_bytes {
@@ -227,7 +231,10 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_grpc = content_type.is_some_and(|value| value.starts_with(b"application/grpc"));
     let first = match upload {
-        Some(upload) if is_grpc && pin::names_model(path) => peek(path, upload).await.map_err(Err)?,
+        Some(upload) if is_grpc && pin::names_model(path) => {
+            let wants_more = |first: &[u8]| pin::peek_model(path, first) == Peek::More;
+            read_ahead(upload, PEEK_MAX_BYTES + 16, wants_more).await.map_err(Err)?
+        }
         _ => Vec::new(),
     };
     let (model, version) = match pin::peek_model(path, &first) {
@@ -237,13 +244,21 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     let hints = Hints {
         path,
         host: parts.uri.host().or_else(|| text(header::HOST)),
-        endpoint: text(headers::ENDPOINT),
-        deployment: text(headers::AZURE_DEPLOYMENT).or_else(|| text(headers::DEPLOYMENT)),
+        endpoint: ends.named(&parts.headers, &headers::ENDPOINT_NAMES),
+        deployment: ends.named(&parts.headers, &headers::DEPLOYMENT_NAMES),
         model,
         version,
     };
+    let body_model = body_model(core, &hints, content_type, upload.as_ref()).await.map_err(Err)?;
+    let hints = Hints { model: hints.model.or(body_model.as_deref()), ..hints };
     let routes = core.shared.routes.load();
-    let Some(target) = Target::of(&hints, &core.shared.options.domain, &routes.table) else {
+    let domain = &core.shared.options.domain;
+    let lists = parts.method == Method::GET && !hints.is_named(domain);
+    if let Some(catalogue) = Catalogue::of(path).filter(|_| lists) {
+        let opens = |route: &EndpointRoute| auth::is_authorised(route, &parts.headers);
+        return Err(Ok(answer::catalogue(catalogue, &routes, opens)));
+    }
+    let Some(target) = Target::of(&hints, domain, &routes.table) else {
         let own = answer::own(path, core.shared.is_ready());
         return Err(own.ok_or(Refusal::EndpointNotFound));
     };
@@ -261,15 +276,33 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);
-    Ok(Routed { endpoint, table: routes.version.clone(), path, pin, dialect })
+    Ok(Routed { endpoint, table: routes.version.clone(), path, scores: target.scores, pin, dialect })
 }
 
-/// Reads the beginning of the first message; it stays in the body.
-async fn peek(path: &str, upload: &Upload) -> Result<Vec<u8>, Refusal> {
+/// Reads the model out of an OpenAI body where nothing else names the endpoint; it stays in the body.
+async fn body_model(
+    core: &Core,
+    hints: &Hints<'_>,
+    content_type: Option<&[u8]>,
+    upload: Option<&Upload>,
+) -> Result<Option<String>, Refusal> {
+    let Some(upload) = upload.filter(|_| Dialect::of(hints.path, content_type) == Dialect::OpenAi) else {
+        return Ok(None);
+    };
+    let is_json = content_type.is_none_or(|value| value.starts_with(b"application/json"));
+    if !is_json || hints.is_named(&core.shared.options.domain) {
+        return Ok(None);
+    }
+    let first = read_ahead(upload, json::PEEK_MAX_BYTES, |first| json::peek(first).more).await?;
+    Ok(json::peek(&first).model)
+}
+
+/// Reads the beginning of a body as long as more of it is wanted; it stays in the body.
+async fn read_ahead(upload: &Upload, max: usize, wants_more: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Refusal> {
     let read = async {
         loop {
-            let first = upload.head(PEEK_MAX_BYTES + 16);
-            if pin::peek_model(path, &first) != Peek::More || !upload.read_ahead().await? {
+            let first = upload.head(max);
+            if first.len() >= max || !wants_more(&first) || !upload.read_ahead().await? {
                 return Ok(first);
             }
         }
@@ -284,7 +317,7 @@ async fn peek(path: &str, upload: &Upload) -> Result<Vec<u8>, Refusal> {
 
 /// Checks key, pin or split, and size. Returns the position of the deployment.
 fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
-    let Call { parts, upload, .. } = call;
+    let Call { parts, upload, ends, .. } = call;
     let endpoint = &routed.endpoint;
     if !auth::is_authorised(&endpoint.route, &parts.headers) {
         return Err(Refusal::Unauthorised);
@@ -302,7 +335,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
         Pin::Missing => return Err(Refusal::DeploymentNotFound),
         Pin::None if !endpoint.has_traffic() => return Err(Refusal::NoTraffic),
         Pin::None => {
-            let key = parts.headers.get(headers::KEY).filter(|key| !key.is_empty());
+            let key = ends.named(&parts.headers, &[headers::KEY]);
             let chosen = key.map_or_else(|| endpoint.draw(), |key| endpoint.of_key(key.as_bytes()));
             chosen.ok_or(Refusal::NotReady)?
         }
@@ -315,7 +348,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
 }
 
 /// Takes the head as replicas shall see it.
-fn head(call: &mut Call, routed: &Routed) -> Head {
+fn head(call: &mut Call, routed: &Routed, path: uri::PathAndQuery) -> Head {
     let Call { parts, ends, id, .. } = call;
     let mut map = std::mem::take(&mut parts.headers);
     let host = map.remove(header::HOST);
@@ -329,7 +362,7 @@ fn head(call: &mut Call, routed: &Routed) -> Head {
     Head {
         method: parts.method.clone(),
         authority: authority.unwrap_or_else(|| uri::Authority::from_static("localhost")),
-        path: routed.path.clone(),
+        path,
         headers: map,
     }
 }

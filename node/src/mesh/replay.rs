@@ -58,6 +58,8 @@ struct Source {
     room: Room,
     /// Whether frames are kept; once a frame was let go, no further attempt can be made.
     keeping: bool,
+    /// What is read now is kept whatever room there is: nobody has taken it yet.
+    must_keep: bool,
     whole: bool,
     cursor: usize,
     given: u64,
@@ -114,6 +116,7 @@ impl Upload {
             keep_max,
             room,
             keeping: true,
+            must_keep: false,
             whole: true,
             cursor: 0,
             given: 0,
@@ -175,7 +178,10 @@ impl Upload {
     pub(super) async fn read_ahead(&self) -> Result<bool, Fault> {
         std::future::poll_fn(|cx| {
             let mut source = self.0.borrow_mut();
-            match ready!(source.poll_wire(cx)) {
+            source.must_keep = true;
+            let read = source.poll_wire(cx);
+            source.must_keep = false;
+            match ready!(read) {
                 Ok(more) => Poll::Ready(Ok(more.is_some())),
                 Err(fault) => Poll::Ready(Err(fault)),
             }
@@ -273,6 +279,8 @@ impl Source {
         let fits = self.keeping && self.kept_bytes + bytes <= self.keep_max && self.room.take(bytes);
         if fits {
             self.kept_bytes += bytes;
+        }
+        if fits || self.must_keep {
             self.kept.push_back(piece.clone());
         } else {
             self.whole = false;

@@ -161,6 +161,12 @@ impl Endpoint {
         self.shares.get(sticky::choose(&self.route.name, &self.route.split, key)?).copied().flatten()
     }
 
+    /// Returns whether a request could be answered now, as far as the table says.
+    pub(super) fn is_ready(&self) -> bool {
+        let serves = |at: usize| self.deployments[at].replicas.iter().any(|replica| replica.is_serving);
+        self.shares.iter().flatten().any(|at| serves(*at))
+    }
+
     /// Returns whether anything has a share of the traffic.
     pub(super) fn has_traffic(&self) -> bool {
         !self.shares.is_empty()

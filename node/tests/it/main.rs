@@ -3,6 +3,7 @@
 mod agent;
 mod mesh_gate;
 mod mesh_law;
+mod mesh_models;
 mod mesh_pick;
 mod mesh_routing;
 mod mesh_stream;
