@@ -69,6 +69,10 @@ hex_id! {
     ReplicaId
 }
 hex_id! {
+    /// A place held beyond what a deployment asked for.
+    SlotId
+}
+hex_id! {
     /// A host, by the id its agent minted at first start and keeps on its disk.
     NodeId
 }

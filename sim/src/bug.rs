@@ -36,7 +36,7 @@ bugs! {
     /// Replicas stop while requests are still on their way to them.
     StopWithRequests = "stop-with-requests", "AC02";
     /// A new leader believes what nodes told its predecessor.
-    TrustUnheard = "trust-unheard", "AC01";
+    TrustUnheard = "trust-unheard", "AC02";
     /// A replica id is used again.
     ReuseReplicaId = "reuse-replica-id", "RE02";
     /// Reports of an agent that was replaced take effect.

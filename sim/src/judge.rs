@@ -99,7 +99,7 @@ impl World {
             Step::Drain { replica, reason, .. } if reason != ONE_AT_A_TIME => {
                 return self.judge_drain(member, plan, *replica);
             }
-            Step::Place { .. } | Step::Drain { .. } => return None,
+            _ => return None,
         };
         let warmth = before.get(replica)?;
         if !serves && (warmth.state != ReplicaState::Draining || warmth.lost || warmth.deadline_passed) {
@@ -129,7 +129,13 @@ impl World {
     /// Insists that whoever is taken over from leaves nobody without a replica to send to.
     fn judge_drain(&self, member: usize, plan: &Plan, replica: ReplicaId) -> Option<Violation> {
         let state = &self.members[member].state;
-        let key = &state.replicas.get(&replica)?.key;
+        let replica_is = state.replicas.get(&replica)?;
+        let key = &replica_is.key;
+        let drain = state.nodes.get(&replica_is.node).and_then(|node| node.drain.as_ref());
+        // Whoever forces a drain wants its replicas gone by then, whoever still sends to them.
+        if drain.is_some_and(|drain| drain.force && drain.deadline <= state.time) {
+            return None;
+        }
         if state.deployments.get(key).is_none_or(|deployment| deployment.desired() == 0) {
             return None;
         }

@@ -4,6 +4,7 @@
 //! do, after every step in the simulator and in debug builds, and on request in production. A predicate reads the state
 //! and recomputes what it claims from the plain records, so that a wrong look-up cannot hide a wrong decision.
 
+mod reserve;
 mod state;
 mod step;
 
@@ -36,6 +37,12 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "RO01",
         "a planned step never leaves fewer ready replicas than were asked for, or one fewer where that is recorded",
     ),
+    (
+        "RS01",
+        "a held slot goes only to a recorded rolling update, drain, upgrade or recovery, or is given back for a true cause",
+    ),
+    ("RS02", "a slot belongs to a node and to a deployment that exist"),
+    ("RS03", "no deployment holds more beyond its instances than its reserve"),
     ("TR01", "a split totals 0 or 100 and names deployments that exist"),
     ("TR02", "the route table holds exactly the warm and serving replicas of nodes that are not lost"),
     ("TR03", "the version of the route table never falls, and what changed has a newer one"),
@@ -55,6 +62,7 @@ pub fn check(state: &ClusterState) -> Vec<Violation> {
     state::nodes_hold_what_they_have(state, &mut found);
     state::devices_are_given_once(state, &mut found);
     state::replicas_belong(state, &mut found);
+    state::slots_belong(state, &mut found);
     state::splits_are_whole(state, &mut found);
     state::routes_are_true(state, &mut found);
     state::deletes_leave_nothing(state, &mut found);

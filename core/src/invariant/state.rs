@@ -16,6 +16,9 @@ pub(super) fn nodes_hold_what_they_have(state: &ClusterState, found: &mut Vec<Vi
     for replica in state.replicas.values() {
         *held.entry(replica.node).or_default() += replica.resources;
     }
+    for slot in state.slots.values() {
+        *held.entry(slot.node).or_default() += slot.resources;
+    }
     for (id, held) in held {
         // A host may come back with less than it had. Then it says so, and nothing new comes before the rest fits.
         if let Some(node) = state.nodes.get(&id)
@@ -29,9 +32,11 @@ pub(super) fn nodes_hold_what_they_have(state: &ClusterState, found: &mut Vec<Vi
 
 pub(super) fn devices_are_given_once(state: &ClusterState, found: &mut Vec<Violation>) {
     let mut held: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
-    for replica in state.replicas.values() {
-        let Some(node) = state.nodes.get(&replica.node) else { continue };
-        for grant in &replica.devices {
+    let by_replicas = state.replicas.values().map(|replica| (replica.node, &replica.devices));
+    let by_slots = state.slots.values().map(|slot| (slot.node, &slot.devices));
+    for (node, grants) in by_replicas.chain(by_slots) {
+        let Some(node) = state.nodes.get(&node) else { continue };
+        for grant in grants {
             let device = node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
             let whole = device.map_or(0, |device| device.memory_mib);
             let held = held.entry((node.id, &grant.uuid)).or_default();
@@ -64,6 +69,17 @@ pub(super) fn replicas_belong(state: &ClusterState, found: &mut Vec<Violation>) 
         if node_is_lost != replica.lost {
             let text = format!("replica {} is lost: {}, its node: {node_is_lost}", replica.id, replica.lost);
             found.push(Violation::new("RE03", text));
+        }
+    }
+}
+
+pub(super) fn slots_belong(state: &ClusterState, found: &mut Vec<Violation>) {
+    for slot in state.slots.values() {
+        if !state.nodes.contains_key(&slot.node) {
+            found.push(Violation::new("RS02", format!("slot {} is on a node that does not exist", slot.id)));
+        }
+        if state.deployments.get(&slot.key).is_none_or(|deployment| deployment.deleting) {
+            found.push(Violation::new("RS02", format!("slot {} is held for {}, which is gone", slot.id, slot.key)));
         }
     }
 }
@@ -143,9 +159,11 @@ pub(super) fn revisions_are_past(state: &ClusterState, found: &mut Vec<Violation
     let deployments = state.deployments.values().map(|deployment| deployment.revision);
     let replicas = state.replicas.values().map(|replica| replica.revision);
     let nodes = state.nodes.values().map(|node| node.revision);
+    let slots = state.slots.values().map(|slot| slot.revision);
     let assets = state.assets.values().map(|asset| asset.revision);
     let routes = state.routes.endpoints().map(|(_, revision)| revision).chain([state.routes.version()]);
-    let newest = endpoints.chain(deployments).chain(replicas).chain(nodes).chain(assets).chain(routes).max();
+    let newest =
+        endpoints.chain(deployments).chain(replicas).chain(slots).chain(nodes).chain(assets).chain(routes).max();
     if newest.unwrap_or(LogIndex(0)) > state.applied {
         found.push(Violation::new(
             "WR04",
@@ -155,7 +173,8 @@ pub(super) fn revisions_are_past(state: &ClusterState, found: &mut Vec<Violation
 }
 
 pub(super) fn look_ups_are_true(state: &ClusterState, found: &mut Vec<Violation>) {
-    let rebuilt = Index::of(state.nodes.values(), state.deployments.values(), state.replicas.values());
+    let rebuilt =
+        Index::of(state.nodes.values(), state.deployments.values(), state.replicas.values(), state.slots.values());
     if rebuilt != *state.index() {
         let differing: Vec<ReplicaId> = state
             .replicas

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use crate::{
-    id::{LogIndex, NodeId, ReplicaId, RequestId, Term},
-    model::{Deployment, DeploymentKey, Endpoint, EndpointName, Node, Replica, ReplicaState},
+    id::{LogIndex, NodeId, ReplicaId, RequestId, SlotId, Term},
+    model::{Deployment, DeploymentKey, Endpoint, EndpointName, Node, Replica, ReplicaState, ReserveSlot},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Reply, Step},
     time::LogTime,
     traffic::table::RouteTable,
@@ -18,9 +18,10 @@ pub struct Witness {
     time: LogTime,
     term: Term,
     endpoints: BTreeMap<EndpointName, Endpoint>,
-    deployments: BTreeMap<DeploymentKey, Deployment>,
-    replicas: BTreeMap<ReplicaId, Replica>,
-    nodes: BTreeMap<NodeId, Node>,
+    pub(super) deployments: BTreeMap<DeploymentKey, Deployment>,
+    pub(super) replicas: BTreeMap<ReplicaId, Replica>,
+    pub(super) slots: BTreeMap<SlotId, ReserveSlot>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
     table: RouteTable,
     /// Every replica id there ever was, and the node it was on.
     seen: BTreeMap<ReplicaId, NodeId>,
@@ -40,6 +41,7 @@ impl Witness {
             endpoints: state.endpoints.clone(),
             deployments: state.deployments.clone(),
             replicas: state.replicas.clone(),
+            slots: state.slots.clone(),
             nodes: state.nodes.clone(),
             table: RouteTable::of(state),
             seen: state.replicas.values().map(|replica| (replica.id, replica.node)).collect(),
@@ -61,6 +63,7 @@ impl Witness {
         self.fences(after, entry, reply, &mut found);
         self.lives(after, &mut found);
         self.promise(after, entry, &mut found);
+        self.reserve(after, entry, &mut found);
         self.routes(after, &mut found);
         self.follow(after);
         found
@@ -141,28 +144,28 @@ impl Witness {
         let ended = plan.steps.iter().filter_map(|step| match step {
             Step::Drain { replica, reason, .. } => Some((replica, reason.as_str())),
             Step::Stop { replica, reason, .. } => Some((replica, reason.as_str())),
-            Step::Place { .. } | Step::Serve { .. } => None,
+            _ => None,
         });
-        let mut allowed: BTreeMap<&DeploymentKey, u64> = BTreeMap::new();
+        let mut allowed: BTreeMap<&DeploymentKey, (u64, u64)> = BTreeMap::new();
         for (replica, reason) in ended {
             if let Some(replica) = self.replicas.get(replica) {
-                let allowance = allowed.entry(&replica.key).or_default();
+                let (allowance, forced) = allowed.entry(&replica.key).or_default();
                 *allowance = (*allowance).max(u64::from(reason == ONE_AT_A_TIME));
                 // An operator who forces a drain wants its replicas gone by then, promised or not.
                 let drain = self.nodes.get(&replica.node).and_then(|node| node.drain.as_ref());
                 if drain.is_some_and(|drain| drain.force && after.time >= drain.deadline) {
-                    *allowance += 1;
+                    *forced += 1;
                 }
             }
         }
-        for (key, allowance) in allowed {
+        for (key, (allowance, forced)) in allowed {
             let ready = |replicas: &BTreeMap<ReplicaId, Replica>| {
                 replicas.values().filter(|replica| replica.key == *key && serves(replica)).count() as u64
             };
             let (before, now) = (ready(&self.replicas), ready(&after.replicas));
             let desired = after.deployments.get(key).filter(|deployment| !deployment.deleting);
             let desired = desired.map_or(0, |deployment| u64::from(deployment.spec.instance_count));
-            if now < before && now + allowance < desired {
+            if now + forced < before && now + forced + allowance < desired {
                 let text = format!("a plan took {key} from {before} to {now} ready of {desired}");
                 found.push(Violation::new("RO01", text));
             }
@@ -198,6 +201,7 @@ impl Witness {
         self.endpoints == after.endpoints
             && self.deployments == after.deployments
             && self.replicas == after.replicas
+            && self.slots == after.slots
             && self.nodes == after.nodes
     }
 

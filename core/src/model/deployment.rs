@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, Disconnect, instance_type};
+use super::{AssetRef, DeploymentKey, Disconnect, instance_type, reserve_of};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -89,7 +89,7 @@ pub struct Environment {
 }
 
 /// How many GPUs of what kind one instance needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuAsk {
     /// None.
@@ -146,7 +146,8 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
-/// What a user says about a deployment. Any change but `instance_count` makes a new generation.
+/// What a user says about a deployment. Any change but that of places (`instance_count`, `reserve`) makes a
+/// new generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
     /// Free text.
@@ -223,6 +224,8 @@ pub struct Deployment {
     pub retry_at: LogTime,
     /// Whether any replica of the current generation ever served.
     pub generation_served: bool,
+    /// Since when no node has room for all of its reserve.
+    pub reserve_short_since: Option<LogTime>,
     /// The entry that last changed it.
     pub revision: LogIndex,
 }
@@ -238,6 +241,11 @@ impl Deployment {
     /// Returns how many replicas should serve.
     pub fn desired(&self) -> u64 {
         if self.deleting { 0 } else { u64::from(self.spec.instance_count) }
+    }
+
+    /// Returns how many places are held beyond those that should serve; none for an exempt size.
+    pub fn reserve(&self) -> u64 {
+        if self.spec.reserve { reserve_of(self.desired()) } else { 0 }
     }
 }
 
@@ -340,9 +348,14 @@ impl DeploymentSpec {
 
     /// Returns whether going from `self` to `next` needs new replicas, rather than more or fewer.
     pub fn differs_beyond_count(&self, next: &Self) -> bool {
-        // What happens to a node concerns the cluster and the agent, not the process.
-        let same_count = Self { instance_count: self.instance_count, disconnect: self.disconnect, ..next.clone() };
-        *self != same_count
+        // What happens to a node concerns the cluster and the agent, not the process; nor do places that nothing runs in.
+        let same_process = Self {
+            instance_count: self.instance_count,
+            disconnect: self.disconnect,
+            reserve: self.reserve,
+            ..next.clone()
+        };
+        *self != same_process
     }
 
     /// Lists the assets it refers to.

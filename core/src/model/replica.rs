@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentKey, DeviceGrant};
+use super::{DeploymentKey, DeviceGrant, ReserveSpend};
 use crate::{
     id::{Generation, LogIndex, NodeId, ReplicaId},
     time::LogTime,
@@ -51,8 +51,10 @@ pub struct Replica {
     pub resources: Resources,
     /// The devices it holds there.
     pub devices: Vec<DeviceGrant>,
-    /// Whether its place is a reserve slot that was spent for it, and what for.
-    pub reserve_spent: Option<String>,
+    /// The replica it was placed for, when that one was lost or its node is being emptied.
+    pub replaces: Option<ReplicaId>,
+    /// The reserve slot whose place it took, and what for.
+    pub reserve_spent: Option<ReserveSpend>,
     /// Where it is in its life.
     pub state: ReplicaState,
     /// Why it is there, for people: `placed for instance 2 of 2`, `init() raised: …`.

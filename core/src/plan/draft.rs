@@ -2,8 +2,8 @@
 
 use super::{Report, View, evacuate, group::Group, parts};
 use crate::{
-    id::ReplicaId,
-    model::{Replica, ReplicaState},
+    id::{ReplicaId, SlotId},
+    model::{Replica, ReplicaState, ReserveSlot},
     rng::Rng,
     schedule::Fleet,
     state::{Plan, Step},
@@ -19,9 +19,12 @@ pub(super) struct Draft<'a> {
     pub(super) groups: Vec<Group<'a>>,
     /// Built when a place is first asked for: most plans ask for none.
     pub(super) fleet: Option<Fleet<'a>>,
+    /// Slots this plan gave back before the fleet was built.
+    pub(super) released: Vec<&'a ReserveSlot>,
     pub(super) steps: Vec<Step>,
     pub(super) report: Report,
     ids: Rng,
+    slot_ids: Rng,
 }
 
 // === impl Draft ===
@@ -33,12 +36,39 @@ impl<'a> Draft<'a> {
             view.state.deployments.values().map(|deployment| Group::of(view, deployment)).collect();
         groups.iter_mut().for_each(|group| group.evacuate(&beyond));
         groups.sort_by_key(|group| (!group.gave_up_a_place(), !group.deployment.generation_served));
-        let ids = view.seed.child("replica ids").child(view.state.applied.0.to_le_bytes()).rng();
-        Self { view, now, groups, fleet: None, steps: Vec::new(), report: Report::default(), ids }
+        let rng = |what| view.seed.child(what).child(view.state.applied.0.to_le_bytes()).rng();
+        let (ids, slot_ids) = (rng("replica ids"), rng("slot ids"));
+        let (steps, released, report) = (Vec::new(), Vec::new(), Report::default());
+        Self { view, now, groups, fleet: None, released, steps, report, ids, slot_ids }
     }
 
     pub(super) fn close(self) -> (Vec<Plan>, Report) {
         (parts::split(self.view.term, self.view.state.applied, self.steps), self.report)
+    }
+
+    /// Returns the fleet as this plan leaves it.
+    pub(super) fn fleet(&mut self) -> &mut Fleet<'a> {
+        let (state, released) = (self.view.state, &self.released);
+        self.fleet.get_or_insert_with(|| {
+            let mut fleet = Fleet::of(state);
+            released.iter().for_each(|slot| fleet.give_back(slot));
+            fleet
+        })
+    }
+
+    /// Returns what tells equal nodes apart for a deployment, the same way in every plan.
+    pub(super) fn seed_of(&self, at: usize, what: &str) -> u64 {
+        self.view.seed.child(what).child(self.groups[at].deployment.key.to_string()).rng().next_u64()
+    }
+
+    /// Mints an id no slot of this state has.
+    pub(super) fn mint_slot(&mut self) -> SlotId {
+        loop {
+            let id = SlotId(self.slot_ids.next_u64());
+            if id != SlotId(0) && !self.view.state.slots.contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     /// Mints an id no replica of this state has.

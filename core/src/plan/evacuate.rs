@@ -24,6 +24,8 @@ pub(super) fn beyond_capacity(view: &View<'_>) -> BTreeSet<ReplicaId> {
     let mut leaving = BTreeSet::new();
     for node in view.state.nodes.values().filter(|node| node.overfull) {
         let mut held = view.state.index().held_on(node.id);
+        // Slots on it are given back before anybody moves.
+        view.state.slots_on(node.id).for_each(|slot| held = held.saturating_sub(&slot.resources));
         let mut replicas: Vec<&Replica> = view.state.replicas_on(node.id).collect();
         // What is on its way out already gives its place back first.
         replicas.sort_by_key(|replica| (replica.is_wanted(), std::cmp::Reverse((replica.placed_at, replica.id))));

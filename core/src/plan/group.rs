@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::View;
 use crate::{
-    id::ReplicaId,
-    model::{Deployment, Node, NodeState, Reconcile, Replica, ReplicaState},
+    id::{NodeId, ReplicaId},
+    model::{Deployment, Node, NodeState, Reconcile, Replica, ReplicaState, ReserveSlot},
 };
 
 /// One deployment and its replicas.
@@ -25,6 +25,12 @@ pub(super) struct Group<'a> {
     pub(super) spared: BTreeSet<ReplicaId>,
     /// Those this plan ends.
     pub(super) retired: BTreeSet<ReplicaId>,
+    /// Slots that are held and that this plan leaves alone.
+    pub(super) slots: Vec<&'a ReserveSlot>,
+    /// Where this plan places replicas.
+    pub(super) placed: Vec<NodeId>,
+    /// Where this plan holds slots.
+    pub(super) held: Vec<NodeId>,
     /// Whether this plan looked for places and found none.
     pub(super) found_no_room: bool,
 }
@@ -42,6 +48,9 @@ impl<'a> Group<'a> {
             leaving: Vec::new(),
             spared: BTreeSet::new(),
             retired: BTreeSet::new(),
+            slots: view.state.slots_of(&deployment.key).collect(),
+            placed: Vec::new(),
+            held: Vec::new(),
             found_no_room: false,
         };
         for replica in view.state.replicas_of(&deployment.key) {

@@ -12,6 +12,7 @@ mod lost;
 mod parts;
 mod place;
 mod report;
+mod reserve;
 mod rollout;
 mod surplus;
 mod view;
@@ -30,9 +31,11 @@ pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     surplus::stop_surplus(&mut draft);
     rollout::retire_outdated(&mut draft);
     drain::finish_drains(&mut draft);
+    reserve::release_useless(&mut draft);
     place::place_missing(&mut draft);
     rollout::make_room(&mut draft);
     evacuate::force_off(&mut draft);
+    reserve::restore(&mut draft);
     drain::serve_acknowledged(&mut draft);
     evacuate::bound_by_wish(&mut draft);
     draft.close()

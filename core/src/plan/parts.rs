@@ -2,6 +2,7 @@
 
 use crate::{
     id::{LogIndex, Term},
+    model::{DeploymentKey, ReleaseCause},
     state::{Plan, Step},
 };
 
@@ -35,12 +36,19 @@ fn estimate_bytes(step: &Step) -> usize {
     const FIXED: usize = 96;
     FIXED
         + match step {
-            Step::Place { key, devices, reserve_spent, reason, .. } => {
+            Step::Place { key, devices, reason, .. } | Step::HoldSlot { key, devices, reason, .. } => {
                 let devices: usize = devices.iter().map(|grant| grant.uuid.len() + 24).sum();
-                let names = key.endpoint.as_str().len() + key.deployment.as_str().len();
-                names + devices + reason.len() + reserve_spent.as_ref().map_or(0, String::len)
+                // A spent slot is named with its cause, and a cause with a node.
+                names(key) + devices + reason.len() + 96
             }
             Step::Serve { .. } => 0,
+            Step::ReleaseSlot { cause: ReleaseCause::Yielded { to }, .. } => names(to),
+            Step::ReleaseSlot { .. } => 0,
+            Step::NoteReserve { key, reason, .. } => names(key) + reason.len(),
             Step::Drain { reason, .. } | Step::Stop { reason, .. } => reason.len(),
         }
+}
+
+fn names(key: &DeploymentKey) -> usize {
+    key.endpoint.as_str().len() + key.deployment.as_str().len()
 }

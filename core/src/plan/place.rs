@@ -1,65 +1,134 @@
 //! Places: what is missing gets a node, or a reason why not.
 
+use std::collections::BTreeSet;
+
 use super::{draft::Draft, group::Group};
 use crate::{
-    schedule::{Ask, Fleet, Verdict},
-    state::Step,
+    id::ReplicaId,
+    model::{Replica, ReserveSpend, SpendCause},
+    schedule::{Ask, Placement, Verdict},
+    state::{ClusterState, Step},
 };
+
+/// One replica to place: what it stands in for, and what its reserve may be used up for.
+#[derive(Clone, Debug, Default)]
+struct Need {
+    replaces: Option<ReplicaId>,
+    cause: Option<SpendCause>,
+}
 
 /// Places what is missing: first instances, replacements, and the new generation of a rollout.
 pub(super) fn place_missing(draft: &mut Draft<'_>) {
     for at in 0..draft.groups.len() {
         let group = &draft.groups[at];
-        let missing = missing(group);
-        if missing == 0 {
+        let needs = needs(draft, group);
+        if needs.is_empty() {
             continue;
         }
         if draft.now < group.deployment.retry_at {
             draft.report.due_at(group.deployment.retry_at);
             continue;
         }
-        draft.groups[at].found_no_room = place(draft, at, missing) == 0;
+        draft.groups[at].found_no_room = place(draft, at, needs) == 0;
     }
 }
 
-/// Counts the replicas to place now. While earlier generations still run, no more than the surge allows.
-fn missing(group: &Group<'_>) -> u64 {
+/// Lists the replicas to place now: replacements of lost ones, then instances that never were, then as many as a rollout
+/// or a drain may have beyond the desired ones.
+fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
+    let state = draft.view.state;
     let current = group.kept_current().count() as u64 + group.in_grace;
     let outdated = group.kept_outdated().count() as u64;
     let wanted = group.desired().saturating_sub(current);
-    if outdated == 0 {
-        return wanted;
-    }
-    wanted.min((group.desired() + group.surge_max()).saturating_sub(current + outdated))
+    let missing = wanted.min(group.desired().saturating_sub(current + outdated));
+    let wanted_here = group.current.iter().chain(&group.outdated);
+    let replaced: BTreeSet<_> = wanted_here.filter_map(|replica| replica.replaces).collect();
+    let open = |replica: &&&Replica| !replaced.contains(&replica.id) && !draft.view.in_grace.contains(&replica.node);
+    let lost = group.lost.iter().filter(open).map(|replica| Need {
+        replaces: Some(replica.id),
+        cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),
+    });
+    let mut needs: Vec<_> = lost.take(missing as usize).collect();
+    needs.resize_with(missing as usize, Need::default);
+    let surge = (wanted - missing).min(group.surge_left(missing));
+    let emptied = group.kept_outdated().filter(|replica| !replaced.contains(&replica.id));
+    let emptied = emptied.filter_map(|replica| {
+        let cause = cause_of_drain(state, replica)?;
+        Some(Need { replaces: Some(replica.id), cause: Some(cause) })
+    });
+    let generation = group.deployment.generation;
+    let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
+    let rolled = std::iter::repeat_with(|| Need {
+        replaces: None,
+        cause: rolls.then_some(SpendCause::RollingUpdate { generation }),
+    });
+    needs.extend(emptied.chain(rolled).take(surge as usize));
+    needs
 }
 
-/// Places up to `missing` replicas and returns how many found a place.
-fn place(draft: &mut Draft<'_>, at: usize, missing: u64) -> u64 {
-    let (view, deployment) = (draft.view, draft.groups[at].deployment);
-    let kept = draft.groups[at].kept_current().count() as u64;
-    let replaces = draft.groups[at].lost.iter().any(|replica| replica.generation == deployment.generation);
-    let ask = Ask::of(deployment);
-    let seed = view.seed.child("ties").child(deployment.key.to_string()).rng().next_u64();
-    let fleet = draft.fleet.get_or_insert_with(|| Fleet::of(view.state));
-    let placements = fleet.place(&ask, missing, seed);
-    let placed = placements.len() as u64;
-    if placed < missing
-        && let Ok(verdict) = Verdict::against(fleet, &deployment.key)
+fn node_name(state: &ClusterState, replica: &Replica) -> Option<crate::model::NodeName> {
+    state.nodes.get(&replica.node).map(|node| node.profile.name.clone())
+}
+
+/// Says for what a replica's node is being emptied, if it is.
+fn cause_of_drain(state: &ClusterState, replica: &Replica) -> Option<SpendCause> {
+    let node = state.nodes.get(&replica.node)?;
+    let name = node.profile.name.clone();
+    // An agent that asks for it itself is about to be started anew.
+    Some(match node.drain.as_ref()?.by_node {
+        true => SpendCause::AgentUpgrade { node: name },
+        false => SpendCause::Drain { node: name },
+    })
+}
+
+/// Places replicas, from the reserve first where it is for them, and returns how many found a place.
+fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
+    let deployment = draft.groups[at].deployment;
+    let (ask, seed) = (Ask::of(deployment), draft.seed_of(at, "ties"));
+    let mut on_node = draft.fleet().instances(&ask);
+    let mut placed = 0;
+    let mut rest = Vec::new();
+    for need in needs {
+        let slots = draft.groups[at].slots.clone();
+        let spent = need.cause.as_ref().and_then(|_| draft.fleet().spend(&ask, &slots, &on_node));
+        let (Some((slot, placement)), Some(cause)) = (spent, need.cause.clone()) else {
+            rest.push(need);
+            continue;
+        };
+        draft.groups[at].drop_slot(slot);
+        *on_node.entry(placement.node).or_default() += 1;
+        push(draft, at, &need, placement, Some(ReserveSpend { slot, cause }));
+        placed += 1;
+    }
+    if rest.is_empty() {
+        return placed;
+    }
+    let placements = draft.fleet().place_beside(&ask, rest.len() as u64, seed, on_node);
+    if placements.len() < rest.len()
+        && let Ok(verdict) = Verdict::against(draft.fleet(), &deployment.key)
     {
         draft.report.short.insert(deployment.key.clone(), verdict);
     }
-    for (nth, placement) in placements.into_iter().enumerate() {
-        let instance = format!("instance {} of {}", kept + nth as u64 + 1, deployment.desired());
-        let replica = draft.mint();
-        draft.steps.push(Step::Place {
-            replica,
-            key: deployment.key.clone(),
-            generation: deployment.generation,
-            node: placement.node,
-            devices: placement.devices,
-            reserve_spent: None,
-            reason: if replaces { format!("{instance}, in place of a lost one") } else { instance },
-        });
+    placed += placements.len() as u64;
+    for (need, placement) in rest.iter().zip(placements) {
+        push(draft, at, need, placement, None);
     }
     placed
+}
+
+fn push(draft: &mut Draft<'_>, at: usize, need: &Need, place: Placement, reserve_spent: Option<ReserveSpend>) {
+    let group = &draft.groups[at];
+    let deployment = group.deployment;
+    let nth = group.kept_current().count() + group.placed.len() + 1;
+    let instance = format!("instance {nth} of {}", deployment.desired());
+    let reason = match &need.cause {
+        Some(SpendCause::Recovery { .. }) => format!("{instance}, in place of a lost one"),
+        Some(cause @ (SpendCause::Drain { .. } | SpendCause::AgentUpgrade { .. })) => format!("{instance}, {cause}"),
+        Some(SpendCause::RollingUpdate { .. }) | None => instance,
+    };
+    let Placement { node, devices } = place;
+    let (key, generation, replaces) = (deployment.key.clone(), deployment.generation, need.replaces);
+    let replica = draft.mint();
+    draft.groups[at].placed.push(node);
+    draft.steps.push(Step::Place { replica, key, generation, node, devices, replaces, reserve_spent, reason });
 }

@@ -10,7 +10,7 @@ use super::{
     group::{Group, worth},
 };
 use crate::{
-    model::Replica,
+    model::{Replica, reserve_of},
     schedule::{Ask, Fleet},
     state::ONE_AT_A_TIME,
 };
@@ -18,9 +18,18 @@ use crate::{
 // === impl Group ===
 
 impl Group<'_> {
-    /// Returns how many replicas more than asked for a rollout may have at a time: the upgrade reserve of a fifth.
-    pub(super) fn surge_max(&self) -> u64 {
-        self.desired().div_ceil(5).max(1)
+    /// Returns how many replicas beyond the desired ones a rollout or a drain may place now, beside `missing` instances.
+    ///
+    /// With a reserve that is what is left of it: places of old replicas count until they are gone. Without one it is a
+    /// fifth of the deployment as long as there is room.
+    pub(super) fn surge_left(&self, missing: u64) -> u64 {
+        if self.deployment.reserve() > 0 {
+            let leaving = self.leaving.iter().filter(|replica| !replica.lost).count();
+            let places = (self.current.len() + self.outdated.len() + leaving) as u64 + missing;
+            return self.deployment.reserve().saturating_sub(places.saturating_sub(self.desired()));
+        }
+        let kept = (self.kept_current().count() + self.kept_outdated().count()) as u64 + self.in_grace;
+        (self.desired() + reserve_of(self.desired()).max(1)).saturating_sub(kept + missing)
     }
 }
 

@@ -8,6 +8,7 @@ mod filter;
 pub mod fragment;
 pub mod pack;
 mod problem;
+mod reserve;
 mod score;
 mod solve;
 mod verdict;

@@ -94,22 +94,26 @@ impl<'a> Slot<'a> {
         let free = node.profile.capacity.saturating_sub(&state.index().held_on(node.id));
         let label = |name: &str| node.profile.labels.get(name).map_or("", String::as_str);
         let mut slot = Self { node, zone: label("zone"), rack: label("rack"), free, held_mib: BTreeMap::new() };
-        // Only hosts that list devices are asked which replicas hold them; elsewhere the sums say everything.
+        // Only hosts that list devices are asked who holds them; elsewhere the sums say everything.
         if !node.profile.devices.is_empty() {
-            for grant in state.replicas_on(node.id).flat_map(|replica| &replica.devices) {
+            for grant in state
+                .replicas_on(node.id)
+                .flat_map(|replica| &replica.devices)
+                .chain(state.slots_on(node.id).flat_map(|held| &held.devices))
+            {
                 slot.hold(grant);
             }
         }
         slot
     }
 
-    fn hold(&mut self, grant: &DeviceGrant) {
+    pub(super) fn hold(&mut self, grant: &DeviceGrant) {
         if let Some(device) = self.node.profile.devices.iter().find(|device| device.uuid == grant.uuid) {
             *self.held_mib.entry(&device.uuid).or_default() += grant.memory_mib.unwrap_or(device.memory_mib);
         }
     }
 
-    fn release(&mut self, grant: &DeviceGrant) {
+    pub(super) fn release(&mut self, grant: &DeviceGrant) {
         if let Some(device) = self.node.profile.devices.iter().find(|device| device.uuid == grant.uuid)
             && let Some(held) = self.held_mib.get_mut(device.uuid.as_str())
         {

@@ -52,7 +52,17 @@ struct Rack {
 impl<'a> Fleet<'a> {
     /// Takes up to `count` places for `ask`, the best first. Fewer come back when the fleet is full.
     pub fn place(&mut self, ask: &Ask<'_>, count: u64, seed: u64) -> Vec<Placement> {
-        let mut on_node = self.instances(ask);
+        self.place_beside(ask, count, seed, self.instances(ask))
+    }
+
+    /// Takes up to `count` places for `ask`, away from what is on the nodes already.
+    pub(crate) fn place_beside(
+        &mut self,
+        ask: &Ask<'_>,
+        count: u64,
+        seed: u64,
+        mut on_node: BTreeMap<NodeId, u32>,
+    ) -> Vec<Placement> {
         let mut order = self.order(ask, &on_node, seed);
         let mut placed = Vec::new();
         while (placed.len() as u64) < count {
@@ -72,7 +82,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Counts the instances of the generation per node.
-    fn instances(&self, ask: &Ask<'_>) -> BTreeMap<NodeId, u32> {
+    pub(crate) fn instances(&self, ask: &Ask<'_>) -> BTreeMap<NodeId, u32> {
         let mut on_node = BTreeMap::new();
         let same = |replica: &&Replica| replica.is_wanted() && replica.generation == ask.generation;
         for replica in self.state.replicas_of(ask.key).filter(same) {

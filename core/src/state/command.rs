@@ -2,10 +2,10 @@
 
 use crate::{
     error::Error,
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         DeploymentKey, DeploymentSpec, DeviceGrant, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeProfile,
-        NodeState, SettingsChange, Traffic,
+        NodeState, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -287,8 +287,10 @@ pub enum Step {
         node: NodeId,
         /// The devices it gets.
         devices: Vec<DeviceGrant>,
-        /// The reserve slot it spends, and what for.
-        reserve_spent: Option<String>,
+        /// The replica it is placed for, when that one was lost or its node is being emptied.
+        replaces: Option<ReplicaId>,
+        /// The reserve slot it spends, and what for: its place is given back and taken in one step.
+        reserve_spent: Option<ReserveSpend>,
         /// Why, for people.
         reason: String,
     },
@@ -313,6 +315,35 @@ pub enum Step {
         /// Requests that are cut with it.
         cut: u64,
         /// Why, for people.
+        reason: String,
+    },
+    /// Holds a place of a deployment's reserve.
+    HoldSlot {
+        /// A fresh id.
+        slot: SlotId,
+        /// The deployment.
+        key: DeploymentKey,
+        /// Where.
+        node: NodeId,
+        /// The devices it holds.
+        devices: Vec<DeviceGrant>,
+        /// How far it is from the replicas it covers, for people.
+        reason: String,
+    },
+    /// Gives a place of the reserve back to everybody.
+    ReleaseSlot {
+        /// The slot.
+        slot: SlotId,
+        /// Why.
+        cause: ReleaseCause,
+    },
+    /// Records that no node has room for all of a deployment's reserve, or that one has again.
+    NoteReserve {
+        /// The deployment.
+        key: DeploymentKey,
+        /// Whether it is short.
+        short: bool,
+        /// The arithmetic, for people.
         reason: String,
     },
 }

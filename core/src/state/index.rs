@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    id::{NodeId, ReplicaId},
-    model::{Deployment, DeploymentKey, EndpointName, Node, NodeName, Replica},
+    id::{NodeId, ReplicaId, SlotId},
+    model::{Deployment, DeploymentKey, EndpointName, Node, NodeName, Replica, ReserveSlot},
     units::Resources,
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub struct Index {
     by_deployment: BTreeMap<DeploymentKey, BTreeSet<ReplicaId>>,
     by_node: BTreeMap<NodeId, BTreeSet<ReplicaId>>,
+    slots_by_deployment: BTreeMap<DeploymentKey, BTreeSet<SlotId>>,
+    slots_by_node: BTreeMap<NodeId, BTreeSet<SlotId>>,
     deployments: BTreeMap<EndpointName, BTreeSet<DeploymentKey>>,
     node_names: BTreeMap<NodeName, NodeId>,
     held: BTreeMap<NodeId, Resources>,
@@ -26,11 +28,13 @@ impl Index {
         nodes: impl IntoIterator<Item = &'a Node>,
         deployments: impl IntoIterator<Item = &'a Deployment>,
         replicas: impl IntoIterator<Item = &'a Replica>,
+        slots: impl IntoIterator<Item = &'a ReserveSlot>,
     ) -> Self {
         let mut index = Self::default();
         nodes.into_iter().for_each(|node| index.add_node(&node.profile.name, node.id));
         deployments.into_iter().for_each(|deployment| index.add_deployment(&deployment.key));
         replicas.into_iter().for_each(|replica| index.add_replica(replica));
+        slots.into_iter().for_each(|slot| index.add_slot(slot));
         index
     }
 
@@ -44,6 +48,16 @@ impl Index {
         self.by_node.get(&node).into_iter().flatten().copied()
     }
 
+    /// Lists the slots of a deployment.
+    pub fn slots_of(&self, key: &DeploymentKey) -> impl Iterator<Item = SlotId> {
+        self.slots_by_deployment.get(key).into_iter().flatten().copied()
+    }
+
+    /// Lists the slots on a node.
+    pub fn slots_on(&self, node: NodeId) -> impl Iterator<Item = SlotId> {
+        self.slots_by_node.get(&node).into_iter().flatten().copied()
+    }
+
     /// Lists the deployments of an endpoint.
     pub fn deployments_of(&self, endpoint: &EndpointName) -> impl Iterator<Item = &DeploymentKey> {
         self.deployments.get(endpoint).into_iter().flatten()
@@ -54,7 +68,7 @@ impl Index {
         self.node_names.get(name).copied()
     }
 
-    /// Returns what replicas hold on a node.
+    /// Returns what replicas and slots hold on a node.
     pub fn held_on(&self, node: NodeId) -> Resources {
         self.held.get(&node).copied().unwrap_or_default()
     }
@@ -66,22 +80,28 @@ impl Index {
     }
 
     pub(super) fn remove_replica(&mut self, replica: &Replica) {
-        if let Some(ids) = self.by_deployment.get_mut(&replica.key) {
-            ids.remove(&replica.id);
-            if ids.is_empty() {
-                self.by_deployment.remove(&replica.key);
-            }
-        }
-        if let Some(ids) = self.by_node.get_mut(&replica.node) {
-            ids.remove(&replica.id);
-            if ids.is_empty() {
-                self.by_node.remove(&replica.node);
-            }
-        }
-        if let Some(held) = self.held.get_mut(&replica.node) {
-            *held = held.saturating_sub(&replica.resources);
+        take_out(&mut self.by_deployment, &replica.key, replica.id);
+        take_out(&mut self.by_node, &replica.node, replica.id);
+        self.give_back(replica.node, &replica.resources);
+    }
+
+    pub(super) fn add_slot(&mut self, slot: &ReserveSlot) {
+        self.slots_by_deployment.entry(slot.key.clone()).or_default().insert(slot.id);
+        self.slots_by_node.entry(slot.node).or_default().insert(slot.id);
+        *self.held.entry(slot.node).or_default() += slot.resources;
+    }
+
+    pub(super) fn remove_slot(&mut self, slot: &ReserveSlot) {
+        take_out(&mut self.slots_by_deployment, &slot.key, slot.id);
+        take_out(&mut self.slots_by_node, &slot.node, slot.id);
+        self.give_back(slot.node, &slot.resources);
+    }
+
+    fn give_back(&mut self, node: NodeId, resources: &Resources) {
+        if let Some(held) = self.held.get_mut(&node) {
+            *held = held.saturating_sub(resources);
             if *held == Resources::ZERO {
-                self.held.remove(&replica.node);
+                self.held.remove(&node);
             }
         }
     }
@@ -105,5 +125,15 @@ impl Index {
 
     pub(super) fn remove_node(&mut self, name: &NodeName) {
         self.node_names.remove(name);
+    }
+}
+
+/// Takes one id out of a list, and the list with its last one.
+fn take_out<K: Ord, V: Ord>(lists: &mut BTreeMap<K, BTreeSet<V>>, key: &K, id: V) {
+    if let Some(ids) = lists.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            lists.remove(key);
+        }
     }
 }

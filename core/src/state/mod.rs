@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::{Code, Error},
-    id::{Digest, LogIndex, NodeId, ReplicaId, Term},
-    model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, Settings},
+    id::{Digest, LogIndex, NodeId, ReplicaId, SlotId, Term},
+    model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot, Settings},
     time::LogTime,
 };
 
@@ -55,6 +55,8 @@ pub struct ClusterState {
     pub deployments: BTreeMap<DeploymentKey, Deployment>,
     /// Replicas by id.
     pub replicas: BTreeMap<ReplicaId, Replica>,
+    /// Places held beyond the replicas, by id.
+    pub slots: BTreeMap<SlotId, ReserveSlot>,
     /// Nodes by id.
     pub nodes: BTreeMap<NodeId, Node>,
     /// What an operator set for the whole cluster.
@@ -91,6 +93,7 @@ impl ClusterState {
             endpoints: BTreeMap::new(),
             deployments: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            slots: BTreeMap::new(),
             nodes: BTreeMap::new(),
             settings: Settings::default(),
             assets: BTreeMap::new(),
@@ -146,6 +149,24 @@ impl ClusterState {
     /// Lists the replicas of a deployment, in order of id.
     pub fn replicas_of(&self, key: &DeploymentKey) -> impl Iterator<Item = &Replica> {
         self.index.replicas_of(key).filter_map(|id| self.replicas.get(&id))
+    }
+
+    /// Lists the slots of a deployment, in order of id.
+    pub fn slots_of(&self, key: &DeploymentKey) -> impl Iterator<Item = &ReserveSlot> {
+        self.index.slots_of(key).filter_map(|id| self.slots.get(&id))
+    }
+
+    /// Lists the slots on a node, in order of id.
+    pub fn slots_on(&self, node: NodeId) -> impl Iterator<Item = &ReserveSlot> {
+        self.index.slots_on(node).filter_map(|id| self.slots.get(&id))
+    }
+
+    /// Returns how many places a deployment holds beyond those that should serve, on nodes that are heard from: what a
+    /// rollout or a drain has out of the reserve now. What is on its way out counts until its node confirms.
+    pub fn places_beyond(&self, key: &DeploymentKey) -> u64 {
+        let desired = self.deployments.get(key).map_or(0, Deployment::desired);
+        let held = self.replicas_of(key).filter(|replica| !replica.lost).count() as u64;
+        held.saturating_sub(desired)
     }
 
     /// Lists the replicas of a node, in order of id.

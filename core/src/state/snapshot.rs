@@ -3,7 +3,7 @@
 use super::{ClusterState, EventLog, Index, ReplyTable, RouteRevisions};
 use crate::{
     id::{LogIndex, Term},
-    model::{Asset, Deployment, Endpoint, Node, Replica, Settings},
+    model::{Asset, Deployment, Endpoint, Node, Replica, ReserveSlot, Settings},
     time::LogTime,
 };
 
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub deployments: Vec<Deployment>,
     /// Replicas in order of id.
     pub replicas: Vec<Replica>,
+    /// Places held beyond the replicas, in order of id.
+    pub slots: Vec<ReserveSlot>,
     /// Nodes in order of id.
     pub nodes: Vec<Node>,
     /// What an operator set for the whole cluster.
@@ -54,6 +56,7 @@ impl ClusterState {
             endpoints: self.endpoints.values().cloned().collect(),
             deployments: self.deployments.values().cloned().collect(),
             replicas: self.replicas.values().cloned().collect(),
+            slots: self.slots.values().cloned().collect(),
             nodes: self.nodes.values().cloned().collect(),
             settings: self.settings.clone(),
             assets: self.assets.values().cloned().collect(),
@@ -65,7 +68,7 @@ impl ClusterState {
 
     /// Restores the state from a snapshot.
     pub fn from_snapshot(snapshot: Snapshot) -> Self {
-        let index = Index::of(&snapshot.nodes, &snapshot.deployments, &snapshot.replicas);
+        let index = Index::of(&snapshot.nodes, &snapshot.deployments, &snapshot.replicas, &snapshot.slots);
         Self {
             cluster_id: snapshot.cluster_id,
             applied: snapshot.applied,
@@ -79,6 +82,7 @@ impl ClusterState {
                 .map(|deployment| (deployment.key.clone(), deployment))
                 .collect(),
             replicas: snapshot.replicas.into_iter().map(|replica| (replica.id, replica)).collect(),
+            slots: snapshot.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             nodes: snapshot.nodes.into_iter().map(|node| (node.id, node)).collect(),
             settings: snapshot.settings,
             assets: snapshot.assets.into_iter().map(|asset| (asset.digest, asset)).collect(),

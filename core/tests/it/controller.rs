@@ -91,7 +91,7 @@ fn serves(commands: &[Command]) -> Vec<ReplicaId> {
     });
     let serve = |step: &Step| match step {
         Step::Serve { replica } => Some(*replica),
-        Step::Place { .. } | Step::Drain { .. } | Step::Stop { .. } => None,
+        _ => None,
     };
     steps.flatten().filter_map(serve).collect()
 }

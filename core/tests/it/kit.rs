@@ -45,7 +45,12 @@ pub(crate) fn key(text: &str) -> DeploymentKey {
 
 pub(crate) fn spec(instance_count: u32) -> DeploymentSpec {
     let runtime = Runtime::Command(vec!["serve".to_owned()]);
-    DeploymentSpec { instance_count, resources: INSTANCE, ..DeploymentSpec::new(runtime) }
+    DeploymentSpec { instance_count, resources: INSTANCE, reserve: false, ..DeploymentSpec::new(runtime) }
+}
+
+/// The same with a reserve.
+pub(crate) fn reserved(instance_count: u32) -> DeploymentSpec {
+    DeploymentSpec { reserve: true, ..spec(instance_count) }
 }
 
 pub(crate) fn profile(name: &str) -> NodeProfile {

@@ -6,5 +6,6 @@ mod drain;
 mod health;
 mod kit;
 mod planner;
+mod reserve;
 mod scheduler;
 mod state;

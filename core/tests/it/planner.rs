@@ -11,7 +11,7 @@ use berth_core::{
 };
 use proptest::prelude::*;
 
-use crate::kit::{Cluster, INSTANCE, key, profile, spec};
+use crate::kit::{Cluster, INSTANCE, key, profile, reserved, spec};
 
 #[test]
 fn a_new_deployment_is_placed_spread_and_serves() {
@@ -322,7 +322,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
     };
     match act {
         Act::Deploy { nth, count, version } => {
-            let mut spec = spec(*count);
+            let mut spec = if (nth + *version as usize).is_multiple_of(3) { spec(*count) } else { reserved(*count) };
             spec.tags = BTreeMap::from([("version".to_owned(), version.to_string())]);
             cluster.deploy(&format!("fraud/dep{nth}"), spec);
         }
@@ -372,6 +372,8 @@ proptest! {
         for deployment in cluster.state.deployments.values() {
             let replicas: Vec<_> = cluster.state.replicas_of(&deployment.key).collect();
             prop_assert_eq!(replicas.len() as u64, deployment.desired());
+            let slots = cluster.state.slots_of(&deployment.key).count() as u64;
+            prop_assert_eq!((slots, deployment.reserve_short_since), (deployment.reserve(), None));
             prop_assert!(replicas.iter().all(|replica| replica.is_ready() && replica.generation == deployment.generation));
         }
     }

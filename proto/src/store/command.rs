@@ -2,12 +2,16 @@
 
 use berth_core::{
     error::Error,
-    id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     state::{Command, DrainWish, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
     time::{LogTime, Millis},
 };
 
-use super::{model::key, v1};
+use super::{
+    model::key,
+    reserve::{release_core, release_wire},
+    v1,
+};
 use crate::convert::{Wire, all, digest, enum_wire, name, need, wires};
 
 enum_wire!(PutMode, v1::PutMode, Upsert, Create, Update);
@@ -236,16 +240,19 @@ impl Wire<Step> for v1::Step {
     fn wire(value: &Step) -> Self {
         use v1::step::Step as S;
         let step = match value {
-            Step::Place { replica, key, generation, node, devices, reserve_spent, reason } => S::Place(v1::Place {
-                replica: replica.0,
-                endpoint: key.endpoint.to_string(),
-                deployment: key.deployment.to_string(),
-                generation: generation.0,
-                node: node.0,
-                devices: wires(devices),
-                reserve_spent: reserve_spent.clone(),
-                reason: reason.clone(),
-            }),
+            Step::Place { replica, key, generation, node, devices, replaces, reserve_spent, reason } => {
+                S::Place(v1::Place {
+                    replica: replica.0,
+                    endpoint: key.endpoint.to_string(),
+                    deployment: key.deployment.to_string(),
+                    generation: generation.0,
+                    node: node.0,
+                    devices: wires(devices),
+                    replaces: replaces.map(|id| id.0),
+                    reserve_spent: reserve_spent.as_ref().map(Wire::wire),
+                    reason: reason.clone(),
+                })
+            }
             Step::Serve { replica } => S::Serve(v1::Serve { replica: replica.0 }),
             Step::Drain { replica, deadline, reason } => {
                 S::Drain(v1::Drain { replica: replica.0, deadline_ms: deadline.millis(), reason: reason.clone() })
@@ -253,6 +260,21 @@ impl Wire<Step> for v1::Step {
             Step::Stop { replica, cut, reason } => {
                 S::Stop(v1::Stop { replica: replica.0, reason: reason.clone(), cut: *cut })
             }
+            Step::HoldSlot { slot, key, node, devices, reason } => S::HoldSlot(v1::HoldSlot {
+                slot: slot.0,
+                endpoint: key.endpoint.to_string(),
+                deployment: key.deployment.to_string(),
+                node: node.0,
+                devices: wires(devices),
+                reason: reason.clone(),
+            }),
+            Step::ReleaseSlot { slot, cause } => S::ReleaseSlot(release_wire(*slot, cause)),
+            Step::NoteReserve { key, short, reason } => S::NoteReserve(v1::NoteReserve {
+                endpoint: key.endpoint.to_string(),
+                deployment: key.deployment.to_string(),
+                short: *short,
+                reason: reason.clone(),
+            }),
         };
         Self { step: Some(step) }
     }
@@ -266,7 +288,8 @@ impl Wire<Step> for v1::Step {
                 generation: Generation(s.generation),
                 node: NodeId(s.node),
                 devices: all(s.devices)?,
-                reserve_spent: s.reserve_spent,
+                replaces: s.replaces.map(ReplicaId),
+                reserve_spent: s.reserve_spent.map(Wire::core).transpose()?,
                 reason: s.reason,
             },
             S::Serve(s) => Step::Serve { replica: ReplicaId(s.replica) },
@@ -276,6 +299,20 @@ impl Wire<Step> for v1::Step {
                 reason: s.reason,
             },
             S::Stop(s) => Step::Stop { replica: ReplicaId(s.replica), cut: s.cut, reason: s.reason },
+            S::HoldSlot(s) => Step::HoldSlot {
+                slot: SlotId(s.slot),
+                key: key(&s.endpoint, &s.deployment)?,
+                node: NodeId(s.node),
+                devices: all(s.devices)?,
+                reason: s.reason,
+            },
+            S::ReleaseSlot(s) => {
+                let (slot, cause) = release_core(s)?;
+                Step::ReleaseSlot { slot, cause }
+            }
+            S::NoteReserve(s) => {
+                Step::NoteReserve { key: key(&s.endpoint, &s.deployment)?, short: s.short, reason: s.reason }
+            }
         })
     }
 }

@@ -7,6 +7,7 @@
 mod command;
 mod model;
 mod reply;
+mod reserve;
 mod snapshot;
 
 /// Version 1.

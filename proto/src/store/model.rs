@@ -468,6 +468,7 @@ impl Wire<Deployment> for v1::Deployment {
             retry_at_ms: value.retry_at.millis(),
             generation_served: value.generation_served,
             revision: value.revision.0,
+            reserve_short_since_ms: value.reserve_short_since.map(LogTime::millis),
         }
     }
 
@@ -487,6 +488,7 @@ impl Wire<Deployment> for v1::Deployment {
             last_failed: self.last_failed.map(Wire::core).transpose()?,
             retry_at: LogTime::from_millis(self.retry_at_ms),
             generation_served: self.generation_served,
+            reserve_short_since: self.reserve_short_since_ms.map(LogTime::from_millis),
             revision: LogIndex(self.revision),
         })
     }
@@ -534,7 +536,8 @@ impl Wire<Replica> for v1::Replica {
             node: value.node.0,
             resources: Some(Wire::wire(&value.resources)),
             devices: wires(&value.devices),
-            reserve_spent: value.reserve_spent.clone(),
+            replaces: value.replaces.map(|id| id.0),
+            reserve_spent: value.reserve_spent.as_ref().map(Wire::wire),
             state: i32::wire(&value.state),
             reason: value.reason.clone(),
             lost: value.lost,
@@ -557,7 +560,8 @@ impl Wire<Replica> for v1::Replica {
             node: NodeId(self.node),
             resources: need(self.resources, "resources")?.core()?,
             devices: all(self.devices)?,
-            reserve_spent: self.reserve_spent,
+            replaces: self.replaces.map(ReplicaId),
+            reserve_spent: self.reserve_spent.map(Wire::core).transpose()?,
             state: self.state.core()?,
             reason: self.reason,
             lost: self.lost,

@@ -30,6 +30,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             next_event_seq: value.events.next_seq(),
             routes: Some(Wire::wire(&value.routes)),
             settings: Some(Wire::wire(&value.settings)),
+            slots: wires(&value.slots),
         }
     }
 
@@ -43,6 +44,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             endpoints: all(self.endpoints)?,
             deployments: all(self.deployments)?,
             replicas: all(self.replicas)?,
+            slots: all(self.slots)?,
             nodes: all(self.nodes)?,
             settings: need(self.settings, "settings")?.core()?,
             assets: all(self.assets)?,

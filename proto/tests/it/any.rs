@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use berth_core::{
     agent::order::{Assignments, Desired, ReplicaOrder},
     error::{Code as ErrorCode, Error, Problem},
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
         GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
-        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
+        SettingsChange, SpendCause, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -58,6 +59,7 @@ any_number! {
     generation: Generation
     replica_id: ReplicaId
     node_id: NodeId
+    slot_id: SlotId
     member_id: MemberId
 }
 
@@ -113,7 +115,8 @@ any_struct! {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
         last_failure: option::of(text()), last_failed: option::of(failed()),
-        retry_at: time(), generation_served: any::<bool>(), revision: index(),
+        retry_at: time(), generation_served: any::<bool>(),
+        reserve_short_since: option::of(time()), revision: index(),
     }
     failed: FailedReplica { replica: replica_id(), node: node_id() }
     device: Device {
@@ -122,9 +125,15 @@ any_struct! {
     grant: DeviceGrant { uuid: text(), memory_mib: option::of(number()) }
     replica: Replica {
         id: replica_id(), key: key(), generation: generation(), node: node_id(), resources: resources(),
-        devices: vec(grant(), 0..3), reserve_spent: option::of(text()), state: select(&ReplicaState::ALL[..]),
+        devices: vec(grant(), 0..3), replaces: option::of(replica_id()), reserve_spent: option::of(spend()),
+        state: select(&ReplicaState::ALL[..]),
         reason: text(), lost: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
         retry_at: time(), placed_at: time(), since: time(), drain_deadline: time(), revision: index(),
+    }
+    spend: ReserveSpend { slot: slot_id(), cause: spend_cause() }
+    slot: ReserveSlot {
+        id: slot_id(), key: key(), node: node_id(), resources: resources(), devices: vec(grant(), 0..3),
+        reason: text(), since: time(), revision: index(),
     }
     profile: NodeProfile {
         name: node_name(), labels: words(), capacity: resources(), devices: vec(device(), 0..3), gate_address: text(),
@@ -186,7 +195,8 @@ any_struct! {
     snapshot: Snapshot {
         cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
         endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
-        nodes: vec(node(), 0..3), settings: settings(), assets: vec(asset(), 0..3), replies: replies(), events: events(), routes: routes(),
+        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), assets: vec(asset(), 0..3),
+        replies: replies(), events: events(), routes: routes(),
     }
     replica_route: ReplicaRoute {
         id: replica_id(), node: node_id(), epoch: epoch(), gate_address: text(),
@@ -275,19 +285,38 @@ fn gpu_ask() -> impl Strategy<Value = GpuAsk> {
     ]
 }
 
+fn spend_cause() -> impl Strategy<Value = SpendCause> {
+    prop_oneof![
+        generation().prop_map(|generation| SpendCause::RollingUpdate { generation }),
+        node_name().prop_map(|node| SpendCause::Recovery { node }),
+        node_name().prop_map(|node| SpendCause::Drain { node }),
+        node_name().prop_map(|node| SpendCause::AgentUpgrade { node }),
+    ]
+}
+
+fn release_cause() -> impl Strategy<Value = ReleaseCause> {
+    prop_oneof![
+        Just(ReleaseCause::NotNeeded),
+        Just(ReleaseCause::OtherSize),
+        Just(ReleaseCause::NodeUnfit),
+        Just(ReleaseCause::Moved),
+        key().prop_map(|to| ReleaseCause::Yielded { to }),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (replica_id(), key(), generation(), node_id(), vec(grant(), 0..3), option::of(text()), text()).prop_map(
-            |(replica, key, generation, node, devices, reserve_spent, reason)| Step::Place {
-                replica,
-                key,
-                generation,
-                node,
-                devices,
-                reserve_spent,
-                reason
-            }
-        ),
+        (
+            (replica_id(), key(), generation(), node_id(), vec(grant(), 0..3)),
+            (option::of(replica_id()), option::of(spend()), text())
+        )
+            .prop_map(|((replica, key, generation, node, devices), (replaces, reserve_spent, reason))| {
+                Step::Place { replica, key, generation, node, devices, replaces, reserve_spent, reason }
+            }),
+        (slot_id(), key(), node_id(), vec(grant(), 0..3), text())
+            .prop_map(|(slot, key, node, devices, reason)| Step::HoldSlot { slot, key, node, devices, reason }),
+        (slot_id(), release_cause()).prop_map(|(slot, cause)| Step::ReleaseSlot { slot, cause }),
+        (key(), any::<bool>(), text()).prop_map(|(key, short, reason)| Step::NoteReserve { key, short, reason }),
         replica_id().prop_map(|replica| Step::Serve { replica }),
         (replica_id(), time(), text()).prop_map(|(replica, deadline, reason)| Step::Drain {
             replica,

@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{
     error::{Code as ErrorCode, Error, Problem},
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
+    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
         GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
-        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
+        SettingsChange, SpendCause, Traffic,
     },
     state::{
         Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
@@ -183,6 +184,7 @@ pub(crate) fn snapshot() -> Snapshot {
         endpoints: vec![endpoint()],
         deployments: vec![deployment()],
         replicas: ReplicaState::ALL.into_iter().zip(0x31..).map(|(state, id)| replica(id, state)).collect(),
+        slots: vec![slot()],
         nodes: NodeState::ALL.into_iter().zip(0x21..).map(|(state, id)| node(id, state)).collect(),
         settings: Settings {
             suspect_after: Millis(2_000),
@@ -420,6 +422,7 @@ fn deployment() -> Deployment {
         last_failed: Some(FailedReplica { replica: ReplicaId(0x2f), node: NodeId(0x11) }),
         retry_at: at(60),
         generation_served: true,
+        reserve_short_since: Some(at(30)),
         revision: LogIndex(48),
     }
 }
@@ -439,7 +442,8 @@ fn replica(id: u64, state: ReplicaState) -> Replica {
         node: NodeId(0x21),
         resources: resources(),
         devices: grants(),
-        reserve_spent: Some("upgrade".into()),
+        replaces: Some(ReplicaId(0x30)),
+        reserve_spent: Some(spend(SpendCause::RollingUpdate { generation: Generation(2) })),
         state,
         reason: "placed for instance 2 of 2".into(),
         lost: true,
@@ -452,6 +456,23 @@ fn replica(id: u64, state: ReplicaState) -> Replica {
         retry_at: at(70),
         revision: LogIndex(47),
     }
+}
+
+fn slot() -> ReserveSlot {
+    ReserveSlot {
+        id: SlotId(0x41),
+        key: key(),
+        node: NodeId(0x21),
+        resources: resources(),
+        devices: grants(),
+        reason: "away from all that it covers".into(),
+        since: at(7),
+        revision: LogIndex(45),
+    }
+}
+
+fn spend(cause: SpendCause) -> ReserveSpend {
+    ReserveSpend { slot: SlotId(0x41), cause }
 }
 
 fn profile() -> NodeProfile {
@@ -516,24 +537,43 @@ fn reports() -> Vec<ReplicaReport> {
 
 fn plan() -> Plan {
     let replica = ReplicaId(0x31);
+    let place = |cause| Step::Place {
+        replica,
+        key: key(),
+        generation: Generation(2),
+        node: NodeId(0x21),
+        devices: grants(),
+        replaces: Some(ReplicaId(0x30)),
+        reserve_spent: Some(spend(cause)),
+        reason: "placed for instance 2 of 2".into(),
+    };
+    let release = |cause| Step::ReleaseSlot { slot: SlotId(0x41), cause };
     Plan {
         term: Term(3),
         based_on: LogIndex(40),
         part: 1,
         parts: 2,
         steps: vec![
-            Step::Place {
-                replica,
-                key: key(),
-                generation: Generation(2),
-                node: NodeId(0x21),
-                devices: grants(),
-                reserve_spent: Some("upgrade".into()),
-                reason: "placed for instance 2 of 2".into(),
-            },
+            place(SpendCause::RollingUpdate { generation: Generation(2) }),
+            place(SpendCause::Recovery { node: node_name("node-1") }),
+            place(SpendCause::Drain { node: node_name("node-1") }),
+            place(SpendCause::AgentUpgrade { node: node_name("node-1") }),
             Step::Serve { replica },
             Step::Drain { replica, deadline: at(60), reason: "replaced by generation 2".into() },
             Step::Stop { replica, cut: 2, reason: "drained".into() },
+            Step::HoldSlot {
+                slot: SlotId(0x41),
+                key: key(),
+                node: NodeId(0x21),
+                devices: grants(),
+                reason: "away from all that it covers".into(),
+            },
+            release(ReleaseCause::NotNeeded),
+            release(ReleaseCause::OtherSize),
+            release(ReleaseCause::NodeUnfit),
+            release(ReleaseCause::Moved),
+            release(ReleaseCause::Yielded { to: key() }),
+            Step::NoteReserve { key: key(), short: true, reason: "2 replicas + 1 reserve".into() },
         ],
     }
 }

@@ -92,6 +92,7 @@ impl ClusterState {
             last_failed: None,
             retry_at: LogTime::default(),
             generation_served: false,
+            reserve_short_since: None,
             revision: cx.index,
         };
         self.index.add_deployment(key);
@@ -165,8 +166,10 @@ impl ClusterState {
         {
             deployment.deleting = true;
             deployment.revision = cx.index;
+            deployment.reserve_short_since = None;
             cx.event(Severity::Info, "deployment.deleting", about(key), format!("deployment {key} is being deleted"));
         }
+        self.drop_slots_of(cx, key);
         self.touch_routes(cx, &key.endpoint);
         self.finish_delete(cx, key);
     }

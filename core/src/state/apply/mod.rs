@@ -8,6 +8,7 @@ mod endpoint;
 mod node;
 mod plan;
 mod replica;
+mod reserve;
 
 pub use plan::ONE_AT_A_TIME;
 

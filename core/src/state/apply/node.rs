@@ -152,6 +152,7 @@ impl ClusterState {
         for replica in ids {
             self.remove_replica(cx, replica);
         }
+        self.drop_slots_on(cx, id);
         let subject = self.about_node(id);
         if let Some(node) = self.nodes.remove(&id) {
             self.index.remove_node(&node.profile.name);
@@ -212,6 +213,12 @@ impl ClusterState {
         let node_name = self.nodes.get(&id).map(|node| node.profile.name.clone());
         EventSubject { node: Some(id), node_name, ..EventSubject::default() }
     }
+}
+
+/// Says why a node takes nothing new, when it does not.
+pub(super) fn unfit(node: &Node) -> Option<&'static str> {
+    let word = || if node.overfull { "overfull" } else { node.state.word() };
+    (!node.is_schedulable()).then(|| node.wish().unwrap_or_else(word))
 }
 
 /// Refuses what an agent that was replaced while it slept sends.

@@ -3,8 +3,8 @@
 use super::{ClusterState, Context, Reply, Severity, cluster::stale_term, replica::about};
 use crate::{
     error::{Code, Error},
-    id::{Generation, LogIndex, NodeId, ReplicaId},
-    model::{Deployment, DeploymentKey, DeviceGrant, Replica, ReplicaState},
+    id::{Generation, LogIndex, NodeId, ReplicaId, SlotId},
+    model::{Deployment, DeploymentKey, DeviceGrant, Node, Replica, ReplicaState, ReserveSpend},
     state::{Plan, Step, StepOutcome},
     time::LogTime,
 };
@@ -12,6 +12,18 @@ use crate::{
 /// The reason of a drain that leaves a deployment one ready replica short because there is no room for one more. It is
 /// the record of that allowance: no other drain may go below what was asked for.
 pub const ONE_AT_A_TIME: &str = "no room for one more: one instance at a time";
+
+/// The fields of a place step.
+struct Place<'a> {
+    id: ReplicaId,
+    key: &'a DeploymentKey,
+    generation: Generation,
+    node: NodeId,
+    devices: &'a [DeviceGrant],
+    replaces: Option<ReplicaId>,
+    spend: Option<&'a ReserveSpend>,
+    reason: &'a str,
+}
 
 impl ClusterState {
     pub(super) fn plan_commit(&mut self, cx: &mut Context, plan: &Plan) -> Result<Reply, Error> {
@@ -27,9 +39,10 @@ impl ClusterState {
             self.check_unchanged(*replica, based_on)?;
         }
         match step {
-            Step::Place { replica, key, generation, node, devices, reserve_spent, reason } => {
-                self.check_place(*replica, key, *generation, *node, devices)?;
-                self.place(cx, *replica, key, *generation, *node, devices, reserve_spent.as_deref(), reason)
+            Step::Place { replica, key, generation, node, devices, replaces, reserve_spent, reason } => {
+                let (id, generation, node, replaces) = (*replica, *generation, *node, *replaces);
+                let spend = reserve_spent.as_ref();
+                self.place(cx, &Place { id, key, generation, node, devices, replaces, spend, reason })
             }
             Step::Serve { replica } => self.advance(cx, *replica, ReplicaState::Serving, "every router knows it", None),
             Step::Drain { replica, deadline, reason } => {
@@ -40,6 +53,11 @@ impl ClusterState {
                 self.check_stop(*replica)?;
                 self.stop(cx, *replica, *cut, reason)
             }
+            Step::HoldSlot { slot, key, node, devices, reason } => {
+                self.hold_slot(cx, *slot, key, *node, devices, reason)
+            }
+            Step::ReleaseSlot { slot, cause } => self.release_slot(cx, *slot, cause),
+            Step::NoteReserve { key, short, reason } => self.note_reserve(cx, key, *short, reason),
         }
     }
 
@@ -98,14 +116,8 @@ impl ClusterState {
         }
     }
 
-    fn check_place(
-        &self,
-        replica: ReplicaId,
-        key: &DeploymentKey,
-        generation: Generation,
-        node: NodeId,
-        devices: &[DeviceGrant],
-    ) -> Result<(), Error> {
+    fn place(&mut self, cx: &mut Context, place: &Place<'_>) -> StepOutcome {
+        let Place { id, key, generation, node, devices, reason, .. } = *place;
         let deployment = self.deployment(key)?;
         if deployment.deleting {
             return Err(Error::new(Code::Transition, format!("deployment `{key}` is being deleted")));
@@ -113,26 +125,51 @@ impl ClusterState {
         if deployment.generation != generation {
             return Err(Error::new(Code::Stale, format!("generation {generation} of `{key}` is not the current one")));
         }
-        if self.replicas.contains_key(&replica) {
-            return Err(Error::new(Code::AlreadyExists, format!("replica {replica} exists")));
+        if self.replicas.contains_key(&id) {
+            return Err(Error::new(Code::AlreadyExists, format!("replica {id} exists")));
         }
-        let Some(node) = self.nodes.get(&node) else {
-            return Err(Error::new(Code::NodeNotFound, format!("node {node} does not exist")));
+        let resources = deployment.spec.resources;
+        let spent = place.spend.map(|spend| self.check_spend(spend, key, node, place.replaces)).transpose()?;
+        self.check_room(node, &resources, devices, spent)?;
+        if let Some(spent) = spent.map(|slot| slot.id) {
+            self.drop_slot(cx, spent);
+        }
+        let replica = Replica {
+            id,
+            key: key.clone(),
+            generation,
+            node,
+            resources,
+            devices: devices.to_vec(),
+            replaces: place.replaces,
+            reserve_spent: place.spend.cloned(),
+            state: ReplicaState::Placed,
+            reason: reason.to_owned(),
+            lost: false,
+            restarts: 0,
+            retry_at: LogTime::default(),
+            pid: 0,
+            address: String::new(),
+            placed_at: cx.now,
+            since: cx.now,
+            drain_deadline: LogTime::default(),
+            revision: cx.index,
         };
-        if !node.is_schedulable() {
-            let why = node.wish().unwrap_or(node.state.word());
-            return Err(Error::new(Code::NoCapacity, format!("node `{}` is {why}", node.profile.name)));
-        }
-        let free = node.profile.capacity.saturating_sub(&self.index.held_on(node.id));
-        let needs = deployment.spec.resources;
-        if !needs.fits(&free) {
-            return Err(Error::new(Code::NoCapacity, format!("node `{}` has too little left", node.profile.name))
-                .why(format!("needs {needs}, free {free}")));
-        }
-        self.check_devices(node, devices, needs.gpus)
+        let spent = place.spend.map(|spend| format!(", from the reserve ({})", spend.cause)).unwrap_or_default();
+        let text = format!("replica {} of {key} was placed on {}: {reason}{spent}", id.short(), self.name_of(node));
+        cx.event(Severity::Info, "replica.placed", about(&replica), text);
+        self.index.add_replica(&replica);
+        self.replicas.insert(id, replica);
+        Ok(())
     }
 
-    fn check_devices(&self, node: &crate::model::Node, devices: &[DeviceGrant], gpus: u64) -> Result<(), Error> {
+    pub(super) fn check_devices(
+        &self,
+        node: &Node,
+        devices: &[DeviceGrant],
+        gpus: u64,
+        spent: Option<SlotId>,
+    ) -> Result<(), Error> {
         let refuse = |uuid: &str, why: String| {
             Err(Error::new(Code::NoCapacity, format!("device {uuid} cannot be given")).why(why))
         };
@@ -147,8 +184,9 @@ impl ClusterState {
             if !device.healthy {
                 return refuse(&grant.uuid, "it is not healthy".to_owned());
             }
-            let held =
-                self.replicas_on(node.id).flat_map(|replica| &replica.devices).filter(|held| held.uuid == grant.uuid);
+            let by_replicas = self.replicas_on(node.id).flat_map(|replica| &replica.devices);
+            let slots = self.slots_on(node.id).filter(|slot| Some(slot.id) != spent);
+            let held = by_replicas.chain(slots.flat_map(|slot| &slot.devices)).filter(|held| held.uuid == grant.uuid);
             let held_mib: u64 = held.map(|held| held.memory_mib.unwrap_or(device.memory_mib)).sum();
             let same = devices.iter().filter(|other| other.uuid == grant.uuid).count();
             let wanted_mib = grant.memory_mib.unwrap_or(device.memory_mib);
@@ -156,47 +194,6 @@ impl ClusterState {
                 return refuse(&grant.uuid, format!("{held_mib} of {} MiB are held", device.memory_mib));
             }
         }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of one step, passed once")]
-    fn place(
-        &mut self,
-        cx: &mut Context,
-        id: ReplicaId,
-        key: &DeploymentKey,
-        generation: Generation,
-        node: NodeId,
-        devices: &[DeviceGrant],
-        reserve_spent: Option<&str>,
-        reason: &str,
-    ) -> StepOutcome {
-        let resources = self.deployment(key)?.spec.resources;
-        let replica = Replica {
-            id,
-            key: key.clone(),
-            generation,
-            node,
-            resources,
-            devices: devices.to_vec(),
-            reserve_spent: reserve_spent.map(str::to_owned),
-            state: ReplicaState::Placed,
-            reason: reason.to_owned(),
-            lost: false,
-            restarts: 0,
-            retry_at: LogTime::default(),
-            pid: 0,
-            address: String::new(),
-            placed_at: cx.now,
-            since: cx.now,
-            drain_deadline: LogTime::default(),
-            revision: cx.index,
-        };
-        let node_name = self.nodes.get(&node).map(|node| node.profile.name.to_string()).unwrap_or_default();
-        let text = format!("replica {} of {key} was placed on {node_name}: {reason}", id.short());
-        cx.event(Severity::Info, "replica.placed", about(&replica), text);
-        self.index.add_replica(&replica);
-        self.replicas.insert(id, replica);
         Ok(())
     }
 

@@ -157,6 +157,7 @@ impl ClusterState {
             return;
         };
         self.index.remove_replica(&replica);
+        self.return_to_reserve(cx, &replica);
         if matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) {
             self.touch_routes(cx, &replica.key.endpoint);
         }

@@ -1,0 +1,7 @@
+//! The reserve as people read it: what is held, what is short and by how much, and what it would save.
+
+mod arithmetic;
+mod status;
+
+pub use arithmetic::{Arithmetic, arithmetic};
+pub use status::{ReserveStatus, status};

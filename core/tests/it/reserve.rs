@@ -1,0 +1,349 @@
+//! The reserve: held, used up by what may, and back afterwards.
+
+use std::collections::BTreeSet;
+
+use berth_core::{
+    id::{Generation, NodeId, SlotId},
+    model::{NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
+    reserve::status,
+    state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
+    time::Millis,
+    units::Resources,
+};
+
+use crate::kit::{Cluster, INSTANCE, NODE, key, profile, reserved, spec};
+
+fn slots(cluster: &Cluster, name: &str) -> Vec<NodeId> {
+    cluster.state.slots_of(&key(name)).map(|slot| slot.node).collect()
+}
+
+fn short(cluster: &Cluster, name: &str) -> bool {
+    cluster.state.deployments[&key(name)].reserve_short_since.is_some()
+}
+
+fn events<'a>(cluster: &'a Cluster, kind: &str) -> Vec<&'a Event> {
+    cluster.state.events.iter().filter(|event| event.kind == kind).collect()
+}
+
+fn spends(steps: &[Step]) -> Vec<String> {
+    let spend = |step: &Step| match step {
+        Step::Place { reserve_spent, .. } => reserve_spent.as_ref().map(|spend| spend.cause.to_string()),
+        _ => None,
+    };
+    steps.iter().filter_map(spend).collect()
+}
+
+fn next_version(count: u32, version: &str) -> berth_core::model::DeploymentSpec {
+    let mut next = reserved(count);
+    next.environment_variables.insert("VERSION".to_owned(), version.to_owned());
+    next
+}
+
+#[test]
+fn a_fifth_is_held_away_from_what_it_covers() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let used: BTreeSet<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.node).collect();
+    assert_eq!(slots(&cluster, "fraud/blue").len(), 1, "ceil(1.2 x 2) is three places");
+    assert!(!used.contains(&slots(&cluster, "fraud/blue")[0]), "on the node without a replica");
+    let slot = cluster.state.slots_of(&key("fraud/blue")).next().expect("one slot");
+    assert_eq!(slot.reason, "away from all that it covers (2 of fraud/blue)");
+    cluster.scale("fraud/blue", 6);
+    cluster.settle();
+    assert_eq!(slots(&cluster, "fraud/blue").len(), 2);
+    cluster.scale("fraud/blue", 0);
+    cluster.settle();
+    assert!(cluster.state.slots.is_empty(), "nothing serves, nothing is held for it");
+}
+
+#[test]
+fn exempt_sizes_hold_nothing() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(5));
+    cluster.settle();
+    assert!(cluster.state.slots.is_empty());
+    cluster.deploy("fraud/blue", reserved(5));
+    assert_eq!(cluster.state.deployments[&key("fraud/blue")].generation, Generation(1), "no replica starts anew");
+    cluster.settle();
+    assert_eq!(slots(&cluster, "fraud/blue").len(), 1);
+}
+
+#[test]
+fn racks_and_zones_are_kept_apart_too() {
+    let mut cluster = Cluster::empty();
+    for (id, zone, rack) in [(1, "a", "a1"), (2, "a", "a1"), (3, "a", "a2"), (4, "b", "b1")] {
+        let mut profile = profile(&format!("n{id}"));
+        profile.labels =
+            [("zone", zone), ("rack", rack)].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        cluster.node(id, profile);
+    }
+    let mut one = reserved(1);
+    one.constraints.insert("zone".to_owned(), "a".to_owned());
+    cluster.deploy("fraud/blue", one);
+    cluster.settle();
+    let rack = |node: NodeId| cluster.state.nodes[&node].profile.labels["rack"].clone();
+    let replica = cluster.replicas("fraud/blue")[0].node;
+    let slot = slots(&cluster, "fraud/blue")[0];
+    assert_ne!(rack(replica), rack(slot), "the zone is asked for, the rack is not");
+    let reason = &cluster.state.slots_of(&key("fraud/blue")).next().expect("one slot").reason;
+    assert_eq!(reason, "same zone as 1 of 1 of fraud/blue: no node elsewhere fits");
+}
+
+#[test]
+fn one_node_holds_both_says_so_and_parts_them_when_another_comes() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", reserved(1));
+    cluster.settle();
+    let slot = cluster.state.slots_of(&key("fraud/blue")).next().expect("one slot");
+    assert_eq!(slot.reason, "same node as 1 of 1 of fraud/blue: no other node fits");
+    cluster.node(2, profile("n2"));
+    cluster.settle();
+    assert_eq!(slots(&cluster, "fraud/blue"), [NodeId(2)], "it moved off the node it covers");
+}
+
+#[test]
+fn a_short_reserve_serves_says_its_arithmetic_and_mends() {
+    let mut cluster = Cluster::empty();
+    cluster.node(1, berth_core::model::NodeProfile { capacity: NODE, ..profile("n1") });
+    let four = Resources { cpu_milli: 2_000, ..INSTANCE };
+    cluster.deploy("fraud/blue", berth_core::model::DeploymentSpec { resources: four, ..reserved(2) });
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 2, "a missing reserve never blocks serving");
+    assert!(short(&cluster, "fraud/blue"));
+    let deployment = &cluster.state.deployments[&key("fraud/blue")];
+    let told = "2 replicas + 1 reserve × 2 cores = 6, free 4; lower to 1 or add a node";
+    assert_eq!(status(&cluster.state, deployment).arithmetic.to_string(), told);
+    let entered = events(&cluster, "reserve.short");
+    assert_eq!(entered.len(), 1, "said once");
+    assert_eq!(entered[0].text, format!("fraud/blue is short of reserve: {told}"));
+    cluster.node(2, profile("n2"));
+    cluster.settle();
+    assert!(!short(&cluster, "fraud/blue"));
+    assert_eq!((slots(&cluster, "fraud/blue"), events(&cluster, "reserve.complete").len()), (vec![NodeId(2)], 1));
+}
+
+#[test]
+fn a_scale_up_does_not_touch_the_reserve() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", reserved(3));
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (3, 1), "the node is full");
+    cluster.scale("fraud/blue", 4);
+    let (steps, report) = cluster.plan();
+    assert!(steps.iter().all(|step| !matches!(step, Step::Place { .. })), "{steps:?}");
+    assert!(report.short.contains_key(&key("fraud/blue")));
+    cluster.deploy("fraud/green", spec(1));
+    let (steps, _) = cluster.plan();
+    assert!(steps.iter().all(|step| !matches!(step, Step::Place { .. })), "nor does anybody else: {steps:?}");
+}
+
+#[test]
+fn instances_come_before_slots_of_anybody() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", reserved(3));
+    cluster.deploy("fraud/green", spec(1));
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), cluster.ready("fraud/green")), (3, 1));
+    assert!(short(&cluster, "fraud/blue") && cluster.state.slots.is_empty());
+}
+
+#[test]
+fn a_lost_replica_comes_back_from_the_reserve_which_is_then_restored() {
+    let mut cluster = Cluster::of(4);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let (lost, slot) = (cluster.replicas("fraud/blue")[0].clone(), slots(&cluster, "fraud/blue")[0]);
+    cluster.transition(lost.node.0, NodeState::Lost);
+    let name = cluster.state.nodes[&lost.node].profile.name.clone();
+    let (steps, _) = cluster.plan();
+    assert_eq!(spends(&steps), [format!("recovery of {name}")]);
+    cluster.settle();
+    let spent = cluster.replicas("fraud/blue").into_iter().find(|replica| replica.reserve_spent.is_some());
+    let spent = spent.expect("the record stays with the replica");
+    assert_eq!((spent.node, spent.replaces), (slot, Some(lost.id)));
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (2, 1), "restored elsewhere");
+    assert!(!slots(&cluster, "fraud/blue").contains(&lost.node));
+}
+
+#[test]
+fn losing_the_node_that_holds_the_reserve_moves_it() {
+    let mut cluster = Cluster::of(4);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let holder = slots(&cluster, "fraud/blue")[0];
+    cluster.transition(holder.0, NodeState::Lost);
+    let (steps, _) = cluster.plan();
+    let released = |step: &Step| matches!(step, Step::ReleaseSlot { cause: ReleaseCause::NodeUnfit, .. });
+    assert!(steps.iter().any(released), "{steps:?}");
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (2, 1));
+    assert_ne!(slots(&cluster, "fraud/blue")[0], holder);
+}
+
+#[test]
+fn two_losses_with_a_reserve_for_one_leave_one_short_and_say_so() {
+    let mut cluster = Cluster::empty();
+    let small = Resources { cpu_milli: 1_000, ..NODE };
+    for node in 1..=4 {
+        let capacity = if node <= 3 { small } else { Resources { cpu_milli: 1_000, ..NODE } };
+        cluster.node(node, berth_core::model::NodeProfile { capacity, ..profile(&format!("n{node}")) });
+    }
+    cluster.deploy("fraud/blue", reserved(3));
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (3, 1));
+    let nodes: Vec<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.node.0).collect();
+    cluster.transition(nodes[0], NodeState::Lost);
+    cluster.transition(nodes[1], NodeState::Lost);
+    let (steps, report) = cluster.plan();
+    assert_eq!(spends(&steps).len(), 1, "one slot, one spend");
+    assert!(report.short.contains_key(&key("fraud/blue")));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 2);
+    assert!(short(&cluster, "fraud/blue"));
+}
+
+#[test]
+fn a_rolling_update_spends_the_reserve_and_gives_it_back_in_the_same_breath() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(10));
+    cluster.deploy("fraud/green", spec(0));
+    cluster.settle();
+    assert_eq!(
+        (cluster.replicas("fraud/blue").len(), slots(&cluster, "fraud/blue").len()),
+        (10, 2),
+        "the fleet is full"
+    );
+    cluster.deploy("fraud/blue", next_version(10, "2"));
+    // Somebody waits for any place that comes free.
+    cluster.scale("fraud/green", 3);
+    let mut causes = BTreeSet::new();
+    for _ in 0..200 {
+        let (steps, _) = cluster.plan();
+        causes.extend(spends(&steps));
+        if !steps.is_empty() {
+            cluster.commit(steps);
+        }
+        assert!(cluster.ready("fraud/blue") >= 10, "the promise");
+        let places = cluster.replicas("fraud/blue").len() + slots(&cluster, "fraud/blue").len();
+        assert_eq!(places, 12, "never more and never fewer than ceil(1.2 x 10)");
+        cluster.nodes_act();
+    }
+    assert_eq!(causes, BTreeSet::from(["rolling update to generation 2".to_owned()]));
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.generation == Generation(2)));
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (10, 2));
+    assert!(cluster.replicas("fraud/green").is_empty(), "nobody else got in between");
+}
+
+#[test]
+fn a_broken_generation_gives_its_place_back_to_the_reserve() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", reserved(3));
+    cluster.settle();
+    cluster.deploy("fraud/blue", next_version(3, "broken"));
+    let (steps, _) = cluster.plan();
+    assert_eq!(spends(&steps), ["rolling update to generation 2"]);
+    cluster.commit(steps);
+    assert!(cluster.state.slots.is_empty());
+    let placed = cluster.in_state("fraud/blue", ReplicaState::Placed)[0];
+    cluster.report(placed, Observed::Failed);
+    cluster.report(placed, Observed::Gone);
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (3, 1), "back before the next try");
+    assert!(cluster.plan().0.is_empty(), "the back-off holds");
+}
+
+#[test]
+fn a_larger_generation_gives_up_slots_that_no_longer_fit() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let large = Resources { cpu_milli: 2_000, ..INSTANCE };
+    cluster.deploy("fraud/blue", berth_core::model::DeploymentSpec { resources: large, ..reserved(2) });
+    let (steps, _) = cluster.plan();
+    let released = |step: &Step| matches!(step, Step::ReleaseSlot { cause: ReleaseCause::OtherSize, .. });
+    assert!(steps.iter().any(released), "{steps:?}");
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), slots(&cluster, "fraud/blue").len()), (2, 1));
+    assert!(cluster.state.slots.values().all(|slot| slot.resources == large));
+}
+
+#[test]
+fn a_drain_spends_the_reserve() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let node = cluster.replicas("fraud/blue")[0].node;
+    let name = cluster.state.nodes[&node].profile.name.clone();
+    for (by_node, told) in [(false, format!("drain of {name}")), (true, format!("agent upgrade of {name}"))] {
+        let mut cluster = Cluster::of(3);
+        cluster.deploy("fraud/blue", reserved(2));
+        cluster.settle();
+        let within = Millis::from_secs(60);
+        let wish = DrainWish { within, reason: "kernel".to_owned(), force: false, by_node };
+        cluster.must(Command::NodeDrain { name: name.clone(), wish: Some(wish) });
+        let (steps, _) = cluster.plan();
+        assert_eq!(spends(&steps), [told]);
+        cluster.settle();
+        assert_eq!(cluster.ready("fraud/blue"), 2);
+        assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.node != node), "the node is empty");
+        assert_eq!(slots(&cluster, "fraud/blue").len(), 1, "held beside another now");
+    }
+}
+
+/// Each row: what a step claims, and whether the state believes it.
+#[test]
+fn a_slot_goes_only_to_what_it_is_for() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.deploy("fraud/green", spec(1));
+    cluster.settle();
+    let slot = cluster.state.slots.values().next().expect("one slot").clone();
+    let replica = cluster.replicas("fraud/blue")[0].clone();
+    let name = cluster.state.nodes[&replica.node].profile.name.clone();
+    let generation = Generation(1);
+    let place = |key: &str, node: NodeId, slot: SlotId, cause: SpendCause, replaces| Step::Place {
+        replica: berth_core::id::ReplicaId(77),
+        key: crate::kit::key(key),
+        generation,
+        node,
+        devices: Vec::new(),
+        replaces,
+        reserve_spent: Some(ReserveSpend { slot, cause }),
+        reason: "test".to_owned(),
+    };
+    let recovery = || SpendCause::Recovery { node: name.clone() };
+    let drain = || SpendCause::Drain { node: name.clone() };
+    let rolling = SpendCause::RollingUpdate { generation };
+    let other = cluster.state.nodes.keys().copied().find(|node| *node != slot.node).expect("another node");
+    for (step, why) in [
+        (place("fraud/blue", slot.node, slot.id, rolling, None), "no older generation runs"),
+        (place("fraud/blue", slot.node, slot.id, recovery(), Some(replica.id)), "its node is not lost"),
+        (place("fraud/blue", slot.node, slot.id, recovery(), None), "nothing is named"),
+        (place("fraud/blue", slot.node, slot.id, drain(), Some(replica.id)), "nobody empties its node"),
+        (place("fraud/green", slot.node, slot.id, recovery(), None), "it is another's"),
+        (place("fraud/blue", other, slot.id, recovery(), None), "it is on another node"),
+        (place("fraud/blue", slot.node, SlotId(5), recovery(), None), "there is no such slot"),
+    ] {
+        let plan =
+            Plan { term: cluster.state.term, based_on: cluster.state.applied, part: 0, parts: 1, steps: vec![step] };
+        let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan") };
+        assert!(outcomes[0].is_err(), "{why}");
+        assert!(cluster.state.slots.contains_key(&slot.id), "{why}");
+    }
+}
+
+#[test]
+fn a_deleted_deployment_and_a_forgotten_node_leave_no_slot() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.deploy("fraud/green", reserved(2));
+    cluster.settle();
+    cluster.must(Command::DeploymentDelete { key: key("fraud/blue"), if_revision: None });
+    assert!(slots(&cluster, "fraud/blue").is_empty(), "at once");
+    cluster.settle();
+    let holder = slots(&cluster, "fraud/green")[0];
+    cluster.transition(holder.0, NodeState::Lost);
+    let name = cluster.state.nodes[&holder].profile.name.clone();
+    cluster.must(Command::NodeForget { name });
+    assert!(slots(&cluster, "fraud/green").is_empty());
+}
