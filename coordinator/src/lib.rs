@@ -10,6 +10,7 @@ mod auth;
 mod clock;
 mod context;
 mod controller;
+mod feature;
 pub mod keys;
 mod machine;
 mod metrics;

@@ -16,7 +16,7 @@ use berth_core::{
     error::{Code, Error},
     id::LogIndex,
     invariant::{self, Witness},
-    state::{Applied, ClusterState, Entry, Reply},
+    state::{Applied, ClusterState, Command, Entry, Reply},
 };
 use berth_proto::store;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -40,24 +40,38 @@ pub struct Machine {
     applied: watch::Sender<LogIndex>,
     /// Entries applied since start; a measure of work, not part of the state.
     entries: AtomicU64,
+    /// The newest feature level this build knows.
+    knows_level: u32,
     /// Judges every entry, in debug builds only: it costs a copy of the state.
     witness: Mutex<Option<Witness>>,
 }
 
 // === impl Machine ===
 
-impl Default for Machine {
-    fn default() -> Self {
+impl Machine {
+    /// Creates the state before the first entry, in a build that knows commands up to a level.
+    pub fn new(knows_level: u32) -> Self {
         Self {
             state: RwLock::new(ClusterState::new()),
             applied: watch::Sender::new(LogIndex(0)),
             entries: AtomicU64::new(0),
+            knows_level,
             witness: Mutex::new(None),
         }
     }
-}
 
-impl Machine {
+    /// Says in plain words that this build is too old for a level.
+    fn too_old(&self, level: u32) -> Option<Error> {
+        (level > self.knows_level).then(|| {
+            Error::new(
+                Code::FeatureLevel,
+                format!("this build is too old for the cluster: it is at feature level {level}"),
+            )
+            .why(format!("this build knows levels up to {}", self.knows_level))
+            .try_("start a build as new as that of the other coordinators")
+        })
+    }
+
     /// Reads the state. Nothing is applied meanwhile: copy what is needed and return.
     pub fn read<R>(&self, read: impl FnOnce(&ClusterState) -> R) -> R {
         read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
@@ -99,6 +113,12 @@ impl StateMachine for Machine {
             // Bytes that no build wrote: every member refuses them alike.
             Err(error) => return store::encode_reply(&Reply::Refused(error)),
         };
+        // The state of a member that cannot follow any further must not differ from the others': it stops instead.
+        if let Command::FeatureLevelRaise { level } = entry.command
+            && let Some(error) = self.too_old(level)
+        {
+            panic!("entry {index}: {error}");
+        }
         let applied = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             if cfg!(debug_assertions) { self.judged(&mut state, index, &entry) } else { state.apply(index, &entry) }
@@ -114,8 +134,19 @@ impl StateMachine for Machine {
         store::encode_snapshot(&snapshot)
     }
 
+    fn knows_level(&self) -> u32 {
+        self.knows_level
+    }
+
+    fn demands_level(&self) -> u32 {
+        self.read(|state| state.feature_level)
+    }
+
     fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let state = ClusterState::from_snapshot(store::decode_snapshot(snapshot)?);
+        if let Some(error) = self.too_old(state.feature_level) {
+            return Err(error.into());
+        }
         let index = state.applied;
         *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;

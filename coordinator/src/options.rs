@@ -10,6 +10,7 @@ use std::{
 use berth_core::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
+    state::FEATURE_LEVEL,
 };
 
 use crate::{
@@ -50,6 +51,8 @@ pub struct CoordinatorOptions {
     pub asset_grace: Duration,
     /// How often one blob is read to see whether it is whole.
     pub scrub_interval: Duration,
+    /// The newest feature level this build knows; another one than its own stands for another build.
+    pub feature_level: u32,
     /// Intervals and sizes of consensus.
     pub timings: RaftTimings,
 }
@@ -70,6 +73,7 @@ impl CoordinatorOptions {
             asset_max_bytes: ASSET_MAX_BYTES,
             asset_grace: ASSET_GRACE,
             scrub_interval: SCRUB_INTERVAL,
+            feature_level: FEATURE_LEVEL,
             timings: RaftTimings::default(),
         }
     }

@@ -64,6 +64,8 @@ impl Proposer {
     /// Proposes a command and waits until this member has applied it, so that its caller reads its own write here.
     /// A refusal by the state is an answer, not an error.
     pub(crate) async fn propose(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Done, Error> {
+        // Before it is in anybody's log: a member that does not know it would have to stop.
+        command.check_level(self.machine.read(|state| state.feature_level))?;
         let again = asker.request_id.is_some();
         let entry = Entry {
             proposed_at: Clock::wall(),

@@ -40,6 +40,7 @@ use crate::{
     clock::Clock,
     context::Context,
     controller::Keeper,
+    feature,
     keys::ClusterKey,
     machine::{self, Machine},
     metrics::Metrics,
@@ -110,7 +111,7 @@ impl CoordinatorService {
         let key = Arc::new(options.cluster_key()?);
         let (listener, api_addr) = bind(options.listener.take(), options.listen)?;
         let advertise = options.advertise.clone().unwrap_or_else(|| api_addr.to_string());
-        let machine = Arc::new(Machine::default());
+        let machine = Arc::new(Machine::new(options.feature_level));
         let tokens = key.member_tokens().into_iter().map(RaftToken::new).collect();
         let raft_options = RaftOptions {
             timings: options.timings.clone(),
@@ -170,6 +171,7 @@ impl CoordinatorService {
         tasks.spawn(keeper.run(stop.clone()));
         tasks.spawn(table::follow(context.feed.clone(), context.machine.clone(), stop.clone()));
         tasks.spawn(context.artifacts.clone().tend(context.lead.clone(), stop.clone()));
+        tasks.spawn(feature::raise(context.raft.clone(), context.proposer.clone(), context.lead.clone(), stop.clone()));
         tasks.spawn(machine::judge(context.machine.clone(), context.metrics.clone(), stop.clone()));
         tasks.close();
         let serving = tokio::spawn(

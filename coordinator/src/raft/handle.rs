@@ -81,6 +81,19 @@ impl RaftHandle {
         }
     }
 
+    /// Asks every member which level of commands its build understands; nothing from those that do not answer in time.
+    pub async fn known_levels(&self) -> BTreeMap<MemberId, Option<u32>> {
+        let asked = self.status().members.clone().into_iter().map(|other| async move {
+            if other.id == self.member.id {
+                return (other.id, Some(self.member.machine.knows_level()));
+            }
+            // Whoever answers at its address must be that member: a stranger's answer says nothing of it.
+            let found = self.member.identify(&other.address).await.ok();
+            (other.id, found.filter(|found| found.member == other.id.0).map(|found| found.feature_level))
+        });
+        futures::future::join_all(asked).await.into_iter().collect()
+    }
+
     /// Writes the first membership of a new cluster. [`Formation`](super::Formation) does this by itself.
     pub async fn bootstrap(&self, members: BTreeMap<MemberId, String>) -> Result<(), Error> {
         self.member.initialize(members).await

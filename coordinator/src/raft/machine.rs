@@ -18,6 +18,16 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Returns everything applied so far. May take its time: heartbeats do not wait for it, commands do.
     fn snapshot(&self) -> Vec<u8>;
 
+    /// Returns the newest level of commands that this build understands.
+    fn knows_level(&self) -> u32 {
+        1
+    }
+
+    /// Returns the level that the state demands: a member that knows less is not taken in.
+    fn demands_level(&self) -> u32 {
+        1
+    }
+
     /// Replaces the whole state. An error stops the member.
     fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError>;
 }

@@ -22,6 +22,7 @@ use tonic::Request;
 
 use super::{
     error::Error,
+    machine::StateMachine,
     options::{MAX_COMMAND_BYTES, RaftTimings},
     peers::{CallError, Lane, Peers},
     status::{Member, RaftStatus},
@@ -56,6 +57,7 @@ pub(super) struct Running {
     pub(super) expects: u32,
     pub(super) timings: RaftTimings,
     pub(super) engine: Engine,
+    pub(super) machine: Arc<dyn StateMachine>,
     pub(super) peers: Peers,
     pub(super) status: watch::Sender<Arc<RaftStatus>>,
     pub(super) applied: watch::Receiver<Applied>,

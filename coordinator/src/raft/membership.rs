@@ -188,6 +188,14 @@ impl Running {
         }
         // It must be there: a wrong address would make a member that nobody reaches.
         match self.identify(address).await {
+            Ok(found) if found.member == id.0 && found.feature_level < self.machine.demands_level() => {
+                let why = format!(
+                    "the build of {id} knows feature level {}, the cluster is at {}: start a newer one",
+                    found.feature_level,
+                    self.machine.demands_level()
+                );
+                return Err(Error::Membership { why }.into());
+            }
             Ok(found) if found.member == id.0 => {}
             Ok(found) => {
                 let found = MemberId(found.member);

@@ -144,6 +144,7 @@ impl Raft for RaftRpc {
             formed: status.formed,
             expects: self.member.expects,
             leader: status.leader.clone().map(to_member),
+            feature_level: self.member.machine.knows_level(),
         }))
     }
 

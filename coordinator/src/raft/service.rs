@@ -58,6 +58,7 @@ impl RaftService {
     ///
     /// Other members are answered once [`grpc`](Self::grpc) is mounted; [`run`](Self::run) then finds the cluster.
     pub async fn open(options: RaftOptions, machine: Arc<dyn StateMachine>) -> Result<Self, Error> {
+        let shared = machine.clone();
         options.validate()?;
         let opened = {
             let options = options.clone();
@@ -92,6 +93,7 @@ impl RaftService {
             expects,
             timings: options.timings,
             engine,
+            machine: shared,
             peers,
             status,
             applied,

@@ -170,5 +170,10 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 
 }
 
 fn guard<T>(doing: &str, f: impl FnOnce() -> T) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|_| io::Error::other(format!("the state machine panicked while {doing}")))
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        // Its words are what the operator needs: which entry, and what to do about it.
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        io::Error::other(format!("the state machine panicked while {doing}: {}", words.unwrap_or("no words")))
+    })
 }

@@ -38,7 +38,7 @@ pub(crate) struct Coordinator {
     pub(crate) data_dir: PathBuf,
     formation: Formation,
     key: PathBuf,
-    tune: fn(&mut CoordinatorOptions),
+    pub(crate) tune: fn(&mut CoordinatorOptions),
     running: Option<Running>,
 }
 
@@ -77,18 +77,30 @@ impl Fleet {
         fleet
     }
 
-    /// Starts one more member, which joins; returns its position.
-    pub(crate) async fn join(&mut self) -> usize {
+    /// Describes one more member, which is to join.
+    fn joiner(&self, tune: fn(&mut CoordinatorOptions)) -> (Coordinator, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let first = &self.members[0];
-        let mut member = Coordinator {
+        let member = Coordinator {
             address: listener.local_addr().expect("bound"),
             data_dir: self.dir.path().join(format!("member-{}", self.members.len())),
             formation: Formation::Join { addresses: vec![first.address.to_string()] },
             key: first.key.clone(),
-            tune: first.tune,
+            tune,
             running: None,
         };
+        (member, listener)
+    }
+
+    /// Returns the options of one more member, which is to join, without starting it.
+    pub(crate) fn prepare_join(&self, tune: fn(&mut CoordinatorOptions)) -> CoordinatorOptions {
+        let (member, listener) = self.joiner(tune);
+        member.options(Some(listener))
+    }
+
+    /// Starts one more member, which joins; returns its position.
+    pub(crate) async fn join(&mut self) -> usize {
+        let (mut member, listener) = self.joiner(self.members[0].tune);
         member.start(Some(listener)).await;
         self.members.push(member);
         self.ready().await;

@@ -3,6 +3,7 @@
 mod api;
 mod api_fleet;
 mod artifact;
+mod feature;
 mod powerloss;
 mod raft;
 mod raft_cluster;

@@ -6,6 +6,7 @@
 mod apply;
 mod command;
 mod event;
+mod feature;
 mod index;
 mod reply;
 mod routes;
@@ -17,6 +18,7 @@ pub use command::{
     Command, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
 };
 pub use event::{Event, EventLog, EventSubject, Severity};
+pub use feature::{FEATURE_LEVEL, level_to_raise_to};
 pub use index::Index;
 pub use reply::{Applied, Reply, ReplyRecord, ReplyTable};
 pub use routes::RouteRevisions;
@@ -31,10 +33,6 @@ use crate::{
     model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot, Settings},
     time::LogTime,
 };
-
-/// The newest feature level this build knows. A command of a level above the cluster's is refused until every member
-/// runs it.
-pub const FEATURE_LEVEL: u32 = 1;
 
 /// Everything the cluster has agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The cluster itself: its name, its leader, what its members understand.
 
-use super::{ClusterState, Context, EventSubject, FEATURE_LEVEL, Reply, Severity, check_revision};
+use super::{ClusterState, Context, EventSubject, Reply, Severity, check_revision};
 use crate::{
     error::{Code, Error},
     id::{LogIndex, MemberId, Term},
@@ -22,11 +22,12 @@ impl ClusterState {
     }
 
     pub(super) fn feature_level_raise(&mut self, cx: &mut Context, level: u32) -> Result<Reply, Error> {
-        if level > FEATURE_LEVEL {
-            return Err(Error::new(Code::FeatureLevel, format!("feature level {level} is not known"))
-                .why(format!("this build knows levels up to {FEATURE_LEVEL}")));
+        // Every member must come to the same state. One that does not know the level stops before it gets here.
+        if level > self.feature_level {
+            self.feature_level = level;
+            let text = format!("every coordinator understands feature level {level}");
+            cx.event(Severity::Info, "cluster.feature_level", EventSubject::default(), text);
         }
-        self.feature_level = self.feature_level.max(level);
         cx.done()
     }
 

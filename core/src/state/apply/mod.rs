@@ -12,7 +12,7 @@ mod reserve;
 
 pub use plan::ONE_AT_A_TIME;
 
-use super::{Applied, ClusterState, Command, Entry, Event, EventSubject, FEATURE_LEVEL, Reply, ReplyRecord, Severity};
+use super::{Applied, ClusterState, Command, Entry, Event, EventSubject, Reply, ReplyRecord, Severity};
 use crate::{
     error::{Code, Error},
     id::LogIndex,
@@ -38,7 +38,11 @@ impl ClusterState {
             return Applied { reply, events: Vec::new() };
         }
         let mut context = Context { index, now: self.time, events: Vec::new() };
-        let reply = self.dispatch(&mut context, &entry.command).unwrap_or_else(Reply::Refused);
+        let reply = entry
+            .command
+            .check_level(self.feature_level)
+            .and_then(|()| self.dispatch(&mut context, &entry.command))
+            .unwrap_or_else(Reply::Refused);
         if let Some(request_id) = &entry.request_id {
             self.replies.insert(ReplyRecord {
                 request_id: request_id.clone(),
