@@ -23,6 +23,7 @@ pub mod schedule;
 
 pub mod health;
 pub mod plan;
+pub mod whatif;
 
 pub mod traffic;
 

@@ -7,7 +7,7 @@ use berth_core::{
     invariant::{Witness, check},
     model::{
         AuthMode, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, NodeProfile, NodeState,
-        Replica, ReplicaState, Runtime, SealedKey,
+        Replica, ReplicaState, Runtime, SealedKey, Traffic,
     },
     plan::{Report, View, plan},
     rng::SeedTree,
@@ -140,6 +140,13 @@ impl Cluster {
             self.endpoint(key.endpoint.as_str());
         }
         self.must(Command::DeploymentPut { key, spec: Box::new(spec), mode: PutMode::Upsert, if_revision: None });
+    }
+
+    /// Gives a deployment all the traffic of its endpoint.
+    pub(crate) fn traffic(&mut self, name: &str) {
+        let key = key(name);
+        let split = Some(Traffic::all_to(key.deployment));
+        self.must(Command::TrafficSet { endpoint: key.endpoint, split, mirror: None, if_revision: None });
     }
 
     pub(crate) fn scale(&mut self, name: &str, instance_count: u32) {

@@ -9,3 +9,4 @@ mod planner;
 mod reserve;
 mod scheduler;
 mod state;
+mod whatif;
