@@ -3,6 +3,7 @@
 /// Every file is named: a stray one is not part of the contract.
 const FILES: &[&str] = &[
     "proto/berth/api/v1/api.proto",
+    "proto/berth/api/v1/plan.proto",
     "proto/berth/node/v1/node.proto",
     "proto/berth/peer/v1/peer.proto",
     "proto/berth/raft/v1/log.proto",

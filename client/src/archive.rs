@@ -52,6 +52,11 @@ impl Packed {
         Ok(Self { asset: AssetRef { digest, kind, name, size_bytes: sum.bytes }, path: path.to_owned() })
     }
 
+    /// Reads a file or folder and finds its digest, without holding up the runtime.
+    pub async fn of(path: &Path) -> Result<Self, Error> {
+        crate::assets::pack(path).await
+    }
+
     /// Hands the stored bytes to `send` in pieces, until it returns false. Blocks.
     pub(crate) fn stream(&self, send: impl FnMut(Vec<u8>) -> bool) -> io::Result<()> {
         let mut pieces = Pieces { piece: Vec::with_capacity(CHUNK_BYTES), send };

@@ -71,7 +71,7 @@ impl Client {
 }
 
 /// Finds the digest of a file or folder without holding up the runtime.
-async fn pack(path: &Path) -> Result<Packed, Error> {
+pub(crate) async fn pack(path: &Path) -> Result<Packed, Error> {
     let path = path.to_owned();
     let packed = tokio::task::spawn_blocking(move || Packed::read(&path)).await;
     packed.unwrap_or_else(|error| Err(Error::new(Code::Internal, "packing stopped").why(error.to_string())))

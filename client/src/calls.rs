@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    time::Duration,
 };
 
 use berth_core::error::{Code, Error};
@@ -13,6 +14,9 @@ use crate::{
     store::{Settings, SettingsChange},
     transport::{Client, MESSAGE_BYTES_MAX, Named, fill_name},
 };
+
+/// What a what-if may take: the planner goes over a large fleet many times.
+const PLAN_DEADLINE: Duration = Duration::from_secs(60);
 
 macro_rules! named {
     ($($request:ty),* $(,)?) => {
@@ -193,6 +197,28 @@ impl Client {
     pub async fn forget_node(&self, node: &str) -> Result<Mutation, Error> {
         let request = ForgetNodeRequest { node: node.to_owned(), ..Default::default() };
         send!(self.mutate, nodes_client::NodesClient.forget, request)
+    }
+}
+
+/// What if.
+impl Client {
+    /// Asks what would happen; nothing is changed.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::PlanRequest;
+    ///
+    /// let report = client.plan(PlanRequest { lose: vec!["node-1".into()], ..Default::default() }).await?;
+    /// println!("{}", if report.keeps_minimum { "every endpoint keeps its minimum" } else { "not every one does" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn plan(&self, request: PlanRequest) -> Result<PlanReport, Error> {
+        let plan = |channel, request| async move {
+            let service = plans_client::PlansClient::new(channel);
+            service.max_decoding_message_size(MESSAGE_BYTES_MAX).plan(request).await
+        };
+        self.call_within(PLAN_DEADLINE, PLAN_DEADLINE, || request.clone(), plan).await
     }
 }
 

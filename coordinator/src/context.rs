@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) feed: Feed,
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) metrics: Metrics,
+    /// Held by a what-if while it computes: one at a time, because it takes a core and a copy of the state.
+    pub(crate) whatif: Arc<Semaphore>,
     /// Cancelled when this coordinator stops: streams end, tasks return.
     pub(crate) stop: CancellationToken,
 }

@@ -20,13 +20,16 @@ use berth_core::{
 use berth_proto::{
     api::v1::{
         assets_server::AssetsServer, cluster_server::ClusterServer, deployments_server::DeploymentsServer,
-        endpoints_server::EndpointsServer, nodes_server::NodesServer, replicas_server::ReplicasServer,
-        watch_server::WatchServer,
+        endpoints_server::EndpointsServer, nodes_server::NodesServer, plans_server::PlansServer,
+        replicas_server::ReplicasServer, watch_server::WatchServer,
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     service::{Routes, interceptor::InterceptedService},
@@ -148,6 +151,7 @@ impl CoordinatorService {
             feed: Feed::new(),
             artifacts: Arc::new(artifacts),
             metrics: Metrics::new(),
+            whatif: Arc::new(Semaphore::new(1)),
             stop: CancellationToken::new(),
         };
         let handle = CoordinatorHandle { context: Arc::new(context), api_addr };
@@ -333,6 +337,7 @@ fn routes(context: &Arc<Context>, raft: &RaftService) -> Routes {
         .add_service(NodesServer::new(api.clone()))
         .add_service(AssetsServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WatchServer::new(api.clone()))
+        .add_service(PlansServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ClusterServer::new(api))
         .add_service(InterceptedService::new(nodes, Gatekeeper::for_nodes(context.key.clone())))
         .add_service(InterceptedService::new(members, Gatekeeper::for_members(context.key.clone())))

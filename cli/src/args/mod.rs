@@ -4,6 +4,7 @@ mod cluster;
 mod daemon;
 mod deployment;
 mod endpoint;
+mod plan;
 
 pub(crate) use cluster::{
     DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimPackArgs,
@@ -16,6 +17,7 @@ pub(crate) use deployment::{
 pub(crate) use endpoint::{
     CreateEndpointArgs, DeleteEndpointArgs, EndpointVerb, InvokeArgs, KeyType, RegenerateArgs, UpdateEndpointArgs,
 };
+pub(crate) use plan::PlanArgs;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -74,6 +76,9 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Create or change what a file describes: endpoints and deployments, in one or several documents.
     Apply(ApplyArgs),
+    /// Say what would happen: what a file would change, or what becomes of every endpoint when nodes are lost, drained or
+    /// added, or when the load grows. Nothing is changed.
+    Plan(PlanArgs),
     /// Work with endpoints.
     #[command(subcommand, visible_alias = "online-endpoint")]
     Endpoint(EndpointVerb),
@@ -161,6 +166,9 @@ pub(crate) struct ApplyArgs {
     /// Lay FIELD=VALUE over every document.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Refuse if anything the file describes has changed since `berth plan -f` printed this number.
+    #[arg(long, value_name = "N")]
+    pub(crate) check_index: Option<u64>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -394,6 +402,9 @@ mod tests {
             "berth operator raft list-peers",
             "berth operator snapshot save /tmp/x",
             "berth logs fraud/blue -f --tail 10",
+            "berth plan -f a.yml -f b.yml --set instance_count=2",
+            "berth plan --lose node-1 --lose node-2 --spike fraud=5x --add 2xcpu=8,memory=32GiB --drain node-3 --steps",
+            "berth apply -f a.yml --check-index 42",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");

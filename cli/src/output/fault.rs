@@ -1,6 +1,6 @@
 //! Why a verb failed, as people and programs read it, and the exit code that goes with it.
 
-use berth_core::error::{Error, ErrorKind};
+use berth_core::error::{Code, Error, ErrorKind};
 use serde_json::json;
 
 use super::style::{Ink, paint};
@@ -9,6 +9,9 @@ use super::style::{Ink, paint};
 pub(crate) const FAILED: u8 = 1;
 /// Waiting took too long; what was asked for may still come about.
 pub(crate) const TIMED_OUT: u8 = 3;
+
+/// An error of a verb whose answer is an exit code: 0 and 1 say what was found out.
+pub(crate) const NO_ANSWER: u8 = 255;
 
 /// Why a verb failed.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ struct Inner {
     exit: u8,
     /// What the replica wrote last, when it is its fault.
     log: Vec<String>,
+    /// Whether the answer is printed and says it all.
+    is_told: bool,
 }
 
 // === impl Fault ===
@@ -28,14 +33,33 @@ struct Inner {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let exit = if error.kind() == ErrorKind::Timeout { TIMED_OUT } else { FAILED };
-        Self(Box::new(Inner { error, exit, log: Vec::new() }))
+        Self(Box::new(Inner { error, exit, log: Vec::new(), is_told: false }))
     }
 }
 
 impl Fault {
     /// Waiting took too long.
     pub(crate) fn timed_out(error: Error) -> Self {
-        Self(Box::new(Inner { error, exit: TIMED_OUT, log: Vec::new() }))
+        Self(Box::new(Inner { error, exit: TIMED_OUT, log: Vec::new(), is_told: false }))
+    }
+
+    /// Nothing went wrong: the answer is printed, and it is this exit code.
+    pub(crate) fn answered(exit: u8) -> Self {
+        let error = Error::new(Code::Invalid, "the answer is no");
+        Self(Box::new(Inner { error, exit, log: Vec::new(), is_told: true }))
+    }
+
+    /// Ends with another exit code, unless it is an answer.
+    pub(crate) fn with_exit(mut self, exit: u8) -> Self {
+        if !self.0.is_told {
+            self.0.exit = exit;
+        }
+        self
+    }
+
+    /// Returns whether nothing need be printed any more.
+    pub(super) fn is_told(&self) -> bool {
+        self.0.is_told
     }
 
     /// Adds what the replica wrote last.
@@ -106,7 +130,7 @@ fn indented(word: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::error::{Code, Problem};
+    use berth_core::error::Problem;
 
     use super::*;
 

@@ -11,7 +11,7 @@ mod table;
 mod tsv;
 mod yaml;
 
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, NO_ANSWER};
 pub(crate) use progress::Progress;
 pub(crate) use query::Query;
 pub(crate) use style::{Ink, state_ink};
@@ -226,6 +226,9 @@ impl Output {
 
     /// Prints why a verb failed and returns how the process ends.
     pub(crate) fn fault(&self, fault: &Fault) -> ExitCode {
+        if fault.is_told() {
+            return ExitCode::from(fault.exit());
+        }
         let text = if self.is_for_programs() { fault.as_json() } else { fault.as_text(self.color) };
         write_all(&mut io::stderr().lock(), &text, true);
         ExitCode::from(fault.exit())

@@ -1,13 +1,16 @@
 //! `berth apply`: whatever a file describes, in the order that works.
 
+use std::collections::BTreeMap;
+
 use berth_client::api::{Deployment, Endpoint, PutMode};
+use berth_core::error::{Code, Error, ErrorKind, Problem};
 use serde::Serialize;
 
 use super::{Context, deployment, endpoint, traffic, wait};
 use crate::{
     args::ApplyArgs,
     output::Fault,
-    yaml::{self, Document, Setting},
+    yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
 };
 
 /// What was applied, for programs.
@@ -28,16 +31,23 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Fault>
             Document::Deployment(file) => deployments.push(*file),
         }
     }
+    let revisions = match args.check_index {
+        Some(index) => Some(unchanged_since(context, index, &endpoints, &deployments).await?),
+        None => None,
+    };
+    let at = |name: String| revisions.as_ref().map(|known| known.get(&name).copied().unwrap_or(0));
     // Shares name deployments, so they come last, when what they name serves.
     let mut applied = Applied { endpoints: Vec::new(), deployments: Vec::new() };
     for file in &endpoints {
         let bare = yaml::EndpointFile { traffic: None, mirror: None, ..file.clone() };
-        applied.endpoints.push(endpoint::put(&context.client, &bare, PutMode::Upsert).await?);
+        let at = at(file.name.to_string());
+        applied.endpoints.push(endpoint::put_at(&context.client, &bare, PutMode::Upsert, at).await?);
         context.out.done(format!("endpoint {} applied", file.name));
     }
     for file in deployments {
         let key = file.key.clone();
-        applied.deployments.push(deployment::put(context, file, PutMode::Upsert).await?);
+        let at = at(key.to_string());
+        applied.deployments.push(deployment::put_at(context, file, PutMode::Upsert, at).await?);
         context.out.done(format!("deployment {key} applied"));
     }
     if !args.wait.no_wait {
@@ -56,4 +66,45 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Fault>
     }
     let names: Vec<_> = applied.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     Ok(context.out.value(&applied, &names.join("\n"), || {})?)
+}
+
+/// Returns the revision of everything the files describe, unless some of it changed after `index`.
+async fn unchanged_since(
+    context: &Context,
+    index: u64,
+    endpoints: &[EndpointFile],
+    deployments: &[DeploymentFile],
+) -> Result<BTreeMap<String, u64>, Error> {
+    let mut found = BTreeMap::new();
+    for file in endpoints {
+        let endpoint = context.client.get_endpoint(file.name.as_str()).await.map(|endpoint| endpoint.revision);
+        found.extend(known(endpoint)?.map(|revision| (file.name.to_string(), revision)));
+    }
+    for file in deployments {
+        let (endpoint, name) = (file.key.endpoint.as_str(), file.key.deployment.as_str());
+        let deployment = context.client.get_deployment(endpoint, name).await.map(|deployment| deployment.revision);
+        found.extend(known(deployment)?.map(|revision| (file.key.to_string(), revision)));
+    }
+    let moved = found.iter().filter(|(_, revision)| **revision > index);
+    let problems: Vec<_> = moved
+        .map(|(name, revision)| Problem {
+            field: name.clone(),
+            what: format!("is at revision {revision}, after {index}"),
+            try_: String::new(),
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(found);
+    }
+    let error = Error::new(Code::Revision, "the cluster is not what the plan was made for");
+    Err(Error { problems, ..error.try_("plan again: `berth plan -f FILE`") })
+}
+
+/// Tells what does not exist from what cannot be asked.
+fn known(revision: Result<u64, Error>) -> Result<Option<u64>, Error> {
+    match revision {
+        Ok(revision) => Ok(Some(revision)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -105,6 +105,16 @@ async fn patch(context: &Context, args: &args::PutDeploymentArgs) -> Result<(Dep
 
 /// Uploads what a file refers to and creates or changes the deployment.
 pub(super) async fn put(context: &Context, file: DeploymentFile, mode: PutMode) -> Result<api::Deployment, Error> {
+    put_at(context, file, mode, None).await
+}
+
+/// As [`put`], refused unless the deployment is at this revision.
+pub(super) async fn put_at(
+    context: &Context,
+    file: DeploymentFile,
+    mode: PutMode,
+    if_revision: Option<u64>,
+) -> Result<api::Deployment, Error> {
     let client = &context.client;
     refuse_early(client, &file.key, mode).await?;
     let mut progress = context.out.progress();
@@ -123,6 +133,7 @@ pub(super) async fn put(context: &Context, file: DeploymentFile, mode: PutMode) 
         name: file.key.deployment.to_string(),
         spec: Some(berth_proto::api::deployment_spec_message(&file.spec)),
         mode: mode.into(),
+        if_revision,
         ..Default::default()
     };
     client.put_deployment(request).await

@@ -75,10 +75,21 @@ fn load(path: &Path, settings: &[Setting]) -> Result<(EndpointFile, Vec<berth_co
 
 /// Creates or changes an endpoint, then its split and mirrors where the file has some.
 pub(super) async fn put(client: &Client, file: &EndpointFile, mode: PutMode) -> Result<api::Endpoint, Error> {
+    put_at(client, file, mode, None).await
+}
+
+/// As [`put`], refused unless the endpoint is at this revision.
+pub(super) async fn put_at(
+    client: &Client,
+    file: &EndpointFile,
+    mode: PutMode,
+    if_revision: Option<u64>,
+) -> Result<api::Endpoint, Error> {
     let request = PutEndpointRequest {
         name: file.name.to_string(),
         spec: Some(berth_proto::api::endpoint_spec_message(&file.spec)),
         mode: mode.into(),
+        if_revision,
         ..Default::default()
     };
     let endpoint = client.put_endpoint(request).await?;

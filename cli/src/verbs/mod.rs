@@ -13,6 +13,7 @@ mod invoke;
 mod logs;
 mod node;
 mod operator;
+mod plan;
 mod settings;
 mod shell;
 mod sim;
@@ -68,6 +69,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     let context = Context { client: client(&global)?, out };
     match cli.verb {
         Verb::Apply(args) => apply::run(&context, args).await,
+        Verb::Plan(args) => plan::run(&context, args).await,
         Verb::Endpoint(verb) => endpoint::run(&context, verb).await,
         Verb::Deployment(verb) => deployment::run(&context, verb).await,
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,

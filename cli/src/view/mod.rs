@@ -1,8 +1,10 @@
 //! How each noun looks in a table.
 
 pub(crate) mod coming;
+mod plan;
 mod text;
 
+pub(crate) use plan::plan;
 pub(crate) use text::{age, amount, shares, short as short_id, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica};

@@ -12,6 +12,7 @@ mod endpoints;
 mod forward;
 mod logs;
 mod nodes;
+mod plans;
 mod replicas;
 mod watch;
 

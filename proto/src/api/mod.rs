@@ -1,5 +1,6 @@
 //! The public API: its messages, and how the state looks in them.
 
+mod plan;
 mod view;
 
 /// Version 1.
@@ -8,6 +9,7 @@ pub mod v1 {
     tonic::include_proto!("berth.api.v1");
 }
 
+pub use plan::{plan_changes, plan_question, plan_report};
 pub use view::{
     deployment_message, endpoint_message, event_message, node_message, replica_message, replica_state_word,
     verdict_message,

@@ -21,7 +21,12 @@ impl Protos {
     /// Reads the files of this crate.
     pub(crate) fn load() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-        let files = ["berth/api/v1/api.proto", "berth/node/v1/node.proto", "berth/store/v1/snapshot.proto"];
+        let files = [
+            "berth/api/v1/api.proto",
+            "berth/api/v1/plan.proto",
+            "berth/node/v1/node.proto",
+            "berth/store/v1/snapshot.proto",
+        ];
         Self(protox::compile(files, [root]).expect("the .proto files compile"))
     }
 

@@ -1,0 +1,94 @@
+//! `berth plan`: what would happen.
+
+use berth_client::{
+    Packed,
+    api::{self, PlanReport, PlanRequest, PutDeploymentRequest, PutEndpointRequest, SetTrafficRequest},
+};
+
+use super::{Context, traffic};
+use crate::{
+    args::PlanArgs,
+    output::{Fault, NO_ANSWER},
+    view,
+    yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
+};
+
+pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<(), Fault> {
+    plan(context, args).await.map_err(|fault| fault.with_exit(NO_ANSWER))
+}
+
+async fn plan(context: &Context, args: PlanArgs) -> Result<(), Fault> {
+    let files_alone = [&args.lose, &args.drain, &args.spike, &args.add].into_iter().all(Vec::is_empty);
+    let mut request = PlanRequest {
+        lose: args.lose.clone(),
+        drain: args.drain.clone(),
+        spike: args.spike.clone(),
+        add: args.add.clone(),
+        ..PlanRequest::default()
+    };
+    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    for path in &args.file {
+        let loaded = yaml::load(path, None, &settings)?;
+        context.out.warnings(&loaded.warnings);
+        for document in loaded.documents {
+            match document {
+                Document::Endpoint(file) => add_endpoint(&mut request, &file),
+                Document::Deployment(file) => add_deployment(&mut request, *file).await?,
+            }
+        }
+    }
+    let report = context.client.plan(request).await?;
+    let changes = report.changes.iter().any(|change| change.action != "none");
+    let name = if files_alone { changed_names(&report) } else { losers(&report) };
+    context.out.value(&report, &name, || view::plan(&context.out, &report, &args))?;
+    let is_yes = if files_alone { !changes } else { report.keeps_minimum };
+    if is_yes { Ok(()) } else { Err(Fault::answered(1)) }
+}
+
+fn add_endpoint(request: &mut PlanRequest, file: &EndpointFile) {
+    request.endpoints.push(PutEndpointRequest {
+        name: file.name.to_string(),
+        spec: Some(berth_proto::api::endpoint_spec_message(&file.spec)),
+        ..Default::default()
+    });
+    if file.traffic.is_some() || file.mirror.is_some() {
+        let shares =
+            |shares: &Option<_>| shares.as_ref().map(|shares| api::TrafficMap { percent: traffic::plain(shares) });
+        request.traffic.push(SetTrafficRequest {
+            endpoint: file.name.to_string(),
+            split: shares(&file.traffic),
+            mirror: shares(&file.mirror),
+            ..Default::default()
+        });
+    }
+}
+
+/// Adds a deployment under the digests of what it would upload; nothing is sent.
+async fn add_deployment(request: &mut PlanRequest, file: DeploymentFile) -> Result<(), Fault> {
+    let mut assets = [None, None];
+    for (slot, source) in assets.iter_mut().zip([&file.model, &file.code]) {
+        if let Some(source) = source {
+            *slot = Some(Packed::of(&source.path).await?.asset);
+        }
+    }
+    let [model, code] = assets;
+    let file = file.with_assets(model, code);
+    request.deployments.push(PutDeploymentRequest {
+        endpoint: file.key.endpoint.to_string(),
+        name: file.key.deployment.to_string(),
+        spec: Some(berth_proto::api::deployment_spec_message(&file.spec)),
+        ..Default::default()
+    });
+    Ok(())
+}
+
+fn changed_names(report: &PlanReport) -> String {
+    let changed = report.changes.iter().filter(|change| change.action != "none");
+    changed.map(|change| change.name.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Lists the endpoints that do not keep their minimum.
+fn losers(report: &PlanReport) -> String {
+    let losers = report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum);
+    losers.map(|endpoint| endpoint.endpoint.as_str()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,194 @@
+//! How an answer to *what if* reads.
+
+use berth_client::api::{DeploymentForecast, NodeTotals, ObjectChange, PlanReport, PlannedStep, ReplicaCounts};
+use berth_core::units::{Cores, Mib};
+
+use crate::{
+    args::PlanArgs,
+    output::{Cell, Ink, Output, Table},
+};
+
+/// Steps that are listed unasked: a screenful.
+const STEPS_SHOWN: usize = 20;
+
+/// Prints what would happen.
+pub(crate) fn plan(out: &Output, report: &PlanReport, args: &PlanArgs) {
+    let files_alone = [&args.lose, &args.drain, &args.spike, &args.add].into_iter().all(Vec::is_empty);
+    for change in &report.changes {
+        out.line(object(out, change));
+    }
+    for note in &report.notes {
+        out.note(format!("{} {note}", out.paint("note:", Ink::Yellow)));
+    }
+    let moved: Vec<_> = report.deployments.iter().filter(|it| is_moved(it)).collect();
+    if !moved.is_empty() {
+        gap(out, report);
+        out.line(out.rendered(&deployments(&moved)));
+    }
+    for text in moved.iter().filter_map(|it| Some(&it.verdict.as_ref()?.text)) {
+        out.line(format!("\n{}", text.trim_end()));
+    }
+    steps(out, report, args.steps);
+    if let (Some(before), Some(after)) = (&report.nodes_before, &report.nodes_after) {
+        out.line(format!("\nnodes   {}\nholds   {} → {}", opened(before, after), held(before), held(after)));
+    }
+    out.line("");
+    if files_alone { last_of_files(out, report, args) } else { last_of_blow(out, report) }
+}
+
+fn gap(out: &Output, report: &PlanReport) {
+    if !report.changes.is_empty() {
+        out.line("");
+    }
+}
+
+/// Shows an object as a difference: `+` new, `~` changed, `=` as it is.
+fn object(out: &Output, change: &ObjectChange) -> String {
+    let (sign, ink) = match change.action.as_str() {
+        "create" => ("+", Ink::Green),
+        "change" => ("~", Ink::Yellow),
+        _ => ("=", Ink::Grey),
+    };
+    let mut lines = vec![format!("{} {} {}", out.paint(sign, ink), change.noun, change.name)];
+    if change.needs_new_replicas {
+        lines[0].push_str(": every replica is replaced");
+    }
+    let value = |text: &str| if text.is_empty() { "(none)".to_owned() } else { text.to_owned() };
+    for field in &change.fields {
+        lines.push(match change.action.as_str() {
+            "create" => format!("    {}: {}", field.field, value(&field.new)),
+            _ => format!("    {}: {} → {}", field.field, value(&field.old), value(&field.new)),
+        });
+    }
+    if change.upload_bytes > 0 {
+        lines.push(format!("    uploads {}", Mib(change.upload_bytes.div_ceil(1 << 20))));
+    }
+    lines.join("\n")
+}
+
+fn is_moved(it: &DeploymentForecast) -> bool {
+    it.fate != "kept" || it.before != it.after || it.below_from.is_some() || it.verdict.is_some()
+}
+
+fn deployments(moved: &[&DeploymentForecast]) -> Table {
+    let mut table = Table::new(&["DEPLOYMENT", "TRAFFIC", "READY", "LOWEST", "RESERVE", "FATE", "WHY"]);
+    for it in moved {
+        let shown = |counts: &Option<ReplicaCounts>| {
+            counts.as_ref().map(|it| format!("{}/{}", it.ready, it.wanted)).unwrap_or_default()
+        };
+        let ink = match it.fate.as_str() {
+            "kept" => Ink::Green,
+            "down" | "short" => Ink::Red,
+            "gone" => Ink::Grey,
+            _ => Ink::Yellow,
+        };
+        let reserve = |counts: &Option<ReplicaCounts>| {
+            counts.as_ref().map(|it| format!("{}/{}", it.held, it.reserve)).unwrap_or_default()
+        };
+        let lowest = match (it.below_from, it.below_rounds) {
+            (None, _) => "-".to_owned(),
+            (Some(_), Some(rounds)) => format!("{} for {}", it.lowest_ready, count(rounds.into(), "round")),
+            (Some(_), None) => format!("{} for good", it.lowest_ready),
+        };
+        table.push(vec![
+            format!("{}/{}", it.endpoint, it.deployment).into(),
+            format!("{} %", it.traffic_percent).into(),
+            format!("{} → {}", shown(&it.before), shown(&it.after)).into(),
+            lowest.into(),
+            format!("{} → {}", reserve(&it.before), reserve(&it.after)).into(),
+            Cell::inked(&it.fate, ink),
+            it.why.as_str().into(),
+        ]);
+    }
+    table
+}
+
+fn steps(out: &Output, report: &PlanReport, all: bool) {
+    if report.steps.is_empty() {
+        return;
+    }
+    let shown = if all { report.steps.len() } else { STEPS_SHOWN };
+    let mut table = Table::new(&["ROUND", "STEP", "DEPLOYMENT", "NODE", "WHY"]);
+    for step in report.steps.iter().take(shown) {
+        table.push(vec![
+            step.round.to_string().into(),
+            step.kind.as_str().into(),
+            format!("{}/{}", step.endpoint, step.deployment).into(),
+            step.node.as_str().into(),
+            why(step).into(),
+        ]);
+    }
+    out.line(format!("\n{}", out.rendered(&table)));
+    let hidden = report.steps.len().saturating_sub(shown) as u64 + report.steps_dropped;
+    if hidden > 0 {
+        out.line(format!("… and {}; --steps lists them", count(hidden, "more step")));
+    }
+}
+
+fn why(step: &PlannedStep) -> String {
+    match step.reserve_spent.is_empty() {
+        true => step.reason.clone(),
+        false => format!("{} (reserve: {})", step.reason, step.reserve_spent),
+    }
+}
+
+fn opened(before: &NodeTotals, after: &NodeTotals) -> String {
+    match before.open == after.open {
+        true => format!("{} take replicas", after.open),
+        false => format!("{} → {} take replicas", before.open, after.open),
+    }
+}
+
+/// Shows what is held on the nodes, of what they have.
+fn held(totals: &NodeTotals) -> String {
+    let capacity = totals.capacity.unwrap_or_default();
+    let held = totals.held.unwrap_or_default();
+    let mut parts = vec![
+        format!("{} of {} cores", Cores(held.cpu_milli), Cores(capacity.cpu_milli)),
+        format!("{} of {}", Mib(held.memory_mib), Mib(capacity.memory_mib)),
+    ];
+    if capacity.gpus > 0 {
+        parts.push(format!("{} of {} GPUs", held.gpus, capacity.gpus));
+    }
+    parts.join(", ")
+}
+
+fn last_of_files(out: &Output, report: &PlanReport, args: &PlanArgs) {
+    if report.changes.iter().all(|change| change.action == "none") {
+        out.line("nothing would change");
+        return;
+    }
+    let bad = report.deployments.iter().any(|it| it.fate == "short" || it.fate == "stuck");
+    if bad {
+        out.line(out.paint("not everything finds a place; see above", Ink::Red));
+    }
+    let files: Vec<_> = args.file.iter().map(|file| format!("-f {}", file.display())).collect();
+    match files.as_slice() {
+        [file] => out.line(format!("apply it: berth apply {file} --check-index {}", report.check_index)),
+        _ => out.line(format!("apply each with --check-index {}", report.check_index)),
+    }
+}
+
+fn last_of_blow(out: &Output, report: &PlanReport) {
+    for drain in &report.drains {
+        match drain.empty_in {
+            Some(_) => out.line(format!("{} ends empty", drain.node)),
+            None => {
+                let left = count(drain.replicas_left, "replica");
+                let verb = if drain.replicas_left == 1 { "fits" } else { "fit" };
+                out.line(out.paint(&format!("{} is never empty: {left} {verb} nowhere else", drain.node), Ink::Red));
+            }
+        }
+    }
+    for endpoint in report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum) {
+        let text = format!("{} does not keep its minimum: {}", endpoint.endpoint, endpoint.why);
+        out.line(out.paint(&text, Ink::Red));
+    }
+    if report.endpoints.iter().all(|endpoint| endpoint.keeps_minimum) {
+        out.line(out.paint("every endpoint keeps its minimum", Ink::Green));
+    }
+}
+
+fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
