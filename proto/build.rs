@@ -11,6 +11,7 @@ const FILES: &[&str] = &[
     "proto/berth/store/v1/command.proto",
     "proto/berth/store/v1/model.proto",
     "proto/berth/store/v1/snapshot.proto",
+    "proto/inference/v2.proto",
 ];
 
 /// Fields printed as words rather than numbers, with the module that knows the words.
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".berth.api.v1.UploadAssetRequest")
         .bytes(".berth.api.v1.LogLines")
         .bytes(".berth.api.v1.SnapshotChunk")
+        .bytes(".inference")
         // A map in order of its keys has one encoding, and prints the same every time.
         .btree_map(".");
     // `-o json` prints the API's own messages, and what they share with the store. Keys and secrets are not among them.

@@ -32,6 +32,18 @@
 //! # }
 //! ```
 //!
+//! A model behind the Open Inference Protocol takes typed tensors over gRPC:
+//!
+//! ```no_run
+//! # async fn example(digits: berth_client::InferClient) -> Result<(), Box<dyn std::error::Error>> {
+//! use berth_client::Tensor;
+//!
+//! let image = Tensor::new("input", [1, 64], vec![0.0_f32; 64])?;
+//! println!("{:?}", digits.infer_tensors("digits", &[image]).await?.outputs);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Messages are those of the wire, re-exported as [`api`] (the calls) and [`store`] (the specs inside them), so that
 //! nothing is lost or renamed on the way.
 
@@ -41,6 +53,7 @@ mod calls;
 mod codec;
 pub mod http1;
 mod infer;
+mod oip;
 mod options;
 mod retry;
 mod stream;
@@ -48,8 +61,10 @@ mod transport;
 
 pub use archive::Packed;
 pub use berth_core::error::{Code, Error, ErrorKind};
+pub use berth_proto::inference::v2 as inference;
 pub use berth_proto::{api::v1 as api, store::v1 as store};
 pub use infer::{Answer, GrpcAnswer, InferClient};
+pub use oip::{Inference, Tensor, TensorData};
 pub use options::{Address, ClientOptions};
 pub use stream::{EventStream, LogStream};
 pub use transport::Client;

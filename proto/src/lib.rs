@@ -11,6 +11,15 @@ pub mod status;
 pub mod store;
 pub mod words;
 
+/// The Open Inference Protocol over gRPC: what models and their clients speak, not Berth's own.
+pub mod inference {
+    /// Version 2.
+    #[expect(missing_docs, reason = "generated; the .proto files hold the words")]
+    pub mod v2 {
+        tonic::include_proto!("inference");
+    }
+}
+
 /// Messages between coordinator members about assets.
 pub mod peer {
     /// Version 1.

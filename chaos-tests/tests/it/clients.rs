@@ -7,6 +7,7 @@ use std::{
 };
 
 use berth_chaos_tests::cluster::{Cluster, ENDPOINT};
+use berth_client::{InferClient, Tensor, TensorData};
 
 use crate::BERTH;
 
@@ -53,7 +54,7 @@ async fn the_sdk_is_answered_by_every_node() {
     cluster.deploy("blue", 1).await;
     cluster.split(&[("blue", 100)]).await;
     for ingress in cluster.ingresses().await {
-        let client = berth_client::InferClient::new([ingress.to_string()], ENDPOINT).expect("a client");
+        let client = InferClient::new([ingress.to_string()], ENDPOINT).expect("a client");
         let answer = client.score(r#"{"data":[1]}"#).await.expect("an answer");
         assert_eq!(answer.deployment(), Some("blue"));
         let echoed = client.unary("/echo.Echo/Say", b"hello".to_vec()).await.expect("a gRPC answer");
@@ -86,4 +87,37 @@ async fn stock_python_clients_are_answered_by_every_node() {
     if let Some(venv) = python.parent().and_then(Path::parent) {
         let _ = std::fs::remove_dir_all(venv);
     }
+}
+
+/// The typed gRPC calls of the SDK against the built-in ONNX server, through the ingress and gate of every node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_sends_tensors_to_an_onnx_file() {
+    let cluster = Cluster::start(BERTH, 1, 2).await;
+    let digits = repository().join("examples/digits");
+    berth_cli::verbs::create_endpoint(&cluster.client, &digits.join("endpoint.yml")).await.expect("the endpoint");
+    let (green, within) = (digits.join("green-deployment.yml"), Duration::from_secs(60));
+    berth_cli::verbs::create_deployment(&cluster.client, &green, &[], within).await.expect("green serves");
+    let all = Some([("green".to_owned(), 100)].into());
+    cluster.client.set_traffic("digits", all, None).await.expect("the split");
+    let key = cluster.client.list_keys("digits").await.expect("the keys").primary_key;
+    let text = std::fs::read_to_string(digits.join("held-out.json")).expect("the held-out digits");
+    let held_out: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let first = &held_out[0];
+    let pixels: Vec<f32> = serde_json::from_value(first["data"].clone()).expect("pixels");
+    for ingress in cluster.ingresses().await {
+        let client = InferClient::new([ingress.to_string()], "digits").expect("a client").with_key(&key);
+        assert!(client.server_live().await.expect("live") && client.server_ready().await.expect("ready"));
+        assert!(client.model_ready("digits").await.expect("ready"));
+        assert_eq!(client.server_metadata().await.expect("metadata").name, "berth-onnx");
+        let model = client.model_metadata("digits").await.expect("metadata");
+        let image = Tensor::new(&model.inputs[0].name, [1, 64], pixels.clone()).expect("a whole image");
+        let answer = client.infer_tensors("digits", &[image]).await.expect("an answer");
+        let label = answer.outputs.iter().find(|output| output.name == "label").expect("a label");
+        assert_eq!(label.data, TensorData::Int64(vec![first["label"].as_i64().expect("a number")]));
+        let wrong = Tensor::new("input", [1], vec!["text".to_owned()]).expect("a tensor");
+        let refused = client.infer_tensors("digits", &[wrong]).await.expect_err("the model takes floats");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+    }
+    let nobody = InferClient::new([cluster.ingresses().await[0].to_string()], "digits").expect("a client");
+    assert_eq!(nobody.server_live().await.expect_err("no key").code(), tonic::Code::Unauthenticated);
 }

@@ -340,7 +340,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
             chosen.ok_or(Refusal::NotReady)?
         }
     };
-    let speaks_grpc = endpoint.route.deployments[at].runtime == RouteRuntime::Command;
+    let speaks_grpc = endpoint.route.deployments[at].runtime != RouteRuntime::Python;
     if routed.dialect == Dialect::Grpc && !speaks_grpc {
         return Err(Refusal::NoGrpc);
     }

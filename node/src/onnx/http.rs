@@ -19,7 +19,10 @@ use super::route::{Call, Route};
 use super::{oip, score};
 
 /// The version every model answers to: an `.onnx` file has no versions of its own.
-const VERSION: &str = "1";
+pub(super) const VERSION: &str = "1";
+
+/// What the server calls itself.
+pub(super) const NAME: &str = "berth-onnx";
 
 /// Splits JSON from binary data, in requests and responses.
 const JSON_LENGTH: &str = "inference-header-content-length";
@@ -73,7 +76,36 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers any request.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn max_body_bytes(&self) -> usize {
+        self.max_body_bytes
+    }
+
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Admits and runs one inference of a gRPC call. What `work` refuses is the caller's fault where it is `Ok`, the
+    /// model's where it is `Err`.
+    pub(super) async fn infer<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Model) -> Result<T, Result<String, String>> + Send + 'static,
+    ) -> Result<T, tonic::Status> {
+        let admitted = self.admitted.try_acquire().map_err(|_| Refusal::unavailable("too many requests are waiting"));
+        let _admitted = admitted.map_err(Refusal::into_status)?;
+        let judged = |shared: &Self| {
+            work(&shared.model).map_err(|why| match why {
+                Ok(why) => Refusal::bad(why),
+                Err(why) => Refusal::failed(why),
+            })
+        };
+        self.on_worker(judged).await.map_err(Refusal::into_status)
+    }
+
+    /// Answers any request over HTTP.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         match Route::of(request.method(), request.uri().path()) {
             Route::Probe => reply(StatusCode::OK, "text/html; charset=utf-8", "Healthy"),
@@ -81,7 +113,7 @@ impl Shared {
             Route::Ready => self.ready(&serde_json::json!({ "ready": true })),
             Route::ModelReady { name } => self.ready(&serde_json::json!({ "name": name, "ready": true })),
             Route::Server => json(&serde_json::json!({
-                "name": "berth-onnx",
+                "name": NAME,
                 "version": env!("CARGO_PKG_VERSION"),
                 "extensions": ["binary_tensor_data"],
             })),
@@ -105,7 +137,7 @@ impl Shared {
 
     /// A draining server says so to probes while it finishes what it has.
     fn ready(&self, body: &serde_json::Value) -> Answer {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Refusal::unavailable("the server is shutting down").into_answer();
         }
         json(body)
@@ -118,11 +150,19 @@ impl Shared {
         let _admitted =
             self.admitted.try_acquire().map_err(|_| Refusal::unavailable("too many requests are waiting"))?;
         let body = self.body(&head.headers, body).await?;
+        self.on_worker(move |shared| shared.work(&call, encoding, json_length, &body)).await
+    }
+
+    /// Runs what takes processor time on a thread that may take its time.
+    async fn on_worker<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let worker = self.worker().await?;
         // The permit goes with the work: this future is dropped when the caller leaves, the thread is not.
-        let shared = Arc::clone(&self);
+        let shared = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
-            let answer = catch_unwind(AssertUnwindSafe(|| shared.work(&call, encoding, json_length, &body)));
+            let answer = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             drop(worker);
             answer
         });
@@ -241,6 +281,15 @@ impl Refusal {
 
     fn too_large(limit: usize) -> Self {
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, why: format!("the body is over the limit of {limit} bytes") }
+    }
+
+    fn into_status(self) -> tonic::Status {
+        let code = match self.status {
+            StatusCode::BAD_REQUEST => tonic::Code::InvalidArgument,
+            StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
+            _ => tonic::Code::Internal,
+        };
+        tonic::Status::new(code, self.why)
     }
 
     fn into_answer(self) -> Answer {

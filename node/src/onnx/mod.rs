@@ -3,6 +3,7 @@
 //!
 //! It runs as a replica's own process (`berth serve-onnx`), so a model that misbehaves takes nothing else with it.
 
+mod grpc;
 mod http;
 mod model;
 mod oip;

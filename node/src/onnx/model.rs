@@ -116,6 +116,14 @@ impl Model {
         Ok(Self { inputs, outputs, plan, plan_fails: AtomicBool::new(false), source, by_shape: Mutex::default() })
     }
 
+    /// Finds the place of an output by name, or says which there are.
+    pub(super) fn output_at(&self, name: &str) -> Result<usize, String> {
+        self.outputs
+            .iter()
+            .position(|port| port.name == name)
+            .ok_or_else(|| format!("output {name} is not of this model; its outputs are {}", describe(&self.outputs)))
+    }
+
     /// Finds an input by name.
     pub(super) fn input(&self, name: &str) -> Option<&Port> {
         self.inputs.iter().find(|port| port.name == name)

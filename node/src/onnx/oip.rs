@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tract_onnx::prelude::Tensor;
 
-use super::model::{Model, Port, describe};
+use super::model::{Model, Port};
 use super::tensor::{self, Datatype};
+
+/// The platform that models say they are of: what Triton says of an ONNX file.
+pub(super) const PLATFORM: &str = "onnx_onnxv1";
 
 /// What a caller asked for beside the tensors.
 #[derive(Debug)]
@@ -152,9 +155,7 @@ fn wanted(model: &Model, request: Request<'_>) -> Result<Wanted, String> {
     let named = |list: Vec<RequestOutput>| -> Result<Vec<WantedOutput>, String> {
         list.into_iter()
             .map(|output| {
-                let index = model.outputs.iter().position(|port| port.name == output.name).ok_or_else(|| {
-                    format!("output {} is not of this model; its outputs are {}", output.name, describe(&model.outputs))
-                })?;
+                let index = model.output_at(&output.name)?;
                 if output.parameters.classification.is_some_and(|classes| classes > 0) {
                     return Err(format!("output {}: classification is not supported", output.name));
                 }
@@ -206,7 +207,7 @@ pub(super) fn metadata(model: &Model, name: &str, version: &str) -> serde_json::
     serde_json::json!({
         "name": name,
         "versions": [version],
-        "platform": "onnx_onnxv1",
+        "platform": PLATFORM,
         "inputs": model.inputs.iter().map(port).collect::<Vec<_>>(),
         "outputs": model.outputs.iter().map(port).collect::<Vec<_>>(),
     })

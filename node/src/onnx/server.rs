@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use berth_core::error::{Code, Error};
+use http_body_util::Either;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
+use super::grpc;
 use super::http::Shared;
 use super::model::Model;
 
@@ -155,7 +157,12 @@ impl OnnxServer {
             let shared = Arc::clone(&shared);
             let service = service_fn(move |request| {
                 let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(shared.answer(request).await) }
+                async move {
+                    Ok::<_, Infallible>(match grpc::is_call(&request) {
+                        true => grpc::answer(shared, request).await.map(Either::Right),
+                        false => shared.answer(request).await.map(Either::Left),
+                    })
+                }
             });
             // No idle timeout: closing a pooled connection races with the gate's next request on it.
             let builder = auto::Builder::new(TokioExecutor::new());

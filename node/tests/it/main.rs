@@ -11,3 +11,5 @@ mod mesh_support;
 mod mesh_table;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_grpc;

@@ -122,8 +122,8 @@ async fn the_replica_sees_the_request_and_nothing_of_the_mesh() {
 #[tokio::test]
 async fn refusals_speak_the_dialect_of_the_route() {
     let n1 = node(1);
-    let onnx = Deployed { runtime: RouteRuntime::Onnx, ..Deployed::one("blue", &n1, 1, echo("blue").await) };
-    let idle = endpoint("idle", &[], vec![onnx.publish("idle")]);
+    let script = Deployed { runtime: RouteRuntime::Python, ..Deployed::one("blue", &n1, 1, echo("blue").await) };
+    let idle = endpoint("idle", &[], vec![script.publish("idle")]);
     let gone = Deployed { replicas: Vec::new(), ..Deployed::one("blue", &n1, 9, ([127, 0, 0, 1], 1).into()) };
     let gone = endpoint("gone", &[("blue", 100)], vec![gone.publish("gone")]);
     n1.mesh.apply_table(full(1, vec![idle, gone])).expect("a table");

@@ -50,8 +50,8 @@ struct Expected {
 }
 
 /// A running server; stopped when dropped or by [`Server::stop`].
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -66,7 +66,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
 }
 
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits").join(name)
 }
 
@@ -79,11 +79,11 @@ fn cases() -> BTreeMap<String, Case> {
     read_json(&fixture("cases.json"))
 }
 
-fn options(model: PathBuf) -> OnnxOptions {
+pub(crate) fn options(model: PathBuf) -> OnnxOptions {
     OnnxOptions::new(model, "model", SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-async fn start(options: OnnxOptions) -> Server {
+pub(crate) async fn start(options: OnnxOptions) -> Server {
     let server = OnnxServer::bind(options).await.expect("the model loads");
     let address = server.local_addr().expect("a bound server has an address");
     let (stop, stopped) = oneshot::channel();
@@ -126,7 +126,7 @@ impl Server {
         self.send(request.body(Full::new(body.into())).expect("a request")).await
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).expect("the server still runs");
         tokio::time::timeout(DEADLINE, self.done).await.expect("the server ends").expect("the server does not panic");
     }
