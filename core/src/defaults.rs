@@ -62,6 +62,19 @@ pub struct Defaults {
     /// It took as long as its probes allow, 300 s by Azure's defaults; two such replicas condemn a deployment within
     /// the quarter of an hour for which people wait, three tries each would keep them for half an hour.
     pub start_attempts: u32,
+    /// How long a look at a device may be old before nothing new is placed on it: the driver hangs.
+    pub device_silent: Millis,
+    /// How long a device must pass its self-test after a first fault; quadruples with each fault in a row.
+    pub device_probation: Millis,
+    /// Faults in a row after which a device has failed.
+    pub device_strikes_max: u32,
+    /// How long a failed device stays out, and how long without a fault makes the next one a first one.
+    pub device_failed: Millis,
+    /// Time between two looks at a node's devices.
+    pub device_look_interval: Millis,
+    /// Looks in a row at which a replica may use more device memory than its share: programs reserve in steps and give
+    /// back a moment later.
+    pub device_share_grace: u32,
     /// Port of the coordinators: API, Raft, sessions and tables.
     pub api_port: u16,
     /// Port callers send requests to, on every node.
@@ -101,6 +114,12 @@ pub const DEFAULTS: Defaults = Defaults {
     restart_backoff: Millis(500),
     restart_backoff_max: Millis(30_000),
     start_attempts: 3,
+    device_silent: Millis(10_000),
+    device_probation: Millis(60_000),
+    device_strikes_max: 4,
+    device_failed: Millis(86_400_000),
+    device_look_interval: Millis(1_000),
+    device_share_grace: 3,
     api_port: 7_400,
     ingress_port: 7_480,
     gate_port: 7_481,

@@ -74,6 +74,8 @@ codes! {
     ReplicaNotFound = "E_REPLICA_NOT_FOUND", NotFound;
     /// No such node.
     NodeNotFound = "E_NODE_NOT_FOUND", NotFound;
+    /// No such GPU on that node.
+    DeviceNotFound = "E_DEVICE_NOT_FOUND", NotFound;
     /// No such asset.
     AssetNotFound = "E_ASSET_NOT_FOUND", NotFound;
     /// No such coordinator member.

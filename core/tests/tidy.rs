@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client", &["core", "proto"]),
     ("coordinator", &["core", "proto"]),
     ("node", &["core", "proto"]),
+    ("node/nvml-stub", &[]),
     ("sim", &["core"]),
     ("cli", &["client", "coordinator", "core", "node", "proto", "sim"]),
     ("chaos-tests", &["cli", "client", "core", "proto"]),

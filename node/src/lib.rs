@@ -7,6 +7,8 @@
 mod actor;
 mod cache;
 pub mod capacity;
+pub mod doctor;
+pub mod gpu;
 mod identity;
 mod keeper;
 mod leave;

@@ -22,6 +22,7 @@ use crate::{
     actor::{AgentLink, World, supervise},
     cache::Cache,
     capacity,
+    gpu::{self, GpuMonitor},
     identity::{Home, random_u64},
     keeper::{self, LogLimits},
     leave,
@@ -36,6 +37,10 @@ use crate::{
 
 /// How long requests may take to end when the node is shut down.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the first look at the GPUs may take: a driver that was just loaded initialises each card for a second or two.
+/// A node is not kept away by a driver that hangs.
+const GPUS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A node that is set up and not yet running.
 pub struct NodeService {
@@ -87,7 +92,10 @@ impl NodeService {
             .map_err(|error| Error::new(Code::Internal, "no thread to start processes from").why(error.to_string()))?;
         let mut registry = Registry::default();
         let mesh = start_mesh(&home, &options, &mut registry)?;
-        let profile = profile(&home, &options, &mesh).await?;
+        let gpus = GpuMonitor::start(options.nvml_library.as_deref())
+            .map_err(|error| Error::new(Code::Internal, "no thread to watch GPUs from").why(error.to_string()))?;
+        let gpus = Arc::new(gpus);
+        let profile = profile(&home, &options, &mesh, &gpus).await?;
         let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
         let world = Arc::new(World {
             lock: home.lock(),
@@ -102,6 +110,7 @@ impl NodeService {
             timing: options.timing,
             ledger: watch::Sender::new(ledger),
             agent: AgentLink::new(home.cluster_id()?),
+            gpus,
             started: Instant::now(),
         });
         let handle = NodeHandle {
@@ -153,6 +162,7 @@ impl NodeService {
             status,
             usage: usage.subscribe(),
             leaving: leaving.subscribe(),
+            gpus: Arc::clone(&world.gpus),
             seed: seed.child("session"),
         };
         let measured = usage::keep(Arc::clone(&world), usage);
@@ -165,6 +175,7 @@ impl NodeService {
             () = ledger_file.clone().keep() => Ok(()),
             () = keeper::keep(Arc::clone(&world), limits) => Ok(()),
             () = measured => Ok(()),
+            () = gpu::keep_shares(Arc::clone(&world)) => Ok(()),
         };
         actors.stop().await;
         mesh.shutdown(DRAIN_DEADLINE).await;
@@ -200,10 +211,14 @@ fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Re
     Mesh::start(mesh, registry)
 }
 
-async fn profile(home: &Home, options: &NodeOptions, mesh: &MeshHandle) -> Result<NodeProfile, Error> {
-    let (folder, library, declared) =
-        (home.folder().to_owned(), options.nvml_library.clone(), options.capacity.clone());
-    let measure = move || capacity::measure(&folder, library.as_deref(), declared.as_ref());
+async fn profile(
+    home: &Home,
+    options: &NodeOptions,
+    mesh: &MeshHandle,
+    gpus: &Arc<GpuMonitor>,
+) -> Result<NodeProfile, Error> {
+    let (folder, gpus, declared) = (home.folder().to_owned(), Arc::clone(gpus), options.capacity.clone());
+    let measure = move || capacity::measure(&folder, gpus.found(GPUS_WITHIN), declared.as_ref());
     let measured = tokio::task::spawn_blocking(measure)
         .await
         .map_err(|error| Error::new(Code::Internal, "measuring the host broke off").why(error.to_string()))?;

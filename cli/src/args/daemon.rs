@@ -25,6 +25,9 @@ pub(crate) struct DevArgs {
     /// Where callers reach the first node; the others take free ports.
     #[arg(long, default_value = "127.0.0.1:7480")]
     pub(crate) ingress: SocketAddr,
+    /// Let every node pretend to have GPUs: `2x80GiB:H100`, several groups with commas, slices as `1x80GiB:H100/7x1g.10gb`.
+    #[arg(long, value_name = "GPUS")]
+    pub(crate) fake_gpus: Option<String>,
     /// Forget what an earlier run left in the data directory.
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -40,6 +43,20 @@ pub(crate) struct DevArgs {
     /// Allow listening beyond loopback although there is no TLS.
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+/// `berth doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Where a node would keep its data.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/berth")]
+    pub(crate) data_dir: PathBuf,
+    /// The Python that environments would be built with.
+    #[arg(long, default_value = "python3")]
+    pub(crate) python: PathBuf,
+    /// The NVML library, when it is not where the loader looks.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nvml_lib: Option<PathBuf>,
 }
 
 /// `berth demo`.
@@ -136,6 +153,8 @@ daemon_args! {
         labels: "LABELS",
         /// Threads of the request path; as many as there are cores when absent.
         mesh_cores: "N",
+        /// The NVML library, when it is not where the loader looks.
+        nvml_lib: "FILE",
         /// The Python that environments are built with.
         python: "PROGRAM",
         /// Arguments for every `pip install`, with commas.

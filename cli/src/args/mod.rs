@@ -10,7 +10,7 @@ pub(crate) use cluster::{
     DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimPackArgs,
     SimVerb, SnapshotVerb,
 };
-pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, NodeArgs};
+pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DoctorArgs, NodeArgs};
 pub(crate) use deployment::{
     DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
 };
@@ -72,6 +72,8 @@ pub(crate) enum Verb {
     Coordinator(Box<CoordinatorArgs>),
     /// Run a node agent, or look after nodes (`node ls`, `node cordon NODE`).
     Node(Box<NodeCommand>),
+    /// Look at this host: what a node or a coordinator would find here, and what would stop it.
+    Doctor(DoctorArgs),
     /// Show the main job from nothing to a report.
     Demo(DemoArgs),
     /// Create or change what a file describes: endpoints and deployments, in one or several documents.

@@ -31,6 +31,7 @@ pub(super) const NODE: Schema = Schema {
         ("capacity", ""),
         ("labels", ""),
         ("mesh_cores", ""),
+        ("nvml_lib", ""),
         ("python", "python3"),
         ("pip_args", ""),
         ("cache_max", ""),
@@ -70,6 +71,8 @@ pub(crate) struct NodeConfig {
     pub(crate) labels: BTreeMap<String, String>,
     /// Threads of the request path.
     pub(crate) mesh_cores: Option<usize>,
+    /// The NVML library.
+    pub(crate) nvml_lib: Option<PathBuf>,
     /// The Python that environments are built with.
     pub(crate) python: PathBuf,
     /// Arguments for `pip install`.
@@ -119,6 +122,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let capacity = from.optional("capacity", parse::<CapacityOverride>);
     let labels = from.optional("labels", parse_labels).unwrap_or_default();
     let mesh_cores = from.optional("mesh_cores", parse::<usize>);
+    let nvml_lib = from.optional("nvml_lib", |text| Ok(PathBuf::from(text)));
     let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
     let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
     let cache_max_bytes = from.optional("cache_max", parse_bytes);
@@ -142,6 +146,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         capacity,
         labels,
         mesh_cores,
+        nvml_lib,
         python: python.ok_or_else(unread)?,
         pip_args,
         cache_max_bytes,

@@ -14,7 +14,10 @@ use berth_core::{
     model::NodeName,
     units::Count,
 };
-use berth_node::{NodeHandle, NodeOptions, NodeService, Secret};
+use berth_node::{
+    NodeHandle, NodeOptions, NodeService, Secret,
+    gpu::fake::{FakeGpus, FakeHost},
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -95,6 +98,11 @@ fn check(args: &DevArgs, api: Option<&str>) -> Result<SocketAddr, Error> {
     if api.is_err() {
         problems.add_try("--api", format!("`{text}` is not an address to listen on"), "such as 127.0.0.1:7400");
     }
+    if let Err(error) = fake_gpus(args) {
+        for problem in error.problems {
+            problems.add_try(format!("--fake-gpus {}", problem.field), problem.what, problem.try_);
+        }
+    }
     if !matches!(args.coordinators, 1 | 3 | 5) {
         problems.add_try("--coordinators", format!("{} cannot form a cluster", args.coordinators), "1, 3 or 5");
     }
@@ -113,6 +121,11 @@ fn check(args: &DevArgs, api: Option<&str>) -> Result<SocketAddr, Error> {
     api.map_err(|error| Error::new(Code::Invalid, error.to_string()))
 }
 
+/// Reads what the nodes shall pretend to have.
+fn fake_gpus(args: &DevArgs) -> Result<Option<FakeGpus>, Error> {
+    args.fake_gpus.as_deref().map(str::parse).transpose()
+}
+
 fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
     let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
     let ingress = cluster.nodes.first().map(NodeHandle::ingress_addr);
@@ -126,6 +139,9 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
             Count(args.nodes as u64, "virtual node"),
             out.paint(&format!("berth{flag} apply -f FILE"), Ink::Bold)
         ));
+        if let Ok(Some(gpus)) = fake_gpus(args) {
+            out.aside(format!("each node has {gpus}, simulated; edit its `gpus/gpus.ini` to load or break them"));
+        }
     }
 }
 
@@ -199,6 +215,13 @@ impl Cluster {
         options.insecure = args.insecure;
         options.capacity = Some(CAPACITY.parse().map_err(|error| Error::new(Code::Internal, format!("{error}")))?);
         options.is_virtual = true;
+        if let Some(gpus) = fake_gpus(args)? {
+            let path = folder.path().join(&text).join("gpus");
+            let host = FakeHost::install(&path, &gpus.script(&text)).map_err(|error| {
+                Error::new(Code::Invalid, format!("`{}` cannot be written", path.display())).why(error.to_string())
+            })?;
+            options.nvml_library = Some(host.library());
+        }
         // They share this host's cores; a thread per core for each of them would only take turns.
         options.mesh_cores = if args.nodes > 1 { 1 } else { 0 };
         options.executable = process::this_binary()?;

@@ -45,6 +45,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     options.domain = config.domain;
     options.capacity = config.capacity;
     options.labels = config.labels;
+    options.nvml_library = config.nvml_lib;
     options.python = config.python;
     options.pip_args = config.pip_args;
     options.executable = process::this_binary()?;

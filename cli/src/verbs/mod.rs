@@ -4,6 +4,7 @@ mod apply;
 mod context;
 mod daemon;
 mod deployment;
+mod doctor;
 mod drain;
 mod endpoint;
 mod error;
@@ -57,6 +58,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Dev(args) => return crate::dev::run(args, global.api.as_deref(), out).await,
         Verb::Coordinator(args) => return daemon::coordinator(&args, global.api).await,
         Verb::Node(command) if command.verb.is_none() => return daemon::node(&command.daemon).await,
+        Verb::Doctor(args) => return doctor::run(args, &out).await,
         Verb::Demo(args) => return daemon::demo(args, out).await,
         Verb::Sim(verb) => return sim::run(verb, out).await,
         Verb::ServeOnnx(args) => return daemon::serve_onnx(args).await,
@@ -90,7 +92,9 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
             Some(verb) => node::run(&context, verb).await,
             None => Ok(()),
         },
-        Verb::Dev(_) | Verb::Coordinator(_) | Verb::Demo(_) | Verb::Sim(_) | Verb::ServeOnnx(_) => Ok(()),
+        Verb::Dev(_) | Verb::Doctor(_) | Verb::Coordinator(_) | Verb::Demo(_) | Verb::Sim(_) | Verb::ServeOnnx(_) => {
+            Ok(())
+        }
         Verb::Context(_) | Verb::Error(_) | Verb::Completion { .. } | Verb::Man { .. } => Ok(()),
     }
 }

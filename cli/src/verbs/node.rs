@@ -77,6 +77,11 @@ async fn status(context: &Context, name: &str) -> Result<(), Fault> {
         if let Some(drain) = &node.drain {
             out.line(drain::described(drain));
         }
+        if !node.gpus.is_empty() {
+            let table = view::gpu::table(&node.gpus, crate::output::now_ms());
+            let driver = node.gpus.first().map_or("", |gpu| gpu.driver.as_str());
+            out.line(format!("\n{}\ndriver {driver}", out.rendered(&table)));
+        }
         if !one.replicas.is_empty() {
             out.line(format!("\n{}", out.rendered(&out.table(&one.replicas))));
         }

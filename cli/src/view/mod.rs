@@ -1,6 +1,7 @@
 //! How each noun looks in a table.
 
 pub(crate) mod coming;
+pub(crate) mod gpu;
 mod plan;
 mod text;
 
@@ -104,7 +105,7 @@ impl Listed for Replica {
 impl Listed for Node {
     const COLUMNS: &'static [&'static str] = &[
         "NODE", "STATE", "FOR", "CPU", "MEMORY", "GPU", "REPLICAS", "INGRESS", "EPOCH", "ID", "GATE", "VERSION",
-        "LABELS",
+        "LABELS", "GPUS",
     ];
     const NARROW: usize = 8;
 
@@ -126,8 +127,7 @@ impl Listed for Node {
             age(self.since_ms, now_ms).into(),
             of(Cores(held.cpu_milli).to_string(), Cores(capacity.cpu_milli).to_string()).into(),
             of(Mib(held.memory_mib).to_string(), Mib(capacity.memory_mib).to_string()).into(),
-            if capacity.gpus == 0 { "-".to_owned() } else { of(held.gpus.to_string(), capacity.gpus.to_string()) }
-                .into(),
+            gpu::summary(self),
             self.replicas.to_string().into(),
             self.ingress_address.as_str().into(),
             self.epoch.to_string().into(),
@@ -135,6 +135,7 @@ impl Listed for Node {
             self.gate_address.as_str().into(),
             self.version.as_str().into(),
             labels.join(",").into(),
+            gpu::models(self).into(),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 use berth_core::{
     error::nearest,
-    model::{DeploymentSpec, GpuAsk, instance_type, instance_types},
+    model::{DeploymentSpec, GpuAsk, GpuAskError, instance_type, instance_types},
     units::{parse_cpu_milli, parse_mib},
 };
 
@@ -65,19 +65,33 @@ fn read_amounts(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &m
     read("cpu", &mut spec.resources.cpu_milli, &cpu);
     read("memory", &mut spec.resources.memory_mib, &mib);
     read("disk", &mut spec.resources.disk_mib, &mib);
+    let mut gpu = None;
     for name in ["gpu", "nvidia.com/gpu"] {
-        if let Some(field) = fields.take(name)
-            && let Some(ask) = read_gpu(&field, findings)
-        {
-            set_gpu(spec, ask);
+        if let Some(field) = fields.take(name) {
+            let ask = field.text(findings).map(GpuAsk::parse);
+            gpu = take_gpu(&field, ask, findings).or(gpu);
         }
     }
-    if let Some(field) = fields.take("gpu_memory")
-        && let Some(text) = field.text(findings)
-    {
-        match parse_mib(text) {
-            Ok(mib) => set_gpu(spec, GpuAsk::Memory { mib, model: None }),
-            Err(error) => field.refuse(findings, error.to_string(), ""),
+    if let Some(field) = fields.take("gpu_memory") {
+        if gpu.as_ref().is_some_and(|ask| *ask != GpuAsk::None) {
+            let try_ = "keep `gpu` for whole devices or slices, or `gpu_memory` for a share of one";
+            field.refuse(findings, "an instance has either whole devices or a share of one", try_);
+        }
+        let ask = field.text(findings).map(GpuAsk::parse_share);
+        gpu = take_gpu(&field, ask, findings).or(gpu);
+    }
+    if let Some(ask) = gpu {
+        set_gpu(spec, ask);
+    }
+}
+
+/// Takes what was asked for, or tells why it cannot be.
+fn take_gpu(field: &Field<'_>, ask: Option<Result<GpuAsk, GpuAskError>>, findings: &mut Findings) -> Option<GpuAsk> {
+    match ask? {
+        Ok(ask) => Some(ask),
+        Err(error) => {
+            field.refuse(findings, error.what, error.try_);
+            None
         }
     }
 }
@@ -88,36 +102,4 @@ fn set_gpu(spec: &mut DeploymentSpec, ask: GpuAsk) {
         GpuAsk::None | GpuAsk::Memory { .. } | GpuAsk::Mig { .. } => 0,
     };
     spec.gpu = ask;
-}
-
-/// Reads `2`, `H100`, `H100:4`, `24GB..`, `A10:24GB..:2`, in any order of parts.
-fn read_gpu(field: &Field<'_>, findings: &mut Findings) -> Option<GpuAsk> {
-    let text = field.text(findings)?;
-    let (mut count, mut model, mut memory_mib_min) = (None, None, None);
-    for part in text.split(':').map(str::trim) {
-        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        let amount = part.trim_end_matches("..");
-        let is_amount = amount.starts_with(|c: char| c.is_ascii_digit()) && amount.ends_with(['B', 'b', 'i', 'G', 'M']);
-        let fits = if is_number {
-            part.parse::<u32>().is_ok_and(|number| count.replace(number).is_none())
-        } else if is_amount {
-            parse_mib(amount).is_ok_and(|mib| memory_mib_min.replace(mib).is_none())
-        } else {
-            let is_word = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-            is_word && !part.is_empty() && model.replace(part.to_owned()).is_none()
-        };
-        if !fits {
-            field.refuse(
-                findings,
-                format!("`{}` is not a GPU request", clip(text)),
-                "write `2`, `H100:4`, `24GB..` or `A10:24GB..:2`",
-            );
-            return None;
-        }
-    }
-    let count = count.unwrap_or(1);
-    if count == 0 {
-        return Some(GpuAsk::None);
-    }
-    Some(GpuAsk::Whole { count, model, memory_mib_min: memory_mib_min.unwrap_or(0) })
 }

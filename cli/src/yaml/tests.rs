@@ -279,6 +279,10 @@ fn gpu_requests() {
         ("24GB..", whole(1, None, 24_576)),
         ("A10:24GB..:2", whole(2, Some("A10"), 24_576)),
         ("0", Some(GpuAsk::None)),
+        ("2x1g.10gb", Some(GpuAsk::Mig { profile: "1g.10gb".into(), count: 2 })),
+        ("-1", None),
+        ("65", None),
+        ("24GiB", None),
         ("H100:A10", None),
         ("1:2", None),
         ("", None),
@@ -291,6 +295,30 @@ fn gpu_requests() {
         });
         assert_eq!(found, ask, "{text}");
     }
+}
+
+#[test]
+fn gpu_shares() {
+    let share =
+        |gib: u64, model: Option<&str>| Some((GpuAsk::Memory { mib: gib * 1_024, model: model.map(str::to_owned) }, 0));
+    for (resources, ask) in [
+        ("gpu_memory: 6GiB", share(6, None)),
+        ("gpu_memory: 'H100:6GiB'", share(6, Some("H100"))),
+        ("gpu: 0, gpu_memory: 6GiB", share(6, None)),
+        ("gpu: 2, gpu_memory: 6GiB", None),
+        ("gpu_memory: 0", None),
+        ("gpu_memory: -6GiB", None),
+        ("gpu_memory: 900TiB", None),
+    ] {
+        let text = format!("name: blue\nendpoint_name: digits\ncommand: x\nresources: {{{resources}}}\n");
+        let found = read(&text).ok().map(|mut loaded| match loaded.documents.remove(0) {
+            Document::Deployment(file) => (file.spec.gpu, file.spec.resources.gpus),
+            Document::Endpoint(_) => panic!("a deployment"),
+        });
+        assert_eq!(found, ask, "{resources}");
+    }
+    let text = "name: blue\nendpoint_name: digits\ncommand: x\nresources: {gpu: 24GiB}\n";
+    assert!(refusal(text).1[0].contains("`gpu_memory: 24GiB` for a share"), "{:?}", refusal(text));
 }
 
 #[test]

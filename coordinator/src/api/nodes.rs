@@ -116,7 +116,9 @@ impl Api {
 
     fn shown(&self, state: &berth_core::state::ClusterState, node: &NodeRecord) -> Node {
         let lead = self.context.lead.borrow().clone();
-        node_message(state, node, lead.and_then(|lead| lead.use_of(node.id)).map(|used| used.used))
+        let said = lead.and_then(|lead| lead.use_of(node.id));
+        let gpus = said.as_ref().map_or(&[][..], |said| &said.gpus);
+        node_message(state, node, said.as_ref().map(|said| said.used), gpus)
     }
 }
 

@@ -9,6 +9,7 @@ use berth_core::{
     id::{NodeEpoch, NodeId, ReplicaId, Term},
     units::Resources,
 };
+use berth_proto::node::v1::DeviceReport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub(crate) struct NodeUse {
     pub(crate) used: Resources,
     /// Requests in its gate per replica.
     pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
+    /// What it says of its cards.
+    pub(crate) gpus: Vec<DeviceReport>,
 }
 
 // === impl Lead ===

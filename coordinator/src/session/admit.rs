@@ -129,7 +129,7 @@ async fn admit(context: &Context, hello: Hello) -> Result<(NodeId, NodeEpoch), E
 /// Returns whether the node is the one the state knows, only back on another connection: nothing changes for anybody,
 /// so nothing is written.
 fn reconnects(state: &ClusterState, node: NodeId, held: NodeEpoch, profile: &NodeProfile) -> bool {
-    let same = |known: &&Node| known.epoch == held && known.profile == *profile && known.state != NodeState::Lost;
+    let same = |known: &&Node| known.epoch == held && known.profile.is_of(profile) && known.state != NodeState::Lost;
     held != NodeEpoch(0) && state.nodes.get(&node).filter(same).is_some()
 }
 

@@ -18,7 +18,7 @@ use berth_core::{
     units::Resources,
 };
 use berth_proto::node::{
-    acks_from_wire, assignments_to_wire, report_from_wire,
+    acks_from_wire, assignments_to_wire, device_sign_from_wire, report_from_wire,
     v1::{self as wire, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node, to_node},
 };
 use tokio::{
@@ -240,11 +240,12 @@ impl Session {
             acks: acks_from_wire(&acks),
             in_flight: in_flight.iter().map(|(replica, load)| (*replica, count(*load))).collect(),
             carried: beat.carried.iter().filter_map(|name| EndpointName::new(name).ok()).collect(),
+            devices: beat.devices.iter().map(device_sign_from_wire).collect(),
         };
         let used = beat.usage.unwrap_or_default();
         let used =
             Resources { cpu_milli: used.cpu_milli, memory_mib: used.memory_mib, disk_mib: used.disk_mib, gpus: 0 };
-        self.lead.set_use(self.node, NodeUse { used, in_flight });
+        self.lead.set_use(self.node, NodeUse { used, in_flight, gpus: beat.devices });
         self.lead.inbox.heartbeat(heartbeat);
     }
 

@@ -222,6 +222,7 @@ impl Strings {
                         carried: Vec::new(),
                         usage: Some(Usage { cpu_milli: 250, memory_mib: 128, disk_mib: 0 }),
                         leaving_ms: None,
+                        devices: Vec::new(),
                     })).await;
                 }
             }

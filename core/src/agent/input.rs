@@ -1,5 +1,7 @@
 //! Inputs: what the shell tells the agent.
 
+use std::collections::BTreeMap;
+
 use super::{Assignments, Ledger};
 use crate::id::{NodeEpoch, ReplicaId, Term};
 
@@ -107,6 +109,8 @@ pub enum Input {
         /// Nothing, or why not.
         answer: Result<(), String>,
     },
+    /// How much memory of each card every replica with a device holds, in MiB, from one look at the cards.
+    DeviceUse(BTreeMap<ReplicaId, BTreeMap<String, u64>>),
     /// Time passed.
     Tick,
 }

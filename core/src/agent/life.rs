@@ -3,15 +3,16 @@
 //! What the gate and the leader are told is not sent from the many places where something changes, but derived from
 //! where the life stands after every step: so no path can forget to withdraw a replica whose process is gone.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Desired, Effect, Fault, GateState, LedgerEntry, ProbeKind, Process, Remedy, ReplicaOrder, Signal,
     machine::Timing,
     running::{Running, Turn},
-    words,
+    share, words,
 };
 use crate::{
+    defaults::DEFAULTS,
     id::ReplicaId,
     state::{Observed, ReplicaReport},
     time::{Instant, Millis},
@@ -46,6 +47,8 @@ pub(super) struct Life {
     /// Why it stands where it stands, for people.
     reason: String,
     permanent: bool,
+    /// Looks in a row at which it used more device memory than its share.
+    over_share: u32,
     at_gate: Option<(u16, GateState)>,
     said: Option<ReplicaReport>,
 }
@@ -105,6 +108,7 @@ impl Life {
             ever_warm: false,
             reason: String::new(),
             permanent: false,
+            over_share: 0,
             at_gate: None,
             said: None,
         }
@@ -423,6 +427,23 @@ impl Life {
             Turn::Hung(reason) => self.end(Some(Fault { remedy: Remedy::Elsewhere, reason }), cx),
         }
         self.sync(cx);
+    }
+
+    /// Takes what it uses of the cards. Beyond its share for several looks in a row, it is started again: whoever shares
+    /// the card with it has no other protection.
+    pub(super) fn used_devices(&mut self, used: Option<&BTreeMap<String, u64>>, cx: &mut Cx<'_>) {
+        let is_running = matches!(self.phase, Phase::Running(_));
+        let excess = used.filter(|_| is_running).and_then(|used| share::exceeded(&self.order.devices, used));
+        let Some(excess) = excess else {
+            self.over_share = 0;
+            return;
+        };
+        self.over_share += 1;
+        if self.over_share >= DEFAULTS.device_share_grace {
+            self.over_share = 0;
+            self.end(Some(Fault { remedy: Remedy::Retry, reason: excess.to_string() }), cx);
+            self.sync(cx);
+        }
     }
 
     pub(super) fn files_removed(&mut self, answer: Result<(), String>, cx: &mut Cx<'_>) {

@@ -131,6 +131,11 @@ impl Agent {
                     life.tick(&mut cx);
                 }
             }
+            Input::DeviceUse(used) => {
+                for (replica, life) in &mut self.replicas {
+                    life.used_devices(used.get(replica), &mut cx);
+                }
+            }
             Input::AssetsReady { replica } => self.of(replica, out, now, |life, cx| life.assets(Ok(()), cx)),
             Input::AssetsFailed { replica, fault } => {
                 self.of(replica, out, now, |life, cx| life.assets(Err(fault), cx));

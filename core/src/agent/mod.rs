@@ -14,6 +14,7 @@ mod life;
 mod machine;
 mod probe;
 mod running;
+mod share;
 mod target;
 mod words;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::*;
 use crate::{
     id::{Generation, LogIndex, NodeEpoch, ReplicaId, Term},
-    model::{DeploymentSpec, Probe, Runtime},
+    model::{DeploymentSpec, DeviceGrant, Probe, Runtime},
     rng::SeedTree,
     state::{Observed, ReplicaReport},
     time::{Instant, LogTime, Millis},
@@ -875,4 +875,43 @@ fn a_session_in_time_stops_nothing() {
     b.after(59_000);
     b.tell(Input::Registered { epoch: NodeEpoch(1), term: Term(1) });
     assert!(!b.after(60_000).contains(&Effect::AskGate { replica: R }));
+}
+
+#[test]
+fn beyond_its_share_for_long_it_is_started_again_and_its_neighbour_is_not() {
+    const NEIGHBOUR: ReplicaId = ReplicaId(8);
+    let mut b = bench();
+    let share = vec![DeviceGrant { uuid: "GPU-1".into(), memory_mib: Some(6_144) }];
+    let order = |replica| ReplicaOrder { replica, devices: share.clone(), ..(*b.order(Desired::Run)).clone() };
+    let replicas = [R, NEIGHBOUR].map(|replica| (replica, order(replica))).into();
+    b.tell(Input::Assignments(Assignments { term: Term(1), epoch: NodeEpoch(1), revision: LogIndex(1), replicas }));
+    for replica in [R, NEIGHBOUR] {
+        b.tell(Input::AssetsReady { replica });
+        b.tell(Input::EnvironmentReady { replica });
+        b.tell(Input::Started { replica, attempt: 1, process: PROCESS });
+        b.tell(Input::ProbeAnswered { replica, attempt: 1, kind: ProbeKind::Readiness, answer: Ok(()) });
+        b.tell(Input::WarmedUp { replica, attempt: 1, answer: Ok(()) });
+    }
+    let uses = |own: u64, neighbours: u64| {
+        let on_card = |mib| BTreeMap::from([("GPU-1".to_owned(), mib)]);
+        Input::DeviceUse(BTreeMap::from([(R, on_card(own)), (NEIGHBOUR, on_card(neighbours))]))
+    };
+    // Two looks are a step of its program; one below its share begins anew.
+    for own in [9_320, 9_320, 6_144, 9_320, 9_320] {
+        assert_eq!(b.tell(uses(own, 6_000)), []);
+    }
+    let ended = b.tell(uses(9_320, 6_000));
+    let why = "used 9.1 GiB of its 6 GiB share of GPU memory";
+    assert_eq!(
+        ended,
+        [Effect::Withdraw { replica: R }, kill(1, Signal::Term), Effect::Report(report(Observed::Starting, why))]
+    );
+    assert_eq!(b.tell(uses(9_320, 6_000)), [], "what is ending is not judged again");
+    let exited = b.exited(1);
+    let again = ReplicaReport {
+        restarts: 1,
+        retry_in: Millis(500),
+        ..report(Observed::Starting, &format!("{why}; tried again in 500ms"))
+    };
+    assert_eq!(exited, [Effect::Report(again)]);
 }

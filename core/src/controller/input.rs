@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Ticket;
 use crate::{
     error::Error,
-    health::GateProbe,
+    health::{DeviceSign, GateProbe},
     id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::EndpointName,
     state::Reply,
@@ -69,6 +69,8 @@ pub struct Heartbeat {
     pub in_flight: BTreeMap<ReplicaId, u32>,
     /// Endpoints its ingress carried a request for in the last minute.
     pub carried: BTreeSet<EndpointName>,
+    /// What it says of its cards.
+    pub devices: Vec<DeviceSign>,
 }
 
 /// What became of a proposal.

@@ -5,6 +5,7 @@
 //! indexes, and asks its shell to propose the difference; nothing it does counts before the log says so.
 
 mod clock;
+mod devices;
 mod drains;
 mod effect;
 mod input;
@@ -30,6 +31,7 @@ use crate::{
     time::{Instant, Millis},
 };
 use clock::LogClock;
+use devices::Devices;
 use outstanding::{Outstanding, Purpose};
 use routers::Routers;
 
@@ -50,6 +52,7 @@ pub struct Controller {
     established: bool,
     health: Health,
     routers: Routers,
+    devices: Devices,
     clock: LogClock,
     outstanding: Outstanding,
     /// Parts of the last plan that are not proposed yet.
@@ -95,6 +98,7 @@ impl Controller {
             established: false,
             health: Health::new(Instant::default()),
             routers: Routers::default(),
+            devices: Devices::default(),
             clock: LogClock::default(),
             outstanding: Outstanding::default(),
             parts: VecDeque::new(),
@@ -130,6 +134,7 @@ impl Controller {
                 effects.push(Effect::CloseSession { node, epoch, reason });
             }
             self.watch_nodes(state, now, &mut effects);
+            self.watch_devices(state, now, &mut effects);
             self.steer(state, now, &mut effects);
             self.sleep(now, &mut effects);
         } else {
@@ -180,9 +185,13 @@ impl Controller {
                 self.health.closed(node, epoch);
                 self.routers.closed(node, epoch);
             }
-            Input::Heartbeat(heartbeat) => {
-                if self.health.heard(heartbeat.node, heartbeat.epoch, now) && self.routers.heard(heartbeat) {
-                    self.stirred_at.get_or_insert(now);
+            Input::Heartbeat(mut heartbeat) => {
+                if self.health.heard(heartbeat.node, heartbeat.epoch, now) {
+                    let signs = std::mem::take(&mut heartbeat.devices);
+                    self.devices.heard(heartbeat.node, heartbeat.epoch, signs);
+                    if self.routers.heard(heartbeat) {
+                        self.stirred_at.get_or_insert(now);
+                    }
                 }
             }
             Input::GateProbed { node, epoch, result } => self.health.probed(node, epoch, result, now),
@@ -234,6 +243,19 @@ impl Controller {
                     effects.push(Effect::CloseSession { node, epoch, reason });
                 }
             }
+        }
+    }
+
+    fn watch_devices(&mut self, state: &ClusterState, now: Instant, effects: &mut Vec<Effect>) {
+        if self.outstanding.has(Purpose::Devices) || self.outstanding.is_full() {
+            return;
+        }
+        // One at a time is enough: a node says everything again with its next heartbeat.
+        for transition in self.devices.due(state, self.term, now) {
+            if self.outstanding.is_full() {
+                break;
+            }
+            effects.push(self.outstanding.propose(Purpose::Devices, Command::DeviceTransition(transition)));
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Purpose {
     Establish,
     /// To change a node's state.
     Node(NodeId),
+    /// To change what is known of devices; several at once, and no more before all are answered.
+    Devices,
     /// To carry out a plan.
     Plan,
 }

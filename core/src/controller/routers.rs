@@ -44,7 +44,7 @@ impl Routers {
 
     /// Takes a heartbeat; says whether anything in it is new.
     pub(super) fn heard(&mut self, heartbeat: Heartbeat) -> bool {
-        let Heartbeat { node, epoch, acks, in_flight, carried } = heartbeat;
+        let Heartbeat { node, epoch, acks, in_flight, carried, devices: _ } = heartbeat;
         let heard = Heard { epoch, acks, in_flight, carried };
         self.heard.insert(node, heard.clone()).is_none_or(|before| before != heard)
     }

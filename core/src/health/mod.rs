@@ -10,9 +10,13 @@
 //! none of these silences was the nodes'.
 
 mod brake;
+mod device;
 mod pulse;
+mod xid;
 
 pub use brake::Brake;
+pub use device::{CardWatch, DeviceSign, judge_device, probation_of};
+pub use xid::{XidClass, xid_class, xid_text};
 
 use std::collections::{BTreeMap, BTreeSet};
 

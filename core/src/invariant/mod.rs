@@ -29,6 +29,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("PL01", "no node holds more than it has"),
     ("PL02", "no device is given twice or beyond its memory"),
     ("PL03", "a plan of another term changes nothing"),
+    ("PL10", "a device takes new work exactly while its card is sound"),
     ("RE01", "a replica belongs to a node, a deployment and a spec that exist"),
     ("RE02", "a replica id is never used again and never moves"),
     ("RE03", "a replica is lost exactly while its node is"),
@@ -61,6 +62,7 @@ pub fn check(state: &ClusterState) -> Vec<Violation> {
     let mut found = Vec::new();
     state::nodes_hold_what_they_have(state, &mut found);
     state::devices_are_given_once(state, &mut found);
+    state::devices_are_trusted_by_their_condition(state, &mut found);
     state::replicas_belong(state, &mut found);
     state::slots_belong(state, &mut found);
     state::splits_are_whole(state, &mut found);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Violation;
 use crate::{
     id::{LogIndex, NodeId, ReplicaId},
-    model::{DeploymentKey, NodeState, ReplicaState, Traffic},
+    model::{DeploymentKey, DeviceState, NodeState, ReplicaState, Traffic},
     state::{ClusterState, Index},
     traffic::table::RouteTable,
     units::Resources,
@@ -45,6 +45,30 @@ pub(super) fn devices_are_given_once(state: &ClusterState, found: &mut Vec<Viola
                 let text = format!("{held} MiB of {whole} of device {} on {} are given", grant.uuid, node.profile.name);
                 found.push(Violation::new("PL02", text));
             }
+        }
+    }
+}
+
+pub(super) fn devices_are_trusted_by_their_condition(state: &ClusterState, found: &mut Vec<Violation>) {
+    for node in state.nodes.values() {
+        for device in &node.profile.devices {
+            let card = device.card.as_ref().unwrap_or(&device.uuid);
+            let is_sound = node.devices.get(card).is_none_or(|known| known.state == DeviceState::Healthy);
+            if is_sound != device.healthy {
+                let text = format!(
+                    "device {} of {} takes work: {}, its card is sound: {is_sound}",
+                    device.uuid, node.profile.name, device.healthy
+                );
+                found.push(Violation::new("PL10", text));
+            }
+        }
+        let cards: BTreeSet<_> =
+            node.profile.devices.iter().map(|device| device.card.as_ref().unwrap_or(&device.uuid)).collect();
+        if let Some(card) = node.devices.keys().find(|card| !cards.contains(card)) {
+            found.push(Violation::new(
+                "PL10",
+                format!("{} keeps a condition of {card}, which it has not", node.profile.name),
+            ));
         }
     }
 }

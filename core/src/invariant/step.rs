@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Violation;
 use crate::{
     id::{LogIndex, NodeId, ReplicaId, RequestId, SlotId, Term},
-    model::{Deployment, DeploymentKey, Endpoint, EndpointName, Node, Replica, ReplicaState, ReserveSlot},
+    model::{Deployment, DeploymentKey, DeviceState, Endpoint, EndpointName, Node, Replica, ReplicaState, ReserveSlot},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Reply, Step},
     time::LogTime,
     traffic::table::RouteTable,
@@ -156,6 +156,10 @@ impl Witness {
                 if drain.is_some_and(|drain| drain.force && after.time >= drain.deadline) {
                     *forced += 1;
                 }
+                // A device that had a fault keeps no promise.
+                if self.nodes.get(&replica.node).is_some_and(|node| holds_condemned(node, replica)) {
+                    *forced += 1;
+                }
             }
         }
         for (key, (allowance, forced)) in allowed {
@@ -230,4 +234,14 @@ fn is_a_life(from: ReplicaState, to: ReplicaState) -> bool {
         (Draining | Failed, Stopped) => true,
         (Draining | Failed | Stopped, _) => false,
     }
+}
+
+/// Returns whether a replica holds a device whose card had a fault, from the plain records.
+fn holds_condemned(node: &Node, replica: &Replica) -> bool {
+    let held = |uuid: &str| replica.devices.iter().any(|grant| grant.uuid == uuid);
+    node.profile.devices.iter().filter(|device| held(&device.uuid)).any(|device| {
+        let card = device.card.as_ref().unwrap_or(&device.uuid);
+        let state = node.devices.get(card).map(|condition| condition.state);
+        matches!(state, Some(DeviceState::Probation | DeviceState::Failed))
+    })
 }

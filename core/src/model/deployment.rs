@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, Disconnect, instance_type, reserve_of};
+use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, instance_type, reserve_of};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -404,8 +404,10 @@ impl DeploymentSpec {
             GpuAsk::Whole { count, .. } => u64::from(*count),
             GpuAsk::None | GpuAsk::Memory { .. } | GpuAsk::Mig { .. } => 0,
         };
-        if gpus != whole || gpus > 1_024 {
-            problems.add_try("resources.gpu", "out of range", "use 0 to 1024 whole devices");
+        if let Some(what) = self.gpu.problem() {
+            problems.add_try("resources.gpu", what, format!("use 1 to {GPUS_MAX} devices, or a share of one"));
+        } else if gpus != whole {
+            problems.add_try("resources.gpu", "is not what the GPU request says", "give both the same number");
         }
     }
 

@@ -1,9 +1,13 @@
-//! Devices: GPUs as the node reports them and as replicas hold them.
+//! Devices: GPUs as the node reports them, as the cluster trusts them, and as replicas hold them.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One GPU of a node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+use crate::{id::NodeEpoch, time::LogTime};
+
+/// One GPU of a node, or one MIG slice of a GPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Device {
     /// The UUID the driver gives it.
     pub uuid: String,
@@ -15,6 +19,12 @@ pub struct Device {
     pub mig_profile: Option<String>,
     /// Whether it takes new work.
     pub healthy: bool,
+    /// The UUID of the card this slice is cut from; absent for a whole card.
+    pub card: Option<String>,
+    /// The version of the driver that serves it; empty where none was asked.
+    pub driver: String,
+    /// Whether a library only pretends that it is there.
+    pub simulated: bool,
 }
 
 /// A device, or a share of its memory, held by a replica.
@@ -24,4 +34,73 @@ pub struct DeviceGrant {
     pub uuid: String,
     /// The share in MiB; the whole device when absent.
     pub memory_mib: Option<u64>,
+}
+
+/// What the cluster makes of a card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// It works.
+    #[default]
+    Healthy,
+    /// Nothing was heard of it for a while: no new work, and what runs on it goes on.
+    Unknown,
+    /// It had a fault: emptied, and watched until it was quiet for long enough.
+    Probation,
+    /// It had too many faults: emptied, and out for a day.
+    Failed,
+}
+
+/// A card that is not, or was not long ago, as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCondition {
+    /// What the cluster makes of it.
+    pub state: DeviceState,
+    /// Why, for people: `XID 79: fell off the bus`.
+    pub reason: String,
+    /// When it entered its state.
+    pub since: LogTime,
+    /// Faults in a row, each before a day without one had passed.
+    pub strikes: u32,
+    /// The node's epoch in which `faults` was counted.
+    pub epoch: NodeEpoch,
+    /// How many faults the node had counted then: a higher count is another fault.
+    pub faults: u64,
+}
+
+// === impl Device ===
+
+impl Device {
+    /// Returns the UUID of the card: its own, or that of the card it is a slice of. A fault is a card's.
+    pub fn card(&self) -> &str {
+        self.card.as_deref().unwrap_or(&self.uuid)
+    }
+}
+
+// === impl DeviceState ===
+
+impl DeviceState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Unknown, Self::Probation, Self::Failed];
+
+    /// Returns the word people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unknown => "unknown",
+            Self::Probation => "probation",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Returns whether what runs on it has to leave.
+    pub fn is_condemned(self) -> bool {
+        matches!(self, Self::Probation | Self::Failed)
+    }
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
 }

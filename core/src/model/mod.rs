@@ -5,6 +5,7 @@ mod deployment;
 mod device;
 mod disconnect;
 mod endpoint;
+mod gpu_ask;
 mod name;
 mod node;
 mod replica;
@@ -18,9 +19,10 @@ pub use deployment::{
     Code, Deployment, DeploymentSpec, Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Probe,
     RequestSettings, Runtime,
 };
-pub use device::{Device, DeviceGrant};
+pub use device::{Device, DeviceCondition, DeviceGrant, DeviceState};
 pub use disconnect::{Disconnect, Reconcile};
 pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};
+pub use gpu_ask::{GPU_MEMORY_MIB_MAX, GPUS_MAX, GpuAskError};
 pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName};
 pub use node::{Node, NodeDrain, NodeProfile, NodeState};
 pub use replica::{Replica, ReplicaState};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, NodeName};
+use super::{Device, DeviceCondition, DeviceGrant, DeviceState, NodeName};
 use crate::{
     id::{LogIndex, NodeEpoch, NodeId},
     time::{LogTime, Millis},
@@ -86,6 +86,8 @@ pub struct Node {
     pub returns: u32,
     /// When it last did.
     pub returned_at: LogTime,
+    /// Cards that are not, or were not long ago, as they should be, by UUID.
+    pub devices: BTreeMap<String, DeviceCondition>,
     /// Why it is in its state, for people.
     pub reason: String,
     /// When it entered its state.
@@ -160,6 +162,30 @@ impl Node {
             Some(drain) if drain.finished_at.is_some() => Some("drained"),
             Some(_) => Some("draining"),
             None => self.cordoned.then_some("cordoned"),
+        }
+    }
+}
+
+impl Node {
+    /// Returns what the cluster makes of the card of a device.
+    pub fn condition(&self, device: &Device) -> Option<&DeviceCondition> {
+        self.devices.get(device.card()).filter(|condition| condition.state != DeviceState::Healthy)
+    }
+
+    /// Returns the condition for which a replica with these devices has to leave, if there is one.
+    pub fn condemned(&self, grants: &[DeviceGrant]) -> Option<&DeviceCondition> {
+        if self.devices.is_empty() {
+            return None;
+        }
+        let held = grants.iter().filter_map(|grant| self.profile.devices.iter().find(|d| d.uuid == grant.uuid));
+        held.filter_map(|device| self.condition(device)).find(|condition| condition.state.is_condemned())
+    }
+
+    /// Lets every device take new work unless its card is in no state for it.
+    pub(crate) fn mark_devices(&mut self) {
+        for device in &mut self.profile.devices {
+            let condition = self.devices.get(device.card());
+            device.healthy = condition.is_none_or(|condition| condition.state == DeviceState::Healthy);
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Group<'a> {
     pub(super) current: Vec<&'a Replica>,
     /// The same of earlier generations, or on a node that is being emptied.
     pub(super) outdated: Vec<&'a Replica>,
+    /// On a device that had a fault, and not told to end.
+    pub(super) condemned: Vec<&'a Replica>,
     /// Of a lost node and not told to end.
     pub(super) lost: Vec<&'a Replica>,
     /// Of a node that may be back in a moment: not ready, and not replaced yet.
@@ -43,6 +45,7 @@ impl<'a> Group<'a> {
             deployment,
             current: Vec::new(),
             outdated: Vec::new(),
+            condemned: Vec::new(),
             lost: Vec::new(),
             in_grace: 0,
             leaving: Vec::new(),
@@ -71,6 +74,7 @@ impl<'a> Group<'a> {
                 }
                 self.lost.push(replica);
             }
+            _ if node.is_some_and(|node| node.condemned(&replica.devices).is_some()) => self.condemned.push(replica),
             _ if is_current && may_stay => self.current.push(replica),
             _ => self.outdated.push(replica),
         }

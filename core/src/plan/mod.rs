@@ -4,6 +4,7 @@
 //! failover and steady state are one path; each step is judged again when it is applied. Planning a state that a plan
 //! has already changed gives nothing new, and with faults off every deployment comes to rest.
 
+mod condemned;
 mod draft;
 mod drain;
 mod evacuate;
@@ -26,6 +27,7 @@ use draft::Draft;
 /// Plans every step that is due at `now`, and says what could not be planned and why.
 pub fn plan(view: &View<'_>, now: LogTime) -> (Vec<Plan>, Report) {
     let mut draft = Draft::open(view, now);
+    condemned::leave(&mut draft);
     lost::spare_returned(&mut draft);
     lost::wait_for_lost(&mut draft);
     surplus::stop_surplus(&mut draft);

@@ -31,6 +31,8 @@ pub enum Dimension {
     GpuMemory,
     /// MIG slices.
     Mig,
+    /// The devices that would do had a fault.
+    Device,
 }
 
 /// One reason why a node cannot take an instance.
@@ -62,6 +64,7 @@ impl Dimension {
             Self::GpuModel => "gpu_model",
             Self::GpuMemory => "gpu_mem",
             Self::Mig => "mig",
+            Self::Device => "device",
         }
     }
 
@@ -212,6 +215,9 @@ impl Slot<'_> {
         let slices = self.node.profile.devices.iter().filter(|device| device.mig_profile.as_deref() == Some(profile));
         let free: Vec<_> = slices.filter(|device| device.healthy && self.held_of(device) == 0).collect();
         if free.len() < count as usize {
+            if let Some(refusal) = self.refuse_condition(|device| device.mig_profile.as_deref() == Some(profile)) {
+                return Err(refusal);
+            }
             let text = format!("needs {count} slices of {profile}, free {}", free.len());
             return Err(Refusal::new(Dimension::Mig, text));
         }
@@ -228,12 +234,25 @@ impl Slot<'_> {
         let usable = devices.iter().filter(|device| device.healthy && device.mig_profile.is_none());
         let fitting: Vec<_> = usable.filter(|device| model.is_none_or(|model| device.model.contains(model))).collect();
         if fitting.is_empty() {
+            if let Some(refusal) = self.refuse_condition(|device| {
+                device.mig_profile.is_none() && model.is_none_or(|model| device.model.contains(model))
+            }) {
+                return Err(refusal);
+            }
             let mut has: Vec<_> = devices.iter().map(|device| device.model.as_str()).collect();
             has.dedup();
             let text = format!("wants {}, has {}", model.unwrap_or("a healthy device"), has.join(" "));
             return Err(Refusal::new(Dimension::GpuModel, text));
         }
         Ok(fitting)
+    }
+
+    /// Names the condition of the devices that would do if they were sound.
+    fn refuse_condition(&self, wanted: impl Fn(&Device) -> bool) -> Option<Refusal> {
+        let out: Vec<_> = self.node.profile.devices.iter().filter(|device| !device.healthy && wanted(device)).collect();
+        let condition = out.iter().find_map(|device| self.node.condition(device))?;
+        let text = format!("{} of {} out, {}", out.len(), out[0].model, condition.sentence());
+        Some(Refusal::new(Dimension::Device, text))
     }
 
     fn held_of(&self, device: &Device) -> u64 {

@@ -4,8 +4,8 @@ use crate::{
     error::Error,
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        DeploymentKey, DeploymentSpec, DeviceGrant, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeProfile,
-        NodeState, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
+        DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys, EndpointName, EndpointSpec, NodeName,
+        NodeProfile, NodeState, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -128,6 +128,8 @@ pub enum Command {
     NodeRegister(Box<RegisterNode>),
     /// The leader's view of a node changed.
     NodeTransition(NodeTransition),
+    /// The leader's view of a card changed, or there is something to note about it.
+    DeviceTransition(DeviceTransition),
     /// An operator keeps new replicas away from a node, or lets them back.
     NodeCordon {
         /// The node.
@@ -219,6 +221,25 @@ pub struct NodeTransition {
     pub to: NodeState,
     /// Why, for people.
     pub reason: String,
+}
+
+/// The leader's view of a card changed, or there is something to note about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceTransition {
+    /// The leader's term.
+    pub term: Term,
+    /// The node.
+    pub node: NodeId,
+    /// The epoch it was seen in; an older one is refused.
+    pub epoch: NodeEpoch,
+    /// The card's UUID.
+    pub card: String,
+    /// What it is now; absent when something is only to be told.
+    pub to: Option<DeviceState>,
+    /// Why, for people.
+    pub reason: String,
+    /// How many faults its node had counted.
+    pub faults: u64,
 }
 
 /// What a node saw of a replica.

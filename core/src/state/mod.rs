@@ -15,7 +15,8 @@ mod status;
 
 pub use apply::ONE_AT_A_TIME;
 pub use command::{
-    Command, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Step, StepOutcome,
+    Command, DeviceTransition, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport,
+    Step, StepOutcome,
 };
 pub use event::{Event, EventLog, EventSubject, Severity};
 pub use feature::{FEATURE_LEVEL, level_to_raise_to};

@@ -65,6 +65,7 @@ impl Lead {
             acks: TableAcks { received: version, applied: version, warm: version },
             in_flight: in_flight.iter().copied().collect::<BTreeMap<_, _>>(),
             carried: BTreeSet::new(),
+            devices: Vec::new(),
         }
     }
 

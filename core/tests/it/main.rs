@@ -1,6 +1,7 @@
 //! Tests of the pure machines through their public interface, in one binary to save linking.
 
 mod controller;
+mod device;
 mod disconnect;
 mod drain;
 mod health;

@@ -22,8 +22,8 @@ fn with_devices(name: &str, devices: &[(&str, &str, u64)]) -> NodeProfile {
         uuid: (*uuid).to_owned(),
         model: (*model).to_owned(),
         memory_mib: *memory_mib,
-        mig_profile: None,
         healthy: true,
+        ..Device::default()
     };
     let capacity = Resources { gpus: devices.len() as u64, ..NODE };
     NodeProfile { devices: devices.iter().map(device).collect(), capacity, ..profile(name) }

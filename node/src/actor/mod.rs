@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     cache::Cache,
+    gpu::GpuMonitor,
     identity::Lock,
     mesh::MeshHandle,
     process::{Ports, Spawner},
@@ -43,6 +44,7 @@ pub(crate) struct World {
     /// The newest ledger; a task of its own brings it to the disk.
     pub(crate) ledger: watch::Sender<Ledger>,
     pub(crate) agent: AgentLink,
+    pub(crate) gpus: Arc<GpuMonitor>,
     pub(crate) started: Instant,
 }
 

@@ -1,13 +1,14 @@
 //! What a node has: measured, bounded by its cgroups, or declared.
 
 mod cgroup;
-mod gpu;
 mod host;
 mod text;
 
 use std::path::Path;
 
 use berth_core::{model::Device, units::Resources};
+
+use crate::gpu::Found;
 
 pub use text::CapacityOverride;
 
@@ -22,20 +23,36 @@ pub struct Capacity {
     pub notes: Vec<String>,
 }
 
-/// Measures the host of `data_dir` and applies what was declared.
-pub(crate) fn measure(data_dir: &Path, nvml_library: Option<&Path>, declared: Option<&CapacityOverride>) -> Capacity {
+/// Measures the host of `data_dir`, adds the GPUs that were found, and applies what was declared.
+pub(crate) fn measure(data_dir: &Path, gpus: Found, declared: Option<&CapacityOverride>) -> Capacity {
     let mut notes = Vec::new();
-    let host = host::measure(data_dir, &mut notes);
-    let bounds = cgroup::bounds(Path::new("/"), Path::new("/proc/self/cgroup"));
-    let cpu_milli = bounds.cpu_milli.map_or(host.cpu_milli, |bound| bound.min(host.cpu_milli));
-    let memory_mib = bounds.memory_mib.map_or(host.memory_mib, |bound| bound.min(host.memory_mib));
+    let (host, Resources { cpu_milli, memory_mib, .. }) = bounded(data_dir, &mut notes);
     if (cpu_milli, memory_mib) != (host.cpu_milli, host.memory_mib) {
         notes.push("cgroup limits bound what the host has".to_owned());
     }
-    let devices = gpu::devices(nvml_library, &mut notes);
-    let measured = Resources { cpu_milli, memory_mib, disk_mib: host.disk_mib, gpus: devices.len() as u64 };
+    let Found { devices, why_none, is_broken: _ } = gpus;
+    notes.extend(why_none.map(|why| format!("no GPU: {why}")));
+    let measured = Resources { cpu_milli, memory_mib, disk_mib: host.disk_mib, gpus: whole(&devices) };
     match declared {
         Some(declared) => declared.apply(measured, devices, notes),
         None => Capacity { resources: measured, devices, notes },
     }
+}
+
+/// Counts the devices that can be given whole; slices are a dimension of their own.
+fn whole(devices: &[Device]) -> u64 {
+    devices.iter().filter(|device| device.mig_profile.is_none()).count() as u64
+}
+
+/// Measures what the host has, and what cgroups leave of it.
+pub(crate) fn host_and_allowed(data_dir: &Path) -> (Resources, Resources) {
+    bounded(data_dir, &mut Vec::new())
+}
+
+fn bounded(data_dir: &Path, notes: &mut Vec<String>) -> (Resources, Resources) {
+    let host = host::measure(data_dir, notes);
+    let bounds = cgroup::bounds(Path::new("/"), Path::new("/proc/self/cgroup"));
+    let cpu_milli = bounds.cpu_milli.map_or(host.cpu_milli, |bound| bound.min(host.cpu_milli));
+    let memory_mib = bounds.memory_mib.map_or(host.memory_mib, |bound| bound.min(host.memory_mib));
+    (host, Resources { cpu_milli, memory_mib, ..host })
 }

@@ -8,7 +8,7 @@ use berth_core::{
     units::{Resources, parse_cpu_milli, parse_mib},
 };
 
-use super::Capacity;
+use super::{Capacity, whole};
 
 /// The dimensions that can be declared.
 const KEYS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
@@ -46,7 +46,7 @@ impl CapacityOverride {
             cpu_milli: self.cpu_milli.unwrap_or(measured.cpu_milli),
             memory_mib: self.memory_mib.unwrap_or(measured.memory_mib),
             disk_mib: self.disk_mib.unwrap_or(measured.disk_mib),
-            gpus: devices.len() as u64,
+            gpus: whole(&devices),
         };
         Capacity { resources, devices, notes }
     }
@@ -105,8 +105,8 @@ fn made_up_device(index: u64) -> Device {
         uuid: format!("GPU-declared-{index}"),
         model: "declared".to_owned(),
         memory_mib: DECLARED_GPU_MIB,
-        mig_profile: None,
         healthy: true,
+        ..Device::default()
     }
 }
 

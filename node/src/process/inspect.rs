@@ -67,6 +67,12 @@ pub(crate) fn marked_processes(folder: &Path) -> Vec<(u32, PathBuf)> {
     found.collect()
 }
 
+/// Returns the group of a running process and the replica folder it is marked with, if it is.
+pub(crate) fn owner(pid: u32) -> Option<(u32, Option<PathBuf>)> {
+    let group = stat(pid).filter(Stat::is_running)?.group;
+    Some((group, mark(pid)))
+}
+
 fn mark(pid: u32) -> Option<PathBuf> {
     mark_of(&fs::read(format!("/proc/{pid}/environ")).ok()?)
 }

@@ -45,6 +45,11 @@ pub(super) fn finish(order: &ReplicaOrder, layout: &Layout, port: u16, env: &mut
     let devices: Vec<&str> = order.devices.iter().map(|device| device.uuid.as_str()).collect();
     // Empty hides every device: what was not granted is somebody else's.
     env.insert("CUDA_VISIBLE_DEVICES".to_owned(), devices.join(","));
+    // What a program that would take a whole device by itself has to keep to.
+    match order.devices.iter().filter_map(|device| device.memory_mib).min() {
+        Some(mib) => env.insert("BERTH_GPU_MEMORY_MIB".to_owned(), mib.to_string()),
+        None => env.remove("BERTH_GPU_MEMORY_MIB"),
+    };
     env.insert("PORT".to_owned(), port.to_string());
     env.insert(MARK.to_owned(), layout.root().display().to_string());
 }

@@ -4,15 +4,16 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_core::{
     error::{Code, Error},
+    health::DeviceSign,
     id::{NodeEpoch, NodeId, Term},
     model::NodeProfile,
     rng::SeedTree,
 };
 use berth_proto::node::{
-    acks_to_wire, assignments_from_wire, profile_to_wire, report_to_wire,
+    acks_to_wire, assignments_from_wire, device_sign_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        FromNode, Heartbeat, Hello, ReplicaLoad, ReplicaReports, ToNode, Usage, Welcome, from_node::Message as Up,
-        to_node::Message as Down,
+        DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, ReplicaLoad, ReplicaReports, ToNode,
+        Usage, Welcome, from_node::Message as Up, to_node::Message as Down,
     },
 };
 use tokio::{
@@ -25,7 +26,13 @@ use tonic::Streaming;
 use super::{
     Backoff, MESSAGE_DEADLINE, Members, Outbox, SessionStatus, members::transport_error, outbox::Batch, reader,
 };
-use crate::{actor::AgentLink, identity, leave::Leaving, mesh::MeshHandle};
+use crate::{
+    actor::AgentLink,
+    gpu::{GpuMonitor, GpuView},
+    identity,
+    leave::Leaving,
+    mesh::MeshHandle,
+};
 
 /// Messages that may wait to be sent. More than these mean that the leader does not read.
 const WAITING_MAX: usize = 64;
@@ -53,6 +60,7 @@ pub(crate) struct SessionOptions {
     pub(crate) status: watch::Sender<SessionStatus>,
     pub(crate) usage: watch::Receiver<Usage>,
     pub(crate) leaving: Leaving,
+    pub(crate) gpus: Arc<GpuMonitor>,
     pub(crate) seed: SeedTree,
 }
 
@@ -214,6 +222,7 @@ impl Session<'_> {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut acks = self.options.mesh.watch_acks();
         let mut leaving = self.options.leaving.clone();
+        let mut faults = self.options.gpus.faults();
         let mut resend = interval(RESEND_AFTER);
         resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sent_at = Instant::now();
@@ -233,6 +242,8 @@ impl Session<'_> {
                 // A step of a rollout waits for this number, so it does not wait for the pace.
                 Ok(()) = acks.changed() => self.heartbeat().await,
                 Ok(()) = leaving.changed() => self.heartbeat().await,
+                // Neither does what takes traffic off a broken device.
+                Ok(()) = faults.changed() => self.heartbeat().await,
                 () = self.options.outbox.changed() => match self.options.outbox.take() {
                     Some(batch) => {
                         sent_at = Instant::now();
@@ -281,6 +292,7 @@ impl Session<'_> {
             carried: carried.iter().map(ToString::to_string).collect(),
             usage: Some(usage),
             leaving_ms,
+            devices: device_reports(&self.options.gpus.view()),
         };
         self.send(Up::Heartbeat(heartbeat)).await
     }
@@ -328,6 +340,24 @@ impl Session<'_> {
         }
         Ok(None)
     }
+}
+
+/// Writes what is known of every card.
+fn device_reports(view: &GpuView) -> Vec<DeviceReport> {
+    let report = |sign: &DeviceSign| {
+        let card = view.look.cards.iter().find(|card| card.uuid == sign.card && card.fault.is_none());
+        let sample = card.map(|card| DeviceSample {
+            used_mib: card.used_mib,
+            utilization_percent: card.utilization_percent,
+            temperature_celsius: card.temperature_celsius,
+            power_milliwatt: card.power_milliwatt,
+            ecc_corrected: card.ecc_corrected,
+            ecc_uncorrected: card.ecc_uncorrected,
+            processes: card.processes.iter().map(|(pid, mib)| DeviceProcess { pid: *pid, used_mib: *mib }).collect(),
+        });
+        device_sign_to_wire(sign, sample)
+    };
+    view.signs.iter().map(report).collect()
 }
 
 fn refusal(refused: &berth_proto::node::v1::Refused) -> Error {

@@ -1,6 +1,7 @@
 //! Integration tests of the node, in one binary to link once.
 
 mod agent;
+mod gpu;
 mod mesh_gate;
 mod mesh_law;
 mod mesh_models;

@@ -9,6 +9,7 @@ use berth_core::{
 
 use super::v1;
 use crate::convert::{Wire, wires};
+use crate::node::v1::DeviceReport;
 
 /// Shows an endpoint.
 pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoint {
@@ -99,8 +100,13 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
     }
 }
 
-/// Shows a node. `used` is what it measured last, when known.
-pub fn node_message(state: &ClusterState, node: &Node, used: Option<berth_core::units::Resources>) -> v1::Node {
+/// Shows a node. `used` and `gpus` are what it measured last, when known.
+pub fn node_message(
+    state: &ClusterState,
+    node: &Node,
+    used: Option<berth_core::units::Resources>,
+    gpus: &[DeviceReport],
+) -> v1::Node {
     v1::Node {
         node: node.profile.name.to_string(),
         id: node.id.to_string(),
@@ -122,7 +128,39 @@ pub fn node_message(state: &ClusterState, node: &Node, used: Option<berth_core::
         drain: node.drain.as_ref().map(drain_message),
         returns: node.returns,
         hold_ms: node.hold().0,
+        gpus: gpu_messages(state, node, gpus),
     }
+}
+
+/// Shows every card of a node once, however it is cut.
+fn gpu_messages(state: &ClusterState, node: &Node, reports: &[DeviceReport]) -> Vec<v1::Gpu> {
+    let mut cards: Vec<v1::Gpu> = Vec::new();
+    for device in &node.profile.devices {
+        let at = cards.iter().position(|known| known.uuid == device.card()).unwrap_or_else(|| {
+            let condition = node.devices.get(device.card()).cloned().unwrap_or_default();
+            let report = reports.iter().find(|report| report.card == device.card());
+            cards.push(v1::Gpu {
+                uuid: device.card().to_owned(),
+                model: device.model.clone(),
+                driver: device.driver.clone(),
+                simulated: device.simulated,
+                state: condition.state.word().to_owned(),
+                reason: condition.reason,
+                since_ms: condition.since.millis(),
+                strikes: condition.strikes,
+                sample: report.and_then(|report| report.sample.clone()),
+                silent_ms: report.map_or(0, |report| report.silent_ms),
+                ..v1::Gpu::default()
+            });
+            cards.len() - 1
+        });
+        let held = state.replicas_on(node.id).flat_map(|replica| &replica.devices);
+        let held = held.filter(|grant| grant.uuid == device.uuid);
+        cards[at].held_mib += held.map(|grant| grant.memory_mib.unwrap_or(device.memory_mib)).sum::<u64>();
+        cards[at].memory_mib += device.memory_mib;
+        cards[at].slices.extend(device.mig_profile.clone());
+    }
+    cards
 }
 
 fn drain_message(drain: &NodeDrain) -> v1::NodeDrain {

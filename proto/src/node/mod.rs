@@ -1,5 +1,6 @@
 //! Between agents and coordinators: orders, reports, route tables.
 
+mod device;
 mod order;
 mod table;
 
@@ -9,6 +10,7 @@ pub mod v1 {
     tonic::include_proto!("berth.node.v1");
 }
 
+pub use device::{device_sign_from_wire, device_sign_to_wire};
 pub use order::{
     acks_from_wire, acks_to_wire, assignments_from_wire, assignments_to_wire, profile_from_wire, profile_to_wire,
     report_from_wire, report_to_wire,

@@ -3,7 +3,7 @@
 use berth_core::{
     error::Error,
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
-    state::{Command, DrainWish, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
+    state::{Command, DeviceTransition, DrainWish, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
     time::{LogTime, Millis},
 };
 
@@ -99,6 +99,15 @@ impl Wire<Command> for v1::Command {
                 to: i32::wire(&transition.to),
                 reason: transition.reason.clone(),
             }),
+            Command::DeviceTransition(transition) => C::DeviceTransition(v1::DeviceTransition {
+                term: transition.term.0,
+                node: transition.node.0,
+                epoch: transition.epoch.0,
+                card: transition.card.clone(),
+                to: transition.to.as_ref().map_or(0, i32::wire),
+                reason: transition.reason.clone(),
+                faults: transition.faults,
+            }),
             Command::NodeCordon { name, cordoned } => {
                 C::NodeCordon(v1::NodeCordon { name: name.to_string(), cordoned: *cordoned })
             }
@@ -179,6 +188,15 @@ impl Wire<Command> for v1::Command {
                 epoch: NodeEpoch(c.epoch),
                 to: c.to.core()?,
                 reason: c.reason,
+            }),
+            C::DeviceTransition(c) => Command::DeviceTransition(DeviceTransition {
+                term: Term(c.term),
+                node: NodeId(c.node),
+                epoch: NodeEpoch(c.epoch),
+                card: c.card,
+                to: if c.to == 0 { None } else { Some(c.to.core()?) },
+                reason: c.reason,
+                faults: c.faults,
             }),
             C::NodeCordon(c) => Command::NodeCordon { name: name(&c.name)?, cordoned: c.cordoned },
             C::DrainNode(c) => Command::NodeDrain { name: name(&c.name)?, wish: c.wish.map(Wire::core).transpose()? },

@@ -7,9 +7,9 @@ use berth_core::{
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment, FailedReplica, GpuAsk, HttpRoute,
-        Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState,
-        RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
+        FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile,
+        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -25,6 +25,7 @@ enum_wire!(ModelType, v1::ModelType, CustomModel, MlflowModel, TritonModel);
 enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Serving, Draining, Stopped, Failed);
 enum_wire!(Reconcile, v1::Reconcile, KeepServing, KeepOriginal, KeepReplacement);
 enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost);
+enum_wire!(DeviceState, v1::DeviceState, Healthy, Unknown, Probation, Failed);
 enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
 
 /// Reads the two halves of a deployment's name.
@@ -502,6 +503,9 @@ impl Wire<Device> for v1::Device {
             memory_mib: value.memory_mib,
             mig_profile: value.mig_profile.clone(),
             healthy: value.healthy,
+            card: value.card.clone(),
+            driver: value.driver.clone(),
+            simulated: value.simulated,
         }
     }
 
@@ -512,6 +516,33 @@ impl Wire<Device> for v1::Device {
             memory_mib: self.memory_mib,
             mig_profile: self.mig_profile,
             healthy: self.healthy,
+            card: self.card,
+            driver: self.driver,
+            simulated: self.simulated,
+        })
+    }
+}
+
+impl Wire<DeviceCondition> for v1::DeviceCondition {
+    fn wire(value: &DeviceCondition) -> Self {
+        Self {
+            state: i32::wire(&value.state),
+            reason: value.reason.clone(),
+            since_ms: value.since.millis(),
+            strikes: value.strikes,
+            epoch: value.epoch.0,
+            faults: value.faults,
+        }
+    }
+
+    fn core(self) -> Result<DeviceCondition, Error> {
+        Ok(DeviceCondition {
+            state: self.state.core()?,
+            reason: self.reason,
+            since: LogTime::from_millis(self.since_ms),
+            strikes: self.strikes,
+            epoch: NodeEpoch(self.epoch),
+            faults: self.faults,
         })
     }
 }
@@ -648,6 +679,7 @@ impl Wire<Node> for v1::Node {
             returns: value.returns,
             returned_at_ms: value.returned_at.millis(),
             overfull: value.overfull,
+            devices: value.devices.iter().map(|(card, known)| (card.clone(), Wire::wire(known))).collect(),
         }
     }
 
@@ -662,6 +694,11 @@ impl Wire<Node> for v1::Node {
             returns: self.returns,
             returned_at: LogTime::from_millis(self.returned_at_ms),
             overfull: self.overfull,
+            devices: self
+                .devices
+                .into_iter()
+                .map(|(card, known)| Ok((card, known.core()?)))
+                .collect::<Result<_, Error>>()?,
             reason: self.reason,
             since: LogTime::from_millis(self.since_ms),
             revision: LogIndex(self.revision),

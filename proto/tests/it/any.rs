@@ -8,14 +8,14 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
-        GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
-        ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
-        SettingsChange, SpendCause, Traffic,
+        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
+        Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
+        NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic,
     },
     state::{
-        Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
-        RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
+        PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
     },
     time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -121,6 +121,7 @@ any_struct! {
     failed: FailedReplica { replica: replica_id(), node: node_id() }
     device: Device {
         uuid: text(), model: text(), memory_mib: number(), mig_profile: option::of(text()), healthy: any::<bool>(),
+        card: option::of(text()), driver: text(), simulated: any::<bool>(),
     }
     grant: DeviceGrant { uuid: text(), memory_mib: option::of(number()) }
     replica: Replica {
@@ -141,7 +142,7 @@ any_struct! {
     }
     node: Node {
         id: node_id(), epoch: epoch(), profile: profile(), state: select(&NodeState::ALL[..]),
-        cordoned: any::<bool>(), drain: option::of(drain()), overfull: any::<bool>(), returns: any::<u32>(),
+        cordoned: any::<bool>(), drain: option::of(drain()), devices: btree_map(text(), condition(), 0..2), overfull: any::<bool>(), returns: any::<u32>(),
         returned_at: time(), reason: text(), since: time(), revision: index(),
     }
     settings: Settings {
@@ -157,6 +158,14 @@ any_struct! {
     disconnect: Disconnect {
         lost_after: option::of(number().prop_map(Millis)), replace: any::<bool>(),
         stop_on_client_after: option::of(number().prop_map(Millis)), reconcile: select(&Reconcile::ALL[..]),
+    }
+    condition: DeviceCondition {
+        state: select(&DeviceState::ALL[..]), reason: text(), since: time(), strikes: any::<u32>(), epoch: epoch(),
+        faults: number(),
+    }
+    device_transition: DeviceTransition {
+        term: term(), node: node_id(), epoch: epoch(), card: text(),
+        to: option::of(select(&DeviceState::ALL[..])), reason: text(), faults: number(),
     }
     drain: NodeDrain {
         reason: text(), started_at: time(), deadline: time(), force: any::<bool>(), by_node: any::<bool>(),
@@ -375,6 +384,7 @@ fn command() -> impl Strategy<Value = Command> {
         (key(), revision()).prop_map(|(key, if_revision)| Command::DeploymentDelete { key, if_revision }).boxed(),
         register().prop_map(|register| Command::NodeRegister(Box::new(register))).boxed(),
         transition().prop_map(Command::NodeTransition).boxed(),
+        device_transition().prop_map(Command::DeviceTransition).boxed(),
         (node_name(), any::<bool>()).prop_map(|(name, cordoned)| Command::NodeCordon { name, cordoned }).boxed(),
         (node_name(), option::of(wish())).prop_map(|(name, wish)| Command::NodeDrain { name, wish }).boxed(),
         (settings_change(), revision())

@@ -37,7 +37,7 @@ fn every_noun_prints_and_reads_back() {
         assert_eq!(value["in_flight"], 3);
     }
     for node in state.nodes.values() {
-        let value = printed(&api::node_message(&state, node, None));
+        let value = printed(&api::node_message(&state, node, None, &[]));
         assert_eq!(value["state"], node.state.word());
         assert_eq!(value["devices"][0]["uuid"], "GPU-1");
     }

@@ -9,14 +9,14 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceGrant, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica,
-        GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, Reconcile,
-        ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
-        SettingsChange, SpendCause, Traffic,
+        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
+        Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
+        NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic,
     },
     state::{
-        Command, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan, PutMode,
-        RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
+        PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
     },
     time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -85,6 +85,18 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
                 epoch: NodeEpoch(4),
                 to: NodeState::Suspect,
                 reason: "silent for 1.5 s".into(),
+            }),
+        ),
+        (
+            "device_transition",
+            Command::DeviceTransition(DeviceTransition {
+                term: Term(3),
+                node: NodeId(0x21),
+                epoch: NodeEpoch(4),
+                card: "GPU-0".into(),
+                to: Some(DeviceState::Probation),
+                reason: "XID 79: fell off the bus".into(),
+                faults: 2,
             }),
         ),
         ("node_cordon", Command::NodeCordon { name: node_name("node-1"), cordoned: true }),
@@ -486,12 +498,20 @@ fn profile() -> NodeProfile {
             memory_mib: 24_564,
             mig_profile: Some("1g.10gb".into()),
             healthy: true,
+            card: Some("GPU-0".into()),
+            driver: "550.90.07".into(),
+            simulated: true,
         }],
         gate_address: "10.0.0.1:7481".into(),
         ingress_address: "10.0.0.1:7480".into(),
         is_virtual: true,
         version: "0.1.0".into(),
     }
+}
+
+fn condition(state: DeviceState) -> DeviceCondition {
+    let reason = "XID 79: fell off the bus".into();
+    DeviceCondition { state, reason, since: at(7), strikes: 1, epoch: NodeEpoch(4), faults: 2 }
 }
 
 fn node(id: u64, state: NodeState) -> Node {
@@ -514,6 +534,7 @@ fn node(id: u64, state: NodeState) -> Node {
         overfull: true,
         returns: 5,
         returned_at: at(5),
+        devices: DeviceState::ALL.iter().map(|state| (format!("GPU-{state}"), condition(*state))).collect(),
         reason: "registered".into(),
         since: at(6),
         revision: LogIndex(46),

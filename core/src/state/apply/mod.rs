@@ -3,6 +3,7 @@
 mod asset;
 mod cluster;
 mod deployment;
+mod device;
 mod drain;
 mod endpoint;
 mod node;
@@ -92,6 +93,7 @@ impl ClusterState {
             Command::DeploymentDelete { key, if_revision } => self.deployment_delete(cx, key, *if_revision),
             Command::NodeRegister(register) => self.node_register(cx, register),
             Command::NodeTransition(transition) => self.node_transition(cx, transition),
+            Command::DeviceTransition(transition) => self.device_transition(cx, transition),
             Command::NodeCordon { name, cordoned } => self.node_cordon(cx, name, *cordoned),
             Command::NodeDrain { name, wish } => self.node_drain(cx, name, wish.as_ref()),
             Command::SettingsSet { change, if_revision } => self.settings_set(cx, change, *if_revision),

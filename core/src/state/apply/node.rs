@@ -1,5 +1,7 @@
 //! Nodes: register, silence and return, cordon, forget.
 
+use std::collections::BTreeMap;
+
 use super::{ClusterState, Context, EventSubject, Reply, Severity, cluster::stale_term};
 use crate::{
     error::{Code, Error},
@@ -30,10 +32,12 @@ impl ClusterState {
             overfull: false,
             returns: known.map_or(0, |node| node.returns),
             returned_at: known.map_or(cx.now, |node| node.returned_at),
+            devices: BTreeMap::new(),
             reason: String::new(),
             since: cx.now,
             revision: cx.index,
         };
+        self.devices_register(cx, known, &mut node);
         // One that was emptied before it went away did not fail.
         if known.is_some_and(|node| node.wish() != Some("drained")) {
             node.count_return(cx.now);

@@ -87,10 +87,13 @@ impl ClusterState {
             .why(format!("{ready} of {desired} replicas of `{}` serve", replica.key)))
     }
 
-    /// Returns whether an operator wants it off its node by now, whatever its deployment was promised.
+    /// Returns whether an operator wants it off its node by now, or its device had a fault: then it goes, whatever its
+    /// deployment was promised.
     fn is_forced_off(&self, replica: &Replica) -> bool {
-        let drain = self.nodes.get(&replica.node).and_then(|node| node.drain.as_ref());
+        let node = self.nodes.get(&replica.node);
+        let drain = node.and_then(|node| node.drain.as_ref());
         drain.is_some_and(|drain| drain.force && drain.deadline <= self.time)
+            || node.is_some_and(|node| node.condemned(&replica.devices).is_some())
     }
 
     /// Ends a replica, and says what is cut with it.
@@ -182,7 +185,8 @@ impl ClusterState {
                 return refuse(&grant.uuid, format!("node `{}` does not have it", node.profile.name));
             };
             if !device.healthy {
-                return refuse(&grant.uuid, "it is not healthy".to_owned());
+                let condition = node.condition(device).map(crate::model::DeviceCondition::sentence);
+                return refuse(&grant.uuid, condition.unwrap_or_else(|| "it is not healthy".to_owned()));
             }
             let by_replicas = self.replicas_on(node.id).flat_map(|replica| &replica.devices);
             let slots = self.slots_on(node.id).filter(|slot| Some(slot.id) != spent);

@@ -1,0 +1,34 @@
+//! `berth doctor`.
+
+use berth_core::error::{Code, Error};
+use berth_node::doctor::{DoctorOptions, Finding, Verdict, examine};
+
+use crate::{
+    args::DoctorArgs,
+    output::{Fault, Ink, Output},
+};
+
+pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
+    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib };
+    let findings = tokio::task::spawn_blocking(move || examine(&options))
+        .await
+        .map_err(|error| Error::new(Code::Internal, "looking at this host broke off").why(error.to_string()))?;
+    out.value(&findings, "doctor", || findings.iter().for_each(|finding| tell(finding, out)))?;
+    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+    match bad {
+        0 => Ok(()),
+        _ => Err(Error::new(Code::Invalid, format!("{bad} of {} findings will not work", findings.len())).into()),
+    }
+}
+
+fn tell(finding: &Finding, out: &Output) {
+    let (mark, ink) = match finding.verdict {
+        Verdict::Good => ("✓", Ink::Green),
+        Verdict::Note => ("‼", Ink::Yellow),
+        Verdict::Bad => ("×", Ink::Red),
+    };
+    out.line(format!("{} {:7} {}", out.paint(mark, ink), finding.about, finding.text));
+    if !finding.try_.is_empty() {
+        out.line(format!("  {:7} try: {}", "", finding.try_));
+    }
+}

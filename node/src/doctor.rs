@@ -1,0 +1,240 @@
+//! The doctor: what a node would find on this host, in plain sentences, before anything is started.
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use berth_core::{
+    defaults::DEFAULTS,
+    units::{Cores, Mib},
+};
+use serde::Serialize;
+
+use crate::{capacity, gpu::GpuMonitor};
+
+/// How long the driver may take to answer; a node allows it twice as much.
+const GPUS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a program may take to tell its version.
+const VERSION_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+const VERSION_STEP: Duration = Duration::from_millis(10);
+/// Room below which a model of any size does not fit, and below which logs and environments soon do not.
+const DISK_LOW_MIB: u64 = 10 << 10;
+const DISK_FULL_MIB: u64 = 1 << 10;
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub struct DoctorOptions {
+    /// Where a node would keep its data.
+    pub data_dir: PathBuf,
+    /// The Python that environments would be built with.
+    pub python: PathBuf,
+    /// The NVML library, when it is not where the loader looks.
+    pub nvml_library: Option<PathBuf>,
+}
+
+/// How a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Something will not work.
+    Bad,
+}
+
+/// One sentence about this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about: `gpu`, `disk`.
+    pub about: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub text: String,
+    /// What would help; empty where nothing has to.
+    pub try_: String,
+}
+
+/// Looks at everything. Blocks, for some seconds when the driver is sick.
+pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
+    let mut findings = vec![gpus(options.nvml_library.as_deref()), limits(&options.data_dir), python(&options.python)];
+    findings.push(disk(&options.data_dir));
+    let ports = [("coordinators", DEFAULTS.api_port), ("ingress", DEFAULTS.ingress_port), ("gate", DEFAULTS.gate_port)];
+    findings.extend(ports.map(|(what, number)| port(what, number)));
+    findings
+}
+
+fn finding(about: &'static str, verdict: Verdict, text: String, try_: &str) -> Finding {
+    Finding { about, verdict, text, try_: try_.to_owned() }
+}
+
+fn gpus(library: Option<&Path>) -> Finding {
+    let found = match GpuMonitor::start(library) {
+        Ok(monitor) => monitor.found(GPUS_WITHIN),
+        Err(error) => return finding("gpu", Verdict::Bad, format!("no thread could be started: {error}"), ""),
+    };
+    match (&found.why_none, found.devices.first()) {
+        (None, Some(first)) => {
+            let mut texts: Vec<String> = Vec::new();
+            for device in &found.devices {
+                let profile =
+                    device.mig_profile.as_ref().map(|profile| format!(" slice {profile}")).unwrap_or_default();
+                texts.push(format!("{}{profile} with {}", device.model, Mib(device.memory_mib)));
+            }
+            let simulated = if first.simulated { ", simulated" } else { "" };
+            finding("gpu", Verdict::Good, format!("{} (driver {}{simulated})", texts.join(", "), first.driver), "")
+        }
+        (why, _) => {
+            let why = why.clone().unwrap_or_else(|| "the driver lists none".to_owned());
+            match found.is_broken {
+                true => finding(
+                    "gpu",
+                    Verdict::Bad,
+                    format!("there is a GPU driver and no GPU: {why}"),
+                    "`nvidia-smi` says more",
+                ),
+                false => finding("gpu", Verdict::Note, format!("this is a CPU host: {why}"), ""),
+            }
+        }
+    }
+}
+
+fn limits(data_dir: &Path) -> Finding {
+    let (host, allowed) = capacity::host_and_allowed(data_dir);
+    let has = format!("{} cores and {}", Cores(allowed.cpu_milli), Mib(allowed.memory_mib));
+    if (host.cpu_milli, host.memory_mib) == (allowed.cpu_milli, allowed.memory_mib) {
+        return finding("limits", Verdict::Good, format!("no cgroup bounds the {has} of this host"), "");
+    }
+    let all = format!("{} cores and {}", Cores(host.cpu_milli), Mib(host.memory_mib));
+    finding("limits", Verdict::Note, format!("cgroups leave {has} of the host's {all}"), "")
+}
+
+fn python(program: &Path) -> Finding {
+    let shown = program.display();
+    match version_of(program) {
+        Ok(version) => finding("python", Verdict::Good, format!("{version} builds the environments"), ""),
+        Err(why) => finding(
+            "python",
+            Verdict::Note,
+            format!(
+                "`{shown}` does not run ({why}): scoring scripts cannot be served here, ONNX models and programs can"
+            ),
+            "install Python 3.9 or later with its `venv`, or name another one",
+        ),
+    }
+}
+
+/// Asks a program for its version, within bounds.
+fn version_of(program: &Path) -> Result<String, String> {
+    let mut child = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let until = Instant::now() + VERSION_WITHIN;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => break,
+            Ok(Some(status)) => return Err(status.to_string()),
+            Ok(None) if Instant::now() < until => thread::sleep(VERSION_STEP),
+            Ok(None) => {
+                // It is gone or it is not: nothing more can be done about it.
+                drop(child.kill());
+                drop(child.wait());
+                return Err(format!("no answer within {} s", VERSION_WITHIN.as_secs()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn disk(data_dir: &Path) -> Finding {
+    // The folder need not be there yet; what it would lie on is.
+    let Some(folder) = data_dir.ancestors().find(|folder| folder.is_dir()) else {
+        return finding("disk", Verdict::Bad, format!("no part of {} is there", data_dir.display()), "");
+    };
+    let shown = data_dir.display();
+    if let Err(error) = tempfile::tempfile_in(folder) {
+        let try_ = "run as another user, or choose another `--data-dir`";
+        return finding("disk", Verdict::Bad, format!("{shown} cannot be written: {error}"), try_);
+    }
+    let free_mib = match nix::sys::statvfs::statvfs(folder) {
+        Ok(stat) => (stat.blocks_available() * stat.fragment_size()) >> 20,
+        Err(error) => return finding("disk", Verdict::Note, format!("the disk of {shown} tells nothing: {error}"), ""),
+    };
+    let verdict = match free_mib {
+        free if free < DISK_FULL_MIB => Verdict::Bad,
+        free if free < DISK_LOW_MIB => Verdict::Note,
+        _ => Verdict::Good,
+    };
+    let try_ = if verdict == Verdict::Good { "" } else { "models, environments and logs need more" };
+    finding("disk", verdict, format!("{} free for {shown}", Mib(free_mib)), try_)
+}
+
+fn port(what: &str, number: u16) -> Finding {
+    match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number))) {
+        Ok(_) => finding("ports", Verdict::Good, format!("{number} is free ({what})"), ""),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let text = format!("something listens on {number} already ({what}); it may be Berth itself");
+            finding("ports", Verdict::Note, text, "")
+        }
+        Err(error) => finding("ports", Verdict::Bad, format!("{number} cannot be listened on ({what}): {error}"), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::fake::FakeHost;
+
+    #[test]
+    fn a_gpu_driver_that_is_there_and_does_not_work_is_bad() {
+        let dir = tempfile::tempdir().unwrap();
+        for (script, verdict, text) in [
+            (
+                "[driver]\nversion = 1 simulated\n[device G]\nname = NVIDIA H100\nmemory_mib = 81920\n",
+                Verdict::Good,
+                "H100 with 80 GiB",
+            ),
+            ("[driver]\nfails = 9\n", Verdict::Bad, "not loaded"),
+            ("[driver]\nversion = 1\n", Verdict::Note, "lists no GPU"),
+        ] {
+            let host = FakeHost::install(dir.path(), script).unwrap();
+            let found = gpus(Some(&host.library()));
+            assert_eq!(found.verdict, verdict, "{found:?}");
+            assert!(found.text.contains(text), "{found:?}");
+        }
+        let none = gpus(Some(Path::new("/nowhere/libnvidia-ml.so")));
+        assert_eq!(none.verdict, Verdict::Note, "a CPU host is well: {none:?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_bad_and_a_missing_program_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(disk(&tempfile::tempdir().unwrap().path().join("a/b")).about, "disk");
+        assert_eq!(disk(&file.path().join("below-a-file")).verdict, disk(file.path().parent().unwrap()).verdict);
+        assert_eq!(python(Path::new("/nowhere/python")).verdict, Verdict::Note);
+        assert!(version_of(Path::new("/bin/false")).is_err());
+    }
+
+    #[test]
+    fn a_port_in_use_is_worth_knowing() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = held.local_addr().unwrap().port();
+        assert_eq!(port("gate", number).verdict, Verdict::Note);
+        drop(held);
+        assert_eq!(port("gate", number).verdict, Verdict::Good);
+    }
+}

@@ -1,0 +1,223 @@
+//! One look at every card of a host, through NVML.
+//!
+//! A card that cannot tell something (a temperature, a count of memory errors) is no worse for it: only an answer that
+//! the card is gone counts against it. Handles are asked for anew at every look, because a reset makes old ones invalid.
+
+use berth_core::model::Device;
+use nvml_wrapper::{
+    Nvml,
+    enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor},
+    enums::device::UsedGpuMemory,
+    error::NvmlError,
+};
+
+/// Prefixes that a driver puts before the model people ask for.
+const BRANDS: [&str; 3] = ["NVIDIA ", "Tesla ", "GeForce "];
+/// What a driver says of itself that only pretends. The stand-in's scripts carry it in their version.
+const SIMULATED: &str = "simulated";
+/// Times a list of processes that grew while it was read is read again.
+const PROCESS_TRIES: u32 = 3;
+
+/// What one look saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The driver's version.
+    pub driver: String,
+    /// Every card, those included that were seen before and do not answer now.
+    pub cards: Vec<CardLook>,
+}
+
+/// One card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardLook {
+    /// Its UUID.
+    pub uuid: String,
+    /// The model, as asked for.
+    pub model: String,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+    /// The slices it is cut into; none when it is whole.
+    pub slices: Vec<SliceLook>,
+    /// How much of its memory is in use.
+    pub used_mib: u64,
+    /// How busy it is, in percent.
+    pub utilization_percent: Option<u32>,
+    /// Its temperature in degrees Celsius.
+    pub temperature_celsius: Option<u32>,
+    /// What it draws, in milliwatts.
+    pub power_milliwatt: Option<u32>,
+    /// Memory errors it corrected since the driver was loaded.
+    pub ecc_corrected: Option<u64>,
+    /// Memory errors it could not correct since the driver was loaded.
+    pub ecc_uncorrected: Option<u64>,
+    /// Processes that use it and how many MiB of it each holds.
+    pub processes: Vec<(u32, u64)>,
+    /// Why it does not answer; nothing while it does.
+    pub fault: Option<String>,
+}
+
+/// One MIG slice of a card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceLook {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its profile: `1g.10gb`.
+    pub profile: String,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+}
+
+/// Looks at every card: those that are listed, and those of `known` that no longer are.
+pub(super) fn look(nvml: &Nvml, known: &[String]) -> Result<Look, NvmlError> {
+    let driver = nvml.sys_driver_version()?;
+    let mut cards = Vec::new();
+    for index in 0..nvml.device_count()? {
+        match nvml.device_by_index(index) {
+            Ok(device) => {
+                let uuid = device.uuid()?;
+                cards.push(card(&device, uuid.clone()).unwrap_or_else(|error| gone(uuid, &error)));
+            }
+            // It has no UUID to say which one it is: it is among those that are missing below.
+            Err(NvmlError::GpuLost) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for uuid in known {
+        if cards.iter().all(|card| card.uuid != *uuid) {
+            let error = nvml.device_by_uuid(uuid.as_str()).err().unwrap_or(NvmlError::NotFound);
+            cards.push(gone(uuid.clone(), &error));
+        }
+    }
+    Ok(Look { driver, cards })
+}
+
+fn gone(uuid: String, error: &NvmlError) -> CardLook {
+    let fault = match error {
+        NvmlError::GpuLost => "it fell off the bus".to_owned(),
+        NvmlError::NotFound => "the driver does not list it any more".to_owned(),
+        other => format!("the driver answers `{other}`"),
+    };
+    CardLook { uuid, fault: Some(fault), ..CardLook::default() }
+}
+
+fn card(device: &nvml_wrapper::Device<'_>, uuid: String) -> Result<CardLook, NvmlError> {
+    let memory = device.memory_info()?;
+    let temperature = optional(device.temperature(TemperatureSensor::Gpu))?;
+    let ecc = |kind| optional(device.total_ecc_errors(kind, EccCounter::Volatile));
+    Ok(CardLook {
+        uuid,
+        model: model(&device.name()?),
+        memory_mib: memory.total >> 20,
+        slices: slices(device)?,
+        used_mib: memory.used >> 20,
+        utilization_percent: optional(device.utilization_rates())?.map(|rates| rates.gpu),
+        temperature_celsius: temperature,
+        power_milliwatt: optional(device.power_usage())?,
+        ecc_corrected: ecc(MemoryError::Corrected)?,
+        ecc_uncorrected: ecc(MemoryError::Uncorrected)?,
+        processes: processes(device)?,
+        fault: None,
+    })
+}
+
+/// Lets a card not know something, and nothing else.
+fn optional<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ (NvmlError::GpuLost | NvmlError::Uninitialized | NvmlError::ResetRequired)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Lists the slices a card is cut into. The count NVML gives is the most there can be, so it is walked to its end.
+fn slices(device: &nvml_wrapper::Device<'_>) -> Result<Vec<SliceLook>, NvmlError> {
+    let is_cut = optional(device.mig_mode())?.is_some_and(|mode| mode.current == 1);
+    let most = if is_cut { optional(device.mig_device_count())?.unwrap_or(0) } else { 0 };
+    let mut slices = Vec::new();
+    for index in 0..most {
+        let Some(slice) = optional(device.mig_device_by_index(index))? else { continue };
+        let name = slice.name()?;
+        slices.push(SliceLook {
+            uuid: slice.uuid()?,
+            profile: name.rsplit_once(" MIG ").map_or(name.as_str(), |(_, profile)| profile).to_owned(),
+            memory_mib: slice.memory_info()?.total >> 20,
+        });
+    }
+    Ok(slices)
+}
+
+fn processes(device: &nvml_wrapper::Device<'_>) -> Result<Vec<(u32, u64)>, NvmlError> {
+    for _ in 0..PROCESS_TRIES {
+        match device.running_compute_processes() {
+            Err(NvmlError::InsufficientSize(_)) => {}
+            answer => {
+                let processes = optional(answer)?.unwrap_or_default();
+                let used = |memory| match memory {
+                    UsedGpuMemory::Used(bytes) => bytes >> 20,
+                    UsedGpuMemory::Unavailable => 0,
+                };
+                return Ok(processes.into_iter().map(|one| (one.pid, used(one.used_gpu_memory))).collect());
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Shortens a driver's name to what a deployment asks for: `NVIDIA H100 80GB HBM3` to `H100`.
+fn model(name: &str) -> String {
+    let mut rest = name;
+    while let Some(shorter) = BRANDS.iter().find_map(|brand| rest.strip_prefix(brand)) {
+        rest = shorter;
+    }
+    rest.split([' ', '-']).next().unwrap_or(rest).to_owned()
+}
+
+// === impl Look ===
+
+impl Look {
+    /// Lists what can be given to replicas: whole cards, and of cards that are cut their slices.
+    pub fn devices(&self) -> Vec<Device> {
+        let simulated = self.driver.contains(SIMULATED);
+        let healthy = |card: &CardLook| card.fault.is_none();
+        let base = |card: &CardLook| Device {
+            model: card.model.clone(),
+            healthy: healthy(card),
+            driver: self.driver.clone(),
+            simulated,
+            ..Device::default()
+        };
+        let mut devices = Vec::new();
+        for card in self.cards.iter().filter(|card| healthy(card)) {
+            if card.slices.is_empty() {
+                devices.push(Device { uuid: card.uuid.clone(), memory_mib: card.memory_mib, ..base(card) });
+            }
+            devices.extend(card.slices.iter().map(|slice| Device {
+                uuid: slice.uuid.clone(),
+                memory_mib: slice.memory_mib,
+                mig_profile: Some(slice.profile.clone()),
+                card: Some(card.uuid.clone()),
+                ..base(card)
+            }));
+        }
+        devices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_name_becomes_what_people_ask_for() {
+        for (name, expected) in [
+            ("NVIDIA H100 80GB HBM3", "H100"),
+            ("NVIDIA A100-SXM4-80GB", "A100"),
+            ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "A100"),
+            ("Tesla T4", "T4"),
+            ("NVIDIA Tesla V100-PCIE-16GB", "V100"),
+            ("H200", "H200"),
+        ] {
+            assert_eq!(model(name), expected);
+        }
+    }
+}
