@@ -28,6 +28,7 @@ impl Command {
             | Self::DeploymentDelete { .. }
             | Self::NodeRegister(_)
             | Self::NodeTransition(_)
+            | Self::DeviceTransition(_)
             | Self::NodeCordon { .. }
             | Self::NodeDrain { .. }
             | Self::SettingsSet { .. }

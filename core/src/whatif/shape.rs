@@ -45,8 +45,8 @@ impl NodeShape {
             uuid: format!("GPU-{name}-{nth}"),
             model: model.clone(),
             memory_mib: *memory_mib,
-            mig_profile: None,
             healthy: true,
+            ..Device::default()
         };
         NodeProfile {
             labels: self.labels.clone(),
