@@ -54,6 +54,7 @@ async fn whole(context: &Context) -> Result<(), Fault> {
             ("leader", format!("{} (term {})", info.leader_address, info.term)),
             ("nodes", format!("{ready} of {} ready", all.nodes.len())),
             ("serves", counts.map(|count| count.to_string()).join(", ")),
+            ("reserve", reserve_line(&info.not_covered)),
         ]));
         for warning in &info.warnings {
             out.line(format!("{} {warning}", out.paint("warning:", Ink::Yellow)));
@@ -97,6 +98,9 @@ async fn one(context: &Context, name: &str) -> Result<(), Fault> {
             let from = tail.len().saturating_sub(REASON_LINES);
             tail[from..].iter().for_each(|line| out.line(format!("    {line}")));
         }
+        for deployment in &all.deployments {
+            reserve_lines(deployment).into_iter().for_each(|line| out.line(line));
+        }
         if !all.replicas.is_empty() {
             out.line(format!("\n{}", out.rendered(&out.table(&all.replicas))));
         }
@@ -108,6 +112,29 @@ async fn one(context: &Context, name: &str) -> Result<(), Fault> {
             out.aside(format!("no traffic yet; callers get 404: berth traffic {} {}=100", endpoint.name, able.name));
         }
     })?)
+}
+
+/// Says whether the loss of any single node fits in the reserve, and else which ones do not.
+fn reserve_line(not_covered: &[String]) -> String {
+    match not_covered {
+        [] => "any single node's loss fits".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first}; {} more do not fit", rest.len()),
+    }
+}
+
+/// Says what is short of a deployment's reserve, and which node's loss it would not cover.
+fn reserve_lines(deployment: &Deployment) -> Vec<String> {
+    let Some(reserve) = &deployment.reserve else { return Vec::new() };
+    let mut lines = Vec::new();
+    if reserve.short_since_ms > 0 {
+        lines.push(format!("  {}: ReserveShort: {}", deployment.name, reserve.arithmetic));
+    }
+    if !reserve.not_covered.is_empty() {
+        let nodes = reserve.not_covered.join(", ");
+        lines.push(format!("  {}: its reserve does not cover the loss of {nodes}", deployment.name));
+    }
+    lines
 }
 
 /// Writes `key = value` lines, the signs under one another.

@@ -35,9 +35,20 @@ impl Listed for Endpoint {
 }
 
 impl Listed for Deployment {
-    const COLUMNS: &'static [&'static str] =
-        &["DEPLOYMENT", "STATE", "READY", "TRAFFIC", "MIRROR", "AGE", "RUNTIME", "SIZE", "GENERATION", "WHY"];
-    const NARROW: usize = 6;
+    const COLUMNS: &'static [&'static str] = &[
+        "DEPLOYMENT",
+        "STATE",
+        "READY",
+        "RESERVE",
+        "TRAFFIC",
+        "MIRROR",
+        "AGE",
+        "RUNTIME",
+        "SIZE",
+        "GENERATION",
+        "WHY",
+    ];
+    const NARROW: usize = 7;
 
     fn name(&self) -> String {
         format!("{}/{}", self.endpoint, self.name)
@@ -51,6 +62,7 @@ impl Listed for Deployment {
             self.name().into(),
             Cell::state(&self.provisioning_state),
             Cell::inked(ready, ink),
+            text::reserve(self.reserve.as_ref()),
             text::percent(self.traffic_percent).into(),
             text::percent(self.mirror_percent).into(),
             age(self.created_at_ms, now_ms).into(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_client::{
-    api::{Deployment, Endpoint, Event, Node},
+    api::{Deployment, Endpoint, Event, Node, Reserve},
     store,
 };
 use berth_core::{
@@ -30,6 +30,13 @@ pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
     let some: Vec<_> =
         shares.iter().filter(|(_, percent)| **percent > 0).map(|(name, percent)| format!("{name}={percent}")).collect();
     if some.is_empty() { "-".to_owned() } else { some.join(" ") }
+}
+
+/// Writes what is held of a reserve: `1/1`, with what a rollout or a drain uses now counted as held.
+pub(crate) fn reserve(reserve: Option<&Reserve>) -> Cell {
+    let Some(reserve) = reserve else { return "-".into() };
+    let text = format!("{}/{}", reserve.held + reserve.in_use, reserve.wanted);
+    if reserve.short_since_ms > 0 { Cell::inked(format!("{text} short"), Ink::Yellow) } else { text.into() }
 }
 
 /// Writes `4 cores, 14 GiB`.

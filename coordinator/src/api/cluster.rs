@@ -183,6 +183,7 @@ impl Api {
             replicas: state.replicas.len() as u64,
             nodes: state.nodes.len() as u64,
             warnings,
+            not_covered: berth_proto::api::not_covered(state),
         })
     }
 

@@ -14,8 +14,8 @@ pub struct ReserveStatus {
     pub in_use: u64,
     /// Since when no node has room for all of it.
     pub short_since: Option<LogTime>,
-    /// The arithmetic.
-    pub arithmetic: Arithmetic,
+    /// The arithmetic while it is short: it takes a look at every node.
+    pub arithmetic: Option<Arithmetic>,
 }
 
 /// Derives how a deployment's reserve does.
@@ -26,7 +26,7 @@ pub fn status(state: &ClusterState, deployment: &Deployment) -> ReserveStatus {
         held: state.slots_of(&deployment.key).count() as u64,
         in_use: state.places_beyond(&deployment.key).min(wanted),
         short_since: deployment.reserve_short_since,
-        arithmetic: arithmetic(state, deployment),
+        arithmetic: deployment.reserve_short_since.map(|_| arithmetic(state, deployment)),
     }
 }
 

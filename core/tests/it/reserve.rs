@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use berth_core::{
     id::{Generation, NodeId, SlotId},
     model::{NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
-    reserve::status,
+    reserve::{status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
     time::Millis,
     units::Resources,
@@ -113,7 +113,8 @@ fn a_short_reserve_serves_says_its_arithmetic_and_mends() {
     assert!(short(&cluster, "fraud/blue"));
     let deployment = &cluster.state.deployments[&key("fraud/blue")];
     let told = "2 replicas + 1 reserve × 2 cores = 6, free 4; lower to 1 or add a node";
-    assert_eq!(status(&cluster.state, deployment).arithmetic.to_string(), told);
+    let arithmetic = status(&cluster.state, deployment).arithmetic.expect("it is short");
+    assert_eq!(arithmetic.to_string(), told);
     let entered = events(&cluster, "reserve.short");
     assert_eq!(entered.len(), 1, "said once");
     assert_eq!(entered[0].text, format!("fraud/blue is short of reserve: {told}"));
@@ -346,4 +347,24 @@ fn a_deleted_deployment_and_a_forgotten_node_leave_no_slot() {
     let name = cluster.state.nodes[&holder].profile.name.clone();
     cluster.must(Command::NodeForget { name });
     assert!(slots(&cluster, "fraud/green").is_empty());
+}
+
+/// Each row: nodes, instances, and how many nodes' loss does not fit.
+#[test]
+fn a_single_loss_fits_or_the_node_is_named() {
+    for (nodes, instances, reserve, uncovered_nodes, why) in [
+        (3, 2, true, 0, "one replica each, the slot on the third"),
+        (2, 2, true, 1, "the slot beside a replica covers the other one only"),
+        (1, 1, true, 1, "nothing is elsewhere"),
+        (3, 3, false, 3, "an exempt size holds nothing"),
+        (4, 0, true, 0, "nothing to lose"),
+        (2, 4, true, 2, "two on each and a slot for one"),
+    ] {
+        let mut cluster = Cluster::of(nodes);
+        cluster.deploy("fraud/blue", if reserve { reserved(instances) } else { spec(instances) });
+        cluster.settle();
+        let found = uncovered(&cluster.state);
+        assert_eq!(found.len(), uncovered_nodes, "{why}: {found:?}");
+        assert!(found.iter().all(|loss| loss.lost > loss.slots), "{why}");
+    }
 }

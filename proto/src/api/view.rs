@@ -3,6 +3,7 @@
 use berth_core::{
     id::{NodeId, ReplicaId},
     model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica},
+    reserve,
     schedule::Verdict,
     state::{ClusterState, DeploymentState, Event, Severity},
 };
@@ -67,7 +68,30 @@ pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::
         retry_at_ms: deployment.retry_at.millis(),
         last_failed_replica: deployment.last_failed.map(|failed| failed.replica.to_string()).unwrap_or_default(),
         last_failed_node: deployment.last_failed.map(|failed| node_name(state, failed.node)).unwrap_or_default(),
+        reserve: deployment.spec.reserve.then(|| reserve_message(state, deployment)),
     }
+}
+
+fn reserve_message(state: &ClusterState, deployment: &Deployment) -> v1::Reserve {
+    let status = reserve::status(state, deployment);
+    let not_covered = reserve::uncovered_of(state, deployment);
+    v1::Reserve {
+        wanted: status.wanted,
+        held: status.held,
+        in_use: status.in_use,
+        short_since_ms: status.short_since.map_or(0, berth_core::time::LogTime::millis),
+        arithmetic: status.arithmetic.map(|arithmetic| arithmetic.to_string()).unwrap_or_default(),
+        not_covered: not_covered.iter().map(|loss| node_name(state, loss.node)).collect(),
+    }
+}
+
+/// Lists the nodes whose loss does not fit in the reserve, each as a sentence.
+pub fn not_covered(state: &ClusterState) -> Vec<String> {
+    let told = |loss: &reserve::Uncovered| {
+        let node = node_name(state, loss.node);
+        format!("losing {node} takes {} of {}, its reserve elsewhere is {}", loss.lost, loss.key, loss.slots)
+    };
+    reserve::uncovered(state).iter().map(told).collect()
 }
 
 fn node_name(state: &ClusterState, node: NodeId) -> String {
@@ -97,6 +121,7 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
         devices: wires(&replica.devices),
         in_flight: in_flight.unwrap_or(0),
         retry_at_ms: replica.retry_at.millis(),
+        reserve_spent: replica.reserve_spent.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
