@@ -35,20 +35,9 @@ impl Listed for Endpoint {
 }
 
 impl Listed for Deployment {
-    const COLUMNS: &'static [&'static str] = &[
-        "DEPLOYMENT",
-        "STATE",
-        "READY",
-        "RESERVE",
-        "TRAFFIC",
-        "MIRROR",
-        "AGE",
-        "RUNTIME",
-        "SIZE",
-        "GENERATION",
-        "WHY",
-    ];
-    const NARROW: usize = 7;
+    const COLUMNS: &'static [&'static str] =
+        &["DEPLOYMENT", "STATE", "READY", "TRAFFIC", "MIRROR", "AGE", "RUNTIME", "SIZE", "GENERATION", "WHY"];
+    const NARROW: usize = 6;
 
     fn name(&self) -> String {
         format!("{}/{}", self.endpoint, self.name)
@@ -62,14 +51,13 @@ impl Listed for Deployment {
             self.name().into(),
             Cell::state(&self.provisioning_state),
             Cell::inked(ready, ink),
-            text::reserve(self.reserve.as_ref()),
             text::percent(self.traffic_percent).into(),
             text::percent(self.mirror_percent).into(),
             age(self.created_at_ms, now_ms).into(),
             runtime.into(),
             size.into(),
             self.generation.to_string().into(),
-            text::first_line(&self.reason).into(),
+            text::why(self).into(),
         ]
     }
 }

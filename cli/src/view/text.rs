@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_client::{
-    api::{Deployment, Endpoint, Event, Node, Reserve},
+    api::{Deployment, Endpoint, Event, Node},
     store,
 };
 use berth_core::{
@@ -32,11 +32,13 @@ pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
     if some.is_empty() { "-".to_owned() } else { some.join(" ") }
 }
 
-/// Writes what is held of a reserve: `1/1`, with what a rollout or a drain uses now counted as held.
-pub(crate) fn reserve(reserve: Option<&Reserve>) -> Cell {
-    let Some(reserve) = reserve else { return "-".into() };
-    let text = format!("{}/{}", reserve.held + reserve.in_use, reserve.wanted);
-    if reserve.short_since_ms > 0 { Cell::inked(format!("{text} short"), Ink::Yellow) } else { text.into() }
+/// Writes why a deployment is not as it should be: what it waits for, else what is short of its reserve.
+pub(crate) fn why(deployment: &Deployment) -> String {
+    let short = deployment.reserve.as_ref().filter(|reserve| reserve.short_since_ms > 0);
+    match short {
+        Some(reserve) if deployment.reason.is_empty() => format!("ReserveShort: {}", reserve.arithmetic),
+        _ => first_line(&deployment.reason).to_owned(),
+    }
 }
 
 /// Writes `4 cores, 14 GiB`.
