@@ -39,6 +39,7 @@ named!(
     CordonNodeRequest,
     DrainNodeRequest,
     SetSettingsRequest,
+    LockUpgradeRequest,
     ForgetNodeRequest,
 );
 
@@ -227,6 +228,11 @@ impl Client {
     /// Returns what the cluster says about itself.
     pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
         send!(self.call, cluster_client::ClusterClient.info, ClusterInfoRequest {})
+    }
+
+    /// Takes, renews or gives back the lock under which the fleet is upgraded.
+    pub async fn lock_upgrade(&self, request: LockUpgradeRequest) -> Result<Mutation, Error> {
+        send!(self.mutate, cluster_client::ClusterClient.lock_upgrade, request)
     }
 
     /// Returns what an operator set for the whole cluster.

@@ -28,6 +28,8 @@ pub(crate) enum NodeVerb {
     },
     /// Empty a node: others take over from its replicas first, then each finishes its requests and ends.
     Drain(DrainArgs),
+    /// Walk the fleet: drain a node, have it upgraded, wait until it is back, go on with the next.
+    Upgrade(UpgradeArgs),
     /// Forget a node that is lost for good.
     Forget {
         /// The node.
@@ -36,6 +38,36 @@ pub(crate) enum NodeVerb {
         #[arg(short, long)]
         yes: bool,
     },
+}
+
+/// `berth node upgrade …`
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    /// The nodes, in this order.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) nodes: Vec<String>,
+    /// Every node, in order of name.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// What upgrades an empty node: a shell command, run here with BERTH_NODE and BERTH_NODE_GATE set. Without one, a
+    /// person restarts the agent.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) hook: Option<String>,
+    /// Pass over nodes whose agent already has this version.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<String>,
+    /// How long requests may go on before they are cut.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
+    pub(crate) deadline: Duration,
+    /// How long a node may take to come back.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = super::parse_span)]
+    pub(crate) back_within: Duration,
+    /// Take the lock from somebody who no longer walks.
+    #[arg(long)]
+    pub(crate) steal: bool,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `berth node drain …`

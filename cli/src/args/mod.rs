@@ -8,7 +8,7 @@ mod plan;
 
 pub(crate) use cluster::{
     DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimPackArgs,
-    SimVerb, SnapshotVerb,
+    SimVerb, SnapshotVerb, UpgradeArgs,
 };
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DoctorArgs, NodeArgs};
 pub(crate) use deployment::{

@@ -21,6 +21,7 @@ mod sim;
 mod status;
 mod top;
 mod traffic;
+mod upgrade;
 mod version;
 mod wait;
 mod why;

@@ -4,7 +4,7 @@ use berth_client::api::{Node, Replica};
 use berth_core::error::{Code, Error, nearest};
 use serde::Serialize;
 
-use super::{Context, confirm, drain};
+use super::{Context, confirm, drain, upgrade};
 use crate::{
     args::NodeVerb,
     output::{Fault, state_ink},
@@ -34,6 +34,7 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
             Ok(out.value(&node, &node.node, || out.done(format!("{} takes replicas again", node.node)))?)
         }
         NodeVerb::Drain(args) => drain::run(context, args).await,
+        NodeVerb::Upgrade(args) => upgrade::run(context, args).await,
         NodeVerb::Forget { node, yes } => {
             confirm(&format!("This forgets {node}; should it come back, it registers anew."), yes)?;
             client.forget_node(&node).await?;

@@ -226,6 +226,10 @@ impl Cluster for Fake {
         Ok(Response::new(ReceiverStream::new(receive)))
     }
 
+    async fn lock_upgrade(&self, _: Request<LockUpgradeRequest>) -> Result<Response<Mutation>, Status> {
+        self.reply(Mutation { revision: 1 }).await
+    }
+
     async fn get_settings(&self, _: Request<GetSettingsRequest>) -> Result<Response<Settings>, Status> {
         self.reply(Settings::default()).await
     }

@@ -5,12 +5,14 @@ use berth_core::{
     id::MemberId,
     invariant,
     state::Command,
+    time::Millis,
 };
 use berth_proto::{
     api::v1::{
         AddMemberRequest, CheckReport, CheckRequest, ClusterInfo, ClusterInfoRequest, GetSettingsRequest,
-        ListMembersRequest, ListMembersResponse, Member, RemoveMemberRequest, SaveSnapshotRequest, SetSettingsRequest,
-        SnapshotChunk, TransferLeadershipRequest, Violation, cluster_client::ClusterClient, cluster_server::Cluster,
+        ListMembersRequest, ListMembersResponse, LockUpgradeRequest, Member, Mutation, RemoveMemberRequest,
+        SaveSnapshotRequest, SetSettingsRequest, SnapshotChunk, TransferLeadershipRequest, Violation,
+        cluster_client::ClusterClient, cluster_server::Cluster,
     },
     api::{if_revision, settings_change, settings_message},
     store::{encode_snapshot, v1::Settings},
@@ -104,6 +106,19 @@ impl Cluster for Api {
             let starts = (0..bytes.len()).step_by(CHUNK_BYTES);
             let chunks = starts.map(move |start| bytes.slice(start..(start + CHUNK_BYTES).min(bytes.len())));
             Ok(futures::stream::iter(chunks).map(|data| Ok(SnapshotChunk { data })).boxed() as Self::SaveSnapshotStream)
+        })
+        .await
+    }
+
+    async fn lock_upgrade(&self, request: Request<LockUpgradeRequest>) -> Result<Response<Mutation>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Cluster/LockUpgrade", async {
+            let asker = call.asker("Cluster/LockUpgrade", &request.request_id, &request)?;
+            let LockUpgradeRequest { holder, within_ms, steal, .. } = request;
+            let command = Command::UpgradeLock { holder, within: within_ms.map(Millis), steal };
+            let revision = self.context.proposer.change(asker, command, call.deadline).await?;
+            Ok(Mutation { revision: revision.0 })
         })
         .await
     }

@@ -27,6 +27,6 @@ pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName}
 pub use node::{Node, NodeDrain, NodeProfile, NodeState};
 pub use replica::{Replica, ReplicaState};
 pub use reserve::{ReleaseCause, ReserveSlot, ReserveSpend, SpendCause, reserve_of};
-pub use settings::{Settings, SettingsChange};
+pub use settings::{Settings, SettingsChange, UpgradeLock};
 pub use size::{InstanceType, instance_type, instance_types};
 pub use traffic::Traffic;

@@ -9,7 +9,7 @@ use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
     id::LogIndex,
-    time::Millis,
+    time::{LogTime, Millis},
 };
 
 /// The longest any span here may be: a node that is silent for an hour is not coming back by itself.
@@ -53,6 +53,17 @@ pub struct SettingsChange {
     pub brake_window: Option<Millis>,
     /// Whether what is absent goes back to its default instead.
     pub reset: bool,
+}
+
+/// Who walks the fleet to upgrade it, and until when nobody else may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeLock {
+    /// Who.
+    pub holder: String,
+    /// Since when.
+    pub taken_at: LogTime,
+    /// Until when, unless it is renewed.
+    pub expires_at: LogTime,
 }
 
 // === impl Settings ===

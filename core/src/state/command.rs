@@ -144,6 +144,15 @@ pub enum Command {
         /// What is wished; nothing withdraws the wish.
         wish: Option<DrainWish>,
     },
+    /// Takes, renews or gives back the lock under which the fleet is upgraded.
+    UpgradeLock {
+        /// Who.
+        holder: String,
+        /// For how long; nothing gives it back.
+        within: Option<Millis>,
+        /// Whether to take it from somebody who holds it.
+        steal: bool,
+    },
     /// Changes what an operator may set for the whole cluster.
     SettingsSet {
         /// What changes.

@@ -32,6 +32,7 @@ impl Command {
             | Self::NodeCordon { .. }
             | Self::NodeDrain { .. }
             | Self::SettingsSet { .. }
+            | Self::UpgradeLock { .. }
             | Self::NodeForget { .. }
             | Self::ReplicaReports { .. }
             | Self::PlanCommit(_)

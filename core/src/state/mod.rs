@@ -31,7 +31,10 @@ use std::collections::BTreeMap;
 use crate::{
     error::{Code, Error},
     id::{Digest, LogIndex, NodeId, ReplicaId, SlotId, Term},
-    model::{Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot, Settings},
+    model::{
+        Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot, Settings,
+        UpgradeLock,
+    },
     time::LogTime,
 };
 
@@ -60,6 +63,8 @@ pub struct ClusterState {
     pub nodes: BTreeMap<NodeId, Node>,
     /// What an operator set for the whole cluster.
     pub settings: Settings,
+    /// Who upgrades the fleet, if anybody does.
+    pub upgrade: Option<UpgradeLock>,
     /// Assets a majority holds.
     pub assets: BTreeMap<Digest, Asset>,
     /// Answers to recent requests, so that a retry is applied once.
@@ -95,6 +100,7 @@ impl ClusterState {
             slots: BTreeMap::new(),
             nodes: BTreeMap::new(),
             settings: Settings::default(),
+            upgrade: None,
             assets: BTreeMap::new(),
             replies: ReplyTable::default(),
             events: EventLog::default(),

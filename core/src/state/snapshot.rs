@@ -3,7 +3,7 @@
 use super::{ClusterState, EventLog, Index, ReplyTable, RouteRevisions};
 use crate::{
     id::{LogIndex, Term},
-    model::{Asset, Deployment, Endpoint, Node, Replica, ReserveSlot, Settings},
+    model::{Asset, Deployment, Endpoint, Node, Replica, ReserveSlot, Settings, UpgradeLock},
     time::LogTime,
 };
 
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub nodes: Vec<Node>,
     /// What an operator set for the whole cluster.
     pub settings: Settings,
+    /// Who upgrades the fleet, if anybody does.
+    pub upgrade: Option<UpgradeLock>,
     /// Assets in order of digest.
     pub assets: Vec<Asset>,
     /// Kept answers.
@@ -59,6 +61,7 @@ impl ClusterState {
             slots: self.slots.values().cloned().collect(),
             nodes: self.nodes.values().cloned().collect(),
             settings: self.settings.clone(),
+            upgrade: self.upgrade.clone(),
             assets: self.assets.values().cloned().collect(),
             replies: self.replies.clone(),
             events: self.events.clone(),
@@ -85,6 +88,7 @@ impl ClusterState {
             slots: snapshot.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             nodes: snapshot.nodes.into_iter().map(|node| (node.id, node)).collect(),
             settings: snapshot.settings,
+            upgrade: snapshot.upgrade,
             assets: snapshot.assets.into_iter().map(|asset| (asset.digest, asset)).collect(),
             replies: snapshot.replies,
             events: snapshot.events,

@@ -10,4 +10,5 @@ mod planner;
 mod reserve;
 mod scheduler;
 mod state;
+mod upgrade;
 mod whatif;

@@ -114,6 +114,11 @@ impl Wire<Command> for v1::Command {
             Command::NodeDrain { name, wish } => {
                 C::DrainNode(v1::DrainNode { name: name.to_string(), wish: wish.as_ref().map(Wire::wire) })
             }
+            Command::UpgradeLock { holder, within, steal } => C::LockUpgrade(v1::LockUpgrade {
+                holder: holder.clone(),
+                within_ms: within.map(|within| within.0),
+                steal: *steal,
+            }),
             Command::SettingsSet { change, if_revision } => C::SettingsSet(v1::SettingsSet {
                 change: Some(Wire::wire(change)),
                 if_revision: if_revision.map(|revision| revision.0),
@@ -200,6 +205,9 @@ impl Wire<Command> for v1::Command {
             }),
             C::NodeCordon(c) => Command::NodeCordon { name: name(&c.name)?, cordoned: c.cordoned },
             C::DrainNode(c) => Command::NodeDrain { name: name(&c.name)?, wish: c.wish.map(Wire::core).transpose()? },
+            C::LockUpgrade(c) => {
+                Command::UpgradeLock { holder: c.holder, within: c.within_ms.map(Millis), steal: c.steal }
+            }
             C::SettingsSet(c) => Command::SettingsSet {
                 change: need(c.change, "change")?.core()?,
                 if_revision: c.if_revision.map(LogIndex),

@@ -9,7 +9,7 @@ use berth_core::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
         FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile,
-        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic,
+        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic, UpgradeLock,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -336,6 +336,24 @@ impl Wire<Disconnect> for v1::Disconnect {
             replace: self.replace,
             stop_on_client_after: self.stop_on_client_after_ms.map(Millis),
             reconcile: self.reconcile.core()?,
+        })
+    }
+}
+
+impl Wire<UpgradeLock> for v1::UpgradeLock {
+    fn wire(value: &UpgradeLock) -> Self {
+        Self {
+            holder: value.holder.clone(),
+            taken_at_ms: value.taken_at.millis(),
+            expires_at_ms: value.expires_at.millis(),
+        }
+    }
+
+    fn core(self) -> Result<UpgradeLock, Error> {
+        Ok(UpgradeLock {
+            holder: self.holder,
+            taken_at: LogTime::from_millis(self.taken_at_ms),
+            expires_at: LogTime::from_millis(self.expires_at_ms),
         })
     }
 }

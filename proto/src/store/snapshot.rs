@@ -31,6 +31,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             routes: Some(Wire::wire(&value.routes)),
             settings: Some(Wire::wire(&value.settings)),
             slots: wires(&value.slots),
+            upgrade: value.upgrade.as_ref().map(Wire::wire),
         }
     }
 
@@ -47,6 +48,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             slots: all(self.slots)?,
             nodes: all(self.nodes)?,
             settings: need(self.settings, "settings")?.core()?,
+            upgrade: self.upgrade.map(Wire::core).transpose()?,
             assets: all(self.assets)?,
             replies: ReplyTable::restore(all(self.replies)?),
             events: EventLog::restore(all::<_, Event>(self.events)?, self.next_event_seq),

@@ -11,7 +11,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -145,6 +145,7 @@ any_struct! {
         cordoned: any::<bool>(), drain: option::of(drain()), devices: btree_map(text(), condition(), 0..2), overfull: any::<bool>(), returns: any::<u32>(),
         returned_at: time(), reason: text(), since: time(), revision: index(),
     }
+    upgrade: UpgradeLock { holder: text(), taken_at: time(), expires_at: time() }
     settings: Settings {
         suspect_after: number().prop_map(Millis), lost_after: number().prop_map(Millis),
         restart_grace: number().prop_map(Millis), brake_percent: number(), brake_floor: number(),
@@ -204,7 +205,7 @@ any_struct! {
     snapshot: Snapshot {
         cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
         endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
-        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), assets: vec(asset(), 0..3),
+        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), assets: vec(asset(), 0..3),
         replies: replies(), events: events(), routes: routes(),
     }
     replica_route: ReplicaRoute {
@@ -387,6 +388,9 @@ fn command() -> impl Strategy<Value = Command> {
         device_transition().prop_map(Command::DeviceTransition).boxed(),
         (node_name(), any::<bool>()).prop_map(|(name, cordoned)| Command::NodeCordon { name, cordoned }).boxed(),
         (node_name(), option::of(wish())).prop_map(|(name, wish)| Command::NodeDrain { name, wish }).boxed(),
+        (text(), option::of(number().prop_map(Millis)), any::<bool>())
+            .prop_map(|(holder, within, steal)| Command::UpgradeLock { holder, within, steal })
+            .boxed(),
         (settings_change(), revision())
             .prop_map(|(change, if_revision)| Command::SettingsSet { change, if_revision })
             .boxed(),

@@ -12,7 +12,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -113,6 +113,10 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             },
         ),
         (
+            "upgrade_lock",
+            Command::UpgradeLock { holder: "ann@host-1".into(), within: Some(Millis(900_000)), steal: true },
+        ),
+        (
             "settings_set",
             Command::SettingsSet {
                 change: SettingsChange {
@@ -198,6 +202,7 @@ pub(crate) fn snapshot() -> Snapshot {
         replicas: ReplicaState::ALL.into_iter().zip(0x31..).map(|(state, id)| replica(id, state)).collect(),
         slots: vec![slot()],
         nodes: NodeState::ALL.into_iter().zip(0x21..).map(|(state, id)| node(id, state)).collect(),
+        upgrade: Some(UpgradeLock { holder: "ann@host-1".into(), taken_at: at(7), expires_at: at(907) }),
         settings: Settings {
             suspect_after: Millis(2_000),
             lost_after: Millis(5_000),

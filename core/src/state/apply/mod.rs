@@ -10,6 +10,7 @@ mod node;
 mod plan;
 mod replica;
 mod reserve;
+mod upgrade;
 
 pub use plan::ONE_AT_A_TIME;
 
@@ -96,6 +97,7 @@ impl ClusterState {
             Command::DeviceTransition(transition) => self.device_transition(cx, transition),
             Command::NodeCordon { name, cordoned } => self.node_cordon(cx, name, *cordoned),
             Command::NodeDrain { name, wish } => self.node_drain(cx, name, wish.as_ref()),
+            Command::UpgradeLock { holder, within, steal } => self.upgrade_lock(cx, holder, *within, *steal),
             Command::SettingsSet { change, if_revision } => self.settings_set(cx, change, *if_revision),
             Command::NodeForget { name } => self.node_forget(cx, name),
             Command::ReplicaReports { node, epoch, reports } => self.replica_reports(cx, *node, *epoch, reports),
