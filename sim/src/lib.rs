@@ -12,7 +12,10 @@
 
 mod action;
 mod bug;
+pub mod cluster;
 mod event;
+#[cfg(test)]
+mod foretold;
 mod judge;
 mod log;
 mod member;

@@ -194,6 +194,19 @@ pub(crate) enum SimVerb {
     Swarm(SimSwarmArgs),
     /// Pack a trace of work with GPUs onto its hosts by a policy, and print how much of the devices it hands out.
     Pack(SimPackArgs),
+    /// Say how many nodes a described fleet and load need, and why not one fewer. Exit codes: 0 it fits, 1 it does not, 255
+    /// no answer.
+    Cluster(SimClusterArgs),
+}
+
+/// `berth sim cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct SimClusterArgs {
+    /// The description; `examples/sim` has some.
+    pub(crate) file: PathBuf,
+    /// Draw what is used, reserved and free over time into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// What any simulation takes.

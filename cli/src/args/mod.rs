@@ -7,8 +7,8 @@ mod endpoint;
 mod plan;
 
 pub(crate) use cluster::{
-    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimPackArgs,
-    SimVerb, SnapshotVerb, UpgradeArgs,
+    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimClusterArgs,
+    SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DoctorArgs, NodeArgs};
 pub(crate) use deployment::{
@@ -404,6 +404,7 @@ mod tests {
             "berth operator raft list-peers",
             "berth operator snapshot save /tmp/x",
             "berth logs fraud/blue -f --tail 10",
+            "berth sim cluster day.yml --svg day.svg",
             "berth plan -f a.yml -f b.yml --set instance_count=2",
             "berth plan --lose node-1 --lose node-2 --spike fraud=5x --add 2xcpu=8,memory=32GiB --drain node-3 --steps",
             "berth apply -f a.yml --check-index 42",

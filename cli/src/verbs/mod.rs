@@ -18,6 +18,7 @@ mod plan;
 mod settings;
 mod shell;
 mod sim;
+mod size;
 mod status;
 mod top;
 mod traffic;

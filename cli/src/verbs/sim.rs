@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     args::{SimArgs, SimPackArgs, SimVerb},
-    output::{Fault, Output},
+    output::{Fault, NO_ANSWER, Output},
 };
 
 /// How often progress is told.
@@ -28,6 +28,7 @@ fn run_blocking(verb: SimVerb, out: &Output) -> Result<(), Fault> {
             if report.is_clean() { Ok(()) } else { Err(broken(report.seed)) }
         }
         SimVerb::Pack(args) => pack(&args, out),
+        SimVerb::Cluster(args) => super::size::run(&args, out).map_err(|fault| fault.with_exit(NO_ANSWER)),
         SimVerb::Swarm(args) => {
             let mut seen = 0;
             let swarm = swarm(args.first, args.seeds, &options(&args.sim)?, |report| {

@@ -6,6 +6,7 @@
 
 mod amount;
 mod argv;
+mod cluster;
 mod conda;
 mod deployment;
 mod endpoint;
@@ -19,6 +20,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cluster::load_cluster;
 pub(crate) use deployment::DeploymentFile;
 pub(crate) use endpoint::EndpointFile;
 pub(crate) use set::Setting;

@@ -102,3 +102,29 @@ fn the_simulator_runs_a_seed() {
     let ran = run(&["sim", "run", "--seed", "1", "--seconds", "2"]).good();
     assert!(ran.out.contains("seed"), "{ran:#?}");
 }
+
+#[test]
+fn a_described_fleet_is_sized_with_a_plot() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sim");
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("plot.svg").display().to_string();
+    let file = |name: &str| examples.join(name).display().to_string();
+    let small = run(&["sim", "cluster", &file("small.yml"), "--svg", &svg]).good();
+    assert!(small.out.starts_with("4 nodes `node` are needed") && small.out.contains("with 3"), "{small:#?}");
+    assert!(fs::read_to_string(&svg).is_ok_and(|text| text.contains("</svg>")), "a plot");
+    let day = run(&["sim", "cluster", &file("one-day.yml"), "-o", "json"]).good().json();
+    assert_eq!((&day["fits"], &day["survive"]), (&true.into(), &"1 rack".into()), "{day}");
+    let hours: Vec<_> = day["samples"].as_array().expect("samples").iter().map(|it| it["minute"].clone()).collect();
+    assert_eq!(hours, [0, 6, 8, 9, 12, 13, 18, 20, 22].map(|hour| hour * 60), "whenever some load changes");
+
+    let path = folder.path().join("full.yml").display().to_string();
+    let text = fs::read_to_string(file("small.yml")).expect("the example");
+    fs::write(&path, text.replace("max: 20", "count: 2")).expect("a file");
+    let full = run(&["sim", "cluster", &path]);
+    assert_eq!(full.code, 1, "{full:#?}");
+    assert!(full.out.contains("the 2 nodes are too few") && full.out.contains("4/6 placed"), "{full:#?}");
+    fs::write(&path, text.replace("survive", "surive")).expect("a file");
+    let wrong = run(&["sim", "cluster", &path]);
+    assert_eq!(wrong.code, 255, "{wrong:#?}");
+    assert!(wrong.err.contains(":2:1 surive: unknown field (try: `survive`)"), "{wrong:#?}");
+}
