@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::session::SessionStatus;
+use crate::session::{Outbox, SessionStatus};
 
 /// How long no session may be open before there is nobody to hand over to: an election and a few tries to connect.
 const NOBODY: Duration = Duration::from_secs(5);
@@ -35,10 +35,11 @@ enum Ended {
 pub(crate) async fn hand_over(
     leaving: &watch::Sender<Option<Instant>>,
     ledger: watch::Receiver<Ledger>,
+    outbox: &Outbox,
     session: watch::Receiver<SessionStatus>,
     within: Duration,
 ) {
-    match until_empty(leaving, ledger, session, within, NOBODY).await {
+    match until_empty(leaving, ledger, outbox, session, within, NOBODY).await {
         Ended::Empty => tracing::info!("nothing is left here"),
         Ended::TimeIsUp => tracing::warn!("the time to hand over is up: some replicas are still here"),
         Ended::Nobody => tracing::warn!("no coordinator answers: there is nobody to hand over to"),
@@ -48,6 +49,7 @@ pub(crate) async fn hand_over(
 async fn until_empty(
     leaving: &watch::Sender<Option<Instant>>,
     mut ledger: watch::Receiver<Ledger>,
+    outbox: &Outbox,
     session: watch::Receiver<SessionStatus>,
     within: Duration,
     nobody_after: Duration,
@@ -58,9 +60,14 @@ async fn until_empty(
     let deadline = Instant::now() + within;
     leaving.send_replace(Some(deadline));
     tracing::info!(replicas = ledger.borrow().replicas.len(), ?within, "hands its replicas over before it ends");
-    tokio::select! {
+    let emptied = async {
         // The keeper of the ledger ends with the node alone.
-        _ = ledger.wait_for(|ledger| ledger.replicas.is_empty()) => Ended::Empty,
+        let _ = ledger.wait_for(|ledger| ledger.replicas.is_empty()).await;
+        // Who ends without a last word leaves a replica behind in the records, lost until the node is back.
+        outbox.emptied().await;
+    };
+    tokio::select! {
+        () = emptied => Ended::Empty,
         () = sleep_until(deadline) => Ended::TimeIsUp,
         () = nobody(session, nobody_after) => Ended::Nobody,
     }
@@ -132,8 +139,9 @@ mod tests {
             (false, alone(), never, soon, Ended::Nobody),
         ] {
             let leaving: watch::Sender<Option<Instant>> = watch::Sender::new(None);
+            let outbox = Outbox::default();
             let (ledger, status) = (watch::Sender::new(held()), watch::Sender::new(status));
-            let waits = until_empty(&leaving, ledger.subscribe(), status.subscribe(), within, nobody_after);
+            let waits = until_empty(&leaving, ledger.subscribe(), &outbox, status.subscribe(), within, nobody_after);
             let empties = async {
                 leaving.subscribe().wait_for(Option::is_some).await.expect("it asks");
                 if is_emptied {
@@ -149,8 +157,11 @@ mod tests {
     async fn a_node_with_nothing_on_it_just_ends() {
         let leaving: watch::Sender<Option<Instant>> = watch::Sender::new(None);
         let (ledger, status) = (watch::Sender::new(Ledger::default()), watch::Sender::new(open()));
-        let never = Duration::from_secs(3_600);
-        assert_eq!(until_empty(&leaving, ledger.subscribe(), status.subscribe(), never, never).await, Ended::Empty);
+        let (never, outbox) = (Duration::from_secs(3_600), Outbox::default());
+        assert_eq!(
+            until_empty(&leaving, ledger.subscribe(), &outbox, status.subscribe(), never, never).await,
+            Ended::Empty
+        );
         assert!(leaving.borrow().is_none(), "and asks for nothing");
     }
 }

@@ -143,11 +143,11 @@ impl NodeService {
         let leaving = watch::Sender::new(None);
         let stop = {
             let (ledger, session, within) = (world.ledger.subscribe(), handle.session.clone(), options.drain_on_stop);
-            let leaving = leaving.clone();
+            let (leaving, outbox) = (leaving.clone(), Arc::clone(&world.outbox));
             async move {
                 shutdown.await;
                 if let Some(within) = within {
-                    leave::hand_over(&leaving, ledger, session, within).await;
+                    leave::hand_over(&leaving, ledger, &outbox, session, within).await;
                 }
             }
         };

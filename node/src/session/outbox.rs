@@ -16,6 +16,7 @@ const BATCH_MAX: usize = 128;
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     changed: Notify,
+    heard: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +77,24 @@ impl Outbox {
         if inner.sent.as_ref().is_some_and(|batch| batch.seq == seq) {
             inner.sent = None;
             self.changed.notify_one();
+            self.heard.notify_waiters();
         }
+    }
+
+    /// Waits until the leader has committed every report.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let heard = self.heard.notified();
+            if self.is_empty() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let inner = self.inner();
+        inner.waiting.is_empty() && inner.sent.is_none()
     }
 
     /// Forgets everything: a new session begins with reports of every replica.
@@ -84,6 +102,8 @@ impl Outbox {
         let mut inner = self.inner();
         inner.waiting.clear();
         inner.sent = None;
+        drop(inner);
+        self.heard.notify_waiters();
     }
 }
 
@@ -125,5 +145,18 @@ mod tests {
         assert!(second.seq > first.seq);
         outbox.clear();
         assert_eq!((outbox.take(), outbox.unacknowledged()), (None, None));
+    }
+
+    #[tokio::test]
+    async fn the_last_word_is_waited_for() {
+        let outbox = Outbox::default();
+        outbox.emptied().await;
+        outbox.put(report(1, Observed::Gone));
+        let mut waits = std::pin::pin!(outbox.emptied());
+        assert!(futures::poll!(waits.as_mut()).is_pending(), "it is not sent");
+        let batch = outbox.take().unwrap();
+        assert!(futures::poll!(waits.as_mut()).is_pending(), "it is not acknowledged");
+        outbox.taken(batch.seq);
+        waits.await;
     }
 }

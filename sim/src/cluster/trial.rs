@@ -139,7 +139,11 @@ fn reserve_short(state: &ClusterState, minute: u64) -> Option<Shortfall> {
             deployment: deployment.key.to_string(),
             placed: status.held + status.in_use,
             wanted: status.wanted,
-            verdict: format!("{} has no place for its reserve: {}", deployment.key, reserve::arithmetic(state, deployment)),
+            verdict: format!(
+                "{} has no place for its reserve: {}",
+                deployment.key,
+                reserve::arithmetic(state, deployment)
+            ),
         })
     })
 }
