@@ -3,6 +3,7 @@
 //! Every process has its own data directory and its own log file below one folder, listens on loopback alone, and dies
 //! with the [`Fleet`].
 
+mod addresses;
 mod process;
 
 pub use process::Daemon;
@@ -10,7 +11,7 @@ pub use process::Daemon;
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -93,7 +94,7 @@ impl Fleet {
     pub fn start(options: FleetOptions) -> Result<Self, FleetError> {
         let source = |source| FleetError::Process { what: "the cluster".to_owned(), source };
         std::fs::create_dir_all(&options.dir).map_err(source)?;
-        let mut addresses = free_addresses(options.coordinators + 3 * options.nodes).map_err(source)?;
+        let mut addresses = addresses::free(options.coordinators + 3 * options.nodes).map_err(source)?;
         let node_addresses = addresses.split_off(options.coordinators);
         let node_addresses = node_addresses.chunks_exact(3);
         let node_addresses =
@@ -331,11 +332,4 @@ pub fn end_replicas_below(dir: &Path) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
-}
-
-/// Finds free loopback addresses. They are released again before the daemons take them, so another process could be
-/// faster; then the daemon says so and the cluster does not start.
-fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
-    listeners.iter().map(TcpListener::local_addr).collect()
 }
