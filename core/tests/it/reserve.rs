@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use berth_core::{
-    id::{Generation, NodeId, SlotId},
+    error::Code,
+    id::{Generation, LogIndex, NodeId, SlotId},
     model::{NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
     reserve::{status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
@@ -331,6 +332,36 @@ fn a_slot_goes_only_to_what_it_is_for() {
         assert!(outcomes[0].is_err(), "{why}");
         assert!(cluster.state.slots.contains_key(&slot.id), "{why}");
     }
+}
+
+/// Each row: the cause a plan gives, and why the state no longer believes it. The last plan meets what it was made for.
+#[test]
+fn a_slot_is_given_back_only_for_a_cause_that_still_holds() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(2));
+    cluster.settle();
+    let slot = cluster.state.slots.values().next().expect("one slot").clone();
+    let before = LogIndex(cluster.state.deployments[&key("fraud/blue")].revision.0 - 1);
+    let release = |cluster: &mut Cluster, cause: &ReleaseCause, based_on| {
+        let steps = vec![Step::ReleaseSlot { slot: slot.id, cause: cause.clone() }];
+        let plan = Plan { term: cluster.state.term, based_on, part: 0, parts: 1, steps };
+        let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan") };
+        outcomes[0].as_ref().err().map(|error| error.code)
+    };
+    let now = cluster.state.applied;
+    for (cause, based_on, why) in [
+        (ReleaseCause::NodeUnfit, now, "its node was lost when the plan was made, and is back"),
+        (ReleaseCause::NotNeeded, now, "the deployment was smaller, and is not any more"),
+        (ReleaseCause::OtherSize, before, "the spec changed again since"),
+        (ReleaseCause::Moved, now, "the replica beside it is gone"),
+        (ReleaseCause::Yielded { to: key("fraud/none") }, now, "whoever needed it is deleted"),
+    ] {
+        assert_eq!(release(&mut cluster, &cause, based_on), Some(Code::Stale), "{why}");
+        assert!(cluster.state.slots.contains_key(&slot.id), "{why}");
+    }
+    cluster.transition(slot.node.0, NodeState::Lost);
+    assert_eq!(release(&mut cluster, &ReleaseCause::NodeUnfit, now), None);
+    assert!(cluster.state.slots.is_empty());
 }
 
 #[test]

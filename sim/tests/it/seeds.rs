@@ -2,13 +2,17 @@
 
 use berth_sim::{Options, run, swarm};
 
-/// Seeds of a plain test run: seconds in a debug build. `BERTH_SIM_SEEDS` asks for more.
+/// Seeds of a plain test run: seconds in a debug build. `BERTH_SIM_SEEDS` asks for more, `BERTH_SIM_FIRST` for others.
 const SEEDS_DEFAULT: u64 = 24;
+
+fn asked(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 #[test]
 fn every_invariant_holds_in_every_seed() {
-    let seeds = std::env::var("BERTH_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS_DEFAULT);
-    let swarm = swarm(1, seeds, &Options::default(), |_| {});
+    let seeds = asked("BERTH_SIM_SEEDS", SEEDS_DEFAULT);
+    let swarm = swarm(asked("BERTH_SIM_FIRST", 1), seeds, &Options::default(), |_| {});
     assert!(swarm.failed.is_none(), "{swarm}");
     assert!(swarm.requests > seeds * 100, "a workload that asks for nothing proves nothing: {swarm}");
 }

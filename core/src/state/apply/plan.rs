@@ -56,7 +56,10 @@ impl ClusterState {
             Step::HoldSlot { slot, key, node, devices, reason } => {
                 self.hold_slot(cx, *slot, key, *node, devices, reason)
             }
-            Step::ReleaseSlot { slot, cause } => self.release_slot(cx, *slot, cause),
+            Step::ReleaseSlot { slot, cause } => {
+                self.check_release(*slot, cause, based_on)?;
+                self.release_slot(cx, *slot, cause)
+            }
             Step::NoteReserve { key, short, reason } => self.note_reserve(cx, key, *short, reason),
         }
     }

@@ -3,8 +3,8 @@
 use super::{ClusterState, Context, EventSubject, Severity, node::unfit};
 use crate::{
     error::{Code, Error},
-    id::{NodeId, ReplicaId, SlotId},
-    model::{DeploymentKey, DeviceGrant, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause},
+    id::{LogIndex, NodeId, ReplicaId, SlotId},
+    model::{DeploymentKey, DeviceGrant, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause},
     state::StepOutcome,
     units::Resources,
 };
@@ -59,6 +59,25 @@ impl ClusterState {
         let text = format!("a reserved place of {} on {} was given back: {cause}", slot.key, self.name_of(slot.node));
         cx.event(Severity::Info, "reserve.released", self.about_slot(&slot), text);
         Ok(())
+    }
+
+    /// Refuses to give a slot back for a cause that has passed since the plan was made: its node may be back, and the
+    /// deployment may have grown.
+    pub(super) fn check_release(&self, id: SlotId, cause: &ReleaseCause, based_on: LogIndex) -> StepOutcome {
+        let (Some(slot), why) = (self.slots.get(&id), format!("the cause was: {cause}")) else { return Ok(()) };
+        let deployment = self.deployments.get(&slot.key);
+        let is_so = match cause {
+            ReleaseCause::NotNeeded => deployment.is_none_or(|deployment| {
+                self.index.slots_of(&slot.key).count() as u64 > deployment.reserve()
+            }),
+            // A change of the size makes a new generation, which the plan knew of or not.
+            ReleaseCause::OtherSize => deployment.is_none_or(|deployment| deployment.revision <= based_on),
+            ReleaseCause::NodeUnfit => self.nodes.get(&slot.node).is_none_or(|node| !can_hold(node, slot)),
+            ReleaseCause::Moved => self.replicas_of(&slot.key).any(|replica| replica.node == slot.node),
+            ReleaseCause::Yielded { to } => self.deployments.contains_key(to),
+        };
+        let stale = || Error::new(Code::Stale, format!("slot {id} is of use where it is")).why(why);
+        if is_so { Ok(()) } else { Err(stale()) }
     }
 
     /// Takes a slot off the books.
@@ -204,4 +223,13 @@ impl ClusterState {
             ..self.about_node(slot.node)
         }
     }
+}
+
+/// Returns whether a slot may stay where it is: its node is heard from or soon again, open, large enough, and has the
+/// devices that are held.
+fn can_hold(node: &Node, slot: &ReserveSlot) -> bool {
+    let has = |grant: &DeviceGrant| {
+        node.profile.devices.iter().any(|device| device.uuid == grant.uuid && device.healthy)
+    };
+    node.state != NodeState::Lost && node.is_open() && !node.overfull && slot.devices.iter().all(has)
 }
