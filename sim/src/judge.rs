@@ -31,6 +31,8 @@ pub(crate) struct Judge {
     pub(crate) gone: Vec<ReplicaId>,
     /// How often each request's work was started.
     pub(crate) starts: BTreeMap<u64, u32>,
+    /// Replicas that were stopped because the time an operator gave their node had passed: their requests are cut.
+    pub(crate) cut: BTreeSet<ReplicaId>,
 }
 
 // === impl Judge ===
@@ -43,6 +45,7 @@ impl Judge {
             acknowledged: BTreeSet::new(),
             gone: Vec::new(),
             starts: BTreeMap::new(),
+            cut: BTreeSet::new(),
         }
     }
 
@@ -70,6 +73,7 @@ impl World {
     ) {
         let now = self.now;
         let state = &self.members[member].state;
+        let mut cut = Vec::new();
         let mut violations = self.judge.witness.check_step(state, entry, reply);
         violations.extend(check(state));
         let gone = before.keys().filter(|id| !state.replicas.contains_key(id)).copied();
@@ -79,10 +83,20 @@ impl World {
             for (step, outcome) in plan.steps.iter().zip(outcomes) {
                 if outcome.is_ok() {
                     violations.extend(self.judge_step(member, before, plan, step));
+                    cut.extend(self.cut_by(member, step));
                 }
             }
         }
+        self.judge.cut.extend(cut);
         self.judge.broken_all(violations, now);
+    }
+
+    /// Returns the replica a step stops because the time an operator gave its node has passed.
+    fn cut_by(&self, member: usize, step: &Step) -> Option<ReplicaId> {
+        let Step::Stop { replica, .. } = step else { return None };
+        let state = &self.members[member].state;
+        let node = state.nodes.get(&state.replicas.get(replica)?.node)?;
+        node.drain.as_ref().is_some_and(|drain| drain.deadline <= state.time).then_some(*replica)
     }
 
     /// Compares what a step relied on with what every router really holds.

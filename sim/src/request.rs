@@ -383,7 +383,7 @@ impl World {
 
     /// Returns whether a fault explains a failed request: at its ingress, at a node it was sent to or its replicas live
     /// on, or at the feed by which its ingress would have known better. Coordinators excuse nothing. Whoever deletes what
-    /// a request was for fails it.
+    /// a request was for fails it, and so does an operator who gives a node less time to be empty than it takes.
     fn is_excused(&self, open: &Open) -> bool {
         let since = open.began.saturating_sub(EXCUSE_MS);
         let disturbed = |at: &usize| self.nodes[*at].disturbed_at.is_some_and(|when| when >= since);
@@ -402,6 +402,7 @@ impl World {
             .truth()
             .replicas_of(&key)
             .filter_map(|replica| self.nodes.iter().position(|node| node.id == replica.node));
-        open.touched.iter().any(disturbed) || hosts.into_iter().any(|at| disturbed(&at)) || !feed_is_live
+        let is_cut = open.asked.iter().any(|replica| self.judge.cut.contains(replica));
+        is_cut || open.touched.iter().any(disturbed) || hosts.into_iter().any(|at| disturbed(&at)) || !feed_is_live
     }
 }

@@ -4,7 +4,9 @@ use super::{ClusterState, Context, EventSubject, Severity, node::unfit};
 use crate::{
     error::{Code, Error},
     id::{LogIndex, NodeId, ReplicaId, SlotId},
-    model::{DeploymentKey, DeviceGrant, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause},
+    model::{
+        DeploymentKey, DeviceGrant, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause,
+    },
     state::StepOutcome,
     units::Resources,
 };
@@ -67,9 +69,9 @@ impl ClusterState {
         let (Some(slot), why) = (self.slots.get(&id), format!("the cause was: {cause}")) else { return Ok(()) };
         let deployment = self.deployments.get(&slot.key);
         let is_so = match cause {
-            ReleaseCause::NotNeeded => deployment.is_none_or(|deployment| {
-                self.index.slots_of(&slot.key).count() as u64 > deployment.reserve()
-            }),
+            ReleaseCause::NotNeeded => {
+                deployment.is_none_or(|deployment| self.index.slots_of(&slot.key).count() as u64 > deployment.reserve())
+            }
             // A change of the size makes a new generation, which the plan knew of or not.
             ReleaseCause::OtherSize => deployment.is_none_or(|deployment| deployment.revision <= based_on),
             ReleaseCause::NodeUnfit => self.nodes.get(&slot.node).is_none_or(|node| !can_hold(node, slot)),
@@ -228,8 +230,7 @@ impl ClusterState {
 /// Returns whether a slot may stay where it is: its node is heard from or soon again, open, large enough, and has the
 /// devices that are held.
 fn can_hold(node: &Node, slot: &ReserveSlot) -> bool {
-    let has = |grant: &DeviceGrant| {
-        node.profile.devices.iter().any(|device| device.uuid == grant.uuid && device.healthy)
-    };
+    let has =
+        |grant: &DeviceGrant| node.profile.devices.iter().any(|device| device.uuid == grant.uuid && device.healthy);
     node.state != NodeState::Lost && node.is_open() && !node.overfull && slot.devices.iter().all(has)
 }
