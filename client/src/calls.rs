@@ -173,6 +173,13 @@ impl Client {
         let answer: Result<_, Error> = send!(self.call, replicas_client::ReplicasClient.list, request);
         Ok(answer?.replicas)
     }
+
+    /// Lists the places held in reserve, of one endpoint and deployment where they are named.
+    pub async fn list_slots(&self, endpoint: &str, deployment: &str) -> Result<Vec<Slot>, Error> {
+        let request = ListSlotsRequest { endpoint: endpoint.to_owned(), deployment: deployment.to_owned() };
+        let answer: Result<_, Error> = send!(self.call, replicas_client::ReplicasClient.list_slots, request);
+        Ok(answer?.slots)
+    }
 }
 
 /// Nodes.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -36,10 +36,16 @@ pub(crate) async fn keep(world: Arc<World>, limits: LogLimits) {
         let known = world.ledger.borrow().clone();
         let home = world.home.clone();
         let ids: BTreeSet<ReplicaId> = known.replicas.iter().map(|entry| entry.order.replica).collect();
+        let prefetches: BTreeSet<PathBuf> =
+            known.prefetches.iter().map(|order| Layout::prefetch(&home, &order.key)).collect();
         let collects = turn % COLLECT_EVERY == COLLECT_EVERY - 1;
         let worked = tokio::task::spawn_blocking(move || {
             rotate(&home, &ids, limits)?;
-            if collects { forget_logs(&home, &ids) } else { Ok(()) }
+            if !collects {
+                return Ok(());
+            }
+            forget_logs(&home, &ids)?;
+            forget_prefetches(&home, &prefetches)
         });
         match worked.await {
             Ok(Ok(())) => {}
@@ -53,7 +59,7 @@ pub(crate) async fn keep(world: Arc<World>, limits: LogLimits) {
 }
 
 async fn collect(world: &Arc<World>, known: Ledger) {
-    let specs: Vec<_> = known.replicas.iter().map(|entry| &entry.order.spec).collect();
+    let specs: Vec<_> = known.specs().collect();
     if let Err(error) = world.environments.collect(&specs).await {
         tracing::warn!(%error, "unused environments were not collected");
     }
@@ -97,6 +103,22 @@ fn forget_logs(home: &Path, known: &BTreeSet<ReplicaId>) -> io::Result<()> {
     gone.sort();
     let surplus = gone.len().saturating_sub(GONE_LOGS_MAX);
     gone.iter().take(surplus).try_for_each(|(_, path)| fs::remove_dir_all(path))
+}
+
+/// Removes the logs of prefetches that are no longer wanted.
+fn forget_prefetches(home: &Path, wanted: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let entries = match fs::read_dir(Layout::all_prefetches(home)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if !wanted.contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

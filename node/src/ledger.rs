@@ -10,7 +10,7 @@ use std::{
 };
 
 use berth_core::{
-    agent::{Desired, Fence, Ledger, LedgerEntry, Process, ReplicaOrder},
+    agent::{Desired, Fence, Ledger, LedgerEntry, PrefetchOrder, Process, ReplicaOrder},
     error::{Code, Error},
     id::{Generation, ReplicaId},
     model::{DeploymentKey, DeploymentSpec, DeviceGrant},
@@ -29,6 +29,15 @@ struct File {
     version: u32,
     fence: Fence,
     replicas: Vec<Row>,
+    #[serde(default)]
+    prefetches: Vec<PrefetchRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PrefetchRow {
+    key: DeploymentKey,
+    generation: Generation,
+    spec: DeploymentSpec,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,7 +93,13 @@ pub(crate) fn read(home: &Path) -> Result<Ledger, Error> {
         _ => {}
     }
     let file: File = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    Ok(Ledger { fence: file.fence, replicas: file.replicas.into_iter().map(Row::entry).collect() })
+    let prefetch =
+        |row: PrefetchRow| Arc::new(PrefetchOrder { key: row.key, generation: row.generation, spec: row.spec });
+    Ok(Ledger {
+        fence: file.fence,
+        replicas: file.replicas.into_iter().map(Row::entry).collect(),
+        prefetches: file.prefetches.into_iter().map(prefetch).collect(),
+    })
 }
 
 /// The ledger's file, with one writer at a time.
@@ -131,7 +146,12 @@ impl LedgerFile {
 fn write(home: &Path, ledger: &Ledger) -> Result<(), Error> {
     let path = path(home);
     let rows = ledger.replicas.iter().map(Row::of).collect();
-    let file = File { version: VERSION, fence: ledger.fence, replicas: rows };
+    let prefetch = |order: &Arc<PrefetchOrder>| {
+        let order = PrefetchOrder::clone(order);
+        PrefetchRow { key: order.key, generation: order.generation, spec: order.spec }
+    };
+    let prefetches = ledger.prefetches.iter().map(prefetch).collect();
+    let file = File { version: VERSION, fence: ledger.fence, replicas: rows, prefetches };
     let bytes = serde_json::to_vec(&file)
         .map_err(|error| Error::new(Code::Internal, "the ledger cannot be written down").why(error.to_string()))?;
     write_durably(&path, &bytes).map_err(|error| io_error("cannot write", &path, &error))
@@ -226,6 +246,11 @@ mod tests {
                 entry(order(2, Desired::Drain { deadline }), None),
                 entry(order(3, Desired::Stop), None),
             ],
+            prefetches: vec![Arc::new(PrefetchOrder {
+                key: "fraud/green".parse().unwrap(),
+                generation: Generation(2),
+                spec: DeploymentSpec::new(Runtime::Onnx),
+            })],
         }
     }
 

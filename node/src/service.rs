@@ -109,6 +109,7 @@ impl NodeService {
             outbox: Arc::new(Outbox::default()),
             timing: options.timing,
             ledger: watch::Sender::new(ledger),
+            prefetches: watch::Sender::default(),
             agent: AgentLink::new(home.cluster_id()?),
             gpus,
             started: Instant::now(),
@@ -163,6 +164,7 @@ impl NodeService {
             usage: usage.subscribe(),
             leaving: leaving.subscribe(),
             gpus: Arc::clone(&world.gpus),
+            prefetches: world.prefetches.subscribe(),
             seed: seed.child("session"),
         };
         let measured = usage::keep(Arc::clone(&world), usage);

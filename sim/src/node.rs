@@ -31,6 +31,8 @@ const BEAT_MS: u64 = 500;
 const DIAL_MS: u64 = 250;
 /// Milliseconds of silence after which a node looks for another coordinator.
 const SILENCE_MS: u64 = 3_000;
+/// Time of a prefetch. Nothing waits for one, so chance is not spent on it.
+const PREFETCH_MS: u64 = 150;
 /// The variable by which a test deployment's processes are told to exit.
 pub(crate) const EXIT_VARIABLE: &str = "SIM_EXIT";
 
@@ -556,6 +558,12 @@ impl World {
             Effect::RemoveFiles { replica } => {
                 self.agent_later(at, 5, Input::FilesRemoved { replica, answer: Ok(()) });
             }
+            Effect::Prefetch { order } => {
+                let (key, generation) = (order.key.clone(), order.generation);
+                self.agent_later(at, PREFETCH_MS, Input::Prefetched { key, generation, answer: Ok(()) });
+            }
+            // An answer to what was cancelled is dropped by the agent; what was reported nobody asks for here.
+            Effect::CancelPrefetch { .. } | Effect::ReportPrefetches(_) => {}
             Effect::SaveLedger(ledger) => self.nodes[at].ledger = ledger,
             Effect::Refuse { .. } => {}
         }

@@ -325,6 +325,9 @@ pub(crate) enum Noun {
     /// Replicas.
     #[value(aliases = ["replica", "rep"])]
     Replicas,
+    /// Places held in reserve, and whether an instance would find everything there.
+    #[value(aliases = ["slot", "reserve"])]
+    Slots,
     /// Nodes.
     #[value(aliases = ["node", "no"])]
     Nodes,

@@ -40,6 +40,10 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
             show(context, args.watch, "no replicas", list).await?;
             if args.watch { Ok(()) } else { next_tries(context, &endpoint, &deployment).await }
         }
+        Noun::Slots => {
+            let list = async || client.list_slots(&endpoint, &deployment).await;
+            show(context, args.watch, "no slots: nothing holds a reserve", list).await
+        }
         Noun::Nodes => {
             let list = async || {
                 let all = client.list_nodes().await?;

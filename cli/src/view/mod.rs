@@ -8,7 +8,7 @@ mod text;
 pub(crate) use plan::plan;
 pub(crate) use text::{age, amount, shares, short as short_id, wish};
 
-use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica};
+use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};
 use berth_core::units::{Cores, Mib};
 
 use crate::output::{Cell, Ink, Listed, state_ink};
@@ -98,6 +98,34 @@ impl Listed for Replica {
             self.address.as_str().into(),
             self.generation.to_string().into(),
             self.in_flight.to_string().into(),
+        ]
+    }
+}
+
+impl Listed for Slot {
+    const COLUMNS: &'static [&'static str] =
+        &["SLOT", "DEPLOYMENT", "NODE", "MODEL", "FOR", "WHERE", "SIZE", "DEVICES"];
+    const NARROW: usize = 6;
+
+    fn name(&self) -> String {
+        self.slot.clone()
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        let model = match self.why.as_str() {
+            "" => self.state.clone(),
+            why => format!("{}: {why}", self.state),
+        };
+        let devices: Vec<_> = self.devices.iter().map(|device| device.uuid.as_str()).collect();
+        vec![
+            text::short(&self.slot).into(),
+            format!("{}/{}", self.endpoint, self.deployment).into(),
+            self.node.as_str().into(),
+            Cell::inked(model, if self.state == "cached" { Ink::Green } else { Ink::Yellow }),
+            age(self.since_ms, now_ms).into(),
+            self.reason.as_str().into(),
+            self.resources.as_ref().map(amount).unwrap_or_default().into(),
+            devices.join(",").into(),
         ]
     }
 }

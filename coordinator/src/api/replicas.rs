@@ -1,9 +1,15 @@
-//! Replicas: listed, with the load their gates reported to the leader.
+//! Replicas and the slots held beyond them: listed, with what their nodes told the leader.
 
-use berth_core::{error::Error, model::Replica};
+use berth_core::{
+    error::Error,
+    model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReserveSlot},
+};
 use berth_proto::api::{
-    replica_message,
-    v1::{ListReplicasRequest, ListReplicasResponse, replicas_client::ReplicasClient, replicas_server::Replicas},
+    replica_message, slot_message,
+    v1::{
+        ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse,
+        replicas_client::ReplicasClient, replicas_server::Replicas,
+    },
 };
 use tonic::{Request, Response, Status};
 
@@ -20,22 +26,18 @@ impl Replicas for Api {
         let call = Call::of(request.metadata());
         answer(&self.context.metrics, "Replicas/List", self.list_replicas(&call, request.into_inner())).await
     }
+
+    async fn list_slots(&self, request: Request<ListSlotsRequest>) -> Result<Response<ListSlotsResponse>, Status> {
+        let call = Call::of(request.metadata());
+        answer(&self.context.metrics, "Replicas/ListSlots", self.listed_slots(&call, request.into_inner())).await
+    }
 }
 
 // === impl Api ===
 
 impl Api {
     async fn list_replicas(&self, call: &Call, request: ListReplicasRequest) -> Result<ListReplicasResponse, Error> {
-        let endpoint = optional(&request.endpoint)?;
-        let mut checks = Checks::default();
-        let deployment = match request.deployment.as_str() {
-            "" => None,
-            text => Some(
-                checks
-                    .check("deployment", berth_core::model::DeploymentName::new(text))
-                    .ok_or_else(|| std::mem::take(&mut checks).refusal())?,
-            ),
-        };
+        let asked = Asked::of(&request.endpoint, &request.deployment)?;
         let leader = self.leader(call).ok();
         if let Some(Leader::There(channel)) = &leader {
             // A leader that cannot be reached costs the loads, not the list.
@@ -51,16 +53,64 @@ impl Api {
             Some(Leader::There(_)) | None => None,
         };
         Ok(self.context.machine.read(|state| {
-            let asked = |replica: &&Replica| {
-                endpoint.as_ref().is_none_or(|endpoint| replica.key.endpoint == *endpoint)
-                    && deployment.as_ref().is_none_or(|deployment| replica.key.deployment == *deployment)
-            };
-            let mut replicas: Vec<&Replica> = state.replicas.values().filter(asked).collect();
+            let mut replicas: Vec<&Replica> =
+                state.replicas.values().filter(|replica| asked.names(&replica.key)).collect();
             replicas.sort_by(|a, b| (&a.key, a.placed_at, a.id).cmp(&(&b.key, b.placed_at, b.id)));
             ListReplicasResponse {
                 replicas: replicas.into_iter().map(|replica| replica_message(state, replica, load(replica))).collect(),
                 index: state.applied.0,
             }
         }))
+    }
+
+    async fn listed_slots(&self, call: &Call, request: ListSlotsRequest) -> Result<ListSlotsResponse, Error> {
+        let asked = Asked::of(&request.endpoint, &request.deployment)?;
+        let leader = self.leader(call).ok();
+        if let Some(Leader::There(channel)) = &leader {
+            // A leader that cannot be reached costs what is cached, not the list.
+            if let Ok(listed) = ReplicasClient::new(channel.clone()).list_slots(handed_on(call, request)).await {
+                return Ok(listed.into_inner());
+            }
+        }
+        self.context.proposer.barrier(call.deadline).await?;
+        let prefetch = |slot: &ReserveSlot| match &leader {
+            Some(Leader::Here(lead)) => lead.use_of(slot.node).and_then(|used| used.prefetches.get(&slot.key).cloned()),
+            Some(Leader::There(_)) | None => None,
+        };
+        Ok(self.context.machine.read(|state| {
+            let mut slots: Vec<&ReserveSlot> = state.slots.values().filter(|slot| asked.names(&slot.key)).collect();
+            slots.sort_by(|a, b| (&a.key, a.since, a.id).cmp(&(&b.key, b.since, b.id)));
+            let slots = slots.into_iter().map(|slot| slot_message(state, slot, prefetch(slot).as_ref())).collect();
+            ListSlotsResponse { slots, index: state.applied.0 }
+        }))
+    }
+}
+
+/// What a caller wants listed.
+struct Asked {
+    endpoint: Option<EndpointName>,
+    deployment: Option<DeploymentName>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn of(endpoint: &str, deployment: &str) -> Result<Self, Error> {
+        let endpoint = optional(endpoint)?;
+        let mut checks = Checks::default();
+        let deployment = match deployment {
+            "" => None,
+            text => Some(
+                checks
+                    .check("deployment", DeploymentName::new(text))
+                    .ok_or_else(|| std::mem::take(&mut checks).refusal())?,
+            ),
+        };
+        Ok(Self { endpoint, deployment })
+    }
+
+    fn names(&self, key: &DeploymentKey) -> bool {
+        self.endpoint.as_ref().is_none_or(|endpoint| key.endpoint == *endpoint)
+            && self.deployment.as_ref().is_none_or(|deployment| key.deployment == *deployment)
     }
 }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use berth_core::{
+    agent::PrefetchReport,
     id::{NodeEpoch, NodeId, ReplicaId, Term},
+    model::DeploymentKey,
     units::Resources,
 };
 use berth_proto::node::v1::DeviceReport;
@@ -40,6 +42,8 @@ pub(crate) struct NodeUse {
     pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
     /// What it says of its cards.
     pub(crate) gpus: Vec<DeviceReport>,
+    /// How far it is with what its reserve slots are to have ready.
+    pub(crate) prefetches: BTreeMap<DeploymentKey, PrefetchReport>,
 }
 
 // === impl Lead ===

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use berth_core::{
     agent::order::Assignments,
     id::{Generation, NodeEpoch, NodeId, ReplicaId, Term},
-    model::ReplicaState,
+    model::{DeploymentKey, ReplicaState},
     state::ClusterState,
     time::LogTime,
 };
@@ -17,6 +17,7 @@ struct Gist {
     term: Term,
     epoch: NodeEpoch,
     replicas: BTreeMap<ReplicaId, (Generation, Want, bool)>,
+    prefetches: BTreeMap<DeploymentKey, Generation>,
 }
 
 /// What is wanted of a replica, as far as orders tell states apart.
@@ -61,6 +62,9 @@ impl Gist {
             let known = state.deployments.get(&replica.key).is_some_and(|d| d.spec_of(replica.generation).is_some());
             (replica.id, (replica.generation, want, known))
         });
-        Some(Self { term: state.term, epoch, replicas: replicas.collect() })
+        let wanted = state.slots_on(node).filter_map(|slot| state.deployments.get(&slot.key));
+        let wanted = wanted.filter(|deployment| !deployment.deleting);
+        let prefetches = wanted.map(|deployment| (deployment.key.clone(), deployment.generation)).collect();
+        Some(Self { term: state.term, epoch, replicas: replicas.collect(), prefetches })
     }
 }

@@ -18,7 +18,7 @@ use berth_core::{
     units::Resources,
 };
 use berth_proto::node::{
-    acks_from_wire, assignments_to_wire, device_sign_from_wire, report_from_wire,
+    acks_from_wire, assignments_to_wire, device_sign_from_wire, prefetch_from_wire, report_from_wire,
     v1::{self as wire, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node, to_node},
 };
 use tokio::{
@@ -245,7 +245,10 @@ impl Session {
         let used = beat.usage.unwrap_or_default();
         let used =
             Resources { cpu_milli: used.cpu_milli, memory_mib: used.memory_mib, disk_mib: used.disk_mib, gpus: 0 };
-        self.lead.set_use(self.node, NodeUse { used, in_flight, gpus: beat.devices });
+        // What a newer node says in words this build does not know is left out.
+        let prefetches = beat.prefetches.into_iter().filter_map(|report| prefetch_from_wire(report).ok());
+        let prefetches = prefetches.map(|report| (report.key.clone(), report)).collect();
+        self.lead.set_use(self.node, NodeUse { used, in_flight, gpus: beat.devices, prefetches });
         self.lead.inbox.heartbeat(heartbeat);
     }
 

@@ -8,8 +8,8 @@ use berth_core::{
 };
 use berth_proto::{
     api::v1::{
-        DeleteDeploymentRequest, ListNodesRequest, ListReplicasRequest, LogsRequest, SetTrafficRequest, TrafficMap,
-        nodes_client::NodesClient, replicas_client::ReplicasClient,
+        DeleteDeploymentRequest, ListNodesRequest, ListReplicasRequest, ListSlotsRequest, LogsRequest,
+        SetTrafficRequest, Slot, TrafficMap, nodes_client::NodesClient, replicas_client::ReplicasClient,
     },
     node::v1::{Hello, from_node, node_client::NodeClient, to_node},
     status::from_status,
@@ -59,10 +59,14 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
         let listed = replicas.list(ListReplicasRequest::default()).await.expect("listed").into_inner().replicas;
         let seen = nodes.list(ListNodesRequest {}).await.expect("listed").into_inner().nodes;
         let used = |node: &berth_proto::api::v1::Node| node.used.as_ref().is_some_and(|used| used.cpu_milli == 250);
-        if listed.iter().all(|replica| replica.in_flight == 3) && seen.iter().all(used) {
+        // A node that holds a slot was told what to have ready for it, and said that it has.
+        let slots = replicas.list_slots(ListSlotsRequest::default()).await.expect("listed").into_inner().slots;
+        let is_cached = |slot: &Slot| slot.state == "cached" && slot.endpoint == "fraud" && slot.node.starts_with("n-");
+        let reserve = slots.len() == 1 && slots.iter().all(is_cached);
+        if listed.iter().all(|replica| replica.in_flight == 3) && seen.iter().all(used) && reserve {
             break;
         }
-        assert!(Instant::now() < deadline, "loads do not come: {listed:?} {seen:?}");
+        assert!(Instant::now() < deadline, "loads do not come: {listed:?} {slots:?} {seen:?}");
         tokio::task::yield_now().await;
     }
 

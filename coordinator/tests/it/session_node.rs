@@ -8,7 +8,10 @@ use std::{
 };
 
 use berth_core::{
-    agent::order::{Assignments, Desired},
+    agent::{
+        self, PrefetchOrder, PrefetchState,
+        order::{Assignments, Desired},
+    },
     id::{LogIndex, ReplicaId},
     model::{NodeName, NodeProfile},
     state::{Observed, ReplicaReport},
@@ -16,10 +19,10 @@ use berth_core::{
     units::Resources,
 };
 use berth_proto::node::{
-    TableMessage, assignments_from_wire, change_from_wire, profile_to_wire, report_to_wire,
+    TableMessage, assignments_from_wire, change_from_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        FromNode, Heartbeat, Hello, LogChunk, ReplicaLoad, ReplicaReports, TableAcks, TableUpdate, ToNode, Usage,
-        WatchTableRequest, from_node, node_client::NodeClient, to_node,
+        FromNode, Heartbeat, Hello, LogChunk, PrefetchReport, ReplicaLoad, ReplicaReports, TableAcks, TableUpdate,
+        ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient, to_node,
     },
 };
 use tokio::{
@@ -223,10 +226,26 @@ impl Strings {
                         usage: Some(Usage { cpu_milli: 250, memory_mib: 128, disk_mib: 0 }),
                         leaving_ms: None,
                         devices: Vec::new(),
+                        prefetches: self.prefetched(),
                     })).await;
                 }
             }
         }
+    }
+
+    /// Says of everything it is to have ready that it has it.
+    fn prefetched(&self) -> Vec<PrefetchReport> {
+        let seen = self.seen.lock().unwrap();
+        let orders = seen.orders.iter().flat_map(|orders| orders.prefetches.values());
+        let cached = |order: &PrefetchOrder| {
+            prefetch_to_wire(&agent::PrefetchReport {
+                key: order.key.clone(),
+                generation: order.generation,
+                state: PrefetchState::Cached,
+                reason: String::new(),
+            })
+        };
+        orders.map(cached).collect()
     }
 
     fn draining(&self) -> bool {

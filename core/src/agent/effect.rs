@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Ledger, ProbeKind, ProbeTarget, Process, ReplicaOrder};
-use crate::{id::ReplicaId, state::ReplicaReport, time::Millis};
+use super::{Ledger, PrefetchOrder, PrefetchReport, ProbeKind, ProbeTarget, Process, ReplicaOrder};
+use crate::{id::ReplicaId, model::DeploymentKey, state::ReplicaReport, time::Millis};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,18 @@ pub enum Effect {
         /// The replica.
         replica: ReplicaId,
     },
+    /// Get everything ready that an instance would need; answer `Prefetched`.
+    Prefetch {
+        /// What for.
+        order: Arc<PrefetchOrder>,
+    },
+    /// Stop getting it ready; nothing is to be answered any more.
+    CancelPrefetch {
+        /// Of which deployment.
+        key: DeploymentKey,
+    },
+    /// Tell the leader how far every prefetch is, with each heartbeat from now on.
+    ReportPrefetches(Vec<PrefetchReport>),
     /// Keep this across a restart of the agent.
     SaveLedger(Ledger),
     /// Orders or a session were refused; for the log.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Assignments, Ledger};
-use crate::id::{NodeEpoch, ReplicaId, Term};
+use crate::{
+    id::{Generation, NodeEpoch, ReplicaId, Term},
+    model::DeploymentKey,
+};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +111,15 @@ pub enum Input {
         replica: ReplicaId,
         /// Nothing, or why not.
         answer: Result<(), String>,
+    },
+    /// What an instance would need is there, or could not be had.
+    Prefetched {
+        /// Of which deployment.
+        key: DeploymentKey,
+        /// Of which generation.
+        generation: Generation,
+        /// Nothing, or why not.
+        answer: Result<(), Fault>,
     },
     /// How much memory of each card every replica with a device holds, in MiB, from one look at the cards.
     DeviceUse(BTreeMap<ReplicaId, BTreeMap<String, u64>>),

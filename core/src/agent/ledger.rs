@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Fence, Process, ReplicaOrder};
+use super::{Fence, PrefetchOrder, Process, ReplicaOrder};
+use crate::model::DeploymentSpec;
 
 /// What a node was told and what it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Ledger {
     pub fence: Fence,
     /// One entry per replica, in order of id.
     pub replicas: Vec<LedgerEntry>,
+    /// What is to be ready for slots, in order of deployment.
+    pub prefetches: Vec<Arc<PrefetchOrder>>,
 }
 
 /// A replica as the ledger holds it.
@@ -31,4 +34,15 @@ pub struct LedgerEntry {
     pub ever_warm: bool,
     /// How often its process was started again.
     pub restarts: u32,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Lists everything this node is to have the assets and environments of: what it runs, and what its slots are for.
+    /// None of that is ever collected from its cache.
+    pub fn specs(&self) -> impl Iterator<Item = &DeploymentSpec> {
+        let replicas = self.replicas.iter().map(|entry| &entry.order.spec);
+        replicas.chain(self.prefetches.iter().map(|order| &order.spec))
+    }
 }

@@ -168,6 +168,11 @@ impl Life {
         self.order.replica
     }
 
+    /// Returns whether it waits for its assets or its environment.
+    pub(super) fn prepares(&self) -> bool {
+        matches!(self.phase, Phase::Fetching | Phase::Building)
+    }
+
     /// Returns when it stops by itself if no coordinator was heard since `alone_since`.
     pub(super) fn stops_at(&self, alone_since: Instant) -> Option<Instant> {
         let after = self.order.spec.disconnect.stop_on_client_after?;

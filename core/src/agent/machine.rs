@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Assignments, Effect, Fence, Input, Ledger, ReplicaOrder, Signal,
     life::{Cx, Life},
+    prefetch::Prefetches,
 };
 use crate::{
     defaults::DEFAULTS,
@@ -40,6 +41,7 @@ pub struct Agent {
     timing: Timing,
     fence: Fence,
     replicas: BTreeMap<ReplicaId, Life>,
+    prefetches: Prefetches,
     saved: Ledger,
     /// Since when no coordinator is heard.
     alone_since: Option<Instant>,
@@ -65,13 +67,22 @@ impl Default for Timing {
 impl Agent {
     /// Creates an agent that knows of nothing.
     pub fn new(timing: Timing) -> Self {
-        Self { timing, fence: Fence::default(), replicas: BTreeMap::new(), saved: Ledger::default(), alone_since: None }
+        Self {
+            timing,
+            fence: Fence::default(),
+            replicas: BTreeMap::new(),
+            prefetches: Prefetches::default(),
+            saved: Ledger::default(),
+            alone_since: None,
+        }
     }
 
     /// Takes an input and returns what to do, in this order.
     pub fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         let mut out = Vec::new();
         self.take(input, now, &mut out);
+        let replicas_prepare = self.replicas.values().any(Life::prepares);
+        self.prefetches.work(replicas_prepare, now, &mut out);
         let ledger = self.ledger();
         if ledger != self.saved {
             self.saved.clone_from(&ledger);
@@ -85,7 +96,7 @@ impl Agent {
         let alone = self.alone_since;
         let stops =
             alone.into_iter().flat_map(|since| self.replicas.values().filter_map(move |life| life.stops_at(since)));
-        self.replicas.values().filter_map(Life::wake_at).chain(stops).min()
+        self.replicas.values().filter_map(Life::wake_at).chain(stops).chain(self.prefetches.wake_at()).min()
     }
 
     /// Returns the newest orders that were taken.
@@ -104,6 +115,8 @@ impl Agent {
             Input::Recovered(ledger) => {
                 self.alone_since = Some(now);
                 self.fence = ledger.fence;
+                let prefetches = ledger.prefetches.into_iter().map(|order| (order.key.clone(), order));
+                self.prefetches.obey(prefetches.collect(), cx.out);
                 for entry in ledger.replicas {
                     self.replicas.insert(entry.order.replica, Life::recovered(entry, &mut cx));
                 }
@@ -119,7 +132,12 @@ impl Agent {
                 Err(why) => cx.out.push(Effect::Refuse { why }),
             },
             Input::Assignments(orders) => match self.fence.take(&orders) {
-                Ok(()) => Self::obey(&mut self.replicas, orders, &mut cx),
+                Ok(()) => {
+                    let prefetches =
+                        orders.prefetches.iter().map(|(key, order)| (key.clone(), Arc::new(order.clone())));
+                    self.prefetches.obey(prefetches.collect(), cx.out);
+                    Self::obey(&mut self.replicas, orders, &mut cx);
+                }
                 Err(why) => cx.out.push(Effect::Refuse { why }),
             },
             Input::Tick => {
@@ -136,6 +154,7 @@ impl Agent {
                     life.used_devices(used.get(replica), &mut cx);
                 }
             }
+            Input::Prefetched { key, generation, answer } => self.prefetches.done(&key, generation, answer, &mut cx),
             Input::AssetsReady { replica } => self.of(replica, out, now, |life, cx| life.assets(Ok(()), cx)),
             Input::AssetsFailed { replica, fault } => {
                 self.of(replica, out, now, |life, cx| life.assets(Err(fault), cx));
@@ -206,6 +225,10 @@ impl Agent {
     }
 
     fn ledger(&self) -> Ledger {
-        Ledger { fence: self.fence, replicas: self.replicas.values().filter_map(Life::entry).collect() }
+        Ledger {
+            fence: self.fence,
+            replicas: self.replicas.values().filter_map(Life::entry).collect(),
+            prefetches: self.prefetches.orders(),
+        }
     }
 }

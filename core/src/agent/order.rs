@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::PrefetchOrder;
 use crate::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId, Term},
     model::{DeploymentKey, DeploymentSpec, DeviceGrant, ReplicaState},
@@ -20,6 +21,8 @@ pub struct Assignments {
     pub revision: LogIndex,
     /// One order per replica.
     pub replicas: BTreeMap<ReplicaId, ReplicaOrder>,
+    /// What is to be ready for the slots it holds, one per deployment.
+    pub prefetches: BTreeMap<DeploymentKey, PrefetchOrder>,
 }
 
 /// What a node shall do with a replica.
@@ -82,6 +85,17 @@ impl Assignments {
             }
         });
         let replicas = replicas.map(|order| (order.replica, order)).collect();
-        Some(Self { term: state.term, epoch, revision: state.applied, replicas })
+        let prefetches = prefetches(state, node).map(|order| (order.key.clone(), order)).collect();
+        Some(Self { term: state.term, epoch, revision: state.applied, replicas, prefetches })
     }
+}
+
+/// Lists what a node has ready for its slots: whatever takes one runs the newest generation.
+fn prefetches(state: &ClusterState, node: NodeId) -> impl Iterator<Item = PrefetchOrder> {
+    let deployments = state.slots_on(node).filter_map(|slot| state.deployments.get(&slot.key));
+    deployments.filter(|deployment| !deployment.deleting).map(|deployment| PrefetchOrder {
+        key: deployment.key.clone(),
+        generation: deployment.generation,
+        spec: deployment.spec.clone(),
+    })
 }

@@ -64,7 +64,13 @@ impl Bench {
     fn orders(&mut self, desired: &[Desired]) -> Assignments {
         self.revision += 1;
         let replicas = desired.iter().map(|desired| (R, (*self.order(*desired)).clone())).collect();
-        Assignments { term: Term(1), epoch: NodeEpoch(1), revision: LogIndex(self.revision), replicas }
+        Assignments {
+            term: Term(1),
+            epoch: NodeEpoch(1),
+            revision: LogIndex(self.revision),
+            replicas,
+            ..Assignments::default()
+        }
     }
 
     fn desire(&mut self, desired: Desired) -> Vec<Effect> {
@@ -196,7 +202,7 @@ fn older_orders_are_refused() {
     b.revision = 10;
     b.desire(Desired::Run);
     let fresh =
-        Assignments { term: Term(1), epoch: NodeEpoch(1), revision: LogIndex(b.revision), replicas: BTreeMap::new() };
+        Assignments { term: Term(1), epoch: NodeEpoch(1), revision: LogIndex(b.revision), ..Assignments::default() };
     for (orders, why) in [
         (Assignments { term: Term(0), ..fresh.clone() }, "term"),
         (Assignments { epoch: NodeEpoch(0), ..fresh.clone() }, "epoch"),
@@ -604,7 +610,8 @@ fn a_restarted_agent_takes_up_what_it_finds() {
         };
         let fence = Fence { term: Term(3), epoch: NodeEpoch(2), revision: LogIndex(50) };
         let mut agent = Agent::new(Timing::default());
-        let mut effects = agent.step(Input::Recovered(Ledger { fence, replicas: vec![entry] }), b.now);
+        let mut effects =
+            agent.step(Input::Recovered(Ledger { fence, replicas: vec![entry], ..Ledger::default() }), b.now);
         effects.retain(|effect| !matches!(effect, Effect::SaveLedger(_)));
         assert_eq!(effects, expected, "{desired:?} {lives} {was_warm}: {why}");
         assert_eq!(agent.fence(), fence, "old orders stay refused");
@@ -648,7 +655,7 @@ impl World {
             agent: Agent::new(Timing::default()),
             now: Instant::from_millis(0),
             rng: SeedTree::new(seed).child("agent-walk").rng(),
-            orders: Assignments { term, epoch, revision: LogIndex(1), replicas: BTreeMap::new() },
+            orders: Assignments { term, epoch, revision: LogIndex(1), ..Assignments::default() },
             spec,
             open: Vec::new(),
             alive: BTreeMap::new(),
@@ -884,7 +891,13 @@ fn beyond_its_share_for_long_it_is_started_again_and_its_neighbour_is_not() {
     let share = vec![DeviceGrant { uuid: "GPU-1".into(), memory_mib: Some(6_144) }];
     let order = |replica| ReplicaOrder { replica, devices: share.clone(), ..(*b.order(Desired::Run)).clone() };
     let replicas = [R, NEIGHBOUR].map(|replica| (replica, order(replica))).into();
-    b.tell(Input::Assignments(Assignments { term: Term(1), epoch: NodeEpoch(1), revision: LogIndex(1), replicas }));
+    b.tell(Input::Assignments(Assignments {
+        term: Term(1),
+        epoch: NodeEpoch(1),
+        revision: LogIndex(1),
+        replicas,
+        ..Assignments::default()
+    }));
     for replica in [R, NEIGHBOUR] {
         b.tell(Input::AssetsReady { replica });
         b.tell(Input::EnvironmentReady { replica });

@@ -15,6 +15,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     World,
+    prefetch::Prefetching,
     replica::{ReplicaActor, ReplicaMsg},
 };
 use crate::{
@@ -41,6 +42,7 @@ pub(super) struct State {
     world: Arc<World>,
     agent: Agent,
     replicas: BTreeMap<ReplicaId, ActorRef<ReplicaMsg>>,
+    prefetching: Prefetching,
     wake: Option<(Instant, AbortHandle)>,
 }
 
@@ -54,7 +56,8 @@ impl Actor for AgentActor {
     async fn pre_start(&self, me: ActorRef<AgentMsg>, world: Arc<World>) -> Result<State, ActorProcessingErr> {
         let ledger = recover(&world).await?;
         let agent = Agent::new(world.timing);
-        let mut state = State { world, agent, replicas: BTreeMap::new(), wake: None };
+        let mut state =
+            State { world, agent, replicas: BTreeMap::new(), prefetching: Prefetching::default(), wake: None };
         state.step(&me, Input::Recovered(ledger)).await?;
         Ok(state)
     }
@@ -140,6 +143,18 @@ impl State {
                 let reason = report.reason.lines().next().unwrap_or_default();
                 tracing::info!(replica = %report.replica, observed = ?report.observed, reason, "replica");
                 self.world.outbox.put(report.clone());
+                return Ok(());
+            }
+            Effect::Prefetch { order } => {
+                self.prefetching.begin(&self.world, Arc::clone(order));
+                return Ok(());
+            }
+            Effect::CancelPrefetch { key } => {
+                self.prefetching.cancel(key);
+                return Ok(());
+            }
+            Effect::ReportPrefetches(reports) => {
+                self.world.prefetches.send_replace(reports.clone());
                 return Ok(());
             }
             Effect::SaveLedger(ledger) => {

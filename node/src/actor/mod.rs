@@ -6,12 +6,13 @@
 
 mod agent;
 mod link;
+mod prefetch;
 mod replica;
 mod supervisor;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use berth_core::agent::{Ledger, Timing};
+use berth_core::agent::{Ledger, PrefetchReport, Timing};
 use tokio::sync::watch;
 
 use crate::{
@@ -43,6 +44,8 @@ pub(crate) struct World {
     pub(crate) timing: Timing,
     /// The newest ledger; a task of its own brings it to the disk.
     pub(crate) ledger: watch::Sender<Ledger>,
+    /// How far every prefetch is, for the next heartbeat.
+    pub(crate) prefetches: watch::Sender<Vec<PrefetchReport>>,
     pub(crate) agent: AgentLink,
     pub(crate) gpus: Arc<GpuMonitor>,
     pub(crate) started: Instant,

@@ -46,7 +46,7 @@ pub(super) struct State {
 type Processes = Arc<Mutex<BTreeMap<u64, Process>>>;
 
 /// A task that ends with its owner.
-struct Task(JoinHandle<()>);
+pub(super) struct Task(JoinHandle<()>);
 
 // === impl ReplicaActor ===
 
@@ -122,6 +122,9 @@ impl State {
             | Effect::Withdraw { .. }
             | Effect::AskGate { .. }
             | Effect::Report(_)
+            | Effect::Prefetch { .. }
+            | Effect::CancelPrefetch { .. }
+            | Effect::ReportPrefetches(_)
             | Effect::SaveLedger(_)
             | Effect::Refuse { .. } => {}
         }
@@ -224,7 +227,7 @@ impl State {
 }
 
 /// Runs `work` and tells the agent what came of it.
-fn tell(world: &Arc<World>, work: impl Future<Output = Input> + Send + 'static) -> Task {
+pub(super) fn tell(world: &Arc<World>, work: impl Future<Output = Input> + Send + 'static) -> Task {
     let agent = world.agent.clone();
     Task(tokio::spawn(async move { agent.tell(work.await) }))
 }
@@ -276,7 +279,7 @@ async fn until_gone(
 }
 
 /// Says what may help against an error.
-fn fault(error: &Error) -> Fault {
+pub(super) fn fault(error: &Error) -> Fault {
     let remedy = match error.code {
         Code::DiskFull => Remedy::Elsewhere,
         Code::NoLeader | Code::Unavailable | Code::Timeout | Code::Unknown | Code::Unauthenticated => Remedy::Wait,
@@ -290,7 +293,7 @@ fn fault(error: &Error) -> Fault {
     Fault { remedy, reason }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Error {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
     let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     Error::new(Code::Internal, "the node's own code panicked").why(words)

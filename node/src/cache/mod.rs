@@ -59,7 +59,10 @@ impl Cache {
         };
         let held = lock.lock().await;
         let result = match entry.exists() {
-            true => Ok(()),
+            true => {
+                log.line(&format!("{} is in the cache (sha256:{})", asset.name, asset.digest));
+                Ok(())
+            }
             false => self.fetch(asset, &entry, log).await,
         };
         drop(held);

@@ -106,7 +106,9 @@ impl Environments {
             ));
         }
         let folder = self.folder.join(self.key(&python, &recipe));
-        if !is_complete(&folder) {
+        if is_complete(&folder) {
+            log.line("the environment is there already");
+        } else {
             let _permit = self.builds.acquire().await.map_err(|_| internal("no build slot"))?;
             let built = self.build(&folder, &python, &recipe, log).await;
             built.map_err(|error| match other {

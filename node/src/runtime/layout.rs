@@ -13,7 +13,7 @@ use std::{
 use berth_core::{
     error::Error,
     id::ReplicaId,
-    model::{DeploymentSpec, Model},
+    model::{DeploymentKey, DeploymentSpec, Model},
 };
 
 use crate::identity::io_error;
@@ -43,6 +43,16 @@ impl Layout {
     /// Where the logs of every replica lie: apart, because they outlive it.
     pub(crate) fn all_logs(home: &Path) -> PathBuf {
         home.join("logs")
+    }
+
+    /// Where the logs of what is got ready for reserve slots lie.
+    pub(crate) fn all_prefetches(home: &Path) -> PathBuf {
+        Self::all_logs(home).join("prefetch")
+    }
+
+    /// What getting ready for the slots of a deployment wrote last.
+    pub(crate) fn prefetch(home: &Path, key: &DeploymentKey) -> PathBuf {
+        Self::all_prefetches(home).join(format!("{}.{}.log", key.endpoint, key.deployment))
     }
 
     pub(crate) fn root(&self) -> &Path {

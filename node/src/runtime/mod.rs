@@ -17,7 +17,7 @@ use std::{
 use berth_core::{
     agent::ReplicaOrder,
     error::{Code, Error},
-    model::Runtime,
+    model::{DeploymentKey, DeploymentSpec, Runtime},
 };
 
 use crate::{
@@ -81,6 +81,19 @@ impl Host {
     }
 }
 
+/// Gets everything into the cache that an instance of `spec` would fetch or build.
+pub(crate) async fn prefetch(
+    spec: &DeploymentSpec,
+    cache: &Cache,
+    environments: &Environments,
+    log: &PrepareLog,
+) -> Result<(), Error> {
+    for asset in spec.assets() {
+        cache.obtain(asset, log).await?;
+    }
+    environments.obtain(spec, log).await.map(drop)
+}
+
 /// Fetches every asset of a replica and mounts it where its code looks for it.
 pub(crate) async fn fetch(order: &ReplicaOrder, layout: &Layout, cache: &Cache, log: &PrepareLog) -> Result<(), Error> {
     let mut mounts = Vec::new();
@@ -117,6 +130,17 @@ impl PrepareLog {
     /// Opens the log of a replica.
     pub(crate) fn new(layout: &Layout) -> Self {
         Self(Log::new(layout.prepare()))
+    }
+
+    /// Opens the log of what is got ready for the slots of a deployment, and forgets the last one.
+    pub(crate) fn of_prefetch(home: &Path, key: &DeploymentKey) -> Self {
+        let path = Layout::prefetch(home, key);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %path.display(), %error, "an old log stays");
+        }
+        Self(Log::new(path))
     }
 
     pub(crate) fn path(&self) -> PathBuf {

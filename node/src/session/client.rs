@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_core::{
+    agent::PrefetchReport,
     error::{Code, Error},
     health::DeviceSign,
     id::{NodeEpoch, NodeId, Term},
@@ -10,7 +11,7 @@ use berth_core::{
     rng::SeedTree,
 };
 use berth_proto::node::{
-    acks_to_wire, assignments_from_wire, device_sign_to_wire, profile_to_wire, report_to_wire,
+    acks_to_wire, assignments_from_wire, device_sign_to_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
         DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, ReplicaLoad, ReplicaReports, ToNode,
         Usage, Welcome, from_node::Message as Up, to_node::Message as Down,
@@ -61,6 +62,7 @@ pub(crate) struct SessionOptions {
     pub(crate) usage: watch::Receiver<Usage>,
     pub(crate) leaving: Leaving,
     pub(crate) gpus: Arc<GpuMonitor>,
+    pub(crate) prefetches: watch::Receiver<Vec<PrefetchReport>>,
     pub(crate) seed: SeedTree,
 }
 
@@ -293,6 +295,7 @@ impl Session<'_> {
             usage: Some(usage),
             leaving_ms,
             devices: device_reports(&self.options.gpus.view()),
+            prefetches: self.options.prefetches.borrow().iter().map(prefetch_to_wire).collect(),
         };
         self.send(Up::Heartbeat(heartbeat)).await
     }

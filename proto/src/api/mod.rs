@@ -12,7 +12,7 @@ pub mod v1 {
 pub use plan::{plan_changes, plan_question, plan_report};
 pub use view::{
     deployment_message, endpoint_message, event_message, node_message, not_covered, replica_message,
-    replica_state_word, verdict_message,
+    replica_state_word, slot_message, verdict_message,
 };
 
 use berth_core::{

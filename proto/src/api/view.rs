@@ -1,8 +1,9 @@
 //! The state as the API shows it. A `View` of soft facts (loads, usage) is added by the leader alone.
 
 use berth_core::{
+    agent::PrefetchReport,
     id::{NodeId, ReplicaId},
-    model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica},
+    model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica, ReserveSlot},
     reserve,
     schedule::Verdict,
     state::{ClusterState, DeploymentState, Event, Severity},
@@ -122,6 +123,25 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
         in_flight: in_flight.unwrap_or(0),
         retry_at_ms: replica.retry_at.millis(),
         reserve_spent: replica.reserve_spent.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// Shows a reserve slot. `prefetch` is what its node said last of what an instance would find there.
+pub fn slot_message(state: &ClusterState, slot: &ReserveSlot, prefetch: Option<&PrefetchReport>) -> v1::Slot {
+    let generation = state.deployments.get(&slot.key).map(|deployment| deployment.generation);
+    // What was said of an older generation says nothing about this one.
+    let prefetch = prefetch.filter(|report| Some(report.generation) == generation);
+    v1::Slot {
+        endpoint: slot.key.endpoint.to_string(),
+        deployment: slot.key.deployment.to_string(),
+        slot: slot.id.to_string(),
+        node: node_name(state, slot.node),
+        state: prefetch.map_or("unknown", |report| report.state.word()).to_owned(),
+        why: prefetch.map(|report| report.reason.clone()).unwrap_or_default(),
+        reason: slot.reason.clone(),
+        since_ms: slot.since.millis(),
+        resources: Some(Wire::wire(&slot.resources)),
+        devices: wires(&slot.devices),
     }
 }
 

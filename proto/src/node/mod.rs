@@ -12,8 +12,8 @@ pub mod v1 {
 
 pub use device::{device_sign_from_wire, device_sign_to_wire};
 pub use order::{
-    acks_from_wire, acks_to_wire, assignments_from_wire, assignments_to_wire, profile_from_wire, profile_to_wire,
-    report_from_wire, report_to_wire,
+    acks_from_wire, acks_to_wire, assignments_from_wire, assignments_to_wire, prefetch_from_wire, prefetch_to_wire,
+    profile_from_wire, profile_to_wire, report_from_wire, report_to_wire,
 };
 pub use table::{
     TableMessage, change_from_wire, change_to_wire, decode_table, encode_table, heartbeat_to_wire, table_from_wire,

@@ -1,7 +1,10 @@
 //! Orders and reports, to and from the wire.
 
 use berth_core::{
-    agent::order::{Assignments, Desired, ReplicaOrder},
+    agent::{
+        PrefetchOrder, PrefetchReport, PrefetchState,
+        order::{Assignments, Desired, ReplicaOrder},
+    },
     error::Error,
     id::{Generation, LogIndex, NodeEpoch, ReplicaId, Term},
     model::NodeProfile,
@@ -23,17 +26,20 @@ pub fn assignments_to_wire(value: &Assignments) -> v1::Assignments {
         epoch: value.epoch.0,
         revision: value.revision.0,
         replicas: wires(value.replicas.values()),
+        prefetches: wires(value.prefetches.values()),
     }
 }
 
 /// Reads a node's orders.
 pub fn assignments_from_wire(wire: v1::Assignments) -> Result<Assignments, Error> {
     let orders: Vec<ReplicaOrder> = all(wire.replicas)?;
+    let prefetches: Vec<PrefetchOrder> = all(wire.prefetches)?;
     Ok(Assignments {
         term: Term(wire.term),
         epoch: NodeEpoch(wire.epoch),
         revision: LogIndex(wire.revision),
         replicas: orders.into_iter().map(|order| (order.replica, order)).collect(),
+        prefetches: prefetches.into_iter().map(|order| (order.key.clone(), order)).collect(),
     })
 }
 
@@ -45,6 +51,40 @@ pub fn report_to_wire(value: &ReplicaReport) -> store::v1::ReplicaReport {
 /// Reads what became of a replica.
 pub fn report_from_wire(wire: store::v1::ReplicaReport) -> Result<ReplicaReport, Error> {
     wire.core()
+}
+
+/// Writes how far a prefetch is.
+pub fn prefetch_to_wire(value: &PrefetchReport) -> v1::PrefetchReport {
+    let state = match value.state {
+        PrefetchState::Waiting => v1::PrefetchState::Waiting,
+        PrefetchState::Fetching => v1::PrefetchState::Fetching,
+        PrefetchState::Cached => v1::PrefetchState::Cached,
+    };
+    v1::PrefetchReport {
+        endpoint: value.key.endpoint.to_string(),
+        deployment: value.key.deployment.to_string(),
+        generation: value.generation.0,
+        state: state.into(),
+        reason: value.reason.clone(),
+    }
+}
+
+/// Reads how far a prefetch is.
+pub fn prefetch_from_wire(wire: v1::PrefetchReport) -> Result<PrefetchReport, Error> {
+    let state = match v1::PrefetchState::try_from(wire.state) {
+        Ok(v1::PrefetchState::Waiting) => PrefetchState::Waiting,
+        Ok(v1::PrefetchState::Fetching) => PrefetchState::Fetching,
+        Ok(v1::PrefetchState::Cached) => PrefetchState::Cached,
+        Ok(v1::PrefetchState::Unspecified) | Err(_) => {
+            return Err(damaged(format!("{} is no state of a prefetch", wire.state)));
+        }
+    };
+    Ok(PrefetchReport {
+        key: store::key(&wire.endpoint, &wire.deployment)?,
+        generation: Generation(wire.generation),
+        state,
+        reason: wire.reason,
+    })
 }
 
 /// Writes what a node says about itself.
@@ -100,6 +140,25 @@ impl Wire<ReplicaOrder> for v1::ReplicaOrder {
             spec: need(self.spec, "spec")?.core()?,
             devices: all(self.devices)?,
             desired,
+        })
+    }
+}
+
+impl Wire<PrefetchOrder> for v1::PrefetchOrder {
+    fn wire(value: &PrefetchOrder) -> Self {
+        Self {
+            endpoint: value.key.endpoint.to_string(),
+            deployment: value.key.deployment.to_string(),
+            generation: value.generation.0,
+            spec: Some(Wire::wire(&value.spec)),
+        }
+    }
+
+    fn core(self) -> Result<PrefetchOrder, Error> {
+        Ok(PrefetchOrder {
+            key: store::key(&self.endpoint, &self.deployment)?,
+            generation: Generation(self.generation),
+            spec: need(self.spec, "spec")?.core()?,
         })
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{
-    agent::order::{Assignments, Desired, ReplicaOrder},
+    agent::{
+        PrefetchOrder,
+        order::{Assignments, Desired, ReplicaOrder},
+    },
     error::{Code as ErrorCode, Error, Problem},
     id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
@@ -451,10 +454,16 @@ fn desired() -> impl Strategy<Value = Desired> {
 }
 
 pub(crate) fn assignments() -> impl Strategy<Value = Assignments> {
-    (term(), epoch(), index(), vec(order(), 0..3)).prop_map(|(term, epoch, revision, orders)| Assignments {
+    let orders = (vec(order(), 0..3), vec(prefetch(), 0..3));
+    (term(), epoch(), index(), orders).prop_map(|(term, epoch, revision, (orders, prefetches))| Assignments {
         term,
         epoch,
         revision,
         replicas: orders.into_iter().map(|order| (order.replica, order)).collect(),
+        prefetches: prefetches.into_iter().map(|order| (order.key.clone(), order)).collect(),
     })
+}
+
+fn prefetch() -> impl Strategy<Value = PrefetchOrder> {
+    order().prop_map(|order| PrefetchOrder { key: order.key, generation: order.generation, spec: order.spec })
 }

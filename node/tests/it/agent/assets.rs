@@ -4,9 +4,11 @@ use std::process::Command;
 
 use berth_core::{
     agent::Desired,
+    id::Digest,
     model::{AssetKind, AssetRef, Code, DeploymentSpec, Model, ModelType},
     state::Observed,
 };
+use berth_proto::node::v1::PrefetchState;
 
 use super::{
     bench::{command, folder, get, options, start},
@@ -148,5 +150,37 @@ async fn a_full_disk_fails_the_replica_and_nothing_else() {
     small.model = model(leader.store("small.bin", AssetKind::File, vec![7; 1_000]));
     leader.order(2, &small, Desired::Run).await;
     leader.report(2, Observed::Warm).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_slot_needs_is_there_before_its_replica_and_is_fetched_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let mut spec = with_code(&leader);
+    spec.model = model(leader.store("iris.pkl", AssetKind::File, b"pickle".to_vec()));
+    let mut missing = spec.clone();
+    let nowhere = AssetRef { digest: Digest::of(b"nobody has it"), ..missing.model.as_ref().unwrap().asset.clone() };
+    missing.model = model(nowhere);
+    leader.prefetch("fraud/blue", Some(&spec)).await;
+    leader.prefetched(&[("fraud/blue", PrefetchState::Cached)]).await;
+    assert_eq!(leader.fetches(), 2, "its code and its model");
+    leader.prefetch("fraud/lost", Some(&missing)).await;
+    leader.prefetched(&[("fraud/blue", PrefetchState::Cached), ("fraud/lost", PrefetchState::Waiting)]).await;
+    leader.prefetch("fraud/lost", None).await;
+    leader.prefetched(&[("fraud/blue", PrefetchState::Cached)]).await;
+    let before = leader.fetches();
+    // The agent starts again: it looks, and finds everything.
+    node.crash().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    leader.hello(2).await;
+    leader.prefetched(&[("fraud/blue", PrefetchState::Cached)]).await;
+    leader.order(1, &spec, Desired::Run).await;
+    let warm = leader.report(1, Observed::Warm).await;
+    assert_eq!(get(&warm.address)["files"], serde_json::json!({"iris.pkl": "pickle"}));
+    assert_eq!(leader.fetches(), before, "the replica fetched nothing");
+    let log = std::fs::read_to_string(dir.path().join("node/logs/0000000000000001/prepare.log")).unwrap();
+    assert!(log.contains("iris.pkl is in the cache") && !log.contains("fetching"), "{log}");
     node.stop().await;
 }

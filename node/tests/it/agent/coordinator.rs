@@ -10,10 +10,10 @@ use std::{
 };
 
 use berth_core::{
-    agent::{Assignments, Desired, ReplicaOrder},
+    agent::{Assignments, Desired, PrefetchOrder, ReplicaOrder},
     error::{Code, Error},
     id::{Digest, Generation, LogIndex, NodeEpoch, ReplicaId, Term},
-    model::{AssetKind, AssetRef, DeploymentSpec},
+    model::{AssetKind, AssetRef, DeploymentKey, DeploymentSpec},
     state::{Observed, ReplicaReport},
     traffic::table::RouteTable,
 };
@@ -21,8 +21,8 @@ use berth_proto::{
     node::{
         assignments_to_wire, heartbeat_to_wire, report_from_wire,
         v1::{
-            AssetChunk, FetchAssetRequest, FromNode, Heartbeat, Hello, LogChunk, LogRequest, Redirect, Refused,
-            ReportsTaken, TableUpdate, ToNode, WatchTableRequest, Welcome,
+            AssetChunk, FetchAssetRequest, FromNode, Heartbeat, Hello, LogChunk, LogRequest, PrefetchState, Redirect,
+            Refused, ReportsTaken, TableUpdate, ToNode, WatchTableRequest, Welcome,
             from_node::Message as Up,
             node_server::{Node, NodeServer},
             to_node::Message as Down,
@@ -57,6 +57,7 @@ struct Memory {
     epoch: u64,
     revision: u64,
     orders: BTreeMap<ReplicaId, ReplicaOrder>,
+    prefetches: BTreeMap<DeploymentKey, PrefetchOrder>,
     assets: BTreeMap<Digest, Vec<u8>>,
     hellos: Vec<Hello>,
     heartbeats: Vec<Heartbeat>,
@@ -105,6 +106,7 @@ impl Coordinator {
             epoch: 0,
             revision: 0,
             orders: BTreeMap::new(),
+            prefetches: BTreeMap::new(),
             assets: BTreeMap::new(),
             hellos: Vec::new(),
             heartbeats: Vec::new(),
@@ -154,6 +156,29 @@ impl Coordinator {
         self.send_orders().await;
     }
 
+    /// Orders what the slots of a deployment need to be had ready; nothing any more without a spec.
+    pub(super) async fn prefetch(&self, key: &str, spec: Option<&DeploymentSpec>) {
+        let key: DeploymentKey = key.parse().unwrap();
+        self.with_memory(|memory| match spec {
+            Some(spec) => {
+                let order = PrefetchOrder { key: key.clone(), generation: Generation(1), spec: spec.clone() };
+                memory.prefetches.insert(key, order);
+            }
+            None => drop(memory.prefetches.remove(&key)),
+        });
+        self.send_orders().await;
+    }
+
+    /// Waits until a heartbeat says this of every prefetch.
+    pub(super) async fn prefetched(&self, expected: &[(&str, PrefetchState)]) {
+        self.wait("prefetches", |memory| {
+            let said = memory.heartbeats.last()?.prefetches.iter();
+            let said = said.map(|report| (format!("{}/{}", report.endpoint, report.deployment), report.state()));
+            said.eq(expected.iter().map(|(key, state)| ((*key).to_owned(), *state))).then_some(())
+        })
+        .await;
+    }
+
     async fn send_orders(&self) {
         let (down, message) = self.with_memory(|memory| {
             memory.revision += 1;
@@ -172,7 +197,7 @@ impl Coordinator {
                 term: Term(1),
                 epoch: NodeEpoch(memory.epoch),
                 revision: LogIndex(memory.revision - 1),
-                replicas: BTreeMap::new(),
+                ..Assignments::default()
             };
             let message = ToNode { message: Some(Down::Assignments(assignments_to_wire(&stale))) };
             (memory.down.clone().unwrap(), message)
@@ -248,6 +273,7 @@ impl Memory {
             epoch: NodeEpoch(self.epoch),
             revision: LogIndex(self.revision),
             replicas: self.orders.clone(),
+            prefetches: self.prefetches.clone(),
         };
         ToNode { message: Some(Down::Assignments(assignments_to_wire(&orders))) }
     }
