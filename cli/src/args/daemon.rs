@@ -5,14 +5,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::parse_span;
 use crate::config::Layer;
 
 /// `berth dev`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DevArgs {
+    /// What is wanted of a cluster that runs.
+    #[command(subcommand)]
+    pub(crate) verb: Option<DevVerb>,
     /// How many coordinators: 1, 3 or 5.
     #[arg(long, default_value_t = 1)]
     pub(crate) coordinators: usize,
@@ -43,6 +47,25 @@ pub(crate) struct DevArgs {
     /// Allow listening beyond loopback although there is no TLS.
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+/// `berth dev …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevVerb {
+    /// Lose a node of the development cluster: its agent and its replicas end at once, as with its host.
+    Kill(DevNodeArgs),
+    /// Start a node that was killed again, on its data.
+    Start(DevNodeArgs),
+}
+
+/// A node of a development cluster.
+#[derive(Debug, Args)]
+pub(crate) struct DevNodeArgs {
+    /// The node.
+    pub(crate) node: String,
+    /// Where the cluster keeps everything; `~/.local/state/berth/dev` when absent.
+    #[arg(long, env = "BERTH_DEV_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// `berth doctor`.

@@ -10,7 +10,7 @@ pub(crate) use cluster::{
     DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimClusterArgs,
     SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
-pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DoctorArgs, NodeArgs};
+pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs};
 pub(crate) use deployment::{
     DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
 };

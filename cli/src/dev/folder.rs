@@ -30,6 +30,9 @@ pub(super) struct Folder {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Mark {
     coordinators: Vec<SocketAddr>,
+    /// Where the running cluster takes orders.
+    #[serde(default)]
+    control: Option<SocketAddr>,
 }
 
 // === impl Folder ===
@@ -67,11 +70,9 @@ impl Folder {
 
     /// Binds a listener for every coordinator, where they were before if there was a before.
     pub(super) fn listeners(&self, api: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Error> {
-        let file = self.path.join(MARK);
-        let known = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice::<Mark>(&bytes)
-                .map_err(|error| unlike(&self.path, format!("{MARK} cannot be read: {error}")))?,
-            Err(_) => Mark::default(),
+        let known = match self.path.join(MARK).exists() {
+            true => read(&self.path).map_err(|why| unlike(&self.path, why))?,
+            false => Mark::default(),
         };
         let before = known.coordinators;
         if !before.is_empty() && before.len() != count {
@@ -93,11 +94,31 @@ impl Folder {
             listeners.push(bind(wanted)?);
         }
         let now: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let bytes = serde_json::to_vec_pretty(&Mark { coordinators: now })
-            .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        fs::write(&file, bytes).map_err(|error| unlike(&self.path, error.to_string()))?;
+        self.write(&Mark { coordinators: now, control: None })?;
         Ok(listeners)
     }
+
+    /// Writes down where the running cluster takes orders.
+    pub(super) fn controlled_at(&self, control: SocketAddr) -> Result<(), Error> {
+        let mark = read(&self.path).map_err(|why| unlike(&self.path, why))?;
+        self.write(&Mark { control: Some(control), ..mark })
+    }
+
+    fn write(&self, mark: &Mark) -> Result<(), Error> {
+        let bytes = serde_json::to_vec_pretty(mark).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        fs::write(self.path.join(MARK), bytes).map_err(|error| unlike(&self.path, error.to_string()))
+    }
+}
+
+fn read(path: &Path) -> Result<Mark, String> {
+    let wrap = |error: String| format!("{MARK} cannot be read: {error}");
+    let bytes = fs::read(path.join(MARK)).map_err(|error| wrap(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| wrap(error.to_string()))
+}
+
+/// Finds where the cluster that runs in a folder takes orders, or says why it cannot be found.
+pub(super) fn control_of(path: &Path) -> Result<SocketAddr, String> {
+    read(path)?.control.ok_or_else(|| "it has not come up yet".to_owned())
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Error> {

@@ -3,14 +3,19 @@
 //! Its nodes are virtual: they declare generous amounts, so that files written for the cloud place on a laptop. Replicas
 //! are real processes, and end with this one.
 
+mod control;
 mod folder;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use berth_coordinator::{CoordinatorHandle, CoordinatorOptions, CoordinatorService, keys::ClusterKey, raft::Formation};
 use berth_core::{
     defaults::DEFAULTS,
-    error::{Code, Error, Problems},
+    error::{Code, Error, Problems, nearest},
     model::NodeName,
     units::Count,
 };
@@ -19,8 +24,9 @@ use berth_node::{
     gpu::fake::{FakeGpus, FakeHost},
 };
 use tokio::{
+    net::TcpListener,
     sync::watch,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -30,6 +36,7 @@ use crate::{
     output::{Fault, Ink, Output},
     process,
 };
+use control::Order;
 use folder::Folder;
 
 /// What each virtual node declares: room for a dozen of Azure's sample sizes.
@@ -38,21 +45,38 @@ const CAPACITY: &str = "cpu=64,memory=256GiB,disk=1TiB";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long nodes may take to end their replicas: the grace between the polite and the forced end, and a little.
 const STOP_WITHIN: Duration = Duration::from_millis(DEFAULTS.kill_grace.0 + 10_000);
+/// How long a node that was started again may take to be heard.
+const BACK_WITHIN: Duration = Duration::from_secs(20);
 /// More in one process would measure the laptop, not the product.
 const NODES_MAX: usize = 32;
 
 /// Everything that runs.
 struct Cluster {
     coordinators: Vec<CoordinatorHandle>,
-    nodes: Vec<NodeHandle>,
+    nodes: Vec<DevNode>,
     /// What was started, by name; each ends by itself only when something is wrong.
     running: JoinSet<(String, Result<(), Error>)>,
     stop_nodes: watch::Sender<bool>,
     stop_coordinators: watch::Sender<bool>,
+    /// What a node needs to join: the coordinators' addresses, and its token.
+    joining: Option<(Vec<String>, String)>,
 }
 
-/// Runs until it is asked to stop.
-pub(crate) async fn run(args: DevArgs, api: Option<&str>, out: Output) -> Result<(), Fault> {
+/// A node, which may be gone for a while.
+struct DevNode {
+    name: String,
+    /// Absent while it is gone.
+    handle: Option<NodeHandle>,
+    task: Option<AbortHandle>,
+    /// Where it listened before: it comes back there, as a host does.
+    addresses: Option<(SocketAddr, SocketAddr)>,
+}
+
+/// Does what is asked of a cluster that runs, or runs one until it is asked to stop.
+pub(crate) async fn run(mut args: DevArgs, api: Option<&str>, out: Output) -> Result<(), Fault> {
+    if let Some(verb) = args.verb.take() {
+        return control::ask(verb, &out).await;
+    }
     let api = check(&args, api)?;
     process::log(&LogConfig { filter: args.log.clone(), json: false })?;
     let stop = process::asked_to_stop()?;
@@ -70,13 +94,13 @@ pub(crate) async fn run(args: DevArgs, api: Option<&str>, out: Output) -> Result
             let ended = tokio::select! {
                 biased;
                 () = &mut stop => None,
-                ended = cluster.running.join_next() => ended,
+                ended = cluster.go_on(&args, &folder) => Some(ended),
             };
             out.aside("stopping");
             cluster.stop(&out).await;
             match ended {
                 None => Ok(()),
-                Some(ended) => Err(ended_early(ended).into()),
+                Some(error) => Err(error.into()),
             }
         }
         Ok(false) => {
@@ -128,7 +152,7 @@ fn fake_gpus(args: &DevArgs) -> Result<Option<FakeGpus>, Error> {
 
 fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
     let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
-    let ingress = cluster.nodes.first().map(NodeHandle::ingress_addr);
+    let ingress = cluster.handles().next().map(NodeHandle::ingress_addr);
     if let (Some(api), Some(ingress)) = (api, ingress) {
         // One line that a script can wait for.
         out.line(format!("ready: api={api} ingress={ingress}"));
@@ -141,6 +165,12 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
         ));
         if let Ok(Some(gpus)) = fake_gpus(args) {
             out.aside(format!("each node has {gpus}, simulated; edit its `gpus/gpus.ini` to load or break them"));
+        }
+        if args.nodes > 1 {
+            let dir = args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
+            out.aside(format!(
+                "`berth dev kill node-2{dir}` loses a node, `berth dev start node-2{dir}` brings it back"
+            ));
         }
     }
 }
@@ -163,6 +193,7 @@ impl Cluster {
             running: JoinSet::new(),
             stop_nodes: watch::Sender::new(false),
             stop_coordinators: watch::Sender::new(false),
+            joining: None,
         }
     }
 
@@ -192,10 +223,98 @@ impl Cluster {
         for coordinator in &self.coordinators {
             coordinator.wait_ready(deadline).await?;
         }
+        self.nodes = (1..=args.nodes).map(|at| DevNode::gone(format!("node-{at}"))).collect();
         for at in 0..args.nodes {
             self.start_node(at, args, &addresses, folder, key.node_token()).await?;
         }
+        self.joining = Some((addresses, key.node_token()));
         self.wait_ready(deadline).await
+    }
+
+    /// Goes on until a part of it ends that nobody ended, and takes orders meanwhile.
+    async fn go_on(&mut self, args: &DevArgs, folder: &Folder) -> Error {
+        let (orders, mut asked) = control::channel();
+        let listening = async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let address = listener.local_addr()?;
+            Ok::<_, std::io::Error>((listener, address))
+        };
+        let (listener, address) = match listening.await {
+            Ok(listening) => listening,
+            Err(error) => return Error::new(Code::Internal, "no port to take orders on").why(error.to_string()),
+        };
+        if let Err(error) = folder.controlled_at(address) {
+            return error;
+        }
+        let mut listening = std::pin::pin!(control::listen(listener, orders));
+        loop {
+            tokio::select! {
+                ended = self.running.join_next() => match ended {
+                    Some(Err(error)) if error.is_cancelled() => {}
+                    Some(ended) => return ended_early(ended),
+                    None => return Error::new(Code::Internal, "nothing runs any more"),
+                },
+                () = &mut listening => return Error::new(Code::Internal, "orders cannot be taken any more"),
+                Some(control::Asked { order, answer }) = asked.recv() => {
+                    let outcome = match order {
+                        Order::Kill(name) => self.kill(&name, folder).await,
+                        Order::Start(name) => self.start_again(&name, args, folder).await,
+                    };
+                    // Whoever asked may have gone.
+                    drop(answer.send(outcome));
+                }
+            }
+        }
+    }
+
+    /// Ends a node as the end of its host would: nothing of it says a word.
+    async fn kill(&mut self, name: &str, folder: &Folder) -> Result<String, Error> {
+        let node = self.node(name)?;
+        let Some(task) = node.task.take() else {
+            return Err(
+                Error::new(Code::Transition, format!("{name} is gone already")).try_(format!("berth dev start {name}"))
+            );
+        };
+        let handle = node.handle.take();
+        task.abort();
+        if let Some(handle) = handle {
+            handle.mesh().shutdown(Duration::ZERO).await;
+        }
+        let below = folder.path().join(name);
+        let ended = tokio::task::spawn_blocking(move || crate::fleet::end_replicas_below(&below));
+        ended
+            .await
+            .map_err(|error| Error::new(Code::Internal, "ending its replicas broke off").why(error.to_string()))?;
+        Ok(format!("{name} is gone, and what ran on it"))
+    }
+
+    /// Starts a node that was killed.
+    async fn start_again(&mut self, name: &str, args: &DevArgs, folder: &Folder) -> Result<String, Error> {
+        let node = self.node(name)?;
+        if node.handle.is_some() {
+            return Err(Error::new(Code::Transition, format!("{name} runs")).try_(format!("berth dev kill {name}")));
+        }
+        let at = self.nodes.iter().position(|node| node.name == name).unwrap_or_default();
+        let (addresses, token) = self.joining.clone().unwrap_or_default();
+        self.start_node(at, args, &addresses, folder, token).await?;
+        if let Some(handle) = &self.nodes[at].handle {
+            handle.wait_session(Instant::now() + BACK_WITHIN).await?;
+        }
+        Ok(format!("{name} is back"))
+    }
+
+    fn node(&mut self, name: &str) -> Result<&mut DevNode, Error> {
+        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        let unknown = || {
+            let near = nearest(name, names.iter().map(String::as_str));
+            let try_ = near.map_or_else(|| names.join(", "), |near| format!("`{near}`"));
+            Error::new(Code::NodeNotFound, format!("this cluster has no node `{name}`")).try_(try_)
+        };
+        self.nodes.iter_mut().find(|node| node.name == name).ok_or_else(unknown)
+    }
+
+    fn handles(&self) -> impl Iterator<Item = &NodeHandle> {
+        self.nodes.iter().filter_map(|node| node.handle.as_ref())
     }
 
     async fn start_node(
@@ -210,8 +329,8 @@ impl Cluster {
         let name = NodeName::new(&text).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         let mut options = NodeOptions::new(name, folder.path().join(&text), coordinators.to_vec(), Secret::new(token));
         let free = SocketAddr::new(args.ingress.ip(), 0);
-        options.ingress = if at == 0 { args.ingress } else { free };
-        options.gate = free;
+        let first = if at == 0 { args.ingress } else { free };
+        (options.ingress, options.gate) = self.nodes[at].addresses.unwrap_or((first, free));
         options.insecure = args.insecure;
         options.capacity = Some(CAPACITY.parse().map_err(|error| Error::new(Code::Internal, format!("{error}")))?);
         options.is_virtual = true;
@@ -232,20 +351,26 @@ impl Cluster {
         options.die_with_parent = true;
         options.stop_replicas_on_shutdown = true;
         let service = NodeService::open(options).await?;
-        self.nodes.push(service.handle());
+        let handle = service.handle();
         let run = service.run(told(self.stop_nodes.subscribe()));
-        self.running.spawn(async move { (text, run.await) });
+        let task = self.running.spawn(async move { (text, run.await) });
+        self.nodes[at] = DevNode {
+            name: handle.name().to_string(),
+            addresses: Some((handle.ingress_addr(), handle.gate_addr())),
+            handle: Some(handle),
+            task: Some(task),
+        };
         Ok(())
     }
 
     /// Waits until every node is registered and routes by the table of now.
     async fn wait_ready(&mut self, deadline: Instant) -> Result<(), Error> {
-        for node in &self.nodes {
+        for node in self.handles() {
             node.wait_session(deadline).await?;
         }
         let version = self.coordinators.iter().map(|member| member.read(|state| state.routes.version())).max();
         let late = |_| Error::new(Code::Timeout, "a node has no route table in time");
-        for node in &self.nodes {
+        for node in self.handles() {
             let mut acks = node.mesh().watch_acks();
             let applied = acks.wait_for(|acks| Some(acks.applied) >= version);
             let applied = timeout_at(deadline, applied).await.map_err(late)?;
@@ -274,6 +399,14 @@ impl Cluster {
         if timeout(STOP_WITHIN, all).await.is_err() {
             out.note("not everything ended in time; what is left is cut");
         }
+    }
+}
+
+// === impl DevNode ===
+
+impl DevNode {
+    fn gone(name: String) -> Self {
+        Self { name, handle: None, task: None, addresses: None }
     }
 }
 

@@ -6,46 +6,109 @@
 
 use std::{process::Stdio, time::Duration};
 
-use berth_client::api::{DrainNodeRequest, LockUpgradeRequest, Node};
-use berth_core::error::{Code, Error, nearest};
+use berth_client::api::{DrainNodeRequest, LockUpgradeRequest, Node, PlanRequest};
+use berth_core::{
+    error::{Code, Error, nearest},
+    units::Count,
+};
 use tokio::{
     process::Command,
     time::{Instant, sleep_until, timeout},
 };
 
 use super::{Context, drain};
-use crate::{args::UpgradeArgs, output::Fault};
+use crate::{
+    args::UpgradeArgs,
+    output::{Cell, Fault, Ink, Table},
+    process,
+};
 
 /// How often it is looked whether a node is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How the reason of a walk's own drains begins.
+const REASON: &str = "upgrade by ";
 /// What the lock outlasts a step by: a slow answer must not cost it.
 const SLACK: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(context: &Context, args: UpgradeArgs) -> Result<(), Fault> {
     let out = &context.out;
-    let nodes = chosen(&args, context.client.list_nodes().await?)?;
-    if args.dry_run || nodes.is_empty() {
-        for node in &nodes {
-            out.line(format!("{}  {} replicas, version {}", node.node, node.replicas, node.version));
-        }
-        out.done(format!("{} nodes are to be upgraded", nodes.len()));
+    let nodes = chosen(context, &args, context.client.list_nodes().await?)?;
+    let count = Count(nodes.len() as u64, "node");
+    if nodes.is_empty() {
+        out.done("no node is to be upgraded");
         return Ok(());
     }
+    if args.dry_run {
+        return rehearse(context, &nodes).await;
+    }
     let holder = holder();
+    let stop = process::asked_to_stop()?;
     lock(context, &holder, &args, args.steal).await?;
-    let walked = walk(context, &args, &holder, &nodes).await;
+    let walked = tokio::select! {
+        walked = walk(context, &args, &holder, &nodes) => walked,
+        () = stop => Err(interrupted().into()),
+    };
     // A walk that fails gives the lock back too: what it left is drained, and a next walk goes on with it.
     let request = LockUpgradeRequest { holder, ..Default::default() };
     let given_back = context.client.lock_upgrade(request).await;
     walked?;
     given_back?;
-    out.done(format!("{} nodes are upgraded", nodes.len()));
+    out.done(format!("{count} upgraded"));
     Ok(())
 }
 
+/// Says of every node whether the others can stand in for it, by the planner itself; exit code 1 when one cannot be
+/// emptied.
+async fn rehearse(context: &Context, nodes: &[Node]) -> Result<(), Fault> {
+    let mut table = Table::new(&["NODE", "VERSION", "REPLICAS", "DRAIN", "WHY"]);
+    let mut all_fit = true;
+    for node in nodes {
+        let question = PlanRequest { drain: vec![node.node.clone()], ..Default::default() };
+        let report = context.client.plan(question).await?;
+        let ends = report.drains.iter().all(|drain| drain.empty_in.is_some());
+        let losers = report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum);
+        let whys: Vec<_> = losers.map(|endpoint| format!("{}: {}", endpoint.endpoint, endpoint.why)).collect();
+        let (word, why) = match (report.keeps_minimum, ends) {
+            (true, _) => (Cell::inked("fits", Ink::Green), String::new()),
+            (false, true) => (Cell::inked("costs", Ink::Red), whys.join("; ")),
+            (false, false) => {
+                let left: u64 = report.drains.iter().map(|drain| drain.replicas_left).sum();
+                (Cell::inked("never ends", Ink::Red), format!("{} fit nowhere else", Count(left, "replica")))
+            }
+        };
+        all_fit &= report.keeps_minimum;
+        table.push(vec![
+            node.node.as_str().into(),
+            node.version.as_str().into(),
+            node.replicas.to_string().into(),
+            word,
+            why.into(),
+        ]);
+    }
+    context.out.line(context.out.rendered(&table));
+    context.out.done(format!("{} would be upgraded, one after another", Count(nodes.len() as u64, "node")));
+    if all_fit { Ok(()) } else { Err(Fault::answered(1)) }
+}
+
+fn interrupted() -> Error {
+    Error::new(Code::Unknown, "the walk was interrupted")
+        .why("the node it was at stays drained, and the lock is given back")
+        .try_("run this again to go on with that node, or `berth node drain NODE --cancel` to let replicas come back")
+}
+
 /// Picks the nodes to walk, those that are drained already first: an earlier walk left them.
-fn chosen(args: &UpgradeArgs, mut nodes: Vec<Node>) -> Result<Vec<Node>, Error> {
-    if !args.all {
+fn chosen(context: &Context, args: &UpgradeArgs, mut nodes: Vec<Node>) -> Result<Vec<Node>, Error> {
+    if args.all {
+        nodes.retain(|node| {
+            // Somebody else wants it empty, and would not like it to be let go.
+            let theirs = node.drain.as_ref().filter(|drain| !drain.reason.starts_with(REASON));
+            if let Some(drain) = theirs {
+                let why = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
+                context.out.note(format!("{} is passed over: it is drained{why}; name it to upgrade it", node.node));
+            }
+            theirs.is_none()
+        });
+    } else {
         let mut named = Vec::new();
         for name in &args.nodes {
             let Some(node) = nodes.iter().find(|node| node.node == *name) else {
@@ -72,7 +135,7 @@ async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node
         let name = &node.node;
         lock(context, holder, args, false).await?;
         let within_ms = u64::try_from(args.deadline.as_millis()).unwrap_or(u64::MAX);
-        let reason = format!("upgrade by {holder}");
+        let reason = format!("{REASON}{holder}");
         let request = DrainNodeRequest { node: name.clone(), within_ms, reason, ..Default::default() };
         context.client.drain_node(request).await?;
         drain::until_empty(context, name, args.deadline).await?;
@@ -101,9 +164,10 @@ async fn lock(context: &Context, holder: &str, args: &UpgradeArgs, steal: bool) 
 
 async fn run_hook(hook: &str, node: &Node, within: Duration) -> Result<(), Error> {
     let failed = |why: String| {
-        Error::new(Code::Invalid, format!("the hook failed for {}", node.node))
-            .why(why)
-            .try_("the node stays drained; mend the hook and run this again, or `berth node uncordon` it")
+        Error::new(Code::Invalid, format!("the hook failed for {}", node.node)).why(why).try_(format!(
+            "{0} stays drained: mend the hook and run this again to go on with it, or `berth node drain {0} --cancel`",
+            node.node
+        ))
     };
     let child = Command::new("sh")
         .arg("-c")
@@ -111,6 +175,8 @@ async fn run_hook(hook: &str, node: &Node, within: Duration) -> Result<(), Error
         .env("BERTH_NODE", &node.node)
         .env("BERTH_NODE_GATE", &node.gate_address)
         .stdin(Stdio::null())
+        // What this verb prints is for whoever runs it in a script.
+        .stdout(std::io::stderr())
         .kill_on_drop(true)
         .spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;

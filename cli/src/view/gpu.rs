@@ -18,6 +18,10 @@ pub(super) fn summary(node: &Node) -> Cell {
         return "-".into();
     }
     let mut text = format!("{}/{}", held.gpus, capacity.gpus);
+    let shared = shared_mib(&node.gpus, held.gpus);
+    if shared > 0 {
+        text.push_str(&format!(" +{} shared", Mib(shared)));
+    }
     let slices: usize = node.gpus.iter().map(|gpu| gpu.slices.len()).sum();
     if slices > 0 {
         text.push_str(&format!(" +{}", Count(slices as u64, "slice")));
@@ -30,6 +34,13 @@ pub(super) fn summary(node: &Node) -> Cell {
         text.push_str(" simulated");
     }
     Cell::inked(text, if out > 0 { Ink::Red } else { Ink::Plain })
+}
+
+/// Counts the memory that is given in shares: what is given of cards beyond those that are given whole.
+fn shared_mib(gpus: &[Gpu], whole: u64) -> u64 {
+    let mut held: Vec<u64> = gpus.iter().filter(|gpu| gpu.slices.is_empty()).map(|gpu| gpu.held_mib).collect();
+    held.sort_unstable_by(|a, b| b.cmp(a));
+    held.into_iter().skip(usize::try_from(whole).unwrap_or(usize::MAX)).sum()
 }
 
 /// Writes what cards a node has: `2×H100 80 GiB`.
@@ -126,6 +137,9 @@ mod tests {
         assert_eq!(summary(&node).text(), "1/2 +2 slices, 1 out simulated");
         assert_eq!(models(&node), "1×H100 80 GiB, 1×H100 as 2×1g.10gb");
         assert_eq!(summary(&Node::default()).text(), "-");
+        let given = |mib| Gpu { held_mib: mib, ..card("C", "healthy", &[]) };
+        let shares = Node { gpus: vec![given(6_144), given(81_920)], ..node.clone() };
+        assert_eq!(summary(&shares).text(), "1/2 +6 GiB shared simulated");
         let rows = table(&node.gpus, 61_000).render(false);
         assert!(
             rows.contains("XID 79: fell off the bus for 1m00s; 2 faults in a row; seen 12 s ago; simulated"),

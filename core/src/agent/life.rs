@@ -49,6 +49,8 @@ pub(super) struct Life {
     permanent: bool,
     /// Looks in a row at which it used more device memory than its share.
     over_share: u32,
+    /// Whether a reserve slot had everything ready for it.
+    is_cached: bool,
     at_gate: Option<(u16, GateState)>,
     said: Option<ReplicaReport>,
 }
@@ -109,14 +111,15 @@ impl Life {
             reason: String::new(),
             permanent: false,
             over_share: 0,
+            is_cached: false,
             at_gate: None,
             said: None,
         }
     }
 
     /// Begins a replica that was just ordered. One that is to end, and of which this node knows nothing, is gone.
-    pub(super) fn ordered(order: Arc<ReplicaOrder>, cx: &mut Cx<'_>) -> Self {
-        let mut life = Self::new(order, Phase::Gone);
+    pub(super) fn ordered(order: Arc<ReplicaOrder>, is_cached: bool, cx: &mut Cx<'_>) -> Self {
+        let mut life = Self { is_cached, ..Self::new(order, Phase::Gone) };
         if life.order.desired == Desired::Run {
             life.work(Work::Fetch, cx);
         }
@@ -285,7 +288,11 @@ impl Life {
     fn work(&mut self, work: Work, cx: &mut Cx<'_>) {
         let order = Arc::clone(&self.order);
         let (phase, reason, effect) = match work {
-            Work::Fetch => (Phase::Fetching, "fetches its model and code", Effect::FetchAssets { order }),
+            Work::Fetch => {
+                let from_cache = "takes its model and code from the cache: its slot was ready";
+                let reason = if self.is_cached { from_cache } else { "fetches its model and code" };
+                (Phase::Fetching, reason, Effect::FetchAssets { order })
+            }
             Work::Build => (Phase::Building, "builds its environment", Effect::BuildEnvironment { order }),
             Work::Launch => {
                 self.attempt += 1;

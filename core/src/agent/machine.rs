@@ -133,10 +133,11 @@ impl Agent {
             },
             Input::Assignments(orders) => match self.fence.take(&orders) {
                 Ok(()) => {
-                    let prefetches =
-                        orders.prefetches.iter().map(|(key, order)| (key.clone(), Arc::new(order.clone())));
-                    self.prefetches.obey(prefetches.collect(), cx.out);
-                    Self::obey(&mut self.replicas, orders, &mut cx);
+                    let prefetches = orders.prefetches.iter();
+                    let prefetches = prefetches.map(|(key, order)| (key.clone(), Arc::new(order.clone()))).collect();
+                    // Replicas first: the slot that one of them took is not among the orders any more.
+                    Self::obey(&mut self.replicas, &self.prefetches, orders, &mut cx);
+                    self.prefetches.obey(prefetches, cx.out);
                 }
                 Err(why) => cx.out.push(Effect::Refuse { why }),
             },
@@ -207,7 +208,7 @@ impl Agent {
     }
 
     /// Brings every replica in line with the full set of orders.
-    fn obey(replicas: &mut BTreeMap<ReplicaId, Life>, orders: Assignments, cx: &mut Cx<'_>) {
+    fn obey(replicas: &mut BTreeMap<ReplicaId, Life>, prefetches: &Prefetches, orders: Assignments, cx: &mut Cx<'_>) {
         replicas.retain(|id, life| !life.is_gone() || orders.replicas.contains_key(id));
         for (id, life) in replicas.iter_mut().filter(|(id, _)| !orders.replicas.contains_key(id)) {
             tracing::debug!(replica = %id, "no longer listed");
@@ -218,7 +219,8 @@ impl Agent {
             match replicas.get_mut(&id) {
                 Some(life) => life.reorder(order, cx),
                 None => {
-                    replicas.insert(id, Life::ordered(order, cx));
+                    let is_cached = prefetches.has(&order.key, order.generation);
+                    replicas.insert(id, Life::ordered(order, is_cached, cx));
                 }
             }
         }

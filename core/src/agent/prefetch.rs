@@ -159,6 +159,12 @@ impl Prefetches {
         }
     }
 
+    /// Returns whether an instance of this generation finds everything here.
+    pub(super) fn has(&self, key: &DeploymentKey, generation: Generation) -> bool {
+        let item = self.by_key.get(key);
+        item.is_some_and(|item| item.order.generation == generation && item.stage == Stage::Cached)
+    }
+
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let rests = |item: &Item| match item.stage {
             Stage::Resting { until } => Some(until),

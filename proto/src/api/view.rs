@@ -106,13 +106,15 @@ pub fn replica_state_word(replica: &Replica) -> &'static str {
 
 /// Shows a replica. `in_flight` is the gate's count, when known.
 pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Option<u64>) -> v1::Replica {
+    // What it last said is no reason for where it stands now.
+    let of_node = state.nodes.get(&replica.node).filter(|_| replica.lost).map(|node| node.reason.clone());
     v1::Replica {
         endpoint: replica.key.endpoint.to_string(),
         deployment: replica.key.deployment.to_string(),
         replica: replica.id.to_string(),
         node: node_name(state, replica.node),
         state: replica_state_word(replica).to_owned(),
-        reason: replica.reason.clone(),
+        reason: of_node.unwrap_or_else(|| replica.reason.clone()),
         pid: replica.pid,
         address: replica.address.clone(),
         generation: replica.generation.0,
