@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_cli::{
-    fleet::{Fleet, FleetOptions},
+    fleet::{FakeGpus, Fleet, FleetOptions},
     load::{LoadOptions, LoadReport},
 };
 use berth_client::{Client, api};
@@ -42,6 +42,22 @@ impl Cluster {
 
     /// Starts them with more arguments for every node.
     pub async fn start_with(berth: &str, coordinators: usize, nodes: usize, node_args: Vec<String>) -> Self {
+        Self::start_all(berth, coordinators, nodes, node_args, None).await
+    }
+
+    /// Starts one coordinator and nodes that pretend to have GPUs, as `berth dev --fake-gpus` takes them.
+    pub async fn start_with_gpus(berth: &str, nodes: usize, gpus: &str) -> Self {
+        let gpus = gpus.parse().expect("GPUs as people write them");
+        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus)).await
+    }
+
+    async fn start_all(
+        berth: &str,
+        coordinators: usize,
+        nodes: usize,
+        node_args: Vec<String>,
+        fake_gpus: Option<FakeGpus>,
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
         let fleet = Fleet::start(FleetOptions {
             berth: berth.into(),
@@ -50,6 +66,7 @@ impl Cluster {
             nodes,
             capacity: "cpu=16,memory=32GiB,disk=32GiB".to_owned(),
             node_args,
+            fake_gpus,
             env: BTreeMap::new(),
         });
         let fleet = fleet.expect("the processes start");
@@ -112,7 +129,12 @@ impl Cluster {
 
     /// Waits for a condition, and shows every log when it does not come true.
     pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
-        if let Err(error) = self.fleet.wait(what, WITHIN, holds).await {
+        self.until_within(WITHIN, what, holds).await;
+    }
+
+    /// Waits for a condition that has a reason to take longer.
+    pub async fn until_within(&self, within: Duration, what: &str, holds: impl AsyncFnMut() -> bool) {
+        if let Err(error) = self.fleet.wait(what, within, holds).await {
             panic!("{error}\n{}", logs(&self.fleet));
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
 //! grpcio client can call it. A body that begins with `sleep:` and milliseconds is answered that much later, which is
-//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered. With `START_MS`
+//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered, `x-model-devices` which GPUs it may use. With `START_MS`
 //! it begins to listen that many milliseconds after its start, as a model that loads does.
 
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
@@ -59,6 +59,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
         false => Response::new(plain_echo(request.into_body()).await?),
     };
     response.headers_mut().insert("x-model-pid", HeaderValue::from(std::process::id()));
+    let devices = std::env::var("CUDA_VISIBLE_DEVICES").ok().and_then(|devices| HeaderValue::from_str(&devices).ok());
+    if let Some(devices) = devices {
+        response.headers_mut().insert("x-model-devices", devices);
+    }
     if let Some(kind) = kind {
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }

@@ -6,9 +6,11 @@ mod clients;
 mod demo;
 mod faults;
 mod faults_start;
+mod gpu;
 mod kill;
 mod outage;
 mod partition;
+mod reserve;
 mod stop;
 mod writes;
 

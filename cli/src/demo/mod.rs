@@ -69,6 +69,7 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
         capacity: "cpu=16,memory=64GiB,disk=64GiB".to_owned(),
         // One host has one copy of an environment, however many nodes it plays.
         node_args: vec!["--env-dir".to_owned(), dir.join("envs").display().to_string()],
+        fake_gpus: None,
         env: Default::default(),
     })?;
     let client = fleet.ready(CLUSTER_WITHIN).await?;

@@ -6,6 +6,7 @@
 mod addresses;
 mod process;
 
+pub use berth_node::gpu::fake::{FakeGpus, FakeHost};
 pub use process::Daemon;
 
 use std::{
@@ -41,6 +42,8 @@ pub struct FleetOptions {
     pub capacity: String,
     /// More arguments for every node.
     pub node_args: Vec<String>,
+    /// What GPUs every node pretends to have, if any: `2x80GiB:H100`.
+    pub fake_gpus: Option<FakeGpus>,
     /// Variables for every process.
     pub env: BTreeMap<String, String>,
 }
@@ -53,6 +56,8 @@ pub struct Fleet {
     node_addresses: Vec<NodeAddresses>,
     coordinators: Vec<Daemon>,
     nodes: Vec<Daemon>,
+    /// The pretended GPUs of every node.
+    gpus: Vec<FakeHost>,
 }
 
 /// Where a node listens.
@@ -99,7 +104,8 @@ impl Fleet {
         let node_addresses = node_addresses.chunks_exact(3);
         let node_addresses =
             node_addresses.map(|a| NodeAddresses { ingress: a[0], gate: a[1], metrics: a[2] }).collect();
-        let mut fleet = Self { addresses, node_addresses, coordinators: Vec::new(), nodes: Vec::new(), options };
+        let mut fleet =
+            Self { addresses, node_addresses, coordinators: Vec::new(), nodes: Vec::new(), gpus: Vec::new(), options };
         for n in 0..fleet.options.coordinators {
             let daemon = fleet.spawn_coordinator(n)?;
             fleet.coordinators.push(daemon);
@@ -107,6 +113,13 @@ impl Fleet {
                 // The first coordinator makes the cluster key that all the others need.
                 fleet.await_key()?;
             }
+        }
+        if let Some(gpus) = &fleet.options.fake_gpus {
+            let install = |n| {
+                let name = Self::node_name(n);
+                FakeHost::install(&fleet.options.dir.join(&name).join("gpus"), &gpus.script(&name))
+            };
+            fleet.gpus = (0..fleet.options.nodes).map(install).collect::<io::Result<_>>().map_err(source)?;
         }
         for n in 0..fleet.options.nodes {
             let daemon = fleet.spawn_node(n)?;
@@ -143,6 +156,11 @@ impl Fleet {
     /// Returns where the metrics of node `n` are read.
     pub fn metrics(&self, n: usize) -> SocketAddr {
         self.node_addresses[n].metrics
+    }
+
+    /// Returns the GPUs that node `n` pretends to have.
+    pub fn gpus(&self, n: usize) -> Option<&FakeHost> {
+        self.gpus.get(n)
     }
 
     /// Returns the name of node `n`.
@@ -306,6 +324,9 @@ impl Fleet {
             "--capacity".to_owned(),
             self.options.capacity.clone(),
         ];
+        if let Some(gpus) = self.gpus.get(n) {
+            args.extend(["--nvml-lib".to_owned(), gpus.library().display().to_string()]);
+        }
         args.extend(self.options.node_args.iter().cloned());
         Daemon::spawn(&self.options, &name, &args)
     }

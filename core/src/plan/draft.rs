@@ -4,7 +4,7 @@ use super::{Report, View, evacuate, group::Group, parts};
 use crate::{
     id::{ReplicaId, SlotId},
     model::{Replica, ReplicaState, ReserveSlot},
-    rng::Rng,
+    rng::{Rng, SeedTree},
     schedule::Fleet,
     state::{Plan, Step},
     time::LogTime,
@@ -56,9 +56,11 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Returns what tells equal nodes apart for a deployment, the same way in every plan.
+    /// Returns what tells equal nodes apart for a deployment, the same way in every plan: by every leader, and by a
+    /// what-if, which would foretell other nodes if it drew its own lots.
     pub(super) fn seed_of(&self, at: usize, what: &str) -> u64 {
-        self.view.seed.child(what).child(self.groups[at].deployment.key.to_string()).rng().next_u64()
+        let cluster = SeedTree::new(0).child(&self.view.state.cluster_id);
+        cluster.child(what).child(self.groups[at].deployment.key.to_string()).rng().next_u64()
     }
 
     /// Mints an id no slot of this state has.
