@@ -80,6 +80,7 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "Probe",
         "DeploymentSpec",
         "Disconnect",
+        "Yielded",
         "Settings",
         "SettingsChange",
         "Device",

@@ -29,6 +29,8 @@ pub struct Defaults {
     pub instance_count: u32,
     /// Instances a deployment may have. Azure's limit is 50 per deployment; ours guards the table, not a quota.
     pub instance_count_max: u32,
+    /// How important a deployment is that says nothing: in the middle of 0 to 100, as with Nomad's jobs.
+    pub priority: u32,
     /// Deployments an endpoint may have. Azure's limit.
     pub deployments_per_endpoint_max: u32,
     /// The size of a deployment that names none. The default of Azure's REST interface.
@@ -99,6 +101,7 @@ pub const DEFAULTS: Defaults = Defaults {
     max_body_mib: 64,
     instance_count: 1,
     instance_count_max: 10_000,
+    priority: 50,
     deployments_per_endpoint_max: 20,
     instance_type: "Standard_F4s_v2",
     drain_deadline: Millis(30_000),

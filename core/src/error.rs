@@ -92,6 +92,8 @@ codes! {
     CarriesTraffic = "E_CARRIES_TRAFFIC", Conflict;
     /// An order of an older term, epoch or revision.
     Stale = "E_STALE", Conflict;
+    /// Fewer instances than were promised.
+    Minimum = "E_MINIMUM", Conflict;
     /// The state does not allow this transition.
     Transition = "E_TRANSITION", Conflict;
     /// A request id was used for a different request.

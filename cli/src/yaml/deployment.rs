@@ -6,7 +6,7 @@ use berth_core::{
     error::Code,
     model::{
         AssetKind, AssetRef, Code as CodeFolder, DeploymentKey, DeploymentName, DeploymentSpec, Disconnect,
-        EndpointName, Model, ModelType, Probe, Reconcile, RequestSettings, Runtime,
+        EndpointName, Model, ModelType, PRIORITY_MAX, Probe, Reconcile, RequestSettings, Runtime,
     },
     time::Millis,
 };
@@ -223,6 +223,16 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
         && let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings)
     {
         spec.instance_count = count as u32;
+    }
+    if let Some(field) = fields.take("min_instances")
+        && let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings)
+    {
+        spec.min_instances = Some(count as u32);
+    }
+    if let Some(field) = fields.take("priority")
+        && let Some(priority) = field.number(0..=u64::from(PRIORITY_MAX), findings)
+    {
+        spec.priority = priority as u32;
     }
     if let Some(field) = fields.take("constraints") {
         spec.constraints = field.text_map(findings);

@@ -4,6 +4,7 @@
 //! do, after every step in the simulator and in debug builds, and on request in production. A predicate reads the state
 //! and recomputes what it claims from the plain records, so that a wrong look-up cannot hide a wrong decision.
 
+mod preempt;
 mod reserve;
 mod state;
 mod step;
@@ -29,6 +30,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("PL01", "no node holds more than it has"),
     ("PL02", "no device is given twice or beyond its memory"),
     ("PL03", "a plan of another term changes nothing"),
+    ("PL11", "nothing makes room inside the minimum of its own deployment"),
+    ("PL12", "what makes room is less important by ten or more than what it makes room for, which needs it"),
     ("PL10", "a device takes new work exactly while its card is sound"),
     ("RE01", "a replica belongs to a node, a deployment and a spec that exist"),
     ("RE02", "a replica id is never used again and never moves"),

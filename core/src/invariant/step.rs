@@ -63,6 +63,7 @@ impl Witness {
         self.fences(after, entry, reply, &mut found);
         self.lives(after, &mut found);
         self.promise(after, entry, &mut found);
+        self.preemption(after, entry, &mut found);
         self.reserve(after, entry, &mut found);
         self.routes(after, &mut found);
         self.follow(after);
@@ -144,6 +145,7 @@ impl Witness {
         let ended = plan.steps.iter().filter_map(|step| match step {
             Step::Drain { replica, reason, .. } => Some((replica, reason.as_str())),
             Step::Stop { replica, reason, .. } => Some((replica, reason.as_str())),
+            Step::Preempt { replica, .. } => Some((replica, "")),
             _ => None,
         });
         let mut allowed: BTreeMap<&DeploymentKey, (u64, u64)> = BTreeMap::new();
@@ -154,6 +156,13 @@ impl Witness {
                 // An operator who forces a drain wants its replicas gone by then, promised or not.
                 let drain = self.nodes.get(&replica.node).and_then(|node| node.drain.as_ref());
                 if drain.is_some_and(|drain| drain.force && after.time >= drain.deadline) {
+                    *forced += 1;
+                }
+                // What made room is judged by the minimum.
+                let made_room = |state: &ClusterState| {
+                    state.replicas.get(&replica.id).is_some_and(|after| after.made_room_for.is_some())
+                };
+                if replica.made_room_for.is_none() && made_room(after) {
                     *forced += 1;
                 }
                 // A device that had a fault keeps no promise.
@@ -168,7 +177,10 @@ impl Witness {
             };
             let (before, now) = (ready(&self.replicas), ready(&after.replicas));
             let desired = after.deployments.get(key).filter(|deployment| !deployment.deleting);
-            let desired = desired.map_or(0, |deployment| u64::from(deployment.spec.instance_count));
+            let desired = desired.map_or(0, |deployment| {
+                let yielded: u32 = deployment.yielded.iter().map(|yielded| yielded.count).sum();
+                u64::from(deployment.spec.instance_count.saturating_sub(yielded))
+            });
             if now + forced < before && now + forced + allowance < desired {
                 let text = format!("a plan took {key} from {before} to {now} ready of {desired}");
                 found.push(Violation::new("RO01", text));
@@ -237,7 +249,7 @@ fn is_a_life(from: ReplicaState, to: ReplicaState) -> bool {
 }
 
 /// Returns whether a replica holds a device whose card had a fault, from the plain records.
-fn holds_condemned(node: &Node, replica: &Replica) -> bool {
+pub(super) fn holds_condemned(node: &Node, replica: &Replica) -> bool {
     let held = |uuid: &str| replica.devices.iter().any(|grant| grant.uuid == uuid);
     node.profile.devices.iter().filter(|device| held(&device.uuid)).any(|device| {
         let card = device.card.as_ref().unwrap_or(&device.uuid);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, instance_type, reserve_of};
+use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, Yielded, instance_type, reserve_of};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -146,8 +146,8 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
-/// What a user says about a deployment. Any change but that of places (`instance_count`, `reserve`) makes a
-/// new generation.
+/// What a user says about a deployment. Any change but that of places (`instance_count`, `min_instances`, `priority`,
+/// `reserve`) makes a new generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
     /// Free text.
@@ -176,6 +176,10 @@ pub struct DeploymentSpec {
     pub constraints: BTreeMap<String, String>,
     /// How many instances.
     pub instance_count: u32,
+    /// How many of them are promised, whatever is more important; all of them when absent.
+    pub min_instances: Option<u32>,
+    /// How important it is, from 0 to 100.
+    pub priority: u32,
     /// How requests are admitted.
     pub request_settings: RequestSettings,
     /// Restarts an instance that stopped answering.
@@ -226,6 +230,8 @@ pub struct Deployment {
     pub generation_served: bool,
     /// Since when no node has room for all of its reserve.
     pub reserve_short_since: Option<LogTime>,
+    /// Places it gave up for more important deployments and does not have back, each deployment once.
+    pub yielded: Vec<Yielded>,
     /// The entry that last changed it.
     pub revision: LogIndex,
 }
@@ -241,6 +247,21 @@ impl Deployment {
     /// Returns how many replicas should serve.
     pub fn desired(&self) -> u64 {
         if self.deleting { 0 } else { u64::from(self.spec.instance_count) }
+    }
+
+    /// Returns how many of them are promised, whatever is more important.
+    pub fn minimum(&self) -> u64 {
+        if self.deleting { 0 } else { self.spec.minimum() }
+    }
+
+    /// Counts the places it gave up for more important deployments and does not have back.
+    pub fn yielded(&self) -> u64 {
+        self.yielded.iter().map(|yielded| u64::from(yielded.count)).sum()
+    }
+
+    /// Returns how many replicas no planned step may go below: those it asks for, less what it gave up.
+    pub fn floor(&self) -> u64 {
+        self.desired().saturating_sub(self.yielded()).max(self.minimum())
     }
 
     /// Returns how many places are held beyond those that should serve; none for an exempt size.
@@ -332,6 +353,8 @@ impl DeploymentSpec {
             gpu: GpuAsk::None,
             constraints: BTreeMap::new(),
             instance_count: DEFAULTS.instance_count,
+            min_instances: None,
+            priority: DEFAULTS.priority,
             request_settings: RequestSettings::default(),
             liveness_probe: Probe::default(),
             readiness_probe: Probe::default(),
@@ -351,6 +374,8 @@ impl DeploymentSpec {
         // What happens to a node concerns the cluster and the agent, not the process; nor do places that nothing runs in.
         let same_process = Self {
             instance_count: self.instance_count,
+            min_instances: self.min_instances,
+            priority: self.priority,
             disconnect: self.disconnect,
             reserve: self.reserve,
             ..next.clone()
@@ -368,6 +393,7 @@ impl DeploymentSpec {
     pub fn validate(&self) -> Result<(), Error> {
         let mut problems = Problems::default();
         self.check_size(&mut problems);
+        self.check_priority(&mut problems);
         self.check_requests(&mut problems);
         self.check_runtime(&mut problems);
         self.check_variables(&mut problems);
@@ -542,11 +568,19 @@ mod tests {
         spec.request_settings.request_timeout_ms = 0;
         spec.liveness_probe.period_ms = 0;
         spec.instance_count = 1_000_000;
-        let error = spec.validate().expect_err("four rules are broken");
+        (spec.priority, spec.min_instances) = (101, Some(1_000_001));
+        let error = spec.validate().expect_err("six rules are broken");
         let fields: Vec<_> = error.problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(
             fields,
-            ["instance_count", "request_settings.request_timeout_ms", "code_configuration", "liveness_probe.period"]
+            [
+                "instance_count",
+                "priority",
+                "min_instances",
+                "request_settings.request_timeout_ms",
+                "code_configuration",
+                "liveness_probe.period"
+            ]
         );
     }
 
@@ -563,7 +597,7 @@ mod tests {
     #[test]
     fn only_a_change_beyond_the_count_needs_new_replicas() {
         let spec = DeploymentSpec { code: code("score.py"), ..DeploymentSpec::new(Runtime::Python) };
-        let scaled = DeploymentSpec { instance_count: 5, ..spec.clone() };
+        let scaled = DeploymentSpec { instance_count: 5, min_instances: Some(2), priority: 70, ..spec.clone() };
         let changed = DeploymentSpec { code: code("other.py"), ..scaled.clone() };
         assert!(!spec.differs_beyond_count(&scaled));
         assert!(spec.differs_beyond_count(&changed));

@@ -55,6 +55,8 @@ pub struct Replica {
     pub replaces: Option<ReplicaId>,
     /// The reserve slot whose place it took, and what for.
     pub reserve_spent: Option<ReserveSpend>,
+    /// The more important deployment it ends for.
+    pub made_room_for: Option<DeploymentKey>,
     /// Where it is in its life.
     pub state: ReplicaState,
     /// Why it is there, for people: `placed for instance 2 of 2`, `init() raised: …`.

@@ -1,9 +1,11 @@
 //! The draft: a plan while its phases work on it.
 
+use std::cmp::Reverse;
+
 use super::{Report, View, evacuate, group::Group, parts};
 use crate::{
     id::{ReplicaId, SlotId},
-    model::{Replica, ReplicaState, ReserveSlot},
+    model::{Deployment, Replica, ReplicaState, ReserveSlot},
     rng::{Rng, SeedTree},
     schedule::Fleet,
     state::{Plan, Step},
@@ -15,10 +17,14 @@ pub(super) struct Draft<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) now: LogTime,
     /// In the order in which they get places: first a rollout that gave one up to make room for itself, or another
-    /// deployment would grow at its cost; then what has served before, then what is new.
+    /// deployment would grow at its cost; then what is more important; then what has served before, then what is new.
     pub(super) groups: Vec<Group<'a>>,
     /// Built when a place is first asked for: most plans ask for none.
     pub(super) fleet: Option<Fleet<'a>>,
+    /// The same once everything has left that is on its way out. Built when an instance has to wait for that.
+    pub(super) after: Option<Fleet<'a>>,
+    /// Replicas this plan ends for more important deployments.
+    pub(super) victims: usize,
     /// Slots this plan gave back before the fleet was built.
     pub(super) released: Vec<&'a ReserveSlot>,
     pub(super) steps: Vec<Step>,
@@ -35,11 +41,14 @@ impl<'a> Draft<'a> {
         let mut groups: Vec<_> =
             view.state.deployments.values().map(|deployment| Group::of(view, deployment)).collect();
         groups.iter_mut().for_each(|group| group.evacuate(&beyond));
-        groups.sort_by_key(|group| (!group.gave_up_a_place(), !group.deployment.generation_served));
+        groups.sort_by_key(|group| {
+            let Deployment { spec, generation_served, .. } = group.deployment;
+            (!group.gave_up_a_place(), Reverse(spec.priority), !generation_served)
+        });
         let rng = |what| view.seed.child(what).child(view.state.applied.0.to_le_bytes()).rng();
         let (ids, slot_ids) = (rng("replica ids"), rng("slot ids"));
         let (steps, released, report) = (Vec::new(), Vec::new(), Report::default());
-        Self { view, now, groups, fleet: None, released, steps, report, ids, slot_ids }
+        Self { view, now, groups, fleet: None, after: None, victims: 0, released, steps, report, ids, slot_ids }
     }
 
     pub(super) fn close(self) -> (Vec<Plan>, Report) {

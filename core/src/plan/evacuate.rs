@@ -77,7 +77,7 @@ pub(super) fn reason(view: &View<'_>, replica: &Replica) -> String {
 pub(super) fn bound_by_wish(draft: &mut Draft<'_>) {
     let (state, now) = (draft.view.state, draft.now);
     for step in &mut draft.steps {
-        let Step::Drain { replica, deadline, .. } = step else { continue };
+        let (Step::Drain { replica, deadline, .. } | Step::Preempt { replica, deadline, .. }) = step else { continue };
         let node = state.replicas.get(replica).and_then(|replica| state.nodes.get(&replica.node));
         if let Some((_, drain)) = wish(node) {
             *deadline = (*deadline).min(drain.deadline.max(now + LAST_WORDS));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::View;
 use crate::{
-    id::{NodeId, ReplicaId},
+    id::{NodeId, ReplicaId, SlotId},
     model::{Deployment, Node, NodeState, Reconcile, Replica, ReplicaState, ReserveSlot},
 };
 
@@ -29,12 +29,18 @@ pub(super) struct Group<'a> {
     pub(super) retired: BTreeSet<ReplicaId>,
     /// Slots that are held and that this plan leaves alone.
     pub(super) slots: Vec<&'a ReserveSlot>,
+    /// Those of them that will make room for a more important deployment.
+    pub(super) promised: BTreeSet<SlotId>,
     /// Where this plan places replicas.
     pub(super) placed: Vec<NodeId>,
     /// Where this plan holds slots.
     pub(super) held: Vec<NodeId>,
     /// Whether this plan looked for places and found none.
     pub(super) found_no_room: bool,
+    /// Instances this plan found no place for.
+    pub(super) unplaced: u64,
+    /// Whether this plan keeps the places clear that its next try will ask for.
+    pub(super) kept_clear: bool,
 }
 
 // === impl Group ===
@@ -52,9 +58,12 @@ impl<'a> Group<'a> {
             spared: BTreeSet::new(),
             retired: BTreeSet::new(),
             slots: view.state.slots_of(&deployment.key).collect(),
+            promised: BTreeSet::new(),
             placed: Vec::new(),
             held: Vec::new(),
             found_no_room: false,
+            unplaced: 0,
+            kept_clear: false,
         };
         for replica in view.state.replicas_of(&deployment.key) {
             group.sort_in(view, replica);
@@ -116,12 +125,12 @@ impl<'a> Group<'a> {
     /// what is warm cannot: a node that was lost may be the only one that still sends to it.
     pub(super) fn can_spare(&self, view: &View<'_>, replica: &Replica) -> bool {
         let is_routed = matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) && !replica.lost;
-        !is_routed || self.ready(view) - u64::from(view.is_ready(replica)) >= self.desired()
+        !is_routed || self.ready(view) - u64::from(view.is_ready(replica)) >= self.deployment.floor()
     }
 
-    /// Returns whether a rollout has fewer places than the deployment asks for: it ended an old replica to make room.
+    /// Returns whether a rollout has fewer places than it should: it ended an old replica to make room for itself.
     pub(super) fn gave_up_a_place(&self) -> bool {
-        !self.outdated.is_empty() && ((self.current.len() + self.outdated.len()) as u64) < self.desired()
+        !self.outdated.is_empty() && ((self.current.len() + self.outdated.len()) as u64) < self.deployment.floor()
     }
 
     /// Returns whether places of this deployment are about to come back.

@@ -12,6 +12,7 @@ mod group;
 mod lost;
 mod parts;
 mod place;
+mod preempt;
 mod report;
 mod reserve;
 mod rollout;

@@ -42,6 +42,7 @@ fn estimate_bytes(step: &Step) -> usize {
                 names(key) + devices + reason.len() + 96
             }
             Step::Serve { .. } => 0,
+            Step::Preempt { to, .. } => names(to),
             Step::ReleaseSlot { cause: ReleaseCause::Yielded { to }, .. } => names(to),
             Step::ReleaseSlot { .. } => 0,
             Step::NoteReserve { key, reason, .. } => names(key) + reason.len(),

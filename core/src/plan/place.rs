@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{draft::Draft, group::Group};
+use super::{draft::Draft, group::Group, preempt};
 use crate::{
     id::ReplicaId,
     model::{Replica, ReserveSpend, SpendCause},
@@ -13,6 +13,8 @@ use crate::{
 /// One replica to place: what it stands in for, and what its reserve may be used up for.
 #[derive(Clone, Debug, Default)]
 struct Need {
+    /// Whether it is one of the instances asked for, rather than one more for a rollout or a drain.
+    is_missing: bool,
     replaces: Option<ReplicaId>,
     cause: Option<SpendCause>,
 }
@@ -27,9 +29,11 @@ pub(super) fn place_missing(draft: &mut Draft<'_>) {
         }
         if draft.now < group.deployment.retry_at {
             draft.report.due_at(group.deployment.retry_at);
+            preempt::keep_what_was_yielded(draft, at);
             continue;
         }
         draft.groups[at].found_no_room = place(draft, at, needs) == 0;
+        preempt::make_room(draft, at);
     }
 }
 
@@ -45,20 +49,24 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     let replaced: BTreeSet<_> = wanted_here.filter_map(|replica| replica.replaces).collect();
     let open = |replica: &&&Replica| !replaced.contains(&replica.id) && !draft.view.in_grace.contains(&replica.node);
     let lost = group.lost.iter().filter(open).map(|replica| Need {
+        is_missing: true,
         replaces: Some(replica.id),
         cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),
     });
-    let mut needs: Vec<_> = lost.take(missing as usize).collect();
-    needs.resize_with(missing as usize, Need::default);
+    // What was yielded comes back where there is room, not from the reserve.
+    let recovered = missing.saturating_sub(group.deployment.yielded());
+    let mut needs: Vec<_> = lost.take(recovered as usize).collect();
+    needs.resize_with(missing as usize, || Need { is_missing: true, ..Need::default() });
     let surge = (wanted - missing).min(group.surge_left(missing));
     let emptied = group.kept_outdated().filter(|replica| !replaced.contains(&replica.id));
     let emptied = emptied.filter_map(|replica| {
         let cause = cause_of_drain(state, replica)?;
-        Some(Need { replaces: Some(replica.id), cause: Some(cause) })
+        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause) })
     });
     let generation = group.deployment.generation;
     let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
     let rolled = std::iter::repeat_with(|| Need {
+        is_missing: false,
         replaces: None,
         cause: rolls.then_some(SpendCause::RollingUpdate { generation }),
     });
@@ -89,13 +97,18 @@ fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
     let mut placed = 0;
     let mut rest = Vec::new();
     for need in needs {
-        let slots = draft.groups[at].slots.clone();
+        let mut slots = draft.groups[at].slots.clone();
+        slots.retain(|slot| !draft.groups[at].promised.contains(&slot.id));
         let spent = need.cause.as_ref().and_then(|_| draft.fleet().spend(&ask, &slots, &on_node));
         let (Some((slot, placement)), Some(cause)) = (spent, need.cause.clone()) else {
             rest.push(need);
             continue;
         };
-        draft.groups[at].drop_slot(slot);
+        let held = draft.groups[at].drop_slot(slot);
+        if let (Some(after), Some(held)) = (&mut draft.after, held) {
+            after.give_back(held);
+            after.take_up(&ask, &placement);
+        }
         *on_node.entry(placement.node).or_default() += 1;
         push(draft, at, &need, placement, Some(ReserveSpend { slot, cause }));
         placed += 1;
@@ -103,7 +116,13 @@ fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
     if rest.is_empty() {
         return placed;
     }
-    let placements = draft.fleet().place_beside(&ask, rest.len() as u64, seed, on_node);
+    let mut placements = draft.fleet().place_beside(&ask, rest.len() as u64, seed, on_node);
+    if let Some(after) = &mut draft.after {
+        placements.iter().for_each(|place| after.take_up(&ask, place));
+    }
+    let unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
+    placements.extend(preempt::take_slots(draft, at, unplaced));
+    draft.groups[at].unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
     if placements.len() < rest.len()
         && let Ok(verdict) = Verdict::against(draft.fleet(), &deployment.key)
     {

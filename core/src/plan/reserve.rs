@@ -2,7 +2,7 @@
 //!
 //! Slots come after every instance of everybody: a reserve that does not fit is a state people see, never a reason not
 //! to serve. A slot that is held stays held; only its own deployment may use it up, and only for the causes that
-//! `place` names.
+//! `place` names. What is more important may have it given back (see `preempt`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,7 +112,7 @@ fn keep_clear_of_retries(draft: &mut Draft<'_>) {
         let group = &draft.groups[at];
         let held = (group.kept_current().count() + group.kept_outdated().count()) as u64 + group.in_grace;
         let missing = group.desired().saturating_sub(held + group.placed.len() as u64);
-        if missing > 0 && draft.now < group.deployment.retry_at {
+        if missing > 0 && draft.now < group.deployment.retry_at && !group.kept_clear {
             let (ask, seed) = (Ask::of(group.deployment), draft.seed_of(at, "ties"));
             draft.fleet().place(&ask, missing, seed);
         }

@@ -36,8 +36,8 @@ impl Group<'_> {
 /// Ends outdated replicas for which enough current ones serve, those that do not serve first.
 pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
     for group in &mut draft.groups {
-        let desired = group.desired();
-        let keep = desired - group.ready_current(draft.view).min(desired);
+        let floor = group.deployment.floor();
+        let keep = floor - group.ready_current(draft.view).min(floor);
         let mut candidates: Vec<_> =
             group.kept_outdated().filter(|replica| !group.spared.contains(&replica.id)).collect();
         let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
@@ -72,7 +72,7 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
 
 fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
     let ask = Ask::of(group.deployment);
-    let spare = group.ready(view) >= group.desired();
+    let spare = group.ready(view) >= group.deployment.floor();
     let may_go = |replica: &Replica| (spare || !replica.is_ready()) && !view.may_serve(replica);
     let fits = |replica: &&Replica| {
         may_go(replica) && !group.spared.contains(&replica.id) && fleet.fits_instead_of(&ask, replica)

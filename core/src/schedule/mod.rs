@@ -7,6 +7,7 @@
 mod filter;
 pub mod fragment;
 pub mod pack;
+pub(crate) mod preempt;
 mod problem;
 mod reserve;
 mod score;

@@ -338,6 +338,15 @@ pub enum Step {
         /// Why, for people.
         reason: String,
     },
+    /// Ends a replica to make room for a more important deployment: what callers may use drains first.
+    Preempt {
+        /// The replica.
+        replica: ReplicaId,
+        /// Who needs its place.
+        to: DeploymentKey,
+        /// When its drain ends, finished or not.
+        deadline: LogTime,
+    },
     /// Ends a replica.
     Stop {
         /// The replica.

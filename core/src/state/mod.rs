@@ -24,6 +24,7 @@ pub use index::Index;
 pub use reply::{Applied, Reply, ReplyRecord, ReplyTable};
 pub use routes::RouteRevisions;
 pub use snapshot::Snapshot;
+pub(crate) use status::yielded_text;
 pub use status::{DeploymentState, DeploymentStatus};
 
 use std::collections::BTreeMap;

@@ -101,10 +101,19 @@ impl ClusterState {
         if let Some(failure) = &deployment.last_failure {
             return failure.clone();
         }
+        if deployment.yielded() > 0 {
+            return yielded_text(deployment);
+        }
         let least = self
             .replicas_of(&deployment.key)
             .filter(|replica| replica.is_wanted() && replica.state != ReplicaState::Serving)
             .min_by_key(|replica| (replica.state, replica.id));
         least.map(|replica| replica.reason.clone()).unwrap_or_default()
     }
+}
+
+/// Says what a deployment gave up and for whom: `yielded 2 to fraud/green`.
+pub(crate) fn yielded_text(deployment: &Deployment) -> String {
+    let told = deployment.yielded.iter().map(|yielded| format!("{} to {}", yielded.count, yielded.to));
+    format!("yielded {}", told.collect::<Vec<_>>().join(", "))
 }

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     model::{DeploymentKey, EndpointName, NodeName},
     schedule::Verdict,
-    state::ClusterState,
+    state::{ClusterState, yielded_text},
 };
 
 /// What is asked. Each stage comes to rest before the next begins; the changes of one stage happen at once.
@@ -166,6 +166,10 @@ impl Track {
             below_rounds: if self.is_below { None } else { Some(self.below_rounds) },
             fate,
             reserve_spent: Vec::new(),
+            yielded: match state.deployments.get(key) {
+                Some(deployment) if deployment.yielded() > 0 => yielded_text(deployment),
+                _ => String::new(),
+            },
             verdict: Verdict::of(state, key).ok().filter(|_| needs_reason),
         }
     }
@@ -176,7 +180,12 @@ impl Track {
             _ if !exists => Fate::Gone,
             _ if after.ready < after.wanted => {
                 let is_worse = after.ready < self.before.ready || after.wanted > self.before.wanted;
-                if was_short && !is_worse { Fate::WasShort } else { Fate::Short }
+                let keeps_minimum = after.minimum < after.wanted && after.ready >= after.minimum.max(1);
+                match was_short && !is_worse {
+                    true => Fate::WasShort,
+                    false if keeps_minimum => Fate::Fewer,
+                    false => Fate::Short,
+                }
             }
             _ if self.promised > 0 && self.lowest == 0 && traffic_percent > 0 => Fate::Down,
             _ if after.updated < after.wanted => Fate::Stuck,
@@ -210,6 +219,10 @@ impl DeploymentOutcome {
             Fate::Down => format!("nobody serves {key} until another replica has started"),
             Fate::WasShort => format!("{key} had {} of {} before", self.before.ready, self.before.wanted),
             Fate::Stuck => format!("{key} goes on as it is: what should take over fits nowhere"),
+            Fate::Fewer => {
+                let why = if self.yielded.is_empty() { String::new() } else { format!("{}; ", self.yielded) };
+                format!("{key} {why}keeps {} of {}, {} promised", after.ready, after.wanted, after.minimum)
+            }
             Fate::Short => format!("{key} ends with {} of {}", after.ready, after.wanted),
             Fate::Gone => format!("{key} is deleted"),
         }

@@ -21,6 +21,8 @@ pub struct Counts {
     pub ready: u64,
     /// Those of the current generation, on nodes that are not to be empty.
     pub updated: u64,
+    /// Replicas it was promised, whatever is more important.
+    pub minimum: u64,
     /// Places its reserve should hold.
     pub reserve: u64,
     /// Slots that are held for it.
@@ -40,6 +42,8 @@ pub enum Fate {
     Stuck,
     /// It carries traffic and nobody serves for a while.
     Down,
+    /// Fewer than it asks for, and no fewer than its minimum.
+    Fewer,
     /// Fewer than it asks for, for good.
     Short,
     /// It is deleted.
@@ -69,6 +73,8 @@ pub struct DeploymentOutcome {
     pub fate: Fate,
     /// Reserve slots that were spent for it, each with what for.
     pub reserve_spent: Vec<String>,
+    /// What it gave up and for whom: `yielded 2 to fraud/green`; empty when nothing.
+    pub yielded: String,
     /// Why it has fewer than it asks for in the end.
     pub verdict: Option<Verdict>,
 }
@@ -117,6 +123,8 @@ pub enum TakenKind {
     Drain,
     /// A replica was ended.
     Stop,
+    /// A replica made room for a more important deployment.
+    Yield,
     /// A place of the reserve was held.
     Hold,
     /// A place of the reserve was given back.
@@ -181,7 +189,13 @@ impl Counts {
     pub fn of(state: &ClusterState, key: &DeploymentKey) -> Self {
         let Some(deployment) = state.deployments.get(key) else { return Self::default() };
         let held = state.slots_of(key).count() as u64;
-        let mut counts = Self { wanted: deployment.desired(), reserve: deployment.reserve(), held, ..Self::default() };
+        let mut counts = Self {
+            wanted: deployment.desired(),
+            minimum: deployment.minimum(),
+            reserve: deployment.reserve(),
+            held,
+            ..Self::default()
+        };
         for replica in state.replicas_of(key) {
             let may_stay = state.nodes.get(&replica.node).is_some_and(|node| node.drain.is_none());
             let is_current = replica.generation == deployment.generation && may_stay;
@@ -212,8 +226,8 @@ impl NodeTotals {
 
 impl Fate {
     /// Every fate.
-    pub const ALL: [Self; 7] =
-        [Self::Kept, Self::Dipped, Self::WasShort, Self::Stuck, Self::Down, Self::Short, Self::Gone];
+    pub const ALL: [Self; 8] =
+        [Self::Kept, Self::Dipped, Self::WasShort, Self::Stuck, Self::Down, Self::Fewer, Self::Short, Self::Gone];
 
     /// Returns the word people and programs read.
     pub fn word(self) -> &'static str {
@@ -223,6 +237,7 @@ impl Fate {
             Self::WasShort => "was short",
             Self::Stuck => "stuck",
             Self::Down => "down",
+            Self::Fewer => "fewer",
             Self::Short => "short",
             Self::Gone => "gone",
         }
@@ -251,6 +266,7 @@ impl TakenKind {
             Self::Drain => "drain",
             Self::Stop => "stop",
             Self::Hold => "hold",
+            Self::Yield => "yield",
             Self::Release => "release",
         }
     }
@@ -292,6 +308,10 @@ pub(super) fn taken(state: &ClusterState, round: u32, step: &Step) -> Option<Tak
         Step::Serve { replica } => of(TakenKind::Serve, replica, ""),
         Step::Drain { replica, reason, .. } => of(TakenKind::Drain, replica, reason),
         Step::Stop { replica, reason, .. } => of(TakenKind::Stop, replica, reason),
+        Step::Preempt { replica, to, .. } => {
+            let priority = state.deployments.get(to).map_or(0, |deployment| deployment.spec.priority);
+            of(TakenKind::Yield, replica, &format!("made room for {to} (priority {priority})"))
+        }
         Step::HoldSlot { key, node, reason, .. } => {
             Some(of_reserve(TakenKind::Hold, key, named(*node), reason.clone()))
         }

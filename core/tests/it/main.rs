@@ -7,6 +7,7 @@ mod drain;
 mod health;
 mod kit;
 mod planner;
+mod preempt;
 mod reserve;
 mod scheduler;
 mod state;

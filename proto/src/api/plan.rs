@@ -249,8 +249,8 @@ fn forecast(it: &DeploymentOutcome) -> v1::DeploymentForecast {
 }
 
 fn counts(counts: &Counts) -> v1::ReplicaCounts {
-    let Counts { wanted, placed, ready, updated, reserve, held } = *counts;
-    v1::ReplicaCounts { wanted, placed, ready, updated, reserve, held }
+    let Counts { wanted, placed, ready, updated, reserve, held, minimum } = *counts;
+    v1::ReplicaCounts { wanted, placed, ready, updated, reserve, held, minimum }
 }
 
 fn totals(totals: &NodeTotals) -> v1::NodeTotals {

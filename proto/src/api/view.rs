@@ -70,6 +70,7 @@ pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::
         last_failed_replica: deployment.last_failed.map(|failed| failed.replica.to_string()).unwrap_or_default(),
         last_failed_node: deployment.last_failed.map(|failed| node_name(state, failed.node)).unwrap_or_default(),
         reserve: deployment.spec.reserve.then(|| reserve_message(state, deployment)),
+        yielded: wires(&deployment.yielded),
     }
 }
 

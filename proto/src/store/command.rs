@@ -283,6 +283,9 @@ impl Wire<Step> for v1::Step {
             Step::Drain { replica, deadline, reason } => {
                 S::Drain(v1::Drain { replica: replica.0, deadline_ms: deadline.millis(), reason: reason.clone() })
             }
+            Step::Preempt { replica, to, deadline } => {
+                S::Preempt(v1::Preempt { replica: replica.0, to: Some(Wire::wire(to)), deadline_ms: deadline.millis() })
+            }
             Step::Stop { replica, cut, reason } => {
                 S::Stop(v1::Stop { replica: replica.0, reason: reason.clone(), cut: *cut })
             }
@@ -323,6 +326,11 @@ impl Wire<Step> for v1::Step {
                 replica: ReplicaId(s.replica),
                 deadline: LogTime::from_millis(s.deadline_ms),
                 reason: s.reason,
+            },
+            S::Preempt(s) => Step::Preempt {
+                replica: ReplicaId(s.replica),
+                to: need(s.to, "to")?.core()?,
+                deadline: LogTime::from_millis(s.deadline_ms),
             },
             S::Stop(s) => Step::Stop { replica: ReplicaId(s.replica), cut: s.cut, reason: s.reason },
             S::HoldSlot(s) => Step::HoldSlot {

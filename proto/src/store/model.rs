@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_core::{
+    defaults::DEFAULTS,
     error::Error,
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
     model::{
@@ -10,6 +11,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
         FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile,
         Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic, UpgradeLock,
+        Yielded,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -431,6 +433,8 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             readiness_probe: Some(Wire::wire(&value.readiness_probe)),
             reserve: value.reserve,
             disconnect: Some(Wire::wire(&value.disconnect)),
+            priority: Some(value.priority),
+            min_instances: value.min_instances,
         }
     }
 
@@ -454,7 +458,30 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             readiness_probe: need(self.readiness_probe, "readiness_probe")?.core()?,
             reserve: self.reserve,
             disconnect: self.disconnect.map(Wire::core).transpose()?.unwrap_or_default(),
+            priority: self.priority.unwrap_or(DEFAULTS.priority),
+            min_instances: self.min_instances,
         })
+    }
+}
+
+impl Wire<Yielded> for v1::Yielded {
+    fn wire(value: &Yielded) -> Self {
+        let (endpoint, deployment) = (value.to.endpoint.to_string(), value.to.deployment.to_string());
+        Self { endpoint, deployment, count: value.count }
+    }
+
+    fn core(self) -> Result<Yielded, Error> {
+        Ok(Yielded { to: key(&self.endpoint, &self.deployment)?, count: self.count })
+    }
+}
+
+impl Wire<DeploymentKey> for v1::DeploymentRef {
+    fn wire(value: &DeploymentKey) -> Self {
+        Self { endpoint: value.endpoint.to_string(), deployment: value.deployment.to_string() }
+    }
+
+    fn core(self) -> Result<DeploymentKey, Error> {
+        key(&self.endpoint, &self.deployment)
     }
 }
 
@@ -488,6 +515,7 @@ impl Wire<Deployment> for v1::Deployment {
             generation_served: value.generation_served,
             revision: value.revision.0,
             reserve_short_since_ms: value.reserve_short_since.map(LogTime::millis),
+            yielded: wires(&value.yielded),
         }
     }
 
@@ -508,6 +536,7 @@ impl Wire<Deployment> for v1::Deployment {
             retry_at: LogTime::from_millis(self.retry_at_ms),
             generation_served: self.generation_served,
             reserve_short_since: self.reserve_short_since_ms.map(LogTime::from_millis),
+            yielded: all(self.yielded)?,
             revision: LogIndex(self.revision),
         })
     }
@@ -587,6 +616,7 @@ impl Wire<Replica> for v1::Replica {
             devices: wires(&value.devices),
             replaces: value.replaces.map(|id| id.0),
             reserve_spent: value.reserve_spent.as_ref().map(Wire::wire),
+            made_room_for: value.made_room_for.as_ref().map(Wire::wire),
             state: i32::wire(&value.state),
             reason: value.reason.clone(),
             lost: value.lost,
@@ -611,6 +641,7 @@ impl Wire<Replica> for v1::Replica {
             devices: all(self.devices)?,
             replaces: self.replaces.map(ReplicaId),
             reserve_spent: self.reserve_spent.map(Wire::core).transpose()?,
+            made_room_for: self.made_room_for.map(Wire::core).transpose()?,
             state: self.state.core()?,
             reason: self.reason,
             lost: self.lost,

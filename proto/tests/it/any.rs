@@ -14,7 +14,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -113,14 +113,16 @@ any_struct! {
         environment_variables: words(), instance_type: text(), resources: resources(), gpu: gpu_ask(),
         constraints: words(), instance_count: any::<u32>(), request_settings: request_settings(),
         liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(), disconnect: disconnect(),
+        priority: any::<u32>(), min_instances: option::of(any::<u32>()),
     }
     deployment: Deployment {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
         last_failure: option::of(text()), last_failed: option::of(failed()),
         retry_at: time(), generation_served: any::<bool>(),
-        reserve_short_since: option::of(time()), revision: index(),
+        reserve_short_since: option::of(time()), yielded: vec(yielded(), 0..3), revision: index(),
     }
+    yielded: Yielded { to: key(), count: any::<u32>() }
     failed: FailedReplica { replica: replica_id(), node: node_id() }
     device: Device {
         uuid: text(), model: text(), memory_mib: number(), mig_profile: option::of(text()), healthy: any::<bool>(),
@@ -130,7 +132,7 @@ any_struct! {
     replica: Replica {
         id: replica_id(), key: key(), generation: generation(), node: node_id(), resources: resources(),
         devices: vec(grant(), 0..3), replaces: option::of(replica_id()), reserve_spent: option::of(spend()),
-        state: select(&ReplicaState::ALL[..]),
+        made_room_for: option::of(key()), state: select(&ReplicaState::ALL[..]),
         reason: text(), lost: any::<bool>(), restarts: any::<u32>(), pid: any::<u32>(), address: text(),
         retry_at: time(), placed_at: time(), since: time(), drain_deadline: time(), revision: index(),
     }
@@ -336,6 +338,7 @@ fn step() -> impl Strategy<Value = Step> {
             deadline,
             reason
         }),
+        (replica_id(), key(), time()).prop_map(|(replica, to, deadline)| Step::Preempt { replica, to, deadline }),
         (replica_id(), number(), text()).prop_map(|(replica, cut, reason)| Step::Stop { replica, cut, reason }),
     ]
 }

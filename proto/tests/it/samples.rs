@@ -12,7 +12,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -402,6 +402,8 @@ fn python_spec() -> DeploymentSpec {
         readiness_probe: probe(20_000),
         reserve: true,
         disconnect: disconnect(Reconcile::KeepServing),
+        priority: 70,
+        min_instances: Some(1),
     }
 }
 
@@ -440,6 +442,7 @@ fn deployment() -> Deployment {
         retry_at: at(60),
         generation_served: true,
         reserve_short_since: Some(at(30)),
+        yielded: vec![Yielded { to: key(), count: 2 }],
         revision: LogIndex(48),
     }
 }
@@ -461,6 +464,7 @@ fn replica(id: u64, state: ReplicaState) -> Replica {
         devices: grants(),
         replaces: Some(ReplicaId(0x30)),
         reserve_spent: Some(spend(SpendCause::RollingUpdate { generation: Generation(2) })),
+        made_room_for: Some(key()),
         state,
         reason: "placed for instance 2 of 2".into(),
         lost: true,
@@ -586,6 +590,7 @@ fn plan() -> Plan {
             place(SpendCause::AgentUpgrade { node: node_name("node-1") }),
             Step::Serve { replica },
             Step::Drain { replica, deadline: at(60), reason: "replaced by generation 2".into() },
+            Step::Preempt { replica, to: key(), deadline: at(60) },
             Step::Stop { replica, cut: 2, reason: "drained".into() },
             Step::HoldSlot {
                 slot: SlotId(0x41),

@@ -57,6 +57,7 @@ impl ClusterState {
         let text =
             format!("deployment {key} is at generation {}, {}", deployment.generation, instances(spec.instance_count));
         self.drop_unused_specs(key);
+        self.forget_yielded(key);
         self.touch_routes(cx, &key.endpoint);
         cx.event(Severity::Info, "deployment.changed", about(key), text);
         cx.done()
@@ -93,6 +94,7 @@ impl ClusterState {
             retry_at: LogTime::default(),
             generation_served: false,
             reserve_short_since: None,
+            yielded: Vec::new(),
             revision: cx.index,
         };
         self.index.add_deployment(key);
@@ -120,6 +122,7 @@ impl ClusterState {
                 .try_(format!("use 0 to {max}")));
         }
         check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        deployment.spec.check_count(instance_count)?;
         if deployment.spec.instance_count == instance_count {
             return Ok(Reply::Done { revision: deployment.revision });
         }
@@ -129,6 +132,7 @@ impl ClusterState {
             deployment.spec.instance_count = instance_count;
             deployment.revision = cx.index;
         }
+        self.forget_yielded(key);
         cx.event(Severity::Info, "deployment.scaled", about(key), text);
         cx.done()
     }

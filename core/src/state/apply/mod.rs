@@ -8,6 +8,7 @@ mod drain;
 mod endpoint;
 mod node;
 mod plan;
+mod preempt;
 mod replica;
 mod reserve;
 mod upgrade;

@@ -35,7 +35,11 @@ impl ClusterState {
     }
 
     fn step(&mut self, cx: &mut Context, based_on: LogIndex, step: &Step) -> StepOutcome {
-        if let Step::Serve { replica } | Step::Drain { replica, .. } | Step::Stop { replica, .. } = step {
+        if let Step::Serve { replica }
+        | Step::Drain { replica, .. }
+        | Step::Stop { replica, .. }
+        | Step::Preempt { replica, .. } = step
+        {
             self.check_unchanged(*replica, based_on)?;
         }
         match step {
@@ -49,6 +53,7 @@ impl ClusterState {
                 self.check_promise(*replica, reason)?;
                 self.advance(cx, *replica, ReplicaState::Draining, reason, Some(*deadline))
             }
+            Step::Preempt { replica, to, deadline } => self.preempt(cx, *replica, to, *deadline),
             Step::Stop { replica, cut, reason } => {
                 self.check_stop(*replica)?;
                 self.stop(cx, *replica, *cut, reason)
@@ -80,14 +85,14 @@ impl ClusterState {
         let Some(replica) = self.replicas.get(&replica).filter(|replica| replica.is_ready()) else {
             return Ok(());
         };
-        let desired = self.deployments.get(&replica.key).map_or(0, Deployment::desired);
+        let floor = self.deployments.get(&replica.key).map_or(0, Deployment::floor);
         let ready = self.replicas_of(&replica.key).filter(|replica| replica.is_ready()).count() as u64;
         let allowance = u64::from(reason == ONE_AT_A_TIME);
-        if ready + allowance > desired || self.is_forced_off(replica) {
+        if ready + allowance > floor || self.is_forced_off(replica) {
             return Ok(());
         }
         Err(Error::new(Code::Transition, format!("replica {} is needed", replica.id))
-            .why(format!("{ready} of {desired} replicas of `{}` serve", replica.key)))
+            .why(format!("{ready} of {floor} replicas of `{}` serve", replica.key)))
     }
 
     /// Returns whether an operator wants it off its node by now, or its device had a fault: then it goes, whatever its
@@ -149,6 +154,7 @@ impl ClusterState {
             devices: devices.to_vec(),
             replaces: place.replaces,
             reserve_spent: place.spend.cloned(),
+            made_room_for: None,
             state: ReplicaState::Placed,
             reason: reason.to_owned(),
             lost: false,
@@ -166,6 +172,10 @@ impl ClusterState {
         cx.event(Severity::Info, "replica.placed", about(&replica), text);
         self.index.add_replica(&replica);
         self.replicas.insert(id, replica);
+        // What came from the reserve is out of it for a while; it is no room that was found.
+        if place.spend.is_none() {
+            self.return_yielded(cx, key);
+        }
         Ok(())
     }
 
@@ -204,7 +214,7 @@ impl ClusterState {
         Ok(())
     }
 
-    fn advance(
+    pub(super) fn advance(
         &mut self,
         cx: &mut Context,
         id: ReplicaId,

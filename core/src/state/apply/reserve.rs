@@ -55,6 +55,9 @@ impl ClusterState {
     }
 
     pub(super) fn release_slot(&mut self, cx: &mut Context, id: SlotId, cause: &ReleaseCause) -> StepOutcome {
+        if let (Some(slot), ReleaseCause::Yielded { to }) = (self.slots.get(&id), cause) {
+            self.check_slot_yields(&slot.key, to)?;
+        }
         let Some(slot) = self.drop_slot(cx, id) else {
             return Err(Error::new(Code::ReplicaNotFound, format!("slot {id} does not exist")));
         };
@@ -146,6 +149,10 @@ impl ClusterState {
     /// again in the same entry, so that nobody else gets it first.
     pub(super) fn return_to_reserve(&mut self, cx: &mut Context, gone: &Replica) {
         let Some(deployment) = self.deployments.get(&gone.key) else { return };
+        // Its place is spoken for.
+        if gone.made_room_for.is_some() {
+            return;
+        }
         let is_same = deployment.spec.resources == gone.resources && {
             let old = deployment.old_specs.get(&gone.generation).unwrap_or(&deployment.spec);
             old.gpu == deployment.spec.gpu && old.constraints == deployment.spec.constraints
