@@ -73,11 +73,27 @@ impl Client {
     }
 
     /// Returns an endpoint.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{}", client.get_endpoint("fraud").await?.provisioning_state);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get_endpoint(&self, name: &str) -> Result<Endpoint, Error> {
         send!(self.call, endpoints_client::EndpointsClient.get, GetEndpointRequest { name: name.to_owned() })
     }
 
     /// Lists every endpoint.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for endpoint in client.list_endpoints().await? {
+    ///     println!("{}", endpoint.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
         let answer: Result<_, Error> =
             send!(self.call, endpoints_client::EndpointsClient.list, ListEndpointsRequest {});
@@ -85,6 +101,15 @@ impl Client {
     }
 
     /// Deletes an endpoint with all its deployments.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::DeleteEndpointRequest;
+    ///
+    /// client.delete_endpoint(DeleteEndpointRequest { name: "fraud".into(), ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delete_endpoint(&self, request: DeleteEndpointRequest) -> Result<Mutation, Error> {
         send!(self.mutate, endpoints_client::EndpointsClient.delete, request)
     }
@@ -115,17 +140,51 @@ impl Client {
     }
 
     /// Replaces the split, the mirrors, or both, and may demand that nobody changed the endpoint since it was read.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::{SetTrafficRequest, TrafficMap};
+    ///
+    /// let seen = client.get_endpoint("fraud").await?;
+    /// let split = TrafficMap { percent: [("green".to_owned(), 100)].into() };
+    /// let request = SetTrafficRequest {
+    ///     endpoint: seen.name,
+    ///     split: Some(split),
+    ///     if_revision: Some(seen.revision),
+    ///     ..Default::default()
+    /// };
+    /// client.put_traffic(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn put_traffic(&self, request: SetTrafficRequest) -> Result<Endpoint, Error> {
         send!(self.mutate, endpoints_client::EndpointsClient.set_traffic, request)
     }
 
     /// Returns both keys of an endpoint.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{}", client.list_keys("fraud").await?.primary_key);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_keys(&self, endpoint: &str) -> Result<EndpointKeys, Error> {
         let request = ListKeysRequest { endpoint: endpoint.to_owned() };
         send!(self.call, endpoints_client::EndpointsClient.list_keys, request)
     }
 
     /// Replaces one key of an endpoint.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::{KeyType, RegenerateKeyRequest};
+    ///
+    /// let key_type = KeyType::Secondary.into();
+    /// client.regenerate_key(RegenerateKeyRequest { endpoint: "fraud".into(), key_type, ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn regenerate_key(&self, request: RegenerateKeyRequest) -> Result<EndpointKeys, Error> {
         send!(self.mutate, endpoints_client::EndpointsClient.regenerate_key, request)
     }
@@ -134,17 +193,53 @@ impl Client {
 /// Deployments and their replicas.
 impl Client {
     /// Creates a deployment or replaces its spec.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::PutDeploymentRequest;
+    ///
+    /// // The next generation of what is there, unless somebody was faster.
+    /// let mut seen = client.get_deployment("fraud", "blue").await?;
+    /// if let Some(spec) = &mut seen.spec {
+    ///     spec.environment_variables.insert("THRESHOLD".into(), "0.7".into());
+    /// }
+    /// let request = PutDeploymentRequest {
+    ///     endpoint: seen.endpoint,
+    ///     name: seen.name,
+    ///     spec: seen.spec,
+    ///     if_revision: Some(seen.revision),
+    ///     ..Default::default()
+    /// };
+    /// client.put_deployment(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn put_deployment(&self, request: PutDeploymentRequest) -> Result<Deployment, Error> {
         send!(self.mutate, deployments_client::DeploymentsClient.put, request)
     }
 
     /// Returns a deployment.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// let blue = client.get_deployment("fraud", "blue").await?;
+    /// println!("{}: {}", blue.provisioning_state, blue.reason);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get_deployment(&self, endpoint: &str, name: &str) -> Result<Deployment, Error> {
         let request = GetDeploymentRequest { endpoint: endpoint.to_owned(), name: name.to_owned() };
         send!(self.call, deployments_client::DeploymentsClient.get, request)
     }
 
     /// Lists the deployments of an endpoint; of all when the name is empty.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{} deployments", client.list_deployments("fraud").await?.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_deployments(&self, endpoint: &str) -> Result<Vec<Deployment>, Error> {
         let request = ListDeploymentsRequest { endpoint: endpoint.to_owned() };
         let answer: Result<_, Error> = send!(self.call, deployments_client::DeploymentsClient.list, request);
@@ -152,22 +247,58 @@ impl Client {
     }
 
     /// Changes how many instances a deployment has.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::ScaleDeploymentRequest;
+    ///
+    /// let (endpoint, name) = ("fraud".into(), "blue".into());
+    /// client.scale_deployment(ScaleDeploymentRequest { endpoint, name, instance_count: 4, ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn scale_deployment(&self, request: ScaleDeploymentRequest) -> Result<Deployment, Error> {
         send!(self.mutate, deployments_client::DeploymentsClient.scale, request)
     }
 
     /// Deletes a deployment that carries no traffic.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::DeleteDeploymentRequest;
+    ///
+    /// let (endpoint, name) = ("fraud".into(), "blue".into());
+    /// client.delete_deployment(DeleteDeploymentRequest { endpoint, name, ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delete_deployment(&self, request: DeleteDeploymentRequest) -> Result<Mutation, Error> {
         send!(self.mutate, deployments_client::DeploymentsClient.delete, request)
     }
 
     /// Says why a deployment's replicas are where they are, or nowhere.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{}", client.explain_deployment("fraud", "blue").await?.text);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn explain_deployment(&self, endpoint: &str, name: &str) -> Result<Verdict, Error> {
         let request = ExplainDeploymentRequest { endpoint: endpoint.to_owned(), name: name.to_owned() };
         send!(self.call, deployments_client::DeploymentsClient.explain, request)
     }
 
     /// Lists replicas; an empty name stands for all.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for replica in client.list_replicas("fraud", "").await? {
+    ///     println!("{} on {} is {}", replica.replica, replica.node, replica.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_replicas(&self, endpoint: &str, deployment: &str) -> Result<Vec<Replica>, Error> {
         let request = ListReplicasRequest { endpoint: endpoint.to_owned(), deployment: deployment.to_owned() };
         let answer: Result<_, Error> = send!(self.call, replicas_client::ReplicasClient.list, request);
@@ -185,23 +316,55 @@ impl Client {
 /// Nodes.
 impl Client {
     /// Lists every node.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for node in client.list_nodes().await? {
+    ///     println!("{} is {}", node.node, node.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_nodes(&self) -> Result<Vec<Node>, Error> {
         let answer: Result<_, Error> = send!(self.call, nodes_client::NodesClient.list, ListNodesRequest {});
         Ok(answer?.nodes)
     }
 
     /// Keeps new replicas away from a node, or lets them come again.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// client.cordon_node("node-1", true).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cordon_node(&self, node: &str, cordoned: bool) -> Result<Node, Error> {
         let request = CordonNodeRequest { node: node.to_owned(), cordoned, ..Default::default() };
         send!(self.mutate, nodes_client::NodesClient.cordon, request)
     }
 
     /// Wishes a node empty, or no longer with `cancel`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::DrainNodeRequest;
+    ///
+    /// client.drain_node(DrainNodeRequest { node: "node-1".into(), reason: "a kernel".into(), ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn drain_node(&self, request: DrainNodeRequest) -> Result<Node, Error> {
         send!(self.mutate, nodes_client::NodesClient.drain, request)
     }
 
     /// Forgets a node that is lost for good.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// client.forget_node("node-1").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn forget_node(&self, node: &str) -> Result<Mutation, Error> {
         let request = ForgetNodeRequest { node: node.to_owned(), ..Default::default() };
         send!(self.mutate, nodes_client::NodesClient.forget, request)
@@ -233,49 +396,120 @@ impl Client {
 /// The cluster itself.
 impl Client {
     /// Returns what the cluster says about itself.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{}", client.cluster_info().await?.cluster_id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
         send!(self.call, cluster_client::ClusterClient.info, ClusterInfoRequest {})
     }
 
     /// Takes, renews or gives back the lock under which the fleet is upgraded.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::LockUpgradeRequest;
+    ///
+    /// client.lock_upgrade(LockUpgradeRequest { holder: "me".into(), within_ms: Some(60_000), ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn lock_upgrade(&self, request: LockUpgradeRequest) -> Result<Mutation, Error> {
         send!(self.mutate, cluster_client::ClusterClient.lock_upgrade, request)
     }
 
     /// Returns what an operator set for the whole cluster.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// println!("{:?}", client.settings().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn settings(&self) -> Result<Settings, Error> {
         send!(self.call, cluster_client::ClusterClient.get_settings, GetSettingsRequest {})
     }
 
     /// Changes what an operator may set for the whole cluster.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::store::SettingsChange;
+    ///
+    /// client.set_settings(SettingsChange { lost_after_ms: Some(5_000), ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set_settings(&self, change: SettingsChange) -> Result<Settings, Error> {
         let request = SetSettingsRequest { change: Some(change), ..Default::default() };
         send!(self.mutate, cluster_client::ClusterClient.set_settings, request)
     }
 
     /// Lists the coordinators.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for member in client.list_members().await?.members {
+    ///     println!("{} at {}", member.id, member.address);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_members(&self) -> Result<ListMembersResponse, Error> {
         send!(self.call, cluster_client::ClusterClient.members, ListMembersRequest {})
     }
 
     /// Adds a coordinator that is running and waits to join.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// client.add_member("9f86d081884c7d65", "10.0.0.4:7400").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn add_member(&self, id: &str, address: &str) -> Result<ListMembersResponse, Error> {
         let request = AddMemberRequest { id: id.to_owned(), address: address.to_owned() };
         send!(self.call, cluster_client::ClusterClient.add_member, request)
     }
 
     /// Removes a coordinator for good.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// client.remove_member("9f86d081884c7d65").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn remove_member(&self, id: &str) -> Result<ListMembersResponse, Error> {
         send!(self.call, cluster_client::ClusterClient.remove_member, RemoveMemberRequest { id: id.to_owned() })
     }
 
     /// Asks the leader to hand over to a coordinator.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// client.transfer_leadership("9f86d081884c7d65").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn transfer_leadership(&self, id: &str) -> Result<ListMembersResponse, Error> {
         let request = TransferLeadershipRequest { id: id.to_owned() };
         send!(self.call, cluster_client::ClusterClient.transfer_leadership, request)
     }
 
     /// Runs every invariant over the state.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for violation in client.check().await?.violations {
+    ///     println!("{violation:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn check(&self) -> Result<CheckReport, Error> {
         send!(self.call, cluster_client::ClusterClient.check, CheckRequest {})
     }
@@ -283,6 +517,14 @@ impl Client {
     /// Writes the whole state, as it is stored, to `out`, and returns its size.
     ///
     /// A stream that breaks is an error, not a shorter file.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// let mut file = std::fs::File::create("berth.snapshot").expect("a place to write");
+    /// println!("{} bytes", client.save_snapshot(&mut file).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn save_snapshot(&self, out: &mut (impl Write + Send)) -> Result<u64, Error> {
         let mut chunks = send!(self.call, cluster_client::ClusterClient.save_snapshot, SaveSnapshotRequest {})?;
         let mut written = 0;
