@@ -4,6 +4,7 @@
 const FILES: &[&str] = &[
     "proto/berth/api/v1/api.proto",
     "proto/berth/api/v1/plan.proto",
+    "proto/berth/api/v1/request.proto",
     "proto/berth/node/v1/node.proto",
     "proto/berth/peer/v1/peer.proto",
     "proto/berth/raft/v1/log.proto",
@@ -37,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".berth.api.v1.LogLines")
         .bytes(".berth.api.v1.SnapshotChunk")
         .bytes(".inference")
+        // Rare and large, among the small messages that a session carries all the time.
+        .boxed(".berth.node.v1.FromNode.message.request_found")
         // A map in order of its keys has one encoding, and prints the same every time.
         .btree_map(".");
     // `-o json` prints the API's own messages, and what they share with the store. Keys and secrets are not among them.

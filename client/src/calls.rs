@@ -313,6 +313,24 @@ impl Client {
     }
 }
 
+/// Requests.
+impl Client {
+    /// Tells what became of a request that some node's ingress took, by the `x-request-id` of its answer or the caller's
+    /// own `x-ms-client-request-id`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// let report = client.explain_request("0f8fad5b-d9cb-469f-a165-70867728950e").await?;
+    /// println!("{} by {} in {} µs", report.status, report.deployment, report.total_us);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn explain_request(&self, id: &str) -> Result<RequestReport, Error> {
+        let request = ExplainRequestRequest { id: id.to_owned() };
+        send!(self.call, requests_client::RequestsClient.explain, request)
+    }
+}
+
 /// Nodes.
 impl Client {
     /// Lists every node.

@@ -72,6 +72,8 @@ codes! {
     DeploymentNotFound = "E_DEPLOYMENT_NOT_FOUND", NotFound;
     /// No such replica.
     ReplicaNotFound = "E_REPLICA_NOT_FOUND", NotFound;
+    /// No node remembers the request.
+    RequestNotFound = "E_REQUEST_NOT_FOUND", NotFound;
     /// No such node.
     NodeNotFound = "E_NODE_NOT_FOUND", NotFound;
     /// No such GPU on that node.

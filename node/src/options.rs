@@ -79,6 +79,8 @@ pub struct NodeOptions {
     pub domain: String,
     /// Threads of the data side; zero takes one per core.
     pub mesh_cores: usize,
+    /// The file that gets a line per request; none when absent.
+    pub access_log: Option<PathBuf>,
     /// What it declares instead of what is measured.
     pub capacity: Option<CapacityOverride>,
     /// Free labels; `zone` and `rack` are failure domains.
@@ -152,6 +154,7 @@ impl NodeOptions {
             insecure: false,
             domain: DEFAULTS.domain.to_owned(),
             mesh_cores: 0,
+            access_log: None,
             capacity: None,
             labels: BTreeMap::new(),
             is_virtual: false,

@@ -27,7 +27,7 @@ use crate::{
     keeper::{self, LogLimits},
     leave,
     ledger::{self, LedgerFile},
-    mesh::{Mesh, MeshHandle, MeshOptions, TableCodec},
+    mesh::{AccessLogOptions, Mesh, MeshHandle, MeshOptions, TableCodec},
     options::NodeOptions,
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
     runtime::{Environments, Host, Layout},
@@ -210,6 +210,11 @@ fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Re
     mesh.gate = options.gate;
     mesh.domain.clone_from(&options.domain);
     mesh.cores = options.mesh_cores;
+    mesh.access_log = options.access_log.clone().map(|path| AccessLogOptions {
+        path,
+        max_bytes: options.log_max_bytes,
+        files: options.log_files,
+    });
     Mesh::start(mesh, registry)
 }
 

@@ -9,7 +9,7 @@ use berth_core::{
     time::Instant,
     traffic::{
         acks::TableAcks,
-        balance::{Load, first, in_order},
+        balance::{Load, draw, in_order},
         eject::{Ejection, Standing},
         mirror,
         split::{Split, first_ticket},
@@ -119,7 +119,7 @@ impl Router {
             remote: replica.node != self.node,
         };
         let loads: Vec<_> = open.iter().map(load).collect();
-        let Some(best) = first(&loads, self.rng.next_u64()) else { return Vec::new() };
+        let Some(best) = draw(&loads, self.rng.next_u64()).map(|drawn| drawn.first) else { return Vec::new() };
         let rest = in_order(&loads).into_iter().filter(|at| *at != best);
         std::iter::once(best).chain(rest).map(|at| open[at].clone()).collect()
     }

@@ -48,8 +48,8 @@ async fn run(python: &Path, script: &str, args: Vec<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sdk_is_answered_by_every_node() {
-    let cluster = Cluster::start(BERTH, 1, 2).await;
+async fn the_sdk_is_answered_by_every_node_and_any_member_tells_what_became_of_it() {
+    let cluster = Cluster::start(BERTH, 3, 2).await;
     cluster.endpoint().await;
     cluster.deploy("blue", 1).await;
     cluster.split(&[("blue", 100)]).await;
@@ -59,7 +59,22 @@ async fn the_sdk_is_answered_by_every_node() {
         assert_eq!(answer.deployment(), Some("blue"));
         let echoed = client.unary("/echo.Echo/Say", b"hello".to_vec()).await.expect("a gRPC answer");
         assert_eq!(&echoed.message[..], b"hello");
+        let id = answer.headers["x-request-id"].to_str().expect("text").to_owned();
+        for member in cluster.fleet.api_addresses() {
+            let text = explain_request(&member, &id).expect("it is remembered");
+            assert!(text.starts_with("POST /e/") && text.contains("deployment  blue: the split"), "{text}");
+        }
     }
+    let member = &cluster.fleet.api_addresses()[0];
+    let refused = explain_request(member, "nobody-sent-this").expect_err("nobody knows it");
+    assert!(refused.contains("E_REQUEST_NOT_FOUND") && !refused.contains("did not answer"), "{refused}");
+}
+
+/// Asks a member what became of a request, as an operator does.
+fn explain_request(member: &str, id: &str) -> Result<String, String> {
+    let output = Command::new(BERTH).args(["--api", member, "explain", "request", id]).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

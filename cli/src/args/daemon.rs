@@ -176,6 +176,8 @@ daemon_args! {
         labels: "LABELS",
         /// Threads of the request path; as many as there are cores when absent.
         mesh_cores: "N",
+        /// The file that gets a line of JSON per request, rotated by size; none when absent.
+        access_log: "FILE",
         /// The NVML library, when it is not where the loader looks.
         nvml_lib: "FILE",
         /// The Python that environments are built with.

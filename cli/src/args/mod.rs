@@ -297,8 +297,12 @@ pub(crate) struct StatusArgs {
 /// `berth explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// ENDPOINT/DEPLOYMENT.
-    pub(crate) deployment: String,
+    /// ENDPOINT/DEPLOYMENT, or `request` with the ID of one.
+    #[arg(value_name = "ENDPOINT/DEPLOYMENT | request")]
+    pub(crate) of: String,
+    /// The `x-request-id` of the answer, or the caller's own `x-ms-client-request-id`.
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
 }
 
 /// `berth get`.

@@ -31,6 +31,7 @@ pub(super) const NODE: Schema = Schema {
         ("capacity", ""),
         ("labels", ""),
         ("mesh_cores", ""),
+        ("access_log", ""),
         ("nvml_lib", ""),
         ("python", "python3"),
         ("pip_args", ""),
@@ -71,6 +72,8 @@ pub(crate) struct NodeConfig {
     pub(crate) labels: BTreeMap<String, String>,
     /// Threads of the request path.
     pub(crate) mesh_cores: Option<usize>,
+    /// The file that gets a line per request.
+    pub(crate) access_log: Option<PathBuf>,
     /// The NVML library.
     pub(crate) nvml_lib: Option<PathBuf>,
     /// The Python that environments are built with.
@@ -122,6 +125,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let capacity = from.optional("capacity", parse::<CapacityOverride>);
     let labels = from.optional("labels", parse_labels).unwrap_or_default();
     let mesh_cores = from.optional("mesh_cores", parse::<usize>);
+    let access_log = from.optional("access_log", |text| Ok(PathBuf::from(text)));
     let nvml_lib = from.optional("nvml_lib", |text| Ok(PathBuf::from(text)));
     let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
     let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
@@ -146,6 +150,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         capacity,
         labels,
         mesh_cores,
+        access_log,
         nvml_lib,
         python: python.ok_or_else(unread)?,
         pip_args,

@@ -3,9 +3,11 @@
 pub(crate) mod coming;
 pub(crate) mod gpu;
 mod plan;
+mod request;
 mod text;
 
 pub(crate) use plan::plan;
+pub(crate) use request::request;
 pub(crate) use text::{age, amount, shares, short as short_id, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};

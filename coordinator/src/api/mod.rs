@@ -14,6 +14,7 @@ mod logs;
 mod nodes;
 mod plans;
 mod replicas;
+mod requests;
 mod watch;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The open sessions of a leadership: who has which, how to end one, how to ask a node for a log.
+//! The open sessions of a leadership: who has which, how to end one, how to ask a node something.
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +9,11 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
 };
+use berth_proto::api::v1::RequestReport;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Questions about logs that may wait for one node. Further ones are refused: a log is read by people, not by fleets.
+/// Questions that may wait for one node. Further ones are refused: they are asked by people, not by fleets.
 const ASKS_MAX: usize = 16;
 
 /// The open sessions, the newest of each node.
@@ -27,14 +28,14 @@ pub(crate) struct Opened {
     epoch: NodeEpoch,
     /// Why it shall end, once it shall.
     end: watch::Sender<Option<End>>,
-    asks: mpsc::Sender<LogAsk>,
+    asks: mpsc::Sender<Ask>,
 }
 
 /// The session's own side of [`Opened`].
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) end: watch::Receiver<Option<End>>,
-    pub(super) asks: mpsc::Receiver<LogAsk>,
+    pub(super) asks: mpsc::Receiver<Ask>,
 }
 
 /// Why a session ends.
@@ -44,6 +45,22 @@ pub(super) enum End {
     Superseded,
     /// The controller wants the node to say Hello again.
     Closed(String),
+}
+
+/// A question for a node.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// For a part of a replica's log.
+    Log(LogAsk),
+    /// For a request its ingress took.
+    Request(RequestAsk),
+}
+
+/// A question for a request, by its id.
+#[derive(Debug)]
+pub(crate) struct RequestAsk {
+    pub(crate) id: String,
+    pub(crate) answer: oneshot::Sender<Option<RequestReport>>,
 }
 
 /// A question for a part of a replica's log.
@@ -119,9 +136,23 @@ impl Sessions {
             return Err(Error::new(Code::Unavailable, "the node of this replica is not connected")
                 .why("its log can only be read on the node itself"));
         };
-        session.asks.try_send(ask).map_err(|_| {
+        session.asks.try_send(Ask::Log(ask)).map_err(|_| {
             Error::new(Code::TooManyRequests, "too many logs of this node are being read").try_("wait a moment")
         })
+    }
+
+    /// Lists the nodes that can be asked.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Asks a node for a request. One that cannot be asked now does not answer.
+    pub(crate) fn ask_request(&self, node: NodeId, ask: RequestAsk) {
+        let session = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
+        if let Some(session) = session {
+            // Dropped with its answer, which tells whoever waits.
+            let _ = session.asks.try_send(Ask::Request(ask));
+        }
     }
 }
 

@@ -17,12 +17,18 @@ use berth_core::{
     time::Millis,
     units::Resources,
 };
-use berth_proto::node::{
-    acks_from_wire, assignments_to_wire, device_sign_from_wire, prefetch_from_wire, report_from_wire,
-    v1::{self as wire, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node, to_node},
+use berth_proto::{
+    api::v1::RequestReport,
+    node::{
+        acks_from_wire, assignments_to_wire, device_sign_from_wire, prefetch_from_wire, report_from_wire,
+        v1::{
+            self as wire, FindRequest, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node,
+            to_node,
+        },
+    },
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Duration, Instant},
 };
 use tonic::{Status, Streaming};
@@ -30,7 +36,7 @@ use tonic::{Status, Streaming};
 use super::{
     admit::{message, redirect, refusal},
     orders::Told,
-    registry::{End, Ends, LogAsk, LogFrom, LogPiece, Opened},
+    registry::{Ask, End, Ends, LogAsk, LogFrom, LogPiece, Opened},
     reports::Reports,
 };
 use crate::{
@@ -46,7 +52,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Acknowledgements and questions that may wait for a node that does not read. Its heartbeats are still taken.
 const OUTGOING_MAX: usize = 64;
 
-/// Questions about logs that may be open with one node.
+/// Questions that may be open with one node.
 const ASKED_MAX: usize = 16;
 
 /// Largest part of a log asked for at once, as the protocol allows.
@@ -57,6 +63,12 @@ const REASON_BYTES_MAX: usize = 4 << 10;
 
 /// A node's wish to be emptied may take as long as an election to get into the log.
 const WISH: Duration = Duration::from_secs(5);
+
+/// Who waits for the answer to a question.
+enum Asked {
+    Log(oneshot::Sender<Result<LogPiece, Error>>),
+    Request(oneshot::Sender<Option<RequestReport>>),
+}
 
 /// One session.
 pub(super) struct Session {
@@ -71,7 +83,7 @@ pub(super) struct Session {
     told: Told,
     reports: Reports,
     outgoing: VecDeque<to_node::Message>,
-    asked: BTreeMap<u64, tokio::sync::oneshot::Sender<Result<LogPiece, Error>>>,
+    asked: BTreeMap<u64, Asked>,
     questions: u64,
     /// Whether the node's wish to be emptied is on its way into the log.
     leaving: Arc<AtomicBool>,
@@ -222,6 +234,12 @@ impl Session {
             // Of another epoch: said before this session.
             from_node::Message::Heartbeat(_) | from_node::Message::Reports(_) => {}
             from_node::Message::LogChunk(chunk) => self.answered(chunk),
+            from_node::Message::RequestFound(found) => {
+                if let Some(Asked::Request(answer)) = self.asked.remove(&found.question) {
+                    // Whoever asked may have given up.
+                    let _ = answer.send(found.report);
+                }
+            }
         }
         Ok(())
     }
@@ -270,18 +288,28 @@ impl Session {
         });
     }
 
-    fn ask(&mut self, ask: LogAsk) {
-        self.asked.retain(|_, answer| !answer.is_closed());
-        if ask.answer.is_closed() {
-            return;
+    fn ask(&mut self, ask: Ask) {
+        self.asked.retain(|_, asked| !asked.is_closed());
+        match ask {
+            Ask::Log(ask) if !ask.answer.is_closed() => self.ask_log(ask),
+            Ask::Request(ask) if !ask.answer.is_closed() => {
+                self.questions += 1;
+                self.asked.insert(self.questions, Asked::Request(ask.answer));
+                let find = FindRequest { question: self.questions, id: ask.id };
+                self.outgoing.push_back(to_node::Message::FindRequest(find));
+            }
+            Ask::Log(_) | Ask::Request(_) => {}
         }
+    }
+
+    fn ask_log(&mut self, ask: LogAsk) {
         self.questions += 1;
         let stream = if ask.prepare { LogStream::Prepare } else { LogStream::Output };
         let (tail_lines, offset) = match ask.from {
             LogFrom::Tail(lines) => (lines, 0),
             LogFrom::Offset(offset) => (0, offset),
         };
-        self.asked.insert(self.questions, ask.answer);
+        self.asked.insert(self.questions, Asked::Log(ask.answer));
         self.outgoing.push_back(to_node::Message::LogRequest(LogRequest {
             request: self.questions,
             replica: ask.replica.0,
@@ -293,7 +321,7 @@ impl Session {
     }
 
     fn answered(&mut self, chunk: LogChunk) {
-        let Some(answer) = self.asked.remove(&chunk.request) else {
+        let Some(Asked::Log(answer)) = self.asked.remove(&chunk.request) else {
             return;
         };
         let piece = if chunk.error.is_empty() {
@@ -303,6 +331,18 @@ impl Session {
         };
         // Whoever asked may have given up.
         let _ = answer.send(piece);
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Returns whether nobody waits for the answer any more.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Log(answer) => answer.is_closed(),
+            Self::Request(answer) => answer.is_closed(),
+        }
     }
 }
 

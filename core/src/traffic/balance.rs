@@ -94,18 +94,28 @@ pub fn has_failed(status: u16, grpc_status: Option<&[u8]>) -> bool {
     matches!(status, 429 | 500..=599) || grpc_status.is_some_and(|status| GRPC_FAILED.contains(&status))
 }
 
-/// Returns the position of the replica to ask first. `draw` is any random number.
-pub fn first(loads: &[Load], draw: u64) -> Option<usize> {
+/// Two replicas that were drawn, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// The one to ask first.
+    pub first: usize,
+    /// The one it was compared with, where there was another.
+    pub other: Option<usize>,
+}
+
+/// Draws two replicas and returns which of them to ask first. `draw` is any random number.
+pub fn draw(loads: &[Load], draw: u64) -> Option<Drawn> {
     let count = loads.len() as u64;
     match count {
         0 => None,
-        1 => Some(0),
+        1 => Some(Drawn { first: 0, other: None }),
         _ => {
             let a = (draw >> 32) % count;
             // Any other one, each with the same chance.
             let b = (a + 1 + (draw & u64::from(u32::MAX)) % (count - 1)) % count;
             let (a, b) = (a as usize, b as usize);
-            Some(if loads[b].lighter(&loads[a]) == Ordering::Less { b } else { a })
+            let (first, other) = if loads[b].lighter(&loads[a]) == Ordering::Less { (b, a) } else { (a, b) };
+            Some(Drawn { first, other: Some(other) })
         }
     }
 }
@@ -197,7 +207,7 @@ mod tests {
         ) {
             let mut loads: Vec<_> = work.iter().map(|work| load(*work, 1, 0, false)).collect();
             loads[0].outstanding = 1_000;
-            prop_assert_ne!(first(&loads, draw), Some(0));
+            prop_assert_ne!(super::draw(&loads, draw).map(|drawn| drawn.first), Some(0));
         }
 
         #[test]
@@ -216,7 +226,7 @@ mod tests {
         let loads = [load(0, 1, 0, false); 4];
         let mut rng = crate::rng::SeedTree::new(11).rng();
         let mut counts = [0; 4];
-        (0..4_000).for_each(|_| counts[first(&loads, rng.next_u64()).expect("a choice")] += 1);
+        (0..4_000).for_each(|_| counts[draw(&loads, rng.next_u64()).expect("a choice").first] += 1);
         assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
     }
 

@@ -16,6 +16,7 @@ use super::{
     BoxError,
     dispatch::Outstanding,
     pool::WorkHold,
+    record::{End, Recording},
     replay::{Attempt, Copied},
     wire::Wire,
 };
@@ -41,6 +42,8 @@ pub(super) struct Download {
     work: Option<WorkHold>,
     /// What the ingress counts.
     outstanding: Option<Outstanding>,
+    /// What the ingress writes down.
+    recording: Option<Recording>,
     /// How long the replica may be silent in the middle of the answer.
     stall: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -131,12 +134,14 @@ impl Body for ReqBody {
 impl Download {
     /// Wraps an answer whose work ends with it.
     pub(super) fn of_work(inner: Wire, work: WorkHold) -> Self {
-        Self { inner: Some(inner), work: Some(work), outstanding: None, stall: None, timer: None }.settled()
+        let mut answer = Self::of_gate(inner);
+        answer.work = Some(work);
+        answer.settled()
     }
 
     /// Wraps an answer that came from another gate.
     pub(super) fn of_gate(inner: Wire) -> Self {
-        Self { inner: Some(inner), work: None, outstanding: None, stall: None, timer: None }
+        Self { inner: Some(inner), work: None, outstanding: None, recording: None, stall: None, timer: None }
     }
 
     /// Counts the request as under way until the answer ends; `stall` bounds the replica's silence.
@@ -144,6 +149,14 @@ impl Download {
         self.outstanding = Some(outstanding);
         self.stall = stall;
         self.settled()
+    }
+
+    /// Lets a record end with the answer.
+    pub(super) fn recorded(&mut self, mut recording: Recording) {
+        match self.inner.as_ref().is_none_or(Body::is_end_stream) {
+            true => recording.close(End::Whole),
+            false => self.recording = Some(recording),
+        }
     }
 
     /// Reads the answer to its end and forgets it.
@@ -170,6 +183,9 @@ impl Download {
             work.end(whole);
         }
         self.outstanding = None;
+        if let Some(mut recording) = self.recording.take() {
+            recording.close(if whole { End::Whole } else { End::Cut });
+        }
     }
 }
 
@@ -193,7 +209,10 @@ impl Body for Download {
         };
         this.timer = None;
         match &frame {
-            Some(Ok(_)) => {
+            Some(Ok(frame)) => {
+                if let (Some(recording), Some(data)) = (&mut this.recording, frame.data_ref()) {
+                    recording.sent(data.len());
+                }
                 if this.inner.as_ref().is_some_and(Body::is_end_stream) {
                     this.end(true);
                 }

@@ -9,7 +9,7 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         admission::NotStarted,
-        balance::{self, Load},
+        balance::{self, Drawn, Load},
         eject,
         retry::{Failure, Next, Request as Repeat},
         status::Refusal,
@@ -24,6 +24,7 @@ use super::{
     headers,
     link::{self, GateAsk, Gated, Lane, Missed},
     mirror::Planned,
+    record::{Outcome, Recording, Weighed},
     replay::{Fault, Upload},
     routes::{Deployment, Endpoint, Replica, ReplicaSoft},
     worker::Core,
@@ -51,8 +52,7 @@ pub(super) struct Dispatch<'a> {
     pub(super) upload: Option<&'a Upload>,
     /// Started once the first attempt is under way.
     pub(super) mirrors: Option<Box<Planned>>,
-    /// How many replicas were asked.
-    pub(super) attempts: u32,
+    pub(super) recording: &'a mut Recording,
 }
 
 /// An answer and who gave it.
@@ -108,9 +108,14 @@ impl Dispatch<'_> {
         let endpoint = self.endpoint.clone();
         let deployment = &endpoint.deployments[self.deployment];
         let candidates = candidates(self.core, deployment, self.pinned);
-        let Some(first) = balance::first(&candidates.loads, self.core.draw()) else {
+        let Some(Drawn { first, other }) = balance::draw(&candidates.loads, self.core.draw()) else {
             return Err(Refusal::NotReady.into());
         };
+        let weighed = |at: usize| Weighed { replica: candidates.replicas[at], load: candidates.loads[at] };
+        self.recording.note(|record| {
+            record.candidates = candidates.replicas.len();
+            record.drawn = [Some(weighed(first)), other.map(weighed)];
+        });
         let only = candidates.replicas.len() == 1;
         let mut full = Vec::new();
         let mut verdict = Verdict::default();
@@ -160,7 +165,7 @@ impl Dispatch<'_> {
         let replica = &deployment.replicas[at];
         let core = self.core;
         let begun = tokio::time::Instant::now();
-        self.attempts += 1;
+        self.recording.note(|record| record.attempt(at, begun));
         replica.soft.try_trial(core.shared.clock.of(begun));
         let outstanding = Outstanding::new(&replica.soft);
         let sent = if replica.is_local {
@@ -175,9 +180,12 @@ impl Dispatch<'_> {
                 let grpc_status = response.headers().get(headers::GRPC_STATUS).map(HeaderValue::as_bytes);
                 let failed = balance::has_failed(response.status().as_u16(), grpc_status);
                 replica.soft.answered(core.index, took_us, failed, load, core.shared.clock.of(now));
+                let outcome = Outcome::Answered(response.status().as_u16());
+                self.recording.note(|record| record.outcome(now - begun, queued_ms, outcome));
                 Ok(Answer { response, replica: at, queued_ms, outstanding })
             }
             Err(Missed { failure, load, retry_after }) => {
+                self.recording.note(|record| record.outcome(now - begun, 0, Outcome::Failed(failure)));
                 let now = core.shared.clock.of(now);
                 replica.soft.refused(core.index, load, now);
                 // A body that broke off on the caller's side says nothing about the replica.

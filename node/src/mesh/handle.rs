@@ -20,15 +20,19 @@ use berth_core::{
         table::RouteTable,
     },
 };
+use berth_proto::api::v1::RequestReport;
 use http::HeaderValue;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::{
+    access_log::AccessLog,
     gate::LocalReplica,
     metrics::{MeshCollector, MeshCounters},
     options::MeshOptions,
     persist::{self, Writer},
+    record::Record,
+    report::report,
     routes::Routes,
     worker::{self, Listeners, Shared},
 };
@@ -74,8 +78,16 @@ impl Mesh {
         })?;
         let stored = persist::load_table(&folder, options.codec);
         let token = persist::load_token(&folder);
+        let access_log = options.access_log.as_ref().map(|log| {
+            AccessLog::open(log).map_err(|error| {
+                Error::new(Code::Unavailable, format!("could not write the access log {}", log.path.display()))
+                    .why(error.to_string())
+                    .try_("name a file this user may write as `access_log`")
+            })
+        });
+        let access_log = access_log.transpose()?;
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
-        let shared = Arc::new(Shared::new(options, cores));
+        let shared = Arc::new(Shared::new(options, cores, access_log));
         if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             shared.set_token(token);
         }
@@ -235,6 +247,14 @@ impl MeshHandle {
     /// Forgets a replica of this node: new requests are not started, running ones may end.
     pub fn withdraw_local(&self, replica: ReplicaId) {
         self.0.shared.gate.withdraw(replica);
+    }
+
+    /// Tells what became of the newest request of an id, the mesh's or the caller's own, that this node's ingress took;
+    /// nothing when it is not remembered.
+    pub fn find_request(&self, id: &str) -> Option<RequestReport> {
+        let read = |record: &Record| (record.begun, report(record));
+        let found = self.0.shared.recent.iter().filter_map(|core| core.find(id.as_bytes(), read));
+        found.max_by_key(|(begun, _)| *begun).map(|(_, report)| report)
     }
 
     /// Returns what was counted since the start.

@@ -30,6 +30,7 @@ use super::{
     headers::{self, Ends},
     metrics::Stats,
     mirror::Planned,
+    record::{Choice, End, Record, Recording},
     replay::{Fault, Upload},
     routes::Endpoint,
     wire::Wire,
@@ -73,6 +74,7 @@ impl Drop for Abandonable<'_> {
 /// A request as it came.
 struct Call {
     begun: Instant,
+    recording: Recording,
     parts: Parts,
     ends: Ends,
     upload: Option<Upload>,
@@ -83,13 +85,16 @@ struct Call {
 // === impl Call ===
 
 impl Call {
-    fn new(core: &Core, request: Request<Wire>) -> Self {
+    fn new(core: &Rc<Core>, request: Request<Wire>) -> Self {
+        let begun = tokio::time::Instant::now();
         let (mut parts, body) = request.into_parts();
         let ends = Ends::of(&parts.headers);
         ends.strip_internal(&mut parts.headers);
         let id = request_id(core, &parts.headers);
         let client_id = client_request_id(&parts.headers);
-        Self { begun: core.shared.clock.now(), parts, ends, upload: upload(core, body), id, client_id }
+        let recording = Recording::new(core, Record::open(begun, &parts, &id, client_id.as_ref()));
+        let begun = core.shared.clock.of(begun);
+        Self { begun, recording, parts, ends, upload: upload(core, body), id, client_id }
     }
 }
 
@@ -102,7 +107,26 @@ pub(super) async fn handle(core: Rc<Core>, request: Request<Wire>) -> Response<O
     if let Some(client_id) = call.client_id {
         map.insert(headers::CLIENT_REQUEST_ID, client_id);
     }
+    record(call.recording, call.upload.as_ref(), &mut response);
     response
+}
+
+/// Lets the record end with the answer.
+fn record(mut recording: Recording, upload: Option<&Upload>, response: &mut Response<OutBody>) {
+    let status = response.status().as_u16();
+    recording.note(|record| {
+        record.status = status;
+        record.head = Some(record.begun.elapsed());
+        record.request_bytes = upload.map_or(0, Upload::seen);
+    });
+    match response.body_mut() {
+        OutBody::Download(body) => body.recorded(recording),
+        OutBody::Full(text) => {
+            recording.note(|record| record.response_bytes = text.as_ref().map_or(0, |text| text.len() as u64));
+            recording.close(End::Whole);
+        }
+        OutBody::Message(..) => recording.close(End::Whole),
+    }
 }
 
 async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
@@ -112,16 +136,22 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
         Err(Err(refusal)) => {
             let content_type = call.parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
             let dialect = Dialect::of(call.parts.uri.path(), content_type);
+            call.recording.note(|record| record.turn(refusal));
             let response = answer::refuse(dialect, false, refusal);
             core.shared.unrouted.of(core.index).answer(refusal.http_status(false));
             return response;
         }
     };
     let endpoint = &routed.endpoint;
+    call.recording.note(|record| record.route(endpoint, &routed.table));
     endpoint.soft.carried_ms.store(call.begun.millis(), Relaxed);
     match admit(&routed, call) {
-        Ok(at) => serve(core, &routed, at, call).await,
+        Ok((at, choice)) => {
+            call.recording.note(|record| record.choose(at, choice));
+            serve(core, &routed, at, call).await
+        }
         Err(refusal) => {
+            call.recording.note(|record| record.turn(refusal));
             let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), "/score");
             let mut response = answer::refuse(routed.dialect, scoring, refusal);
             endpoint.soft.stats.of(core.index).answer(response.status().as_u16());
@@ -146,6 +176,9 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let head = head(call, routed, path);
     endpoint.soft.budget.deposit(call.begun);
     let mirrors = draw_mirrors(core, routed, at, &head, call.upload.as_ref());
+    if let Some(planned) = &mirrors {
+        call.recording.note(|record| record.mirrors.clone_from(&planned.targets));
+    }
     let mut dispatch = Dispatch {
         core,
         endpoint,
@@ -156,12 +189,11 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         head,
         upload: call.upload.as_ref(),
         mirrors,
-        attempts: 0,
+        recording: &mut call.recording,
     };
     let mut leaving = Abandonable(Some(stats));
     let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
     leaving.0 = None;
-    let attempts = dispatch.attempts;
     if let Some(upload) = &call.upload {
         upload.settle();
     }
@@ -170,11 +202,17 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
             let mut response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
-            azure(scoring, &mut response);
+            if let Some(model_status) = azure(scoring, &mut response) {
+                call.recording.note(|record| record.model_status = Some(model_status));
+            }
             (response, Some(replica), queued_ms)
         }
-        Err(turned) => (answer::refuse(routed.dialect, scoring, turned), None, 0),
+        Err(turned) => {
+            call.recording.note(|record| record.turn(turned));
+            (answer::refuse(routed.dialect, scoring, turned), None, 0)
+        }
     };
+    let attempts = call.recording.attempts();
     stats.answer(response.status().as_u16());
     let map = response.headers_mut();
     map.reserve(OWN_HEADERS);
@@ -198,16 +236,17 @@ fn dress(response: &mut Response<OutBody>, routed: &Routed, at: Option<usize>) {
     }
 }
 
-/// Wraps the model's status as Azure does, on Azure's routes.
-fn azure(scoring: bool, response: &mut Response<OutBody>) {
+/// Wraps the model's status as Azure does, on Azure's routes. Returns what it was.
+fn azure(scoring: bool, response: &mut Response<OutBody>) -> Option<u16> {
     let seen = status::answered(scoring, response.status().as_u16());
-    let Some(model_status) = seen.model_status else { return };
+    let model_status = seen.model_status?;
     if let Ok(status) = http::StatusCode::from_u16(seen.status) {
         *response.status_mut() = status;
     }
     let map = response.headers_mut();
     map.insert(headers::AZURE_MODEL_STATUS, model_status.into());
     map.insert(headers::AZURE_REASON, HeaderValue::from_static("model_error"));
+    Some(model_status)
 }
 
 fn upload(core: &Core, body: Wire) -> Option<Upload> {
@@ -315,8 +354,8 @@ async fn read_ahead(upload: &Upload, max: usize, wants_more: impl Fn(&[u8]) -> b
     }
 }
 
-/// Checks key, pin or split, and size. Returns the position of the deployment.
-fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
+/// Checks key, pin or split, and size. Returns the position of the deployment and what chose it.
+fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
     let Call { parts, upload, ends, .. } = call;
     let endpoint = &routed.endpoint;
     if !auth::is_authorised(&endpoint.route, &parts.headers) {
@@ -330,13 +369,16 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
     if let Some(upload) = upload {
         upload.set_limit(limit);
     }
-    let at = match routed.pin {
-        Pin::To(at) => at,
+    let (at, choice) = match routed.pin {
+        Pin::To(at) => (at, Choice::Pin),
         Pin::Missing => return Err(Refusal::DeploymentNotFound),
         Pin::None if !endpoint.has_traffic() => return Err(Refusal::NoTraffic),
         Pin::None => {
             let key = ends.named(&parts.headers, &[headers::KEY]);
-            let chosen = key.map_or_else(|| endpoint.draw(), |key| endpoint.of_key(key.as_bytes()));
+            let chosen = match key {
+                Some(key) => endpoint.of_key(key.as_bytes()).map(|at| (at, Choice::Key)),
+                None => endpoint.draw().map(|(at, ticket)| (at, Choice::Split(ticket))),
+            };
             chosen.ok_or(Refusal::NotReady)?
         }
     };
@@ -344,7 +386,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<usize, Refusal> {
     if routed.dialect == Dialect::Grpc && !speaks_grpc {
         return Err(Refusal::NoGrpc);
     }
-    Ok(at)
+    Ok((at, choice))
 }
 
 /// Takes the head as replicas shall see it.

@@ -16,7 +16,10 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use super::worker::Shared;
+use super::{
+    histogram::{Durations, Histogram},
+    worker::Shared,
+};
 
 /// The statuses that are counted one by one; any other counts as the last entry.
 const STATUSES: [u16; 26] = [
@@ -53,6 +56,8 @@ pub struct DeploymentCounters {
     pub sheds: u64,
     /// Callers that left before the answer began.
     pub abandoned: u64,
+    /// How long requests took, to the last byte of the answer.
+    pub took: Durations,
 }
 
 /// Counters of one core, alone on their cache lines.
@@ -66,6 +71,8 @@ pub(super) struct Stats {
     pub(super) retries: AtomicU64,
     pub(super) sheds: AtomicU64,
     pub(super) abandoned: AtomicU64,
+    /// How long requests took, to the last byte of the answer.
+    pub(super) took: Histogram,
 }
 
 /// The same counters for every core.
@@ -88,6 +95,7 @@ impl Default for Stats {
             retries: AtomicU64::new(0),
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            took: Histogram::default(),
         }
     }
 }
@@ -132,6 +140,7 @@ impl CoreStats {
             retries: sum(&|stats| &stats.retries),
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
+            took: self.0.iter().map(|stats| stats.took.read()).sum(),
         }
     }
 }
@@ -170,6 +179,12 @@ impl Collector for MeshCollector {
                 ConstCounter::new(read(counters)).encode(family.encode_family(&labels)?)?;
             }
         }
+        let (name, help) = ("berth_mesh_duration_seconds", "Time from the head of a request to the end of its answer");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (endpoint, deployment, counters) in rows.iter().filter(|(_, deployment, _)| !deployment.is_empty()) {
+            let labels = [("endpoint", *endpoint), ("deployment", *deployment)];
+            counters.took.encode(family.encode_family(&labels)?)?;
+        }
         let help = "Requests a replica of this node has, running and waiting";
         let mut family = encoder.encode_descriptor("berth_mesh_gate_in_flight", help, None, MetricType::Gauge)?;
         for (replica, key, load) in shared.gate.loads() {
@@ -180,6 +195,11 @@ impl Collector for MeshCollector {
                 ("replica", replica.as_str()),
             ];
             ConstGauge::new(load as i64).encode(family.encode_family(&labels)?)?;
+        }
+        if let Some(log) = &shared.access_log {
+            let help = "Lines of the access log that could not be written";
+            let family = encoder.encode_descriptor("berth_mesh_access_log_lost", help, None, MetricType::Counter)?;
+            ConstCounter::new(log.lost()).encode(family)?;
         }
         let help = "Version of the route table, as acknowledged";
         let mut family = encoder.encode_descriptor("berth_mesh_table_version", help, None, MetricType::Gauge)?;

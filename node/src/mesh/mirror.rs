@@ -93,8 +93,8 @@ async fn copy(core: &Rc<Core>, endpoint: &Arc<Endpoint>, at: usize, mut head: He
     let shared = &core.shared;
     let deadline = shared.clock.now() + Millis(route.request_timeout_ms);
     let candidates = dispatch::candidates(core, deployment, true);
-    let first = balance::first(&candidates.loads, core.draw())?;
-    let replica = &deployment.replicas[candidates.replicas[first]];
+    let drawn = balance::draw(&candidates.loads, core.draw())?;
+    let replica = &deployment.replicas[candidates.replicas[drawn.first]];
     head.headers.insert(headers::MIRROR, HeaderValue::from_static("1"));
     let request = head.request(true, body);
     let exchange = async {

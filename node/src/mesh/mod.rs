@@ -8,6 +8,7 @@
 //! connections to other gates and to replicas, and its own counters. Cores share one atomically swapped table, the
 //! tickets of each endpoint and the gate of each replica, and nothing else. No request waits for the control side.
 
+mod access_log;
 mod answer;
 mod auth;
 mod body;
@@ -20,6 +21,7 @@ mod gate_server;
 mod h2_server;
 mod handle;
 mod headers;
+mod histogram;
 mod ingress;
 mod keeper;
 mod link;
@@ -29,7 +31,9 @@ mod options;
 mod persist;
 mod pool;
 mod pump;
+mod record;
 mod replay;
+mod report;
 mod routes;
 mod warm;
 mod wire;
@@ -37,8 +41,9 @@ mod worker;
 
 pub use gate::{LocalReplica, LocalState};
 pub use handle::{Mesh, MeshHandle};
+pub use histogram::Durations;
 pub use metrics::{DeploymentCounters, MeshCounters};
-pub use options::{Limits, MeshOptions, TableCodec};
+pub use options::{AccessLogOptions, Limits, MeshOptions, TableCodec};
 
 /// Any error of a body, as hyper carries it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -23,6 +23,19 @@ pub struct MeshOptions {
     pub codec: TableCodec,
     /// What a connection may take.
     pub limits: Limits,
+    /// Where a line per request is written; nothing for nowhere.
+    pub access_log: Option<AccessLogOptions>,
+}
+
+/// Where and how much of an access log is kept.
+#[derive(Clone, Debug)]
+pub struct AccessLogOptions {
+    /// The file that is written; older ones lie beside it, numbered from 1, the newest first.
+    pub path: PathBuf,
+    /// Bytes after which another file is begun.
+    pub max_bytes: u64,
+    /// Older files that are kept.
+    pub files: usize,
 }
 
 /// The stored form of the table.
@@ -71,6 +84,7 @@ impl MeshOptions {
             data_dir: data_dir.into(),
             codec,
             limits: Limits::default(),
+            access_log: None,
         }
     }
 }

@@ -157,6 +157,11 @@ impl Upload {
         self.0.borrow_mut().let_go();
     }
 
+    /// Returns how many bytes came so far.
+    pub(super) fn seen(&self) -> u64 {
+        self.0.borrow().seen
+    }
+
     /// Returns why the body ended early, if it did.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.0.borrow().fault

@@ -151,9 +151,11 @@ impl Endpoint {
         }
     }
 
-    /// Draws the deployment of a request that names none.
-    pub(super) fn draw(&self) -> Option<usize> {
-        self.shares.get(self.split.choose(self.soft.ticket.fetch_add(1, Relaxed))?).copied().flatten()
+    /// Draws the deployment of a request that names none. Returns the ticket too.
+    pub(super) fn draw(&self) -> Option<(usize, u64)> {
+        let ticket = self.soft.ticket.fetch_add(1, Relaxed);
+        let at = self.shares.get(self.split.choose(ticket)?).copied().flatten()?;
+        Some((at, ticket))
     }
 
     /// Finds the deployment that a caller's key belongs to.

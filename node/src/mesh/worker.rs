@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BoxError,
+    access_log::AccessLog,
     body::OutBody,
     clock::Clock,
     drain::Drain,
@@ -41,6 +42,7 @@ use super::{
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
     pool::Pool,
+    record::Recent,
     replay::Room,
     routes::{Memory, Routes},
     warm,
@@ -71,6 +73,9 @@ pub(super) struct Shared {
     /// Open connections of every core, for a drain to wait on.
     pub(super) connections: AtomicU32,
     pub(super) unrouted: CoreStats,
+    /// What became of the newest requests, per core.
+    pub(super) recent: Box<[Recent]>,
+    pub(super) access_log: Option<AccessLog>,
     /// No new connections or requests are taken.
     pub(super) draining: CancellationToken,
     /// Everything ends.
@@ -111,7 +116,7 @@ pub(super) enum Door {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(options: MeshOptions, cores: usize) -> Self {
+    pub(super) fn new(options: MeshOptions, cores: usize, access_log: Option<AccessLog>) -> Self {
         let mut memory = Memory::new(options.node, cores);
         let routes = Routes::new(berth_core::traffic::table::RouteTable::default(), None, &mut memory);
         let clock = Clock::new();
@@ -125,6 +130,8 @@ impl Shared {
             mirrors: Arc::default(),
             connections: AtomicU32::new(0),
             unrouted: CoreStats::new(cores),
+            recent: (0..cores).map(|_| Recent::default()).collect(),
+            access_log,
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             token: ArcSwapOption::empty(),

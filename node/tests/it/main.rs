@@ -6,6 +6,7 @@ mod mesh_gate;
 mod mesh_law;
 mod mesh_models;
 mod mesh_pick;
+mod mesh_record;
 mod mesh_routing;
 mod mesh_stream;
 mod mesh_support;

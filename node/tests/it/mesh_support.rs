@@ -61,10 +61,13 @@ pub(crate) fn node(id: u64) -> Node {
 }
 
 pub(crate) fn start(id: u64, dir: &TempDir) -> MeshHandle {
+    Mesh::start(options(id, dir), &mut Registry::default()).expect("a mesh")
+}
+
+pub(crate) fn options(id: u64, dir: &TempDir) -> MeshOptions {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let codec = TableCodec { encode: encode_table, decode: decode_table };
-    let options = MeshOptions { ingress: any, gate: any, cores: 2, ..MeshOptions::new(NodeId(id), dir.path(), codec) };
-    Mesh::start(options, &mut Registry::default()).expect("a mesh")
+    MeshOptions { ingress: any, gate: any, cores: 2, ..MeshOptions::new(NodeId(id), dir.path(), codec) }
 }
 
 /// A replica as a test places it.

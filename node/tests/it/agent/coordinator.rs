@@ -347,6 +347,8 @@ impl Service {
                     }
                 }
                 Some(Up::LogChunk(chunk)) => self.note(|memory| drop(memory.chunks.insert(chunk.request, chunk))),
+                // No test here asks for requests: whole clusters do.
+                Some(Up::RequestFound(_)) => {}
                 Some(Up::Hello(_)) | None => return,
             }
         }
