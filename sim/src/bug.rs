@@ -31,6 +31,10 @@ macro_rules! bugs {
 bugs! {
     /// Nodes take any amount.
     SkipCapacity = "skip-capacity", "PL01";
+    /// Replicas make room that their deployments were promised.
+    TakePromised = "take-promised", "PL11";
+    /// Replicas make room for what is no more important.
+    TakeFromEquals = "take-from-equals", "PL12";
     /// Replicas serve although no router has said that it knows them.
     ServeWithoutAcks = "serve-without-acks", "AC01";
     /// Replicas stop while requests are still on their way to them.

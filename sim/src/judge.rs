@@ -110,6 +110,15 @@ impl World {
         let (replica, serves) = match step {
             Step::Serve { replica } => (replica, true),
             Step::Stop { replica, .. } => (replica, false),
+            // One that promises none may be left with none.
+            Step::Preempt { replica, .. } => {
+                let state = &self.members[member].state;
+                let of = state.replicas.get(replica).and_then(|replica| state.deployments.get(&replica.key));
+                if of.is_none_or(|deployment| deployment.minimum() == 0) {
+                    return None;
+                }
+                return self.judge_drain(member, plan, *replica);
+            }
             Step::Drain { replica, reason, .. } if reason != ONE_AT_A_TIME => {
                 return self.judge_drain(member, plan, *replica);
             }

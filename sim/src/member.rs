@@ -7,7 +7,7 @@ use berth_core::{
     controller::{Controller, Effect, GateProbe, Heartbeat, Input, Outcome, TableAcks},
     error::{Code, Error},
     id::{LogIndex, MemberId, NodeEpoch, Term},
-    model::NodeState,
+    model::{DeploymentKey, NodeState},
     state::{Applied, ClusterState, Command, Entry, RegisterNode, Reply, Step},
     traffic::{change::TableChange, table::RouteTable},
 };
@@ -354,6 +354,17 @@ impl World {
         let roomy = cfg!(debug_assertions)
             && self.options.bug == Some(Bug::SkipCapacity)
             && matches!(entry.command, Command::PlanCommit(_));
+        let misled = self.options.bug.filter(|bug| {
+            cfg!(debug_assertions)
+                && matches!(bug, Bug::TakePromised | Bug::TakeFromEquals)
+                && matches!(entry.command, Command::PlanCommit(_))
+        });
+        if let Some(bug) = misled {
+            let truth = mislead(state, bug);
+            let applied = state.apply(index, &entry);
+            set_right(state, &truth);
+            return applied;
+        }
         if !roomy {
             return state.apply(index, &entry);
         }
@@ -424,10 +435,16 @@ impl World {
         let now = self.instant();
         let input = self.input_with_bugs(input);
         let roomy = self.has(Bug::SkipCapacity);
+        let misled = self.options.bug.filter(|bug| self.has(*bug));
+        let misled = misled.filter(|bug| matches!(bug, Bug::TakePromised | Bug::TakeFromEquals));
         let member = &mut self.members[at];
         let Some(controller) = &mut member.controller else { return };
         let was_established = controller.is_established();
-        let effects = if roomy {
+        let effects = if let Some(bug) = misled {
+            let mut state = member.state.clone();
+            mislead(&mut state, bug);
+            controller.step(input, &state, now)
+        } else if roomy {
             let mut state = member.state.clone();
             stretch(&mut state, 100, 1);
             controller.step(input, &state, now)
@@ -672,6 +689,30 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
         let has = &mut node.profile.capacity;
         for amount in [&mut has.cpu_milli, &mut has.memory_mib, &mut has.disk_mib, &mut has.gpus] {
             *amount = *amount * by / of;
+        }
+    }
+}
+
+/// What deployments really say about their importance and their minimum.
+type Truth = Vec<(DeploymentKey, u32, Option<u32>)>;
+
+/// Lies to a state about what is promised, or about who is important, and returns the truth.
+fn mislead(state: &mut ClusterState, bug: Bug) -> Truth {
+    let mut truth = Truth::new();
+    for (nth, deployment) in state.deployments.values_mut().enumerate() {
+        truth.push((deployment.key.clone(), deployment.spec.priority, deployment.spec.min_instances));
+        match bug {
+            Bug::TakePromised => deployment.spec.min_instances = Some(0),
+            _ => deployment.spec.priority = if nth % 2 == 0 { 100 } else { 0 },
+        }
+    }
+    truth
+}
+
+fn set_right(state: &mut ClusterState, truth: &Truth) {
+    for (key, priority, min_instances) in truth {
+        if let Some(deployment) = state.deployments.get_mut(key) {
+            (deployment.spec.priority, deployment.spec.min_instances) = (*priority, *min_instances);
         }
     }
 }

@@ -28,6 +28,8 @@ use crate::{
 const ASK_AGAIN_MS: u64 = 2_500;
 /// Tries after which a client gives up; far more than an election takes.
 const TRIES_MAX: u32 = 60;
+/// Versions from here on say how important they are: random ones nearly always do.
+const RANKED_FROM: u32 = 100;
 /// Endpoints of a random workload.
 const ENDPOINTS: [&str; 2] = ["fraud", "churn"];
 /// Deployments of each.
@@ -113,6 +115,11 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
     spec.instance_count = count;
     spec.resources = Resources { cpu_milli: 1_000, memory_mib: 1_024, disk_mib: 0, gpus: 0 };
     spec.request_settings = RequestSettings { max_concurrent_requests_per_instance: 4, ..RequestSettings::default() };
+    // Random changes say what is promised and how important it is; what a story says stays at the defaults.
+    if version >= RANKED_FROM {
+        spec.priority = version % 11 * 10;
+        spec.min_instances = Some((version / 11 % 4).min(count));
+    }
     spec.environment_variables = BTreeMap::from([("VERSION".to_owned(), version.to_string())]);
     if behaviour == Behaviour::ExitsAtStart {
         spec.environment_variables.insert(EXIT_VARIABLE.to_owned(), "3".to_owned());

@@ -6,6 +6,8 @@ use berth_sim::{Bug, Options, swarm};
 /// circumstances: a request that takes long, a leader that dies at the wrong moment, a node that meets a deposed one.
 const BUDGETS: &[(Bug, u64)] = &[
     (Bug::SkipCapacity, 10),
+    (Bug::TakePromised, 40),
+    (Bug::TakeFromEquals, 40),
     (Bug::ServeWithoutAcks, 20),
     (Bug::StopWithRequests, 40),
     (Bug::TrustUnheard, 60),
@@ -56,6 +58,8 @@ macro_rules! caught {
 
 caught! {
     a_full_node_is_noticed: SkipCapacity;
+    a_broken_promise_is_noticed: TakePromised;
+    taking_from_equals_is_noticed: TakeFromEquals;
     serving_unacknowledged_is_noticed: ServeWithoutAcks;
     stopping_with_requests_is_noticed: StopWithRequests;
     trusting_the_unheard_is_noticed: TrustUnheard;
