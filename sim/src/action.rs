@@ -56,6 +56,14 @@ pub(crate) enum Action {
     Flap { node: usize, half_ms: u64, until_ms: u64 },
     /// A host has this many cores when its agent next registers.
     Shrink(usize, u64),
+    /// The same, and its agent starts again at once.
+    Resize(usize, u64),
+    /// Nodes lose the coordinators together.
+    CutOff(Vec<usize>),
+    /// Every host of a rack loses power.
+    KillRack(String),
+    /// Every host of a rack is started.
+    StartRack(String),
     /// Everyone reaches everyone.
     Heal,
     /// The tables of a node's feed take longer.

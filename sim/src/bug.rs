@@ -40,7 +40,7 @@ bugs! {
     /// Replicas stop while requests are still on their way to them.
     StopWithRequests = "stop-with-requests", "AC02";
     /// A new leader believes what nodes told its predecessor.
-    TrustUnheard = "trust-unheard", "AC02";
+    TrustUnheard = "trust-unheard", "AC01";
     /// A replica id is used again.
     ReuseReplicaId = "reuse-replica-id", "RE02";
     /// Reports of an agent that was replaced take effect.
@@ -61,6 +61,28 @@ bugs! {
     RetryUnsafe = "retry-unsafe", "TR12";
     /// A node does not end what it should not run.
     KeepProcesses = "keep-processes", "RC01";
+    /// What a deposed leader planned is carried on by the next one, and takes effect.
+    ForgetPlanTerm = "forget-plan-term", "PL03";
+    /// A node says that a process is gone before it is.
+    FreeTooEarly = "free-too-early", "PL05";
+    /// The spec of an earlier generation is dropped while replicas run it.
+    ForgetOldSpecs = "forget-old-specs", "RE01";
+    /// A replica of a node that is lost counts as if it were there.
+    ForgetLost = "forget-lost", "RE03";
+    /// An agent that starts again knows nothing of the processes it left.
+    ForgetLedger = "forget-ledger", "RE04";
+    /// An instance takes a place that is held for another deployment.
+    RaidReserve = "raid-reserve", "RS01";
+    /// Slots outlive their deployment.
+    KeepSlots = "keep-slots", "RS02";
+    /// A deployment holds each slot twice.
+    HoardSlots = "hoard-slots", "RS03";
+    /// Used slots are never held again.
+    NeverRestore = "never-restore", "RS04";
+    /// A rollout retires all old replicas with the first.
+    BreakPromise = "break-promise", "RO01";
+    /// However many fall silent together, each is declared lost.
+    IgnoreBrake = "ignore-brake", "RC02";
 }
 
 /// Refusal of a word that names no bug.

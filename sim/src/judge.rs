@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
-    id::{LogIndex, ReplicaId, RequestId},
+    id::{LogIndex, NodeId, ReplicaId, RequestId},
     invariant::{Violation, Witness, check},
-    model::{NodeState, Replica, ReplicaState},
+    model::{NodeState, ReplicaState},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
     time::Millis,
 };
 
-use crate::{
-    node::{EXIT_VARIABLE, SimNode},
-    report::Finding,
-    world::World,
-};
+use crate::{node::SimNode, report::Finding, world::World};
 
 /// Milliseconds a node must have been up, and a feed alive, before what its router has acknowledged is compared with
 /// the truth: a process that just started may hold an older table than its predecessor acknowledged.
@@ -33,6 +29,8 @@ pub(crate) struct Judge {
     pub(crate) starts: BTreeMap<u64, u32>,
     /// Replicas that were stopped because the time an operator gave their node had passed: their requests are cut.
     pub(crate) cut: BTreeSet<ReplicaId>,
+    /// When a leader last heard each node.
+    pub(crate) heard_at: BTreeMap<NodeId, u64>,
 }
 
 // === impl Judge ===
@@ -46,6 +44,7 @@ impl Judge {
             gone: Vec::new(),
             starts: BTreeMap::new(),
             cut: BTreeSet::new(),
+            heard_at: BTreeMap::new(),
         }
     }
 
@@ -216,80 +215,10 @@ impl World {
         for request in self.judge.acknowledged.iter().filter(|request| !logged.contains(request)) {
             broken.push(("WR06", format!("request {request} was acknowledged and is not in the log")));
         }
-        broken.extend(self.unrest().into_iter().map(|what| ("RC01", what)));
+        broken.extend(self.unrest());
         for (id, what) in broken {
             self.judge.broken(id, what, now);
         }
-    }
-
-    /// Lists what is not as it should be once everything is mended.
-    pub(crate) fn unrest(&self) -> Vec<String> {
-        let truth = self.truth();
-        let mut found = Vec::new();
-        for (at, member) in self.members.iter().enumerate().filter(|(_, member)| member.state.applied != truth.applied)
-        {
-            found.push(format!("coordinator c{} is at entry {} of {}", at + 1, member.state.applied, truth.applied));
-        }
-        for node in truth.nodes.values().filter(|node| node.state != NodeState::Ready) {
-            // One that flapped is not trusted for a while; what waits for it is counted as having no room.
-            if node.state == NodeState::Suspect && node.hold() > Millis(0) {
-                continue;
-            }
-            found.push(format!("node {} is {}", node.profile.name, node.state));
-        }
-        for node in truth.nodes.values().filter(|node| node.wish() == Some("draining")) {
-            let fits_nowhere = |replica: &Replica| {
-                berth_core::controller::explain(truth, &replica.key).is_ok_and(|verdict| !verdict.by.is_empty())
-            };
-            // One that can place nothing keeps what it has, and starts that fail are tried again later and later.
-            let waits = |replica: &Replica| {
-                let tried = truth.deployments.get(&replica.key).is_some_and(|deployment| deployment.failures > 0);
-                tried || fits_nowhere(replica)
-            };
-            if !truth.replicas_on(node.id).any(waits) {
-                found.push(format!("node {} is to be empty and is not", node.profile.name));
-            }
-        }
-        for deployment in truth.deployments.values() {
-            let is_bad = deployment.spec.environment_variables.contains_key(EXIT_VARIABLE);
-            if is_bad || deployment.retry_at > truth.time {
-                continue;
-            }
-            let replicas: Vec<_> = truth.replicas_of(&deployment.key).collect();
-            let good =
-                replicas.iter().filter(|replica| replica.is_ready() && replica.generation == deployment.generation);
-            let (good, all, desired) = (good.count() as u64, replicas.len() as u64, deployment.desired());
-            let is_full =
-                || berth_core::controller::explain(truth, &deployment.key).is_ok_and(|verdict| !verdict.by.is_empty());
-            if deployment.deleting || ((good != desired || all != desired) && !(all <= desired && is_full())) {
-                found.push(format!("{}: {good} of {desired} serve, {all} exist", deployment.key));
-            }
-        }
-        for node in &self.nodes {
-            for process in node.processes.values() {
-                let known = truth.replicas.get(&process.replica);
-                if known.is_none_or(|replica| replica.node != node.id) {
-                    found.push(format!(
-                        "{} runs a process of {}, which is gone",
-                        node.profile.name,
-                        process.replica.short()
-                    ));
-                }
-            }
-            let table = &node.router.table;
-            if *table != self.members[self.leader_or_first()].table {
-                found.push(format!("{} routes by {} of {}", node.profile.name, table.version, truth.routes.version()));
-            }
-        }
-        for replica in truth.replicas.values().filter(|replica| replica.is_ready()) {
-            let runs = self.nodes.iter().any(|node| {
-                node.id == replica.node && node.processes.values().any(|process| process.replica == replica.id)
-            });
-            if !runs {
-                found.push(format!("replica {} serves and has no process", replica.id.short()));
-            }
-        }
-        found
     }
 }
 

@@ -13,10 +13,12 @@
 mod action;
 mod bug;
 pub mod cluster;
+mod crowd;
 mod event;
 #[cfg(test)]
 mod foretold;
 mod judge;
+mod lies;
 mod log;
 mod member;
 mod net;
@@ -24,6 +26,7 @@ mod node;
 pub mod pack;
 mod report;
 mod request;
+mod rest;
 mod router;
 mod story;
 mod swarm;

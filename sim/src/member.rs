@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use berth_core::{
     agent::Assignments,
-    controller::{Controller, Effect, GateProbe, Heartbeat, Input, Outcome, TableAcks},
+    controller::{Controller, Effect, GateProbe, Input, Outcome},
     error::{Code, Error},
     id::{LogIndex, MemberId, NodeEpoch, Term},
-    model::{DeploymentKey, NodeState},
-    state::{Applied, ClusterState, Command, Entry, RegisterNode, Reply, Step},
+    model::NodeState,
+    state::{Applied, ClusterState, Command, Entry, RegisterNode, Reply},
     traffic::{change::TableChange, table::RouteTable},
 };
 
@@ -145,17 +145,6 @@ impl World {
         }
     }
 
-    fn pretend_all_was_heard(&mut self, leader: usize) {
-        let nodes: Vec<_> = self.members[leader].state.nodes.values().map(|node| (node.id, node.epoch)).collect();
-        let everything = LogIndex(u64::MAX);
-        let acks = TableAcks { received: everything, applied: everything, warm: everything };
-        for (node, epoch) in nodes {
-            self.leader_step(leader, Input::SessionOpened { node, epoch });
-            let heartbeat = Heartbeat { node, epoch, acks, ..Heartbeat::default() };
-            self.leader_step(leader, Input::Heartbeat(heartbeat));
-        }
-    }
-
     /// Ends the leadership of those who can hear of a newer term.
     fn depose(&mut self) {
         let Some(leader) = self.log.leader else { return };
@@ -283,6 +272,10 @@ impl World {
             return;
         }
         let Some(proposal) = self.log.proposals.remove(&id) else { return };
+        if self.has(Bug::ForgetPlanTerm) && matches!(proposal.entry.command, Command::PlanCommit(_)) {
+            self.hand_on(proposal.entry);
+            return;
+        }
         if is_same {
             self.finish(member, proposal.origin, Outcome::Failed(Error::new(Code::Unknown, "no majority answered")));
         }
@@ -334,44 +327,6 @@ impl World {
         }
         self.judge_entry(at, &before, &entry, &applied.reply);
         self.log.applied.push(applied);
-    }
-
-    fn apply_with_bugs(&mut self, at: usize, index: LogIndex, entry: &Entry) -> Applied {
-        let mut entry = entry.clone();
-        if self.has(Bug::DoubleApply) {
-            entry.request_id = None;
-        }
-        if self.has(Bug::SkipEntry) && at == 1 && self.log.leader != Some(1) && index.0.is_multiple_of(40) {
-            entry.command = Command::ClusterInit { cluster_id: "sim".to_owned() };
-        }
-        if self.has(Bug::ForgetEpochFence)
-            && let Command::ReplicaReports { node, epoch, .. } = &mut entry.command
-            && let Some(known) = self.members[at].state.nodes.get(node)
-        {
-            *epoch = known.epoch;
-        }
-        let state = &mut self.members[at].state;
-        let roomy = cfg!(debug_assertions)
-            && self.options.bug == Some(Bug::SkipCapacity)
-            && matches!(entry.command, Command::PlanCommit(_));
-        let misled = self.options.bug.filter(|bug| {
-            cfg!(debug_assertions)
-                && matches!(bug, Bug::TakePromised | Bug::TakeFromEquals)
-                && matches!(entry.command, Command::PlanCommit(_))
-        });
-        if let Some(bug) = misled {
-            let truth = mislead(state, bug);
-            let applied = state.apply(index, &entry);
-            set_right(state, &truth);
-            return applied;
-        }
-        if !roomy {
-            return state.apply(index, &entry);
-        }
-        stretch(state, 100, 1);
-        let applied = state.apply(index, &entry);
-        stretch(state, 1, 100);
-        applied
     }
 
     /// Lets the twin of an agent that has been replaced since say again what it once said.
@@ -434,23 +389,11 @@ impl World {
     pub(crate) fn leader_step(&mut self, at: usize, input: Input) {
         let now = self.instant();
         let input = self.input_with_bugs(input);
-        let roomy = self.has(Bug::SkipCapacity);
-        let misled = self.options.bug.filter(|bug| self.has(*bug));
-        let misled = misled.filter(|bug| matches!(bug, Bug::TakePromised | Bug::TakeFromEquals));
+        let shown = self.state_with_bugs(at);
         let member = &mut self.members[at];
         let Some(controller) = &mut member.controller else { return };
         let was_established = controller.is_established();
-        let effects = if let Some(bug) = misled {
-            let mut state = member.state.clone();
-            mislead(&mut state, bug);
-            controller.step(input, &state, now)
-        } else if roomy {
-            let mut state = member.state.clone();
-            stretch(&mut state, 100, 1);
-            controller.step(input, &state, now)
-        } else {
-            controller.step(input, &member.state, now)
-        };
+        let effects = controller.step(input, shown.as_ref().unwrap_or(&member.state), now);
         let is_established = controller.is_established();
         for effect in effects {
             self.carry_out(at, effect);
@@ -460,33 +403,11 @@ impl World {
         }
     }
 
-    fn input_with_bugs(&self, mut input: Input) -> Input {
-        if let Input::Heartbeat(heartbeat) = &mut input {
-            if self.has(Bug::ServeWithoutAcks) {
-                let everything = LogIndex(u64::MAX);
-                heartbeat.acks = TableAcks { received: everything, applied: everything, warm: everything };
-            }
-            if self.has(Bug::StopWithRequests) {
-                heartbeat.in_flight.clear();
-            }
-        }
-        input
-    }
-
     fn carry_out(&mut self, at: usize, effect: Effect) {
         match effect {
             Effect::Propose { ticket, mut command } => {
-                if self.has(Bug::ReuseReplicaId)
-                    && let Command::PlanCommit(plan) = &mut *command
-                {
-                    for step in &mut plan.steps {
-                        if let Step::Place { replica, .. } = step
-                            && let Some(used) = self.judge.gone.pop()
-                        {
-                            *replica = used;
-                        }
-                    }
-                }
+                self.judge_verdict(at, &command);
+                self.spoil_plan(at, &mut command);
                 let entry = self.entry_of(at, None, *command);
                 self.propose(at, entry, Origin::Controller(ticket));
             }
@@ -554,6 +475,7 @@ impl World {
             Up::Hello { session, epoch } => self.hello(at, node, node_boot, session, epoch),
             Up::Heartbeat { session, heartbeat } => {
                 if self.session_is(at, node, session) {
+                    self.judge.heard_at.insert(self.nodes[node].id, self.now);
                     self.tell_node(at, node, Down::Heard { session });
                     self.leader_step(at, Input::Heartbeat(heartbeat));
                 } else {
@@ -629,6 +551,7 @@ impl World {
         if let Some(known) = self.members[at].sessions.get_mut(&node) {
             known.epoch = Some(epoch);
         }
+        self.judge.heard_at.insert(self.nodes[node].id, self.now);
         let term = self.members[at].leads.unwrap_or_default();
         self.tell_node(at, node, Down::Welcome { session, epoch, term });
         self.leader_step(at, Input::SessionOpened { node: self.nodes[node].id, epoch });
@@ -679,40 +602,6 @@ impl World {
         }
         for (node, message) in messages {
             self.tell_node(at, node, message);
-        }
-    }
-}
-
-/// Multiplies what every node has, for the bug that ignores it.
-fn stretch(state: &mut ClusterState, by: u64, of: u64) {
-    for node in state.nodes.values_mut() {
-        let has = &mut node.profile.capacity;
-        for amount in [&mut has.cpu_milli, &mut has.memory_mib, &mut has.disk_mib, &mut has.gpus] {
-            *amount = *amount * by / of;
-        }
-    }
-}
-
-/// What deployments really say about their importance and their minimum.
-type Truth = Vec<(DeploymentKey, u32, Option<u32>)>;
-
-/// Lies to a state about what is promised, or about who is important, and returns the truth.
-fn mislead(state: &mut ClusterState, bug: Bug) -> Truth {
-    let mut truth = Truth::new();
-    for (nth, deployment) in state.deployments.values_mut().enumerate() {
-        truth.push((deployment.key.clone(), deployment.spec.priority, deployment.spec.min_instances));
-        match bug {
-            Bug::TakePromised => deployment.spec.min_instances = Some(0),
-            _ => deployment.spec.priority = if nth % 2 == 0 { 100 } else { 0 },
-        }
-    }
-    truth
-}
-
-fn set_right(state: &mut ClusterState, truth: &Truth) {
-    for (key, priority, min_instances) in truth {
-        if let Some(deployment) = state.deployments.get_mut(key) {
-            (deployment.spec.priority, deployment.spec.min_instances) = (*priority, *min_instances);
         }
     }
 }

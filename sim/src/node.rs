@@ -76,6 +76,8 @@ pub(crate) struct SimNode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FakeProcess {
     pub(crate) replica: ReplicaId,
+    /// What it may use up.
+    pub(crate) resources: Resources,
     attempt: u64,
     port: u16,
     ready_at: u64,
@@ -154,6 +156,11 @@ impl SimNode {
         }
     }
 
+    /// Puts it into a rack.
+    pub(crate) fn stand_in(&mut self, rack: usize) {
+        self.profile.labels.insert("rack".to_owned(), format!("r{}", rack + 1));
+    }
+
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         // Unique across the lives of the agent, as a random stream id is.
@@ -189,6 +196,7 @@ impl World {
             return;
         }
         self.note(&format!("node n{} starts", at + 1));
+        let forgets = self.has(Bug::ForgetLedger);
         let node = &mut self.nodes[at];
         (node.up, node.host_up, node.started_at) = (true, true, now);
         node.boot += 1;
@@ -198,7 +206,7 @@ impl World {
         node.gates.clear();
         let seed = self.seed.child("router").child((at as u64).to_le_bytes()).child(node.boot.to_le_bytes());
         node.router = Router::new(node.id, node.saved_table.clone(), seed.rng());
-        let mut ledger = node.ledger.clone();
+        let mut ledger = if forgets { Ledger::default() } else { node.ledger.clone() };
         for entry in &mut ledger.replicas {
             let alive = entry.process.is_some_and(|process| node.processes.contains_key(&process.pid));
             if !alive {
@@ -590,8 +598,10 @@ impl World {
         node.next_pid += 1;
         let (pid, port) = (node.next_pid, 20_000 + (node.next_pid % 40_000) as u16);
         let ready_at = now + 50 + node.rng.below(900);
-        let process = FakeProcess { replica: order.replica, attempt, port, ready_at, forgotten: false };
+        let resources = order.spec.resources;
+        let process = FakeProcess { replica: order.replica, resources, attempt, port, ready_at, forgotten: false };
         node.processes.insert(pid, process);
+        self.judge_launch(at, order.replica);
         let process = Process { pid, start_ticks: now, port };
         self.agent_step(at, Input::Started { replica: order.replica, attempt, process });
         if order.spec.environment_variables.contains_key(EXIT_VARIABLE) {
@@ -599,9 +609,31 @@ impl World {
         }
     }
 
+    /// Insists that a replica runs once, and that what runs on a host fits there.
+    fn judge_launch(&mut self, at: usize, replica: ReplicaId) {
+        let copies = self.nodes.iter().flat_map(|node| node.processes.values());
+        let copies = copies.filter(|process| process.replica == replica).count();
+        let node = &self.nodes[at];
+        let held = node.processes.values().fold(Resources::ZERO, |sum, process| sum + process.resources);
+        let has = node.profile.capacity;
+        // One that came back with less than it had runs more than fits until it has said so and the rest has moved.
+        let known = self.truth().nodes.get(&node.id);
+        let shrank = known.is_none_or(|known| known.overfull || known.profile.capacity != has);
+        if copies > 1 {
+            let what = format!("n{} starts replica {}, of which {copies} run now", at + 1, replica.short());
+            self.judge.broken("RE04", what, self.now);
+        }
+        if !held.fits(&has) && !shrank {
+            self.judge.broken("PL05", format!("n{} runs {held} and has {has}", at + 1), self.now);
+        }
+    }
+
     fn kill_process(&mut self, at: usize, replica: ReplicaId, attempt: u64, signal: Signal) {
         let Some(pid) = self.nodes[at].process_of(replica, attempt) else { return };
-        if self.has(Bug::KeepProcesses) {
+        if self.has(Bug::KeepProcesses) || self.has(Bug::FreeTooEarly) {
+            if self.has(Bug::FreeTooEarly) {
+                self.after(5_000, Event::ProcessEnds { node: at, pid, how: "killed" });
+            }
             if let Some(process) = self.nodes[at].processes.get_mut(&pid) {
                 process.forgotten = true;
             }

@@ -113,6 +113,8 @@ pub(crate) fn endpoint_put(name: &EndpointName) -> Command {
 pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, behaviour: Behaviour) -> Command {
     let mut spec = DeploymentSpec::new(Runtime::Command(vec!["serve".to_owned()]));
     spec.instance_count = count;
+    // Now and then a deployment forgoes its reserve, or takes it up again.
+    spec.reserve = version % 7 != 3;
     spec.resources = Resources { cpu_milli: 1_000, memory_mib: 1_024, disk_mib: 0, gpus: 0 };
     spec.request_settings = RequestSettings { max_concurrent_requests_per_instance: 4, ..RequestSettings::default() };
     // Random changes say what is promised and how important it is; what a story says stays at the defaults.
@@ -251,6 +253,10 @@ impl World {
             Action::ResetSession(node) => self.reset_session(node),
             Action::Heal => self.heal(),
             Action::Shrink(node, cores) => self.nodes[node].profile.capacity.cpu_milli = cores * 1_000,
+            Action::Resize(node, cores) => self.shrink(node, cores),
+            Action::CutOff(nodes) => self.cut_off(&nodes),
+            Action::KillRack(rack) => self.kill_rack(&rack),
+            Action::StartRack(rack) => self.start_rack(&rack),
             Action::Flap { node, half_ms, until_ms } => self.flap(node, half_ms, until_ms),
             Action::SlowFeed(node, millis) => {
                 self.note(&format!("the tables of n{} take {millis} ms", node + 1));
@@ -389,7 +395,7 @@ impl World {
         let other = rng.below(self.nodes.len() as u64) as usize;
         let soon = 200 + rng.below(1_500);
         let later = 2_000 + rng.below(9_000);
-        let (fault, mended) = match rng.below(100) {
+        let (fault, mended) = match rng.below(118) {
             0..12 => (Action::KillAgent(node), Some((soon, Action::StartNode(node)))),
             12..22 => (Action::KillNode(node), Some((later, Action::StartNode(node)))),
             22..30 => (Action::KillHost(node), Some((later, Action::StartNode(node)))),
@@ -409,6 +415,16 @@ impl World {
             82..88 => (Action::PauseMember(member, soon + 600), None),
             88..92 => (Action::StepClock(member, if rng.chance(500) { -5_000 } else { 700 }), None),
             92..95 => (Action::ResetSession(node), None),
+            100..106 => {
+                let nodes = (0..self.nodes.len()).filter(|_| rng.chance(600)).collect();
+                (Action::CutOff(nodes), Some((later, Action::Heal)))
+            }
+            106..110 => {
+                let rack = self.nodes[node].profile.labels.get("rack").cloned().unwrap_or_default();
+                (Action::KillRack(rack.clone()), Some((later, Action::StartRack(rack))))
+            }
+            110..114 => (Action::Resize(node, 1 + rng.below(3)), Some((later, Action::Resize(node, 4)))),
+            114..118 => (Action::Flap { node, half_ms: 2_000, until_ms: self.now + 2 * later }, None),
             _ => (Action::SlowFeed(node, soon), Some((later, Action::Heal))),
         };
         self.rng = rng;

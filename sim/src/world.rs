@@ -94,6 +94,10 @@ impl World {
             done: false,
             seed,
         };
+        // Stories and what-ifs name their hosts; those of a seed stand in racks of two.
+        if options.nodes == 0 {
+            world.nodes.iter_mut().enumerate().for_each(|(at, node)| node.stand_in(at / 2));
+        }
         world.after(0, Event::Election);
         for member in 0..members {
             world.after(member as u64 * 7, Event::MemberTick(member));

@@ -75,7 +75,8 @@ impl Witness {
                 *generation == replica.generation && others.any(|other| other.generation < *generation)
             }
             SpendCause::Recovery { node } => {
-                let is_lost = |other: &Node| other.state == NodeState::Lost;
+                // A host that came back with less lost what the difference carried.
+                let is_lost = |other: &Node| other.state == NodeState::Lost || self.holds_too_much(other);
                 replaced.is_some_and(|other| is_on(other, node) && node_of(other).is_some_and(is_lost))
             }
             SpendCause::Drain { node } | SpendCause::AgentUpgrade { node } => {

@@ -45,7 +45,7 @@ pub enum SpendCause {
         /// The generation.
         generation: Generation,
     },
-    /// A node was lost.
+    /// A node was lost, or came back with less than it had.
     Recovery {
         /// Its name.
         node: NodeName,

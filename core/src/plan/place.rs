@@ -82,6 +82,10 @@ fn node_name(state: &ClusterState, replica: &Replica) -> Option<crate::model::No
 fn cause_of_drain(state: &ClusterState, replica: &Replica) -> Option<SpendCause> {
     let node = state.nodes.get(&replica.node)?;
     let name = node.profile.name.clone();
+    // What a host no longer has is lost, though the host is not.
+    if node.overfull && node.drain.is_none() {
+        return Some(SpendCause::Recovery { node: name });
+    }
     // An agent that asks for it itself is about to be started anew.
     Some(match node.drain.as_ref()?.by_node {
         true => SpendCause::AgentUpgrade { node: name },
@@ -140,7 +144,11 @@ fn push(draft: &mut Draft<'_>, at: usize, need: &Need, place: Placement, reserve
     let deployment = group.deployment;
     let nth = group.kept_current().count() + group.placed.len() + 1;
     let instance = format!("instance {nth} of {}", deployment.desired());
+    let is_lost = |id: &ReplicaId| draft.view.state.replicas.get(id).is_none_or(|replica| replica.lost);
     let reason = match &need.cause {
+        Some(cause @ SpendCause::Recovery { .. }) if !need.replaces.as_ref().is_none_or(is_lost) => {
+            format!("{instance}, {cause}")
+        }
         Some(SpendCause::Recovery { .. }) => format!("{instance}, in place of a lost one"),
         Some(cause @ (SpendCause::Drain { .. } | SpendCause::AgentUpgrade { .. })) => format!("{instance}, {cause}"),
         Some(SpendCause::RollingUpdate { .. }) | None => instance,

@@ -334,6 +334,28 @@ fn a_slot_goes_only_to_what_it_is_for() {
     }
 }
 
+#[test]
+fn what_a_host_no_longer_has_comes_from_the_reserve() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", reserved(9));
+    cluster.settle();
+    assert_eq!(slots(&cluster, "fraud/blue").len(), 2);
+    let mut less = profile("n2");
+    less.capacity.cpu_milli = INSTANCE.cpu_milli;
+    cluster.node(2, less);
+    let mut spent = Vec::new();
+    for _ in 0..60 {
+        let (steps, _) = cluster.plan();
+        spent.extend(spends(&steps));
+        cluster.commit(steps);
+        cluster.nodes_act();
+    }
+    cluster.settle();
+    assert!(!spent.is_empty() && spent.iter().all(|cause| cause == "recovery of n2"), "{spent:?}");
+    assert_eq!((cluster.ready("fraud/blue"), cluster.state.nodes[&NodeId(2)].overfull), (9, false));
+    assert!(short(&cluster, "fraud/blue"), "nine places are left for eleven, and it says so");
+}
+
 /// Each row: the cause a plan gives, and why the state no longer believes it. The last plan meets what it was made for.
 #[test]
 fn a_slot_is_given_back_only_for_a_cause_that_still_holds() {

@@ -1,0 +1,257 @@
+//! Lies: what a planted bug tells a machine, or does to what one said. Without a bug everything here is the plain truth.
+
+use std::borrow::Cow;
+
+use berth_core::{
+    controller::{Heartbeat, Input, TableAcks},
+    id::{LogIndex, SlotId},
+    model::{DeploymentKey, ReserveSlot},
+    state::{Applied, ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
+};
+
+use crate::{Bug, log::Origin, world::World};
+
+// === impl World ===
+
+impl World {
+    /// Tells a new leader that every router follows, before any of them said so.
+    pub(crate) fn pretend_all_was_heard(&mut self, leader: usize) {
+        let nodes: Vec<_> = self.members[leader].state.nodes.values().map(|node| (node.id, node.epoch)).collect();
+        let everything = LogIndex(u64::MAX);
+        let acks = TableAcks { received: everything, applied: everything, warm: everything };
+        for (node, epoch) in nodes {
+            self.leader_step(leader, Input::SessionOpened { node, epoch });
+            let heartbeat = Heartbeat { node, epoch, acks, ..Heartbeat::default() };
+            self.leader_step(leader, Input::Heartbeat(heartbeat));
+        }
+    }
+
+    pub(crate) fn input_with_bugs(&self, mut input: Input) -> Input {
+        if let Input::Heartbeat(heartbeat) = &mut input {
+            if self.has(Bug::ServeWithoutAcks) {
+                let everything = LogIndex(u64::MAX);
+                heartbeat.acks = TableAcks { received: everything, applied: everything, warm: everything };
+            }
+            if self.has(Bug::StopWithRequests) {
+                heartbeat.in_flight.clear();
+            }
+        }
+        input
+    }
+
+    /// Returns the state a leader is shown instead of its own.
+    pub(crate) fn state_with_bugs(&self, at: usize) -> Option<ClusterState> {
+        let (bug, mut state) = match self.options.bug.filter(|bug| self.has(*bug))? {
+            bug @ (Bug::SkipCapacity | Bug::IgnoreBrake | Bug::TakePromised | Bug::TakeFromEquals) => {
+                (bug, self.members[at].state.clone())
+            }
+            _ => return None,
+        };
+        match bug {
+            Bug::SkipCapacity => stretch(&mut state, 100, 1),
+            Bug::IgnoreBrake => (state.settings.brake_percent, state.settings.brake_floor) = (100, u64::MAX),
+            bug => drop(mislead(&mut state, bug)),
+        }
+        Some(state)
+    }
+
+    /// Changes what a leader is about to propose.
+    pub(crate) fn spoil_plan(&mut self, at: usize, command: &mut Command) {
+        let Command::PlanCommit(plan) = command else { return };
+        if self.has(Bug::ReuseReplicaId) {
+            for step in &mut plan.steps {
+                if let Step::Place { replica, .. } = step
+                    && let Some(used) = self.judge.gone.pop()
+                {
+                    *replica = used;
+                }
+            }
+        }
+        if self.has(Bug::NeverRestore) {
+            plan.steps.retain(|step| !matches!(step, Step::HoldSlot { .. }) || self.now < 10_000);
+        }
+        if self.has(Bug::BreakPromise) {
+            retire_all(&self.members[at].state, plan);
+        }
+    }
+
+    /// Lets whoever leads now go on with what another one planned.
+    pub(crate) fn hand_on(&mut self, entry: Entry) {
+        if let Some(leader) = self.log.leader.filter(|leader| self.members[*leader].leads == Some(self.log.term)) {
+            self.propose(leader, entry, Origin::Nobody);
+        }
+    }
+
+    pub(crate) fn apply_with_bugs(&mut self, at: usize, index: LogIndex, entry: &Entry) -> Applied {
+        let Some(bug) = self.options.bug.filter(|bug| self.has(*bug)) else {
+            return self.members[at].state.apply(index, entry);
+        };
+        let is_follower = at == 1 && self.log.leader != Some(1);
+        let state = &mut self.members[at].state;
+        let entry = spoil_entry(bug, state, index, entry, is_follower);
+        match bug {
+            Bug::SkipCapacity if matches!(entry.command, Command::PlanCommit(_)) => {
+                stretch(state, 100, 1);
+                let applied = state.apply(index, &entry);
+                stretch(state, 1, 100);
+                applied
+            }
+            Bug::TakePromised | Bug::TakeFromEquals if matches!(entry.command, Command::PlanCommit(_)) => {
+                let truth = mislead(state, bug);
+                let applied = state.apply(index, &entry);
+                set_right(state, &truth);
+                applied
+            }
+            Bug::BreakPromise if matches!(entry.command, Command::PlanCommit(_)) => {
+                let counts: Vec<u32> = state.deployments.values().map(|it| it.spec.instance_count).collect();
+                state.deployments.values_mut().for_each(|it| it.spec.instance_count = 0);
+                let applied = state.apply(index, &entry);
+                state.deployments.values_mut().zip(counts).for_each(|(it, count)| it.spec.instance_count = count);
+                applied
+            }
+            _ => {
+                let slots = state.slots.clone();
+                let applied = state.apply(index, &entry);
+                if !matches!(applied.reply, Reply::Refused(_)) {
+                    spoil_state(bug, state, &entry, slots.into_values().collect());
+                }
+                applied
+            }
+        }
+    }
+}
+
+/// Changes an entry on its way into a state.
+fn spoil_entry<'a>(
+    bug: Bug,
+    state: &ClusterState,
+    index: LogIndex,
+    entry: &'a Entry,
+    is_follower: bool,
+) -> Cow<'a, Entry> {
+    let mut entry = Cow::Borrowed(entry);
+    match bug {
+        Bug::DoubleApply => entry.to_mut().request_id = None,
+        Bug::SkipEntry if is_follower && index.0.is_multiple_of(40) => {
+            entry.to_mut().command = Command::ClusterInit { cluster_id: "sim".to_owned() };
+        }
+        Bug::ForgetEpochFence => {
+            if let Command::ReplicaReports { node, epoch, .. } = &mut entry.to_mut().command
+                && let Some(known) = state.nodes.get(node)
+            {
+                *epoch = known.epoch;
+            }
+        }
+        Bug::ForgetPlanTerm => {
+            if let Command::PlanCommit(plan) = &mut entry.to_mut().command {
+                plan.term = state.term;
+            }
+        }
+        _ => {}
+    }
+    entry
+}
+
+/// Changes what an entry left; the same way at every coordinator.
+fn spoil_state(bug: Bug, state: &mut ClusterState, entry: &Entry, slots: Vec<ReserveSlot>) {
+    match (bug, &entry.command) {
+        (Bug::ForgetOldSpecs, Command::DeploymentPut { key, .. }) => {
+            if let Some(deployment) = state.deployments.get_mut(key) {
+                deployment.old_specs.clear();
+            }
+        }
+        (Bug::ForgetLost, Command::NodeTransition(transition)) => {
+            let on_node = |lost: &&mut berth_core::model::Replica| lost.node == transition.node && lost.lost;
+            if let Some(replica) = state.replicas.values_mut().find(on_node) {
+                replica.lost = false;
+            }
+        }
+        (Bug::RaidReserve, Command::PlanCommit(plan)) => raid(state, plan),
+        (Bug::KeepSlots, Command::DeploymentDelete { .. } | Command::EndpointDelete { .. }) => {
+            let gone: Vec<_> = slots.into_iter().filter(|slot| !state.slots.contains_key(&slot.id)).collect();
+            state.slots.extend(gone.into_iter().map(|slot| (slot.id, slot)));
+        }
+        (Bug::HoardSlots, Command::PlanCommit(_)) => {
+            let is_new = |slot: &&ReserveSlot| !slots.iter().any(|known| known.id == slot.id);
+            let new: Vec<_> = state.slots.values().filter(is_new).cloned().collect();
+            let twins = new.into_iter().map(|slot| ReserveSlot { id: SlotId(slot.id.0 ^ 1), ..slot });
+            state.slots.extend(twins.map(|slot| (slot.id, slot)));
+        }
+        _ => return,
+    }
+    *state = ClusterState::from_snapshot(state.to_snapshot());
+}
+
+/// Takes a slot of somebody else for each instance that was placed beside one.
+fn raid(state: &mut ClusterState, plan: &Plan) {
+    for step in &plan.steps {
+        let Step::Place { replica, key, node, reserve_spent: None, .. } = step else { continue };
+        if !state.replicas.contains_key(replica) {
+            continue;
+        }
+        let other = state.slots.values().find(|slot| slot.node == *node && slot.key != *key).map(|slot| slot.id);
+        if let Some(other) = other {
+            state.slots.remove(&other);
+        }
+    }
+}
+
+/// Adds to each drain of a plan those of all others of its deployment.
+fn retire_all(state: &ClusterState, plan: &mut Plan) {
+    let drained = plan.steps.iter().find_map(|step| match step {
+        Step::Drain { replica, deadline, reason } if reason != ONE_AT_A_TIME => Some((*replica, *deadline)),
+        _ => None,
+    });
+    let Some((first, deadline)) = drained else { return };
+    let Some(key) = state.replicas.get(&first).map(|replica| replica.key.clone()) else { return };
+    let is_taken = |id| plan.steps.iter().any(|step| matches!(step, Step::Drain { replica, .. } if *replica == id));
+    let others: Vec<_> = ready_of(state, &key).filter(|id| !is_taken(*id)).collect();
+    let reason = "the first of them goes".to_owned();
+    plan.steps.extend(others.into_iter().map(|replica| Step::Drain { replica, deadline, reason: reason.clone() }));
+}
+
+fn ready_of<'a>(
+    state: &'a ClusterState,
+    key: &DeploymentKey,
+) -> impl Iterator<Item = berth_core::id::ReplicaId> + use<'a> {
+    state
+        .replicas_of(key)
+        .filter(|replica| replica.is_ready())
+        .map(|replica| replica.id)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Multiplies what every node has, for the bug that ignores it.
+fn stretch(state: &mut ClusterState, by: u64, of: u64) {
+    for node in state.nodes.values_mut() {
+        let has = &mut node.profile.capacity;
+        for amount in [&mut has.cpu_milli, &mut has.memory_mib, &mut has.disk_mib, &mut has.gpus] {
+            *amount = *amount * by / of;
+        }
+    }
+}
+
+/// What deployments really say about their importance and their minimum.
+type Truth = Vec<(DeploymentKey, u32, Option<u32>)>;
+
+/// Lies to a state about what is promised, or about who is important, and returns the truth.
+fn mislead(state: &mut ClusterState, bug: Bug) -> Truth {
+    let mut truth = Truth::new();
+    for (nth, deployment) in state.deployments.values_mut().enumerate() {
+        truth.push((deployment.key.clone(), deployment.spec.priority, deployment.spec.min_instances));
+        match bug {
+            Bug::TakePromised => deployment.spec.min_instances = Some(0),
+            _ => deployment.spec.priority = if nth % 2 == 0 { 100 } else { 0 },
+        }
+    }
+    truth
+}
+
+fn set_right(state: &mut ClusterState, truth: &Truth) {
+    for (key, priority, min_instances) in truth {
+        if let Some(deployment) = state.deployments.get_mut(key) {
+            (deployment.spec.priority, deployment.spec.min_instances) = (*priority, *min_instances);
+        }
+    }
+}
