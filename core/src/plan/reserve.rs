@@ -27,7 +27,9 @@ pub(super) fn release_useless(draft: &mut Draft<'_>) {
     let state = draft.view.state;
     for group in &mut draft.groups {
         let mut released: BTreeMap<SlotId, ReleaseCause> = BTreeMap::new();
-        for slot in &group.slots {
+        // An agent that may be back in a moment keeps its slots, as it keeps its replicas.
+        let settled = group.slots.iter().filter(|slot| !draft.view.in_grace.contains(&slot.node));
+        for slot in settled {
             let cause = match state.nodes.get(&slot.node) {
                 Some(node) if holds_well(node, slot) && matches(group, node, slot) => continue,
                 Some(node) if holds_well(node, slot) => ReleaseCause::OtherSize,
@@ -237,7 +239,7 @@ impl<'a> Group<'a> {
     fn is_at_rest(&self) -> bool {
         let moving = self.outdated.len() + self.leaving.len() + self.placed.len() + self.retired.len();
         let answers = |replica: &&Replica| matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving);
-        moving == 0 && self.current.iter().all(answers)
+        moving == 0 && self.in_grace == 0 && self.current.iter().all(answers)
     }
 
     /// Takes a slot out of those that are held.
