@@ -12,6 +12,7 @@ mod outage;
 mod partition;
 mod reserve;
 mod stop;
+mod upgrade;
 mod writes;
 
 /// The binary every process of these tests runs.

@@ -8,6 +8,7 @@ use berth_client::api::{DrainNodeRequest, Node, NodeDrain};
 use berth_core::{
     error::{Code, Error},
     time::Millis,
+    units::Count,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -85,7 +86,7 @@ pub(super) fn described(drain: &NodeDrain) -> String {
     if drain.finished_at_ms > 0 {
         let took = Millis(drain.finished_at_ms.saturating_sub(drain.started_at_ms));
         let cut = requests(drain.cut_requests);
-        return format!("drained   = in {took}, {} replicas left, {cut}{why}", drain.moved);
+        return format!("drained   = in {took}, {} left, {cut}{why}", Count(drain.moved, "replica"));
     }
     let left = Millis(drain.deadline_ms.saturating_sub(now));
     let mut lines = vec![format!("draining  = for {}, cuts in {left}{why}", view::age(drain.started_at_ms, now))];
@@ -106,7 +107,7 @@ fn lines(node: &Node, drain: &NodeDrain) -> Vec<(String, String)> {
 fn ended(node: &Node) -> String {
     let Some(drain) = &node.drain else { return String::new() };
     let took = Millis(drain.finished_at_ms.saturating_sub(drain.started_at_ms));
-    format!("{} replicas left within {took}, {}", drain.moved, requests(drain.cut_requests))
+    format!("{} left within {took}, {}", Count(drain.moved, "replica"), requests(drain.cut_requests))
 }
 
 fn requests(cut: u64) -> String {
@@ -119,7 +120,7 @@ fn requests(cut: u64) -> String {
 
 fn too_late(node: &Node, drain: &NodeDrain) -> Fault {
     let name = &node.node;
-    let what = format!("{name} is not empty yet: {} replicas are left", node.replicas);
+    let what = format!("{name} is not empty yet: {} left", Count(node.replicas, "replica"));
     Fault::timed_out(Error::new(Code::Timeout, what).why(drain.waits_for.join("\n")).try_(format!(
         "it goes on without you: add room elsewhere, `berth node drain {name} --force` to give up what fits nowhere, or `--cancel`"
     )))

@@ -25,6 +25,8 @@ use crate::{
 
 /// How often it is looked whether a node is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// What a program that was interrupted exits with, as a shell counts it.
+const INTERRUPTED: u8 = 130;
 /// How the reason of a walk's own drains begins.
 const REASON: &str = "upgrade by ";
 /// What the lock outlasts a step by: a slow answer must not cost it.
@@ -46,7 +48,11 @@ pub(super) async fn run(context: &Context, args: UpgradeArgs) -> Result<(), Faul
     lock(context, &holder, &args, args.steal).await?;
     let walked = tokio::select! {
         walked = walk(context, &args, &holder, &nodes) => walked,
-        () = stop => Err(interrupted().into()),
+        () = stop => {
+            out.note("interrupted: the node it was at stays drained, and the lock is given back");
+            out.note("run this again to go on, or `berth node drain NODE --cancel` to let replicas come back");
+            Err(Fault::answered(INTERRUPTED))
+        }
     };
     // A walk that fails gives the lock back too: what it left is drained, and a next walk goes on with it.
     let request = LockUpgradeRequest { holder, ..Default::default() };
@@ -88,12 +94,6 @@ async fn rehearse(context: &Context, nodes: &[Node]) -> Result<(), Fault> {
     context.out.line(context.out.rendered(&table));
     context.out.done(format!("{} would be upgraded, one after another", Count(nodes.len() as u64, "node")));
     if all_fit { Ok(()) } else { Err(Fault::answered(1)) }
-}
-
-fn interrupted() -> Error {
-    Error::new(Code::Unknown, "the walk was interrupted")
-        .why("the node it was at stays drained, and the lock is given back")
-        .try_("run this again to go on with that node, or `berth node drain NODE --cancel` to let replicas come back")
 }
 
 /// Picks the nodes to walk, those that are drained already first: an earlier walk left them.

@@ -62,7 +62,7 @@ fn another_serves_before_one_drains_and_the_end_is_recorded() {
     assert_eq!(node(&cluster, 2).wish(), Some("drained"));
     assert_eq!(node(&cluster, 2).state, NodeState::Ready, "what it is and what is wished are two things");
     let event = last_event(&cluster, "node.drained").expect("its end is told");
-    assert!(event.text.ends_with("1 replicas left, no request was cut"), "{}", event.text);
+    assert!(event.text.ends_with("1 replica left, no request was cut"), "{}", event.text);
     assert!(cluster.plan().0.is_empty(), "nothing comes back by itself");
     cluster.must(Command::NodeCordon { name: "n2".parse().unwrap(), cordoned: false });
     assert_eq!(node(&cluster, 2).wish(), None);

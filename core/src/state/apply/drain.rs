@@ -10,6 +10,7 @@ use crate::{
     model::{NodeDrain, NodeName},
     state::DrainWish,
     time::Millis,
+    units::Count,
 };
 
 /// The longest a drain may let requests go on: longer than any request may take, and than anybody plans a reboot ahead.
@@ -55,8 +56,12 @@ impl ClusterState {
         });
         node.revision = cx.index;
         let why = if wish.reason.is_empty() { String::new() } else { format!(": {}", wish.reason) };
-        let text =
-            format!("node {} is to be empty within {}, {left} replicas move{why}", node.profile.name, wish.within);
+        let text = format!(
+            "node {} is to be empty within {}, {} to move{why}",
+            node.profile.name,
+            wish.within,
+            Count(left as u64, "replica")
+        );
         cx.event(Severity::Info, "node.draining", subject, text);
         self.finish_node_drain(cx, id);
         cx.done()
@@ -98,7 +103,8 @@ impl ClusterState {
             1 => (Severity::Warning, "1 request was cut".to_owned()),
             cut => (Severity::Warning, format!("{cut} requests were cut")),
         };
-        let text = format!("node {} is empty after {took}: {} replicas left, {cut}", node.profile.name, drain.moved);
+        let moved = Count(drain.moved, "replica");
+        let text = format!("node {} is empty after {took}: {moved} left, {cut}", node.profile.name);
         cx.event(severity, "node.drained", subject, text);
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     model::{Deployment, DeploymentKey, DeviceGrant, Node, Replica, ReplicaState, ReserveSpend},
     state::{Plan, Step, StepOutcome},
     time::LogTime,
+    units::Count,
 };
 
 /// The reason of a drain that leaves a deployment one ready replica short because there is no room for one more. It is
@@ -111,7 +112,8 @@ impl ClusterState {
         let (node, key, subject) = (replica.node, replica.key.clone(), about(replica));
         self.count_drained(node, cut);
         if cut > 0 {
-            let text = format!("replica {} of {key} ends with {cut} requests under way: {reason}", id.short());
+            let text =
+                format!("replica {} of {key} ends with {} under way: {reason}", id.short(), Count(cut, "request"));
             cx.event(Severity::Warning, "replica.cut", subject, text);
         }
         Ok(())
