@@ -11,8 +11,6 @@ pub struct Defaults {
     pub request_timeout_max: Millis,
     /// How many requests an instance works on at once. Azure's default: one worker.
     pub max_concurrent_requests_per_instance: u32,
-    /// How long a request may wait at the gate. Azure's default; deprecated there, honoured here.
-    pub max_queue_wait: Millis,
     /// Wait before the first probe. Azure's default.
     pub probe_initial_delay: Millis,
     /// Time between probes. Azure's default.
@@ -92,7 +90,6 @@ pub const DEFAULTS: Defaults = Defaults {
     request_timeout: Millis(5_000),
     request_timeout_max: Millis(180_000),
     max_concurrent_requests_per_instance: 1,
-    max_queue_wait: Millis(500),
     probe_initial_delay: Millis(10_000),
     probe_period: Millis(10_000),
     probe_timeout: Millis(2_000),

@@ -307,8 +307,14 @@ fn read_requests(field: &Field<'_>, base: RequestSettings, findings: &mut Findin
             "max_concurrent_requests_per_instance",
             u64::from(base.max_concurrent_requests_per_instance),
         ) as u32,
-        max_queue_wait_ms: read("max_queue_wait_ms", base.max_queue_wait_ms),
+        max_queue_wait_ms: base.max_queue_wait_ms,
     };
+    if let Some(field) = fields.take("max_queue_wait_ms")
+        && field.number(0..=u64::from(u32::MAX), findings).is_some()
+    {
+        let what = "is ignored, as Azure does: a request waits while its deadline and twice the concurrency allow";
+        field.warn(findings, what, "");
+    }
     fields.finish(findings);
     settings
 }

@@ -472,10 +472,10 @@ fn a_patch_keeps_what_it_does_not_name() {
     let spec = DeploymentSpec { instance_count: 7, ..deployment(BLUE).spec };
     let set = |text| Setting::parse(text).expect("a setting");
     let (file, _) =
-        patch_deployment("my-endpoint", "blue", spec.clone(), &[set("request_settings.max_queue_wait_ms=9")])
+        patch_deployment("my-endpoint", "blue", spec.clone(), &[set("request_settings.request_timeout_ms=9")])
             .expect("a patch");
     let mut expected = spec.clone();
-    expected.request_settings.max_queue_wait_ms = 9;
+    expected.request_settings.request_timeout_ms = 9;
     assert_eq!(file.spec, expected);
     let error = patch_deployment("my-endpoint", "blue", spec, &[set("instnce_count=1")]).expect_err("a slip");
     assert_eq!((error.code, error.problems[0].try_.as_str()), (Code::UnknownField, "`instance_count`"));

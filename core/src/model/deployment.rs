@@ -127,8 +127,8 @@ pub struct RequestSettings {
     pub request_timeout_ms: u64,
     /// How many requests an instance works on at once.
     pub max_concurrent_requests_per_instance: u32,
-    /// How long a request may wait for a slot.
-    pub max_queue_wait_ms: u64,
+    /// How long a request may wait for a slot; nothing for as long as its deadline allows, which is Azure's law.
+    pub max_queue_wait_ms: Option<u64>,
 }
 
 /// How a probe asks, and when its answers count. Azure's fields.
@@ -272,12 +272,19 @@ impl Deployment {
 
 // === impl RequestSettings ===
 
+impl RequestSettings {
+    /// Returns how long a request may wait for a slot. Its deadline may be sooner.
+    pub fn queue_wait_ms(&self) -> u64 {
+        self.max_queue_wait_ms.unwrap_or(self.request_timeout_ms)
+    }
+}
+
 impl Default for RequestSettings {
     fn default() -> Self {
         Self {
             request_timeout_ms: DEFAULTS.request_timeout.0,
             max_concurrent_requests_per_instance: DEFAULTS.max_concurrent_requests_per_instance,
-            max_queue_wait_ms: DEFAULTS.max_queue_wait.0,
+            max_queue_wait_ms: None,
         }
     }
 }
@@ -454,10 +461,10 @@ impl DeploymentSpec {
                 "use 1 to 100000",
             );
         }
-        if settings.max_queue_wait_ms > longest_ms {
+        if let Some(wait_ms) = settings.max_queue_wait_ms.filter(|wait_ms| *wait_ms > longest_ms) {
             problems.add_try(
                 "request_settings.max_queue_wait_ms",
-                format!("{} is out of range", settings.max_queue_wait_ms),
+                format!("{wait_ms} is out of range"),
                 format!("use 0 to {longest_ms}"),
             );
         }

@@ -185,7 +185,7 @@ impl DeploymentRoute {
             runtime,
             request_timeout_ms: settings.request_timeout_ms,
             max_concurrent_requests_per_instance: settings.max_concurrent_requests_per_instance,
-            max_queue_wait_ms: settings.max_queue_wait_ms,
+            max_queue_wait_ms: settings.queue_wait_ms(),
             scoring_path: scoring.unwrap_or_else(|| "/score".to_owned()),
             replicas: replicas
                 .filter_map(|replica| {

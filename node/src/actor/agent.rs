@@ -216,7 +216,7 @@ fn local(order: &ReplicaOrder, port: u16, state: GateState) -> LocalReplica {
             Runtime::Command(_) => RouteRuntime::Command,
         },
         slots: settings.max_concurrent_requests_per_instance,
-        max_queue_wait_ms: settings.max_queue_wait_ms,
+        max_queue_wait_ms: settings.queue_wait_ms(),
         state: match state {
             GateState::Open => LocalState::Open,
             GateState::Draining => LocalState::Draining,

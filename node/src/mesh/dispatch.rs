@@ -61,6 +61,8 @@ pub(super) struct Answer {
     /// The position of the replica.
     pub(super) replica: usize,
     pub(super) queued_ms: u64,
+    /// From the start of the work to the head of its answer.
+    pub(super) model_ms: u64,
     pub(super) outstanding: Outstanding,
 }
 
@@ -182,7 +184,8 @@ impl Dispatch<'_> {
                 replica.soft.answered(core.index, took_us, failed, load, core.shared.clock.of(now));
                 let outcome = Outcome::Answered(response.status().as_u16());
                 self.recording.note(|record| record.outcome(now - begun, queued_ms, outcome));
-                Ok(Answer { response, replica: at, queued_ms, outstanding })
+                let model_ms = (took_us / 1_000).saturating_sub(queued_ms);
+                Ok(Answer { response, replica: at, queued_ms, model_ms, outstanding })
             }
             Err(Missed { failure, load, retry_after }) => {
                 self.recording.note(|record| record.outcome(now - begun, 0, Outcome::Failed(failure)));

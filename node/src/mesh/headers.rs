@@ -29,6 +29,8 @@ pub(super) const AZURE_DEPLOYMENT: HeaderName = HeaderName::from_static("azureml
 /// The model's own status behind a 424.
 pub(super) const AZURE_MODEL_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model-error-statuscode");
 /// Why the model did not answer 200.
+/// Milliseconds from the start of the work to the head of its answer.
+pub(super) const AZURE_MODEL_TIME: HeaderName = HeaderName::from_static("ms-azureml-model-time");
 pub(super) const AZURE_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
 /// A caller's own id for its request.
 pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");

@@ -22,6 +22,7 @@ use berth_core::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts, uri};
 use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
 
 use super::{
     answer, auth,
@@ -198,10 +199,13 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         upload.settle();
     }
     let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout.into())) {
-        Ok(Answer { response, replica, queued_ms, outstanding }) => {
+        Ok(Answer { response, replica, queued_ms, model_ms, outstanding }) => {
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
             let mut response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
+            if scoring {
+                response.headers_mut().insert(headers::AZURE_MODEL_TIME, model_ms.into());
+            }
             if let Some(model_status) = azure(scoring, &mut response) {
                 call.recording.note(|record| record.model_status = Some(model_status));
             }
@@ -242,6 +246,8 @@ fn azure(scoring: bool, response: &mut Response<OutBody>) -> Option<u16> {
     let model_status = seen.model_status?;
     if let Ok(status) = http::StatusCode::from_u16(seen.status) {
         *response.status_mut() = status;
+        // The replica's words belong to its own status.
+        response.extensions_mut().remove::<ReasonPhrase>();
     }
     let map = response.headers_mut();
     map.insert(headers::AZURE_MODEL_STATUS, model_status.into());

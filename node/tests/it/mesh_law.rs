@@ -248,3 +248,27 @@ async fn a_draining_or_withdrawn_replica_gets_nothing_new_and_keeps_what_it_has(
     permits.add_permits(1);
     assert_eq!(within(running).await.expect("a task").0, 200, "what it had was finished");
 }
+
+/// A status that Azure's law changes takes its own words with it, over one hop and two.
+#[tokio::test]
+async fn a_wrapped_answer_has_its_own_reason_and_the_models_time() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let address = backend(|request| async move {
+            let _ = request.into_body().collect().await;
+            let mut response = Response::new(body_of("no"));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response.extensions_mut().insert(hyper::ext::ReasonPhrase::from_static(b"MY OWN WORDS"));
+            response
+        })
+        .await;
+        let deployed = Deployed::one("blue", owner, version, address);
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        let request = "POST /e/fraud/score HTTP/1.1\r\nhost: any\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
+        let answer = crate::mesh_stream::raw(n1.mesh.ingress_addr(), request, 1).await;
+        assert!(answer.starts_with("HTTP/1.1 424 Failed Dependency\r\n"), "{answer}");
+        assert!(answer.contains("ms-azureml-model-time: "), "{answer}");
+        assert!(answer.contains("ms-azureml-model-error-statuscode: 500\r\n"), "{answer}");
+    }
+}

@@ -101,7 +101,7 @@ any_struct! {
         scoring_route: option::of(http_route()),
     }
     request_settings: RequestSettings {
-        request_timeout_ms: number(), max_concurrent_requests_per_instance: any::<u32>(), max_queue_wait_ms: number(),
+        request_timeout_ms: number(), max_concurrent_requests_per_instance: any::<u32>(), max_queue_wait_ms: option::of(number()),
     }
     probe: Probe {
         initial_delay_ms: number(), period_ms: number(), timeout_ms: number(), success_threshold: any::<u32>(),

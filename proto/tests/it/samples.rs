@@ -396,7 +396,7 @@ fn python_spec() -> DeploymentSpec {
         request_settings: RequestSettings {
             request_timeout_ms: 5_000,
             max_concurrent_requests_per_instance: 2,
-            max_queue_wait_ms: 500,
+            max_queue_wait_ms: Some(500),
         },
         liveness_probe: probe(10_000),
         readiness_probe: probe(20_000),
