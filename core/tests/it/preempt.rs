@@ -319,6 +319,26 @@ fn a_yielding_deployment_still_rolls_and_drains() {
     assert_eq!(cluster.ready("fraud/high"), 3);
 }
 
+#[test]
+fn an_extra_replica_of_a_rollout_is_not_owed() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("batch/low", yielding(3, 0, 20));
+    cluster.settle();
+    let mut next = yielding(3, 0, 20);
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
+    cluster.deploy("batch/low", next);
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    assert_eq!(cluster.replicas("batch/low").len(), 4, "one more than it asks for");
+    cluster.deploy("fraud/high", important(7, 90));
+    let (steps, _) = cluster.plan();
+    assert_eq!(victims(&steps).len(), 3);
+    cluster.commit(steps);
+    assert_eq!(yielded(&cluster, "batch/low"), [("fraud/high".to_owned(), 2)]);
+    cluster.settle();
+    assert_eq!((cluster.ready("batch/low"), cluster.ready("fraud/high")), (1, 7), "what is left stays");
+}
+
 /// Each row: what a step of an old or lying leader says, and how it is refused.
 #[test]
 fn a_step_is_judged_again_when_it_is_applied() {

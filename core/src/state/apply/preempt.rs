@@ -48,6 +48,9 @@ impl ClusterState {
             Some(yielded) => yielded.count = yielded.count.saturating_add(1),
             None => deployment.yielded.push(Yielded { to: to.clone(), count: 1 }),
         }
+        // One more than it asks for, in a rollout, is nothing it will miss.
+        self.forget_yielded(&key);
+        let Some(deployment) = self.deployments.get(&key) else { return Ok(()) };
         let (own, places) = (deployment.spec.priority, Count(deployment.yielded(), "place"));
         let text = format!(
             "{key} (priority {own}) gives up its place on {node} for {to} (priority {priority}): \
