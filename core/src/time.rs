@@ -52,6 +52,16 @@ macro_rules! point_in_time {
 
 point_in_time! { LogTime Instant }
 
+// === impl LogTime ===
+
+impl LogTime {
+    /// Writes the time of day: `14:02 UTC`.
+    pub fn time_of_day(self) -> String {
+        let minutes = self.0 / 60_000;
+        format!("{:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+    }
+}
+
 // === impl Millis ===
 
 impl Millis {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::View;
 use crate::{
     id::{NodeId, ReplicaId, SlotId},
-    model::{Deployment, Node, NodeState, Reconcile, Replica, ReplicaState, ReserveSlot},
+    model::{Deployment, Replica, ReplicaState, ReserveSlot},
 };
 
 /// One deployment and its replicas.
@@ -137,22 +137,4 @@ impl<'a> Group<'a> {
     pub(super) fn is_leaving(&self) -> bool {
         !self.retired.is_empty() || self.leaving.iter().any(|replica| !replica.lost)
     }
-}
-
-/// How much a replica is worth keeping; the smallest goes first.
-pub(super) fn worth(view: &View<'_>, replica: &Replica) -> impl Ord + use<> {
-    let node = view.state.nodes.get(&replica.node);
-    let heard = node.is_some_and(|node| node.state == NodeState::Ready);
-    let open = node.is_some_and(Node::is_open);
-    // Where the deployment wants one of two copies whatever serves now, that one only has to show itself alive.
-    let reconcile = view.state.deployments.get(&replica.key).map(|deployment| deployment.spec.disconnect.reconcile);
-    let alive = replica.state >= ReplicaState::Warm;
-    let chosen = match reconcile {
-        Some(Reconcile::KeepOriginal) => (alive, u64::MAX - replica.placed_at.millis()),
-        Some(Reconcile::KeepReplacement) => (alive, replica.placed_at.millis()),
-        Some(Reconcile::KeepServing) | None => (true, 0),
-    };
-    // What serves now is kept before what may soon. Among equals a silent or cordoned node loses, then the younger
-    // replica: a copy made while its elder was out of reach.
-    (chosen, replica.state.min(ReplicaState::Serving), heard, open, std::cmp::Reverse((replica.placed_at, replica.id)))
 }

@@ -7,11 +7,11 @@
 use super::{
     draft::{Draft, ending},
     evacuate,
-    group::{Group, worth},
+    group::Group,
 };
 use crate::{
     model::{Replica, reserve_of},
-    schedule::{Ask, Fleet},
+    schedule::{Ask, Fleet, worth},
     state::ONE_AT_A_TIME,
 };
 
@@ -41,7 +41,7 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
         let mut candidates: Vec<_> =
             group.kept_outdated().filter(|replica| !group.spared.contains(&replica.id)).collect();
         let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
-        candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
+        candidates.sort_by_cached_key(|replica| worth(draft.view.state, replica));
         for replica in &candidates[..beyond] {
             if !group.can_spare(draft.view, replica) {
                 break;
@@ -77,5 +77,5 @@ fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<
     let fits = |replica: &&Replica| {
         may_go(replica) && !group.spared.contains(&replica.id) && fleet.fits_instead_of(&ask, replica)
     };
-    group.kept_outdated().filter(fits).min_by_key(|replica| worth(view, replica))
+    group.kept_outdated().filter(fits).min_by_key(|replica| worth(view.state, replica))
 }

@@ -1,9 +1,7 @@
 //! Surplus: more replicas than asked for end, those that matter least first.
 
-use super::{
-    draft::{Draft, ending},
-    group::worth,
-};
+use super::draft::{Draft, ending};
+use crate::schedule::worth;
 
 /// Ends what is beyond the desired count: after a scale-down, a delete, or the return of a node whose replicas were
 /// replaced.
@@ -21,7 +19,7 @@ pub(super) fn stop_surplus(draft: &mut Draft<'_>) {
         if candidates.len() <= desired {
             continue;
         }
-        candidates.sort_by_cached_key(|replica| worth(draft.view, replica));
+        candidates.sort_by_cached_key(|replica| worth(draft.view.state, replica));
         for replica in &candidates[..candidates.len() - desired] {
             if !group.can_spare(draft.view, replica) {
                 break;

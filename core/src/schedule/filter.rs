@@ -44,8 +44,17 @@ pub struct Refusal {
     pub word: &'static str,
     /// The rest of the line: `needs 4, free 1.5`.
     pub text: String,
-    /// What would have to be asked for instead to pass, where lowering the ask helps: `cpu to 1.5`.
-    pub lower: Option<String>,
+    /// The amounts, where it is about one.
+    pub shortage: Option<Shortage>,
+}
+
+/// What was asked of an amount and what is left of it: thousandths of a core, MiB, devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// What was asked for.
+    pub needs: u64,
+    /// What is left.
+    pub free: u64,
 }
 
 // === impl Dimension ===
@@ -68,6 +77,15 @@ impl Dimension {
         }
     }
 
+    /// Writes an amount of it as people do.
+    pub fn shown(self, amount: u64) -> String {
+        match self {
+            Self::Cpu => Cores(amount).to_string(),
+            Self::Memory | Self::Disk | Self::GpuMemory => Mib(amount).to_string(),
+            _ => amount.to_string(),
+        }
+    }
+
     /// Returns whether it is an amount that replicas hold, so that freeing some would help.
     pub fn is_amount(self) -> bool {
         matches!(self, Self::Cpu | Self::Memory | Self::Disk | Self::Gpus | Self::GpuMemory | Self::Mig)
@@ -84,12 +102,17 @@ impl fmt::Display for Dimension {
 
 impl Refusal {
     fn new(dimension: Dimension, text: String) -> Self {
-        Self { dimension, word: dimension.word(), text, lower: None }
+        Self { dimension, word: dimension.word(), text, shortage: None }
     }
 
-    fn amount(dimension: Dimension, needs: impl fmt::Display, free: impl fmt::Display, any_free: bool) -> Self {
-        let lower = any_free.then(|| format!("{dimension} to {free}"));
-        Self { lower, ..Self::new(dimension, format!("needs {needs}, free {free}")) }
+    /// Stands for reasons that are not told one by one.
+    pub(super) fn other() -> Self {
+        Self { word: "other", ..Self::new(Dimension::State, "refuse for other reasons".to_owned()) }
+    }
+
+    fn amount(dimension: Dimension, needs: u64, free: u64) -> Self {
+        let text = format!("needs {}, free {}", dimension.shown(needs), dimension.shown(free));
+        Self { shortage: Some(Shortage { needs, free }), ..Self::new(dimension, text) }
     }
 }
 
@@ -111,21 +134,18 @@ impl Slot<'_> {
         self.refuse_labels(ask.constraints, &mut found);
         let (needs, free) = (ask.resources, self.free);
         if needs.cpu_milli > free.cpu_milli {
-            let any = free.cpu_milli > 0;
-            found.push(Refusal::amount(Dimension::Cpu, Cores(needs.cpu_milli), Cores(free.cpu_milli), any));
+            found.push(Refusal::amount(Dimension::Cpu, needs.cpu_milli, free.cpu_milli));
         }
         if needs.memory_mib > free.memory_mib {
-            let any = free.memory_mib > 0;
-            found.push(Refusal::amount(Dimension::Memory, Mib(needs.memory_mib), Mib(free.memory_mib), any));
+            found.push(Refusal::amount(Dimension::Memory, needs.memory_mib, free.memory_mib));
         }
         if needs.disk_mib > free.disk_mib {
-            let any = free.disk_mib > 0;
-            found.push(Refusal::amount(Dimension::Disk, Mib(needs.disk_mib), Mib(free.disk_mib), any));
+            found.push(Refusal::amount(Dimension::Disk, needs.disk_mib, free.disk_mib));
         }
         match self.grant(ask.gpu) {
             Err(refusal) => found.push(refusal),
             Ok(_) if needs.gpus > free.gpus => {
-                found.push(Refusal::amount(Dimension::Gpus, needs.gpus, free.gpus, free.gpus > 0));
+                found.push(Refusal::amount(Dimension::Gpus, needs.gpus, free.gpus));
             }
             Ok(_) => {}
         }
@@ -139,8 +159,12 @@ impl Slot<'_> {
             found.push(Refusal { word: node.state.word(), ..Refusal::new(Dimension::State, why) });
         }
         if let Some(drain) = &node.drain {
-            let why = if drain.reason.is_empty() { "it is to be empty".to_owned() } else { drain.reason.clone() };
-            found.push(Refusal { word: "draining", ..Refusal::new(Dimension::State, why) });
+            let why = if drain.reason.is_empty() { "it is to be empty" } else { &drain.reason };
+            let text = match drain.finished_at {
+                Some(_) => format!("empty ({why})"),
+                None => format!("until {} ({why})", drain.deadline.time_of_day()),
+            };
+            found.push(Refusal { word: "draining", ..Refusal::new(Dimension::State, text) });
         }
         if node.overfull {
             let why = "it came back with less than its replicas hold".to_owned();
@@ -149,6 +173,12 @@ impl Slot<'_> {
         if node.cordoned {
             found.push(Refusal::new(Dimension::Cordoned, "an operator keeps new replicas away".to_owned()));
         }
+    }
+
+    /// Lists the labels it should have and has not.
+    pub(super) fn labels_missing<'w>(&self, ask: &Ask<'w>) -> Vec<(&'w String, &'w String)> {
+        let labels = &self.node.profile.labels;
+        ask.constraints.iter().filter(|(name, wanted)| labels.get(*name) != Some(*wanted)).collect()
     }
 
     fn refuse_labels(&self, constraints: &BTreeMap<String, String>, found: &mut Vec<Refusal>) {
@@ -164,7 +194,7 @@ impl Slot<'_> {
     /// Picks devices for an ask, or says why there are none.
     ///
     /// A node that lists no devices but declares whole GPUs is believed: the plain dimension counts them.
-    fn grant(&self, gpu: &GpuAsk) -> Result<Vec<DeviceGrant>, Refusal> {
+    pub(super) fn grant(&self, gpu: &GpuAsk) -> Result<Vec<DeviceGrant>, Refusal> {
         let devices = &self.node.profile.devices;
         match gpu {
             GpuAsk::None => Ok(Vec::new()),
@@ -187,7 +217,7 @@ impl Slot<'_> {
         }
         let free: Vec<_> = large.into_iter().filter(|device| self.held_of(device) == 0).collect();
         if free.len() < count as usize {
-            return Err(Refusal::amount(Dimension::Gpus, count, free.len(), !free.is_empty()));
+            return Err(Refusal::amount(Dimension::Gpus, count.into(), free.len() as u64));
         }
         Ok(free
             .iter()
@@ -206,7 +236,7 @@ impl Slot<'_> {
             Some(device) => Ok(vec![DeviceGrant { uuid: device.uuid.clone(), memory_mib: Some(mib) }]),
             None => {
                 let most = fitting.iter().map(|device| left(device)).max().unwrap_or(0);
-                Err(Refusal::amount(Dimension::GpuMemory, Mib(mib), Mib(most), most > 0))
+                Err(Refusal::amount(Dimension::GpuMemory, mib, most))
             }
         }
     }
@@ -219,7 +249,8 @@ impl Slot<'_> {
                 return Err(refusal);
             }
             let text = format!("needs {count} slices of {profile}, free {}", free.len());
-            return Err(Refusal::new(Dimension::Mig, text));
+            let shortage = Some(Shortage { needs: count.into(), free: free.len() as u64 });
+            return Err(Refusal { shortage, ..Refusal::new(Dimension::Mig, text) });
         }
         let grant = |device: &&Device| DeviceGrant { uuid: device.uuid.clone(), memory_mib: Some(device.memory_mib) };
         Ok(free.iter().take(count as usize).map(grant).collect())

@@ -6,6 +6,7 @@
 
 mod filter;
 pub mod fragment;
+mod nearest;
 pub mod pack;
 pub(crate) mod preempt;
 mod problem;
@@ -13,9 +14,12 @@ mod reserve;
 mod score;
 mod solve;
 mod verdict;
+mod worth;
 
-pub use filter::{Dimension, Refusal};
+pub use filter::{Dimension, Refusal, Shortage};
+pub use nearest::Fix;
 pub use problem::{Ask, Fleet};
 pub use score::NodeScore;
 pub use solve::Placement;
 pub use verdict::{NodeRefusal, Verdict};
+pub(crate) use worth::worth;

@@ -11,6 +11,7 @@ use super::{Ask, Fleet, Placement, problem::Slot, score::leftover_permille};
 use crate::{
     id::{NodeId, ReplicaId},
     model::{DeviceGrant, Replica, ReplicaState, ReserveSlot, yields},
+    state::ClusterState,
     units::Resources,
 };
 
@@ -268,6 +269,15 @@ impl<'a> Yielders<'a> {
             }
             *replicas <= budget.replicas && *slots <= budget.slots
         })
+    }
+}
+
+// === impl Room ===
+
+impl Room<'_> {
+    /// Returns the name of its node.
+    pub(crate) fn name<'s>(&self, state: &'s ClusterState) -> &'s str {
+        state.nodes.get(&self.node).map_or("?", |node| node.profile.name.as_str())
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Ask, Dimension, Fleet, Refusal, problem::Slot};
+use super::{Ask, Dimension, Fix, Fleet, Refusal, nearest};
 use crate::{
     error::Error,
-    id::NodeId,
-    model::{DeploymentKey, Replica, ReplicaState},
+    model::{Deployment, DeploymentKey, DeviceGrant, Node, Replica, ReplicaState},
     state::ClusterState,
-    units::{Cores, Count, Mib},
+    units::{Count, Resources},
 };
 
-/// Nodes told one by one; the rest is counted by reason only. More would not be read.
+/// Nodes told one by one. More are counted by equal reasons.
 const NODES_SHOWN: usize = 20;
+/// Groups of nodes with equal reasons that are told.
+const GROUPS_SHOWN: usize = 12;
 /// Holders named per refusal.
 const HOLDERS_SHOWN: usize = 3;
 
@@ -33,23 +34,29 @@ pub struct Verdict {
     pub by: BTreeMap<Dimension, u64>,
     /// Nodes that refuse, with every reason, in order of name; the first of many.
     pub nodes: Vec<NodeRefusal>,
+    /// What pre-emption could do, and why that is not enough; empty where there is nobody to make room.
+    pub preemption: String,
     /// The nearest ways out.
-    pub nearest: Vec<String>,
+    pub nearest: Vec<Fix>,
     /// What it waits for besides places.
     pub waiting: Vec<String>,
 }
 
-/// A node that refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A node that refuses, or many of them for the same reasons.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeRefusal {
-    /// The node's name.
+    /// The node's name, or how many they are: `12 nodes`.
     pub node: String,
+    /// How many nodes it stands for.
+    pub count: u64,
     /// Every reason.
     pub reasons: Vec<Refusal>,
 }
 
-/// What a way out would cost: fewer dimensions first, then the smaller cut.
-type Distance = (usize, u64, NodeId);
+/// A node with every reason why it refuses.
+type Refusing<'a> = (&'a Node, Vec<Refusal>);
+/// What a reason has in common with others like it.
+type Kind<'a> = (Dimension, &'a str, String);
 
 // === impl Verdict ===
 
@@ -83,7 +90,7 @@ impl Verdict {
         // A rollout that goes on has nothing to explain; one that no node takes an instance of does.
         let is_stuck = updated < verdict.desired && fleet.slots.values().all(|slot| slot.accepts(&ask).is_none());
         if verdict.placed < verdict.desired || is_stuck {
-            verdict.note_refusals(fleet, &ask);
+            verdict.note_refusals(fleet, deployment, &ask);
         }
         Ok(verdict)
     }
@@ -129,33 +136,69 @@ impl Verdict {
         }
     }
 
-    fn note_refusals(&mut self, fleet: &Fleet<'_>, ask: &Ask<'_>) {
-        let mut slots: Vec<_> = fleet.slots.values().collect();
-        slots.sort_by(|a, b| a.node.profile.name.cmp(&b.node.profile.name));
-        let mut best: Option<(Distance, &Slot<'_>, Vec<Refusal>)> = None;
-        for slot in slots {
-            let mut reasons = slot.refusals(ask);
+    fn note_refusals(&mut self, fleet: &Fleet<'_>, deployment: &Deployment, ask: &Ask<'_>) {
+        let mut refusing: Vec<Refusing<'_>> = Vec::new();
+        for node in fleet.state.nodes.values() {
+            let Some(slot) = fleet.slots.get(&node.id) else { continue };
+            let reasons = slot.refusals(ask);
             if reasons.is_empty() {
                 continue;
             }
             let mut dimensions: Vec<_> = reasons.iter().map(|reason| reason.dimension).collect();
             dimensions.dedup();
             dimensions.into_iter().for_each(|dimension| *self.by.entry(dimension).or_default() += 1);
-            let distance = distance(slot, ask, &reasons);
-            if best.as_ref().is_none_or(|(least, ..)| distance < *least) {
-                best = Some((distance, slot, reasons.clone()));
-            }
-            if self.nodes.len() < NODES_SHOWN {
-                name_holders(fleet.state, slot, &mut reasons);
-                self.nodes.push(NodeRefusal { node: slot.node.profile.name.to_string(), reasons });
-            }
+            refusing.push((node, reasons));
         }
-        self.nearest = match best {
-            Some((_, slot, reasons)) => ways_out(fleet.state, slot, ask, &reasons),
-            None if fleet.slots.is_empty() => vec!["start a node: `berth node`".to_owned()],
-            None => Vec::new(),
-        };
+        refusing.sort_by_key(|(node, _)| &node.profile.name);
+        if refusing.len() <= NODES_SHOWN {
+            for (node, mut reasons) in refusing {
+                name_holders(fleet.state, node, &mut reasons);
+                self.nodes.push(NodeRefusal { node: node.profile.name.to_string(), count: 1, reasons });
+            }
+        } else {
+            self.nodes = grouped(fleet.state, &refusing);
+        }
+        self.preemption = nearest::preemption(fleet, deployment, ask);
+        self.nearest = nearest::ways_out(fleet, deployment, ask);
     }
+}
+
+/// Counts nodes that refuse for the same reasons, the most first: thousands of lines are not read.
+fn grouped(state: &ClusterState, refusing: &[Refusing<'_>]) -> Vec<NodeRefusal> {
+    let mut alike: BTreeMap<Vec<Kind<'_>>, Vec<&Refusing<'_>>> = BTreeMap::new();
+    for each in refusing {
+        let common = each.1.iter().map(Refusal::common);
+        let kind = common.map(|reason| (reason.dimension, reason.word, reason.text)).collect();
+        alike.entry(kind).or_default().push(each);
+    }
+    let mut groups: Vec<_> = alike.into_values().collect();
+    groups.sort_by_key(|nodes| std::cmp::Reverse(nodes.len()));
+    let rest: u64 = groups.iter().skip(GROUPS_SHOWN).map(|nodes| nodes.len() as u64).sum();
+    let mut told: Vec<_> = groups.iter().take(GROUPS_SHOWN).map(|nodes| group(state, nodes)).collect();
+    if rest > 0 {
+        let reasons = vec![Refusal::other()];
+        told.push(NodeRefusal { node: Count(rest, "more node").to_string(), count: rest, reasons });
+    }
+    told
+}
+
+/// Tells of nodes that refuse for the same reasons how close the closest of them comes.
+fn group(state: &ClusterState, nodes: &[&Refusing<'_>]) -> NodeRefusal {
+    let [(node, reasons), rest @ ..] = nodes else { return NodeRefusal::default() };
+    let mut reasons = reasons.clone();
+    if rest.is_empty() {
+        name_holders(state, node, &mut reasons);
+        return NodeRefusal { node: node.profile.name.to_string(), count: 1, reasons };
+    }
+    for (at, reason) in reasons.iter_mut().enumerate() {
+        let Some(shortage) = &mut reason.shortage else { continue };
+        let free = nodes.iter().filter_map(|(_, reasons)| reasons.get(at)?.shortage).map(|short| short.free);
+        shortage.free = free.max().unwrap_or(shortage.free);
+        let (needs, free) = (reason.dimension.shown(shortage.needs), reason.dimension.shown(shortage.free));
+        reason.text = format!("needs {needs}, free at most {free}");
+    }
+    let count = nodes.len() as u64;
+    NodeRefusal { node: Count(count, "node").to_string(), count, reasons }
 }
 
 impl fmt::Display for Verdict {
@@ -170,10 +213,9 @@ impl fmt::Display for Verdict {
         for (node, reason) in lines() {
             write!(f, "\n  {:node_width$}  {:word_width$}  {}", node.node, reason.word, reason.text)?;
         }
-        let refusing = self.nodes.len() as u64;
-        if self.looked_at > refusing && refusing == NODES_SHOWN as u64 {
+        if self.nodes.iter().any(|node| node.count > 1) {
             let by: Vec<_> = self.by.iter().map(|(dimension, nodes)| format!("{dimension} on {nodes}")).collect();
-            write!(f, "\n  in all {} nodes: {}", self.looked_at, by.join(", "))?;
+            write!(f, "\n  in all {}: {}", Count(self.looked_at, "node"), by.join(", "))?;
         }
         if self.looked_at == 0 {
             write!(f, "\n  no node has registered")?;
@@ -181,98 +223,64 @@ impl fmt::Display for Verdict {
         for waiting in &self.waiting {
             write!(f, "\n  waits: {waiting}")?;
         }
+        if !self.preemption.is_empty() {
+            write!(f, "\n  pre-emption: {}", self.preemption)?;
+        }
         if !self.nearest.is_empty() {
-            write!(f, "\n  nearest: {}", self.nearest.join(", or "))?;
+            let ways: Vec<_> = self.nearest.iter().map(ToString::to_string).collect();
+            write!(f, "\n  nearest: {}", ways.join(", or "))?;
         }
         Ok(())
     }
 }
 
-/// Tells how far a node is from taking the instance: what no change of the ask or the load mends counts most.
-fn distance(slot: &Slot<'_>, ask: &Ask<'_>, reasons: &[Refusal]) -> Distance {
-    let hard = reasons.iter().filter(|reason| !reason.dimension.is_amount() && reason.dimension != Dimension::Cordoned);
-    let cut = |needs: u64, free: u64| needs.saturating_sub(free) * 1_000 / needs.max(1);
-    let cuts = cut(ask.resources.cpu_milli, slot.free.cpu_milli)
-        + cut(ask.resources.memory_mib, slot.free.memory_mib)
-        + cut(ask.resources.disk_mib, slot.free.disk_mib)
-        + cut(ask.resources.gpus, slot.free.gpus);
-    (hard.count() * 100 + reasons.len(), cuts, slot.node.id)
-}
-
-/// Lists what would make the nearest node take the instance.
-fn ways_out(state: &ClusterState, slot: &Slot<'_>, ask: &Ask<'_>, reasons: &[Refusal]) -> Vec<String> {
-    let name = &slot.node.profile.name;
-    let amounts = reasons.iter().filter(|reason| reason.dimension.is_amount()).count();
-    if amounts == reasons.len() {
-        let lowered: Vec<_> = reasons.iter().filter_map(|reason| reason.lower.clone()).collect();
-        let mut ways = Vec::new();
-        if lowered.len() == reasons.len() {
-            ways.push(format!("lower {}", lowered.join(" and ")));
-        }
-        if ask.resources.fits(&slot.node.profile.capacity)
-            && let Some(holder) = largest_holder(state, slot, ask)
-        {
-            ways.push(format!("free {name} with `berth scale {} {}`", holder.0, holder.1));
-        }
-        if ways.is_empty() {
-            ways.push("add a node that is large enough".to_owned());
-        }
-        return ways;
-    }
-    let only = |dimension| reasons.iter().all(|reason| reason.dimension == dimension || reason.dimension.is_amount());
-    if only(Dimension::Cordoned) && amounts == 0 {
-        return vec![format!("`berth node uncordon {name}`")];
-    }
-    if only(Dimension::Label) && amounts == 0 {
-        let wanted: Vec<_> = ask.constraints.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        return vec![format!("label a node {}", wanted.join(" "))];
-    }
-    if only(Dimension::State) && amounts == 0 {
-        return vec![format!("bring {name} back")];
-    }
-    vec!["add a node that fits".to_owned()]
-}
-
-/// Finds the deployment, other than the asking one, that holds the most of the node's memory, and the number of
-/// instances it would have with one less.
-fn largest_holder(state: &ClusterState, slot: &Slot<'_>, ask: &Ask<'_>) -> Option<(DeploymentKey, u32)> {
-    let others = state.replicas_on(slot.node.id).filter(|replica| replica.key != *ask.key && replica.is_wanted());
-    let frees = |replica: &&Replica| ask.resources.fits(&(slot.free + replica.resources));
-    let holder = others.filter(frees).min_by_key(|replica| (replica.resources.memory_mib, replica.id))?;
-    let count = state.deployments.get(&holder.key)?.spec.instance_count;
-    Some((holder.key.clone(), count.saturating_sub(1)))
-}
-
-/// Adds to each amount who holds it: `(held: fraud/blue 12 GiB)`.
-fn name_holders(state: &ClusterState, slot: &Slot<'_>, reasons: &mut [Refusal]) {
-    for reason in reasons {
-        let mut held: BTreeMap<&DeploymentKey, u64> = BTreeMap::new();
-        for replica in state.replicas_on(slot.node.id) {
-            let amount = match reason.dimension {
-                Dimension::Cpu => replica.resources.cpu_milli,
-                Dimension::Memory => replica.resources.memory_mib,
-                Dimension::Disk => replica.resources.disk_mib,
-                Dimension::Gpus => replica.resources.gpus,
-                Dimension::GpuMemory => replica.devices.iter().filter_map(|grant| grant.memory_mib).sum(),
-                _ => 0,
-            };
-            if amount > 0 {
-                *held.entry(&replica.key).or_default() += amount;
-            }
-        }
-        let show = |amount: u64| match reason.dimension {
-            Dimension::Cpu => Cores(amount).to_string(),
-            Dimension::Gpus => amount.to_string(),
-            _ => Mib(amount).to_string(),
+/// Adds to each amount who holds it: `(held: fraud/blue 12 GiB, reserve 0.8 GiB)`.
+fn name_holders(state: &ClusterState, node: &Node, reasons: &mut [Refusal]) {
+    for reason in reasons.iter_mut().filter(|reason| reason.dimension.is_amount()) {
+        let amount = |resources: &Resources, grants: &[DeviceGrant]| match reason.dimension {
+            Dimension::Cpu => resources.cpu_milli,
+            Dimension::Memory => resources.memory_mib,
+            Dimension::Disk => resources.disk_mib,
+            Dimension::Gpus => resources.gpus.max(grants.len() as u64),
+            Dimension::GpuMemory => grants.iter().map(|grant| held_mib(node, grant)).sum(),
+            Dimension::Mig => grants.len() as u64,
+            _ => 0,
         };
-        let mut holders: Vec<_> = held.into_iter().collect();
+        let mut held: BTreeMap<&DeploymentKey, u64> = BTreeMap::new();
+        for replica in state.replicas_on(node.id) {
+            *held.entry(&replica.key).or_default() += amount(&replica.resources, &replica.devices);
+        }
+        let reserve: u64 = state.slots_on(node.id).map(|slot| amount(&slot.resources, &slot.devices)).sum();
+        let mut holders: Vec<_> = held.into_iter().filter(|(_, amount)| *amount > 0).collect();
         holders.sort_by_key(|(key, amount)| (std::cmp::Reverse(*amount), *key));
-        let shown: Vec<_> =
+        let show = |amount: u64| reason.dimension.shown(amount);
+        let mut shown: Vec<_> =
             holders.iter().take(HOLDERS_SHOWN).map(|(key, amount)| format!("{key} {}", show(*amount))).collect();
-        let more = holders.len().saturating_sub(HOLDERS_SHOWN);
+        if reserve > 0 {
+            shown.push(format!("reserve {}", show(reserve)));
+        }
+        if let more @ 1.. = holders.len().saturating_sub(HOLDERS_SHOWN) {
+            shown.push(format!("{more} more"));
+        }
         if !shown.is_empty() {
-            let more = if more > 0 { format!(", {more} more") } else { String::new() };
-            reason.text.push_str(&format!(" (held: {}{more})", shown.join(", ")));
+            reason.text.push_str(&format!(" (held: {})", shown.join(", ")));
+        }
+    }
+}
+
+fn held_mib(node: &Node, grant: &DeviceGrant) -> u64 {
+    let device = || node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
+    grant.memory_mib.or_else(|| device().map(|device| device.memory_mib)).unwrap_or(0)
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Leaves out what differs from node to node, so that equal reasons are one.
+    fn common(&self) -> Self {
+        match self.shortage {
+            Some(_) => Self { text: String::new(), shortage: None, ..self.clone() },
+            None => self.clone(),
         }
     }
 }

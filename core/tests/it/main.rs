@@ -12,4 +12,5 @@ mod reserve;
 mod scheduler;
 mod state;
 mod upgrade;
+mod verdict;
 mod whatif;

@@ -150,6 +150,7 @@ fraud/green  0/2 placed
   n3  suspect   test
   n3  label     wants kind=large, has no kind
   n4  memory    needs 2 GiB, free 1 GiB (held: fraud/blue 3 GiB)
+  pre-emption: none: no other deployment has a priority of 40 or less (its own is 50)
   nearest: lower memory to 1 GiB, or free n4 with `berth scale fraud/blue 0`";
     assert_eq!(verdict.to_string(), expected);
     assert_eq!(verdict.by[&Dimension::Label], 3);

@@ -258,6 +258,7 @@ pub fn verdict_message(key: &DeploymentKey, verdict: &Verdict) -> v1::Verdict {
             node: node.node.clone(),
             reason: refusal.dimension.to_string(),
             detail: refusal.text.clone(),
+            count: node.count,
         })
     });
     v1::Verdict {
@@ -269,7 +270,8 @@ pub fn verdict_message(key: &DeploymentKey, verdict: &Verdict) -> v1::Verdict {
         nodes_looked_at: verdict.looked_at,
         refused_by: verdict.by.iter().map(|(dimension, count)| (dimension.to_string(), *count)).collect(),
         nodes: nodes.collect(),
-        nearest: verdict.nearest.join("; "),
+        preemption: verdict.preemption.clone(),
+        nearest: verdict.nearest.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         text: verdict.to_string(),
     }
 }
