@@ -324,7 +324,9 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self);
         }
-        let code = match self.status {
+        // What Berth answers itself says why; a model's own answer has only its status.
+        let told = self.header(&HeaderName::from_static("x-berth-error")).and_then(Code::from_word);
+        let code = told.unwrap_or(match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Unauthenticated,
             StatusCode::NOT_FOUND => Code::RouteNotFound,
             StatusCode::REQUEST_TIMEOUT => Code::Timeout,
@@ -332,7 +334,7 @@ impl Answer {
             StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
             StatusCode::SERVICE_UNAVAILABLE => Code::NotReady,
             _ => Code::Upstream,
-        };
+        });
         // Enough to see what it is about.
         let body: String = String::from_utf8_lossy(&self.body).chars().take(500).collect();
         let model_status = HeaderName::from_static("ms-azureml-model-error-statuscode");

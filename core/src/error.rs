@@ -66,6 +66,8 @@ codes! {
     PathMissing = "E_PATH_MISSING", Invalid;
     /// Traffic does not total 0 or 100, or names a deployment that is not there.
     Traffic = "E_TRAFFIC", Invalid;
+    /// Something is destroyed only by whoever confirms it.
+    Unconfirmed = "E_UNCONFIRMED", Invalid;
     /// No such endpoint.
     EndpointNotFound = "E_ENDPOINT_NOT_FOUND", NotFound;
     /// No such deployment.

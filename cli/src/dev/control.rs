@@ -95,8 +95,17 @@ pub(crate) async fn ask(verb: DevVerb, out: &Output) -> Result<(), Fault> {
         DevVerb::Kill(args) => (Order::Kill(args.node), args.data_dir),
         DevVerb::Start(args) => (Order::Start(args.node), args.data_dir),
     };
-    out.done(exchange(&order, dir).await?);
-    Ok(())
+    let done = exchange(&order, dir).await?;
+    let (Order::Kill(node) | Order::Start(node)) = &order;
+    Ok(out.did(&Outcome { order: &order, done: &done }, node, &done)?)
+}
+
+/// What became of an order, for programs.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    order: &'a Order,
+    done: &'a str,
 }
 
 async fn exchange(order: &Order, dir: Option<PathBuf>) -> Result<String, Error> {

@@ -23,6 +23,7 @@ use berth_node::{
     NodeHandle, NodeOptions, NodeService, Secret,
     gpu::fake::{FakeGpus, FakeHost},
 };
+use serde::Serialize;
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -33,7 +34,7 @@ use tokio::{
 use crate::{
     args::DevArgs,
     config::LogConfig,
-    output::{Fault, Ink, Output},
+    output::{Fault, Ink, Misused, Output},
     process,
 };
 use control::Order;
@@ -77,7 +78,7 @@ pub(crate) async fn run(mut args: DevArgs, api: Option<&str>, out: Output) -> Re
     if let Some(verb) = args.verb.take() {
         return control::ask(verb, &out).await;
     }
-    let api = check(&args, api)?;
+    let api = check(&args, api).or_misused()?;
     process::log(&LogConfig { filter: args.log.clone(), json: false })?;
     let stop = process::asked_to_stop()?;
     let mut stop = std::pin::pin!(stop);
@@ -90,7 +91,7 @@ pub(crate) async fn run(mut args: DevArgs, api: Option<&str>, out: Output) -> Re
     };
     match started {
         Ok(true) => {
-            announce(&cluster, &args, &out);
+            announce(&cluster, &args, &out)?;
             let ended = tokio::select! {
                 biased;
                 () = &mut stop => None,
@@ -150,11 +151,22 @@ fn fake_gpus(args: &DevArgs) -> Result<Option<FakeGpus>, Error> {
     args.fake_gpus.as_deref().map(str::parse).transpose()
 }
 
-fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
+/// Where a development cluster is reached, for programs.
+#[derive(Serialize)]
+struct Ready {
+    api: String,
+    ingress: String,
+}
+
+fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<(), Error> {
     let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
     let ingress = cluster.handles().next().map(NodeHandle::ingress_addr);
     if let (Some(api), Some(ingress)) = (api, ingress) {
         // One line that a script can wait for.
+        if out.is_for_programs() {
+            let ready = Ready { api: api.to_string(), ingress: ingress.to_string() };
+            return out.json_line(&ready);
+        }
         out.line(format!("ready: api={api} ingress={ingress}"));
         let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
         out.aside(format!(
@@ -173,6 +185,7 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) {
             ));
         }
     }
+    Ok(())
 }
 
 fn ended_early(ended: Result<(String, Result<(), Error>), tokio::task::JoinError>) -> Error {

@@ -7,6 +7,8 @@ use super::style::{Ink, paint};
 
 /// Something did not work.
 pub(crate) const FAILED: u8 = 1;
+/// The command itself is wrong, and nobody was asked to do anything.
+pub(crate) const MISUSED: u8 = 2;
 /// Waiting took too long; what was asked for may still come about.
 pub(crate) const TIMED_OUT: u8 = 3;
 
@@ -28,6 +30,18 @@ struct Inner {
     is_told: bool,
 }
 
+/// Tells what reading a command finds from what doing it does.
+pub(crate) trait Misused<T> {
+    /// Ends with the exit code of misuse.
+    fn or_misused(self) -> Result<T, Fault>;
+}
+
+impl<T> Misused<T> for Result<T, Error> {
+    fn or_misused(self) -> Result<T, Fault> {
+        self.map_err(Fault::misused)
+    }
+}
+
 // === impl Fault ===
 
 impl From<Error> for Fault {
@@ -38,6 +52,11 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
+    /// The command is wrong as it was typed, found before anything was asked of anybody.
+    pub(crate) fn misused(error: Error) -> Self {
+        Self::from(error).with_exit(MISUSED)
+    }
+
     /// Waiting took too long.
     pub(crate) fn timed_out(error: Error) -> Self {
         Self(Box::new(Inner { error, exit: TIMED_OUT, log: Vec::new(), is_told: false }))
@@ -157,5 +176,6 @@ error: no (E_YAML)
     fn a_deadline_has_its_own_exit_code() {
         assert_eq!(Fault::from(Error::new(Code::Timeout, "late")).exit(), TIMED_OUT);
         assert_eq!(Fault::from(Error::new(Code::Invalid, "no")).exit(), FAILED);
+        assert_eq!(Fault::misused(Error::new(Code::Invalid, "no")).exit(), MISUSED);
     }
 }

@@ -11,7 +11,7 @@ mod table;
 mod tsv;
 mod yaml;
 
-pub(crate) use fault::{Fault, NO_ANSWER};
+pub(crate) use fault::{Fault, Misused, NO_ANSWER};
 pub(crate) use progress::Progress;
 pub(crate) use query::Query;
 pub(crate) use style::{Ink, state_ink};
@@ -118,6 +118,17 @@ impl Output {
         if !self.quiet && !self.is_for_programs() && self.format != Format::Name {
             self.line(text);
         }
+    }
+
+    /// Prints what was done: a sentence for people, a value for programs.
+    pub(crate) fn did<T: Serialize>(&self, value: &T, name: &str, text: impl AsRef<str>) -> Result<(), Error> {
+        self.value(value, name, || self.done(text))
+    }
+
+    /// Prints a remark about the answer for programs: one line of JSON beside it.
+    pub(crate) fn note_json<T: Serialize>(&self, value: &T) -> Result<(), Error> {
+        self.note(serde_json::to_string(value).map_err(not_json)?);
+        Ok(())
     }
 
     /// Prints a remark beside the answer.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Context, deployment, endpoint, traffic, wait};
 use crate::{
     args::ApplyArgs,
-    output::Fault,
+    output::{Fault, Misused},
     yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
 };
 
@@ -21,8 +21,8 @@ struct Applied {
 }
 
 pub(super) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Fault> {
-    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let loaded = yaml::load(&args.file, None, &settings)?;
+    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
+    let loaded = yaml::load(&args.file, None, &settings).or_misused()?;
     context.out.warnings(&loaded.warnings);
     let (mut endpoints, mut deployments) = (Vec::new(), Vec::new());
     for document in loaded.documents {

@@ -4,10 +4,11 @@ use berth_client::ClientOptions;
 use berth_core::error::{Code, Error};
 use serde::Serialize;
 
+use super::Deleted;
 use crate::{
     args::{ContextCommand, ContextVerb},
     contexts::{Context, Contexts},
-    output::{Cell, Fault, Listed, Output},
+    output::{Cell, Fault, Listed, Misused, Output},
 };
 
 /// A context as it is listed.
@@ -31,29 +32,33 @@ pub(super) fn run(command: ContextCommand, api: Option<&str>, out: &Output) -> R
             out.list(&rows, "no contexts yet; `berth context set NAME --api HOST:PORT` makes one")?;
         }
         ContextVerb::Use { name } => {
-            let api = contexts.api_of(&name)?.to_owned();
+            let api = contexts.api_of(&name).or_misused()?.to_owned();
             contexts.current = Some(name.clone());
             contexts.save()?;
-            out.done(format!("verbs talk to {name} ({api}) from now on"));
+            let text = format!("verbs talk to {name} ({api}) from now on");
+            out.did(&Row { name: name.clone(), api, current: true }, &name, text)?;
         }
         ContextVerb::Set { name, .. } => {
             let api = api.ok_or_else(|| {
-                Error::new(Code::Invalid, "a context needs its coordinators")
-                    .try_(format!("berth context set {name} --api HOST:PORT[,HOST:PORT…]"))
+                let error = Error::new(Code::Invalid, "a context needs its coordinators");
+                Fault::misused(error.try_(format!("berth context set {name} --api HOST:PORT[,HOST:PORT…]")))
             })?;
             // What could not be called later is refused now.
-            ClientOptions::new(api.split(',').filter(|part| !part.trim().is_empty()))?;
+            ClientOptions::new(api.split(',').filter(|part| !part.trim().is_empty())).or_misused()?;
             contexts.contexts.insert(name.clone(), Context { api: api.to_owned() });
             contexts.current.get_or_insert_with(|| name.clone());
             let path = contexts.save()?;
-            out.done(format!("{name} is {api}, in {}", path.display()));
+            let current = contexts.current.as_ref() == Some(&name);
+            let row = Row { name: name.clone(), api: api.to_owned(), current };
+            out.did(&row, &name, format!("{name} is {api}, in {}", path.display()))?;
         }
         ContextVerb::Delete { name } => {
-            contexts.api_of(&name)?;
+            contexts.api_of(&name).or_misused()?;
             contexts.contexts.remove(&name);
             contexts.current = contexts.current.filter(|current| *current != name);
             contexts.save()?;
-            out.done(format!("{name} is forgotten"));
+            let deleted = Deleted { deleted: name.clone(), noun: "context", with: Vec::new() };
+            out.did(&deleted, &name, format!("{name} is forgotten"))?;
         }
     }
     Ok(())

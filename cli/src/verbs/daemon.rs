@@ -10,13 +10,13 @@ use crate::{
     args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
     config,
     demo::{self, DemoOptions},
-    output::{Fault, Output},
+    output::{Fault, Misused, Output},
     process,
 };
 
 /// `berth coordinator`.
 pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> Result<(), Fault> {
-    let config = config::coordinator(args.layer().with("api", api), args.config.as_deref())?;
+    let config = config::coordinator(args.layer().with("api", api), args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
     let mut options = CoordinatorOptions::new(config.data_dir, config.formation);
     options.listen = config.api;
@@ -34,9 +34,9 @@ pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> 
 
 /// `berth node` without a verb.
 pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
-    let config = config::node(args.layer(), args.config.as_deref())?;
+    let config = config::node(args.layer(), args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
-    let token = read_token(&config.token_file)?;
+    let token = read_token(&config.token_file).or_misused()?;
     let mut options = NodeOptions::new(config.name, config.data_dir, config.coordinators, token);
     options.ingress = config.ingress;
     options.gate = config.gate;

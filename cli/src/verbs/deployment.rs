@@ -13,13 +13,13 @@ use berth_core::{
 };
 
 use super::{
-    Context, confirm,
+    Context, Deleted, confirm,
     logs::{self, Wanted},
     wait,
 };
 use crate::{
     args::{self, DeploymentVerb, GetLogsArgs, WaitArgs},
-    output::{Fault, Format, Output},
+    output::{Fault, Format, Misused, Output},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
 };
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::Create(args) => create_or_update(context, args, PutMode::Create).await,
         DeploymentVerb::Update(args) => create_or_update(context, args, PutMode::Update).await,
         DeploymentVerb::Show(name) => {
-            let key = name.key()?;
+            let key = name.key().or_misused()?;
             let deployment = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
             show(context, &deployment)
         }
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         }
         DeploymentVerb::Delete(args) => delete(context, args).await,
         DeploymentVerb::GetLogs(args) => {
-            let key = args.name.key()?;
+            let key = args.name.key().or_misused()?;
             let GetLogsArgs { lines, follow, prepare, previous, .. } = args;
             let wanted = Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous };
             logs::print(context, wanted).await
@@ -64,14 +64,15 @@ pub async fn create_deployment(
 }
 
 async fn create_or_update(context: &Context, args: args::PutDeploymentArgs, mode: PutMode) -> Result<(), Fault> {
-    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     settings.extend(args.name.endpoint().map(|name| Setting::new("endpoint_name", name)));
     settings.extend(args.name.deployment().map(|name| Setting::new("name", name)));
     let (file, warnings) = match &args.file {
-        Some(path) => load(path, &settings)?,
+        Some(path) => load(path, &settings).or_misused()?,
         None if mode == PutMode::Update => patch(context, &args).await?,
         None => {
-            return Err(Error::new(Code::Invalid, "no file describes the deployment").try_("-f FILE").into());
+            let error = Error::new(Code::Invalid, "no file describes the deployment").try_("-f FILE");
+            return Err(Fault::misused(error));
         }
     };
     context.out.warnings(&warnings);
@@ -91,16 +92,17 @@ fn load(path: &Path, settings: &[Setting]) -> Result<(DeploymentFile, Vec<Proble
 }
 
 /// Lays `--set` over what is there.
-async fn patch(context: &Context, args: &args::PutDeploymentArgs) -> Result<(DeploymentFile, Vec<Problem>), Error> {
+async fn patch(context: &Context, args: &args::PutDeploymentArgs) -> Result<(DeploymentFile, Vec<Problem>), Fault> {
     if args.set.is_empty() {
-        return Err(Error::new(Code::Invalid, "nothing to change is given").try_("--set FIELD=VALUE or --file FILE"));
+        let error = Error::new(Code::Invalid, "nothing to change is given").try_("--set FIELD=VALUE or --file FILE");
+        return Err(Fault::misused(error));
     }
-    let key = args.name.key()?;
-    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let key = args.name.key().or_misused()?;
+    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
     let current = context.client.get_deployment(endpoint, name).await?;
     let base = berth_proto::api::deployment_spec(current.spec)?;
-    yaml::patch_deployment(endpoint, name, base, &settings)
+    yaml::patch_deployment(endpoint, name, base, &settings).or_misused()
 }
 
 /// Uploads what a file refers to and creates or changes the deployment.
@@ -177,7 +179,7 @@ async fn finish(
 }
 
 pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<(), Fault> {
-    let key: DeploymentKey = args::parse_key(&args.deployment)?;
+    let key: DeploymentKey = args::parse_key(&args.deployment).or_misused()?;
     let request = ScaleDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),
@@ -189,7 +191,7 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
 }
 
 async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(), Fault> {
-    let key = args.name.key()?;
+    let key = args.name.key().or_misused()?;
     let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
     confirm(&format!("This deletes {key} and stops {}.", Count(current.ready, "instance")), args.yes)?;
     let request = DeleteDeploymentRequest {
@@ -201,8 +203,8 @@ async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(
     if !args.no_wait {
         wait::until_gone(context, &key).await?;
     }
-    context.out.done(format!("deployment {key} is deleted"));
-    Ok(())
+    let deleted = Deleted { deleted: key.to_string(), noun: "deployment", with: Vec::new() };
+    Ok(context.out.did(&deleted, &deleted.deleted, format!("deployment {key} is deleted"))?)
 }
 
 /// Prints one deployment.

@@ -11,10 +11,10 @@ use berth_core::{
     model::{EndpointName, EndpointSpec},
 };
 
-use super::{Context, confirm, invoke, traffic};
+use super::{Context, Deleted, confirm, invoke, traffic};
 use crate::{
     args::{self, EndpointVerb},
-    output::Fault,
+    output::{Fault, Misused},
     view,
     yaml::{self, Document, EndpointFile, Kind, Setting},
 };
@@ -45,17 +45,17 @@ pub async fn create_endpoint(client: &Client, file: &Path) -> Result<api::Endpoi
 }
 
 async fn create(context: &Context, args: args::CreateEndpointArgs) -> Result<(), Fault> {
-    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     settings.extend(args.name.as_deref().map(|name| Setting::new("name", name)));
     let file = match &args.file {
         Some(path) => {
-            let (file, warnings) = load(path, &settings)?;
+            let (file, warnings) = load(path, &settings).or_misused()?;
             context.out.warnings(&warnings);
             file
         }
         None => {
             let name = args.name.as_deref().unwrap_or_default();
-            yaml::patch_endpoint(name, EndpointSpec::default(), &settings)?.0
+            yaml::patch_endpoint(name, EndpointSpec::default(), &settings).or_misused()?.0
         }
     };
     let endpoint = put(&context.client, &file, PutMode::Create).await?;
@@ -101,22 +101,24 @@ pub(super) async fn put_at(
 }
 
 async fn update(context: &Context, args: args::UpdateEndpointArgs) -> Result<(), Fault> {
-    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let (split, mirror) = (traffic::parse_flag(&args.traffic)?, traffic::parse_flag(&args.mirror_traffic)?);
+    let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
+    let (split, mirror) = (traffic::parse_flag(&args.traffic), traffic::parse_flag(&args.mirror_traffic));
+    let (split, mirror) = (split.or_misused()?, mirror.or_misused()?);
     let mut name = args.name.get().map(str::to_owned);
     let mut last = None;
     if let Some(path) = &args.file {
         settings.extend(name.as_deref().map(|name| Setting::new("name", name)));
-        let (file, warnings) = load(path, &settings)?;
+        let (file, warnings) = load(path, &settings).or_misused()?;
         context.out.warnings(&warnings);
         name = Some(file.name.to_string());
         last = Some(put(&context.client, &file, PutMode::Update).await?);
     }
-    let name = name.ok_or_else(|| Error::new(Code::Invalid, "no endpoint is named").try_("--name ENDPOINT"))?;
+    let name =
+        name.ok_or_else(|| Error::new(Code::Invalid, "no endpoint is named").try_("--name ENDPOINT")).or_misused()?;
     if args.file.is_none() && !settings.is_empty() {
         let current = context.client.get_endpoint(&name).await?;
         let base = berth_proto::api::endpoint_spec(current.spec)?;
-        let (file, warnings) = yaml::patch_endpoint(&name, base, &settings)?;
+        let (file, warnings) = yaml::patch_endpoint(&name, base, &settings).or_misused()?;
         context.out.warnings(&warnings);
         last = Some(put(&context.client, &file, PutMode::Update).await?);
     }
@@ -124,21 +126,24 @@ async fn update(context: &Context, args: args::UpdateEndpointArgs) -> Result<(),
         last = Some(context.client.set_traffic(&name, split, mirror).await?);
     }
     let endpoint = last.ok_or_else(|| {
-        Error::new(Code::Invalid, "nothing to change is given").try_("--traffic, --mirror-traffic, --set or --file")
+        let error = Error::new(Code::Invalid, "nothing to change is given");
+        Fault::misused(error.try_("--traffic, --mirror-traffic, --set or --file"))
     })?;
     show(context, &endpoint)
 }
 
 async fn delete(context: &Context, args: args::DeleteEndpointArgs) -> Result<(), Fault> {
-    let name = EndpointName::new(args.name.get()).map_err(|error| Error::new(Code::Invalid, error.to_string()))?;
+    let name = EndpointName::new(args.name.get())
+        .map_err(|error| Error::new(Code::Invalid, error.to_string()))
+        .or_misused()?;
     let deployments = context.client.list_deployments(name.as_str()).await?;
-    let names: Vec<_> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let names: Vec<_> = deployments.into_iter().map(|deployment| deployment.name).collect();
     let with = if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) };
     confirm(&format!("This deletes the endpoint {name}{with}."), args.yes)?;
     let request = DeleteEndpointRequest { name: name.to_string(), ..Default::default() };
     context.client.delete_endpoint(request).await?;
-    context.out.done(format!("endpoint {name} is deleted{with}"));
-    Ok(())
+    let deleted = Deleted { deleted: name.to_string(), noun: "endpoint", with: names };
+    Ok(context.out.did(&deleted, name.as_str(), format!("endpoint {name} is deleted{with}"))?)
 }
 
 async fn credentials(context: &Context, name: &str) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::{
     args::ErrorArgs,
-    output::{Fault, Output},
+    output::{Fault, Misused, Output},
 };
 
 /// The pages, as `docs/errors` has them.
@@ -24,7 +24,8 @@ pub(super) fn run(args: ErrorArgs, out: &Output) -> Result<(), Fault> {
             Some(near) => error.try_(format!("did you mean `{near}`?")),
             None => error.try_("`berth error` lists them"),
         }
-    })?;
+    });
+    let page = page.or_misused()?;
     Ok(out.value(&page, &code, || out.line(page.trim_end()))?)
 }
 

@@ -1,20 +1,24 @@
 //! `berth invoke`: one call, its answer, and who gave it.
 
-use std::{io::Read, path::Path, time::Instant};
+use std::{fmt, io::Read, path::Path, time::Instant};
 
 use berth_client::{Answer, InferClient};
 use berth_core::error::{Code, Error};
 use hyper::header::HeaderName;
+use serde::Serialize;
 
 use super::Context;
-use crate::{args::InvokeArgs, output::Fault};
+use crate::{
+    args::InvokeArgs,
+    output::{Fault, Misused},
+};
 
 /// The largest body that is read into memory.
 const BODY_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) async fn run(context: &Context, args: InvokeArgs) -> Result<(), Fault> {
     let name = args.name.get();
-    let body = read_body(&args)?;
+    let body = read_body(&args).or_misused()?;
     let mut client = match &args.ingress {
         None => context.client.infer(name).await?,
         Some(ingress) => {
@@ -27,17 +31,23 @@ pub(super) async fn run(context: &Context, args: InvokeArgs) -> Result<(), Fault
     }
     let started = Instant::now();
     let answer = client.post(&args.path, &args.content_type, body).await?;
-    let total_ms = started.elapsed().as_millis();
-    let who = who(&answer, total_ms);
+    let total_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let who = Who::of(&answer, total_ms);
     let deployment = answer.deployment().map(str::to_owned);
     let answer = answer.into_success();
     if let Ok(answer) = &answer {
         context.out.bytes(&answer.body);
     }
-    context.out.aside(who);
+    if context.out.is_for_programs() {
+        context.out.note_json(&who)?;
+    } else {
+        context.out.aside(who.to_string());
+    }
     match answer {
         Ok(_) => Ok(()),
-        Err(error) => Err(with_advice(context, name, deployment.as_deref(), error).await.into()),
+        Err(error) => {
+            Err(with_advice(context, name, args.deployment.is_some(), deployment.as_deref(), error).await.into())
+        }
     }
 }
 
@@ -63,16 +73,24 @@ fn read_body(args: &InvokeArgs) -> Result<Vec<u8>, Error> {
 }
 
 /// Adds what to try, where the cluster knows better than the ingress that answered.
-async fn with_advice(context: &Context, endpoint: &str, deployment: Option<&str>, error: Error) -> Error {
+async fn with_advice(
+    context: &Context,
+    endpoint: &str,
+    is_pinned: bool,
+    deployment: Option<&str>,
+    error: Error,
+) -> Error {
     let advice = match error.code {
-        Code::RouteNotFound => {
+        Code::RouteNotFound | Code::DeploymentNotFound | Code::NotReady => {
             let deployments = context.client.list_deployments(endpoint).await.unwrap_or_default();
             let names: Vec<_> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+            let is_idle = deployments.iter().all(|deployment| deployment.traffic_percent == 0);
             match names.first() {
                 None => "create one: `berth deployment create -f FILE --all-traffic`".to_owned(),
-                Some(first) if deployments.iter().all(|deployment| deployment.traffic_percent == 0) => {
+                Some(first) if is_idle && !is_pinned => {
                     format!("give one traffic: `berth traffic {endpoint} {first}=100`")
                 }
+                Some(_) if error.code == Code::NotReady => format!("`berth status {endpoint}` says why"),
                 Some(_) => format!("it has {}", names.join(", ")),
             }
         }
@@ -85,14 +103,41 @@ async fn with_advice(context: &Context, endpoint: &str, deployment: Option<&str>
     if error.try_.is_empty() { error.try_(advice) } else { error }
 }
 
-/// Says who answered, as far as the answer tells.
-fn who(answer: &Answer, total_ms: u128) -> String {
-    let header = |name: &'static str| answer.header(&HeaderName::from_static(name));
-    let mut parts = Vec::new();
-    parts.extend(answer.deployment().map(str::to_owned));
-    parts.extend(answer.replica().map(|id| format!("replica {}", id.get(..8).unwrap_or(id))));
-    parts.extend(header("x-berth-queue-ms").map(|ms| format!("queued {ms} ms")));
-    parts.push(format!("{total_ms} ms in all"));
-    parts.extend(header("x-request-id").map(|id| format!("request {id}")));
-    parts.join(" · ")
+/// Who answered, as far as the answer tells.
+#[derive(Serialize)]
+struct Who {
+    status: u16,
+    deployment: Option<String>,
+    replica: Option<String>,
+    queue_ms: Option<u64>,
+    total_ms: u64,
+    request_id: Option<String>,
+}
+
+// === impl Who ===
+
+impl Who {
+    fn of(answer: &Answer, total_ms: u64) -> Self {
+        let header = |name: &'static str| answer.header(&HeaderName::from_static(name));
+        Self {
+            status: answer.status.as_u16(),
+            deployment: answer.deployment().map(str::to_owned),
+            replica: answer.replica().map(str::to_owned),
+            queue_ms: header("x-berth-queue-ms").and_then(|text| text.parse().ok()),
+            total_ms,
+            request_id: header("x-request-id").map(str::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.deployment.clone());
+        parts.extend(self.replica.as_ref().map(|id| format!("replica {}", id.get(..8).unwrap_or(id))));
+        parts.extend(self.queue_ms.map(|ms| format!("queued {ms} ms")));
+        parts.push(format!("{} ms in all", self.total_ms));
+        parts.extend(self.request_id.as_ref().map(|id| format!("request {id}")));
+        f.write_str(&parts.join(" · "))
+    }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use berth_client::api::LogsRequest;
-use berth_core::model::DeploymentKey;
+use berth_core::{error::Error, model::DeploymentKey};
+use serde::Serialize;
 
 use super::{Context, by_prefix};
 use crate::{
     args::{LogsArgs, parse_key},
-    output::{Fault, Ink},
+    output::{Fault, Ink, Misused},
 };
 
 /// A line longer than this is printed in parts.
@@ -28,7 +29,7 @@ pub(super) struct Wanted<'a> {
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let key = parse_key(&args.deployment)?;
+    let key = parse_key(&args.deployment).or_misused()?;
     let LogsArgs { follow, prepare, previous, .. } = args;
     let replica = args.replica.as_deref();
     print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous }).await
@@ -69,18 +70,22 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
 async fn stream(context: &Context, request: LogsRequest, with_names: bool) -> Result<bool, Fault> {
     let mut stream = context.client.logs(request).await?;
     let mut open: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut nodes: BTreeMap<String, String> = BTreeMap::new();
     let mut some = false;
     while let Some(chunk) = stream.next().await? {
         some |= !chunk.data.is_empty();
+        if !nodes.contains_key(&chunk.replica) {
+            nodes.insert(chunk.replica.clone(), chunk.node.clone());
+        }
         let rest = open.entry(chunk.replica.clone()).or_default();
         rest.extend_from_slice(&chunk.data);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or(over_long(rest)) {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            show(context, &chunk.replica, &chunk.node, &line, with_names);
+            show(context, &chunk.replica, &chunk.node, &line, with_names)?;
         }
     }
     for (replica, rest) in open.iter().filter(|(_, rest)| !rest.is_empty()) {
-        show(context, replica, "", rest, with_names);
+        show(context, replica, nodes.get(replica).map_or("", String::as_str), rest, with_names)?;
     }
     Ok(some)
 }
@@ -90,13 +95,26 @@ fn over_long(line: &[u8]) -> Option<usize> {
     (line.len() > LINE_BYTES_MAX).then_some(LINE_BYTES_MAX - 1)
 }
 
-fn show(context: &Context, replica: &str, node: &str, line: &[u8], with_names: bool) {
+/// A line of a log, for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    replica: &'a str,
+    node: &'a str,
+    line: &'a str,
+}
+
+fn show(context: &Context, replica: &str, node: &str, line: &[u8], with_names: bool) -> Result<(), Error> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
-    if !with_names {
-        return context.out.line(text);
+    if context.out.is_for_programs() {
+        return context.out.json_line(&Line { replica, node, line: text });
     }
-    let id = replica.get(..8).unwrap_or(replica);
-    let name = if node.is_empty() { id.to_owned() } else { format!("{id} {node}") };
-    context.out.line(format!("{} {text}", context.out.paint(&name, Ink::Grey)));
+    if with_names {
+        let id = replica.get(..8).unwrap_or(replica);
+        let name = if node.is_empty() { id.to_owned() } else { format!("{id} {node}") };
+        context.out.line(format!("{} {text}", context.out.paint(&name, Ink::Grey)));
+    } else {
+        context.out.line(text);
+    }
+    Ok(())
 }

@@ -41,7 +41,7 @@ use berth_core::error::{Code, Error};
 use crate::{
     args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, Verb},
     contexts::Contexts,
-    output::{Fault, Output},
+    output::{Fault, Misused, Output},
 };
 
 /// How long a person waits to hear that nothing answers: longer than a restart of a coordinator takes to bind.
@@ -51,6 +51,17 @@ const UNREACHABLE: Duration = Duration::from_secs(2);
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) out: Output,
+}
+
+/// What a verb took away, for programs.
+#[derive(serde::Serialize)]
+struct Deleted {
+    /// Its name, as other verbs take it.
+    deleted: String,
+    noun: &'static str,
+    /// What went with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    with: Vec<String>,
 }
 
 /// Runs a verb.
@@ -70,7 +81,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Man { dir } => return shell::man(&dir, &out),
         _ => {}
     }
-    let context = Context { client: client(&global)?, out };
+    let context = Context { client: client(&global).or_misused()?, out };
     match cli.verb {
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
@@ -118,13 +129,13 @@ fn client(global: &GlobalArgs) -> Result<Client, Error> {
 }
 
 /// Asks before something is destroyed. Without a person to ask, `--yes` is the answer that counts.
-fn confirm(what: &str, yes: bool) -> Result<(), Error> {
+fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
     if yes {
         return Ok(());
     }
-    let refused = |what: &str| Error::new(Code::Invalid, what).try_("add --yes to do it without being asked");
+    let refused = |what: &str| Error::new(Code::Unconfirmed, what).try_("add --yes to do it without being asked");
     if !io::stdin().is_terminal() {
-        return Err(refused("nobody is there to be asked"));
+        return Err(Fault::misused(refused("nobody is there to be asked")));
     }
     let mut err = io::stderr().lock();
     let _ = write!(err, "{what} Go on? [y/N] ").and_then(|()| err.flush());
@@ -132,7 +143,7 @@ fn confirm(what: &str, yes: bool) -> Result<(), Error> {
     io::stdin().lock().read_line(&mut answer).map_err(|error| refused(&error.to_string()))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Error::new(Code::Invalid, "not confirmed; nothing was changed")),
+        _ => Err(Error::new(Code::Unconfirmed, "not confirmed; nothing was changed").into()),
     }
 }
 

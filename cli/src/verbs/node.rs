@@ -4,7 +4,7 @@ use berth_client::api::{Node, Replica};
 use berth_core::error::{Code, Error, nearest};
 use serde::Serialize;
 
-use super::{Context, confirm, drain, upgrade};
+use super::{Context, Deleted, confirm, drain, upgrade};
 use crate::{
     args::NodeVerb,
     output::{Fault, state_ink},
@@ -38,8 +38,8 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
         NodeVerb::Forget { node, yes } => {
             confirm(&format!("This forgets {node}; should it come back, it registers anew."), yes)?;
             client.forget_node(&node).await?;
-            out.done(format!("{node} is forgotten"));
-            Ok(())
+            let deleted = Deleted { deleted: node, noun: "node", with: Vec::new() };
+            Ok(out.did(&deleted, &deleted.deleted, format!("{} is forgotten", deleted.deleted))?)
         }
     }
 }

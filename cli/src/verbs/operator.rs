@@ -1,14 +1,26 @@
 //! `berth operator …`
 
-use std::{fs, io::Write as _, path::Path};
+use std::{collections::BTreeSet, fs, io::Write as _, path::Path};
 
-use berth_core::error::{Code, Error};
+use berth_client::api::CheckReport;
+use berth_core::{
+    error::{Code, Error},
+    units::Count,
+};
+use serde::Serialize;
 
 use super::{Context, by_prefix, confirm};
 use crate::{
     args::{OperatorVerb, RaftVerb, SnapshotVerb},
     output::{Cell, Fault, Ink, Table},
 };
+
+/// A snapshot that was saved, for programs.
+#[derive(Serialize)]
+struct Saved {
+    file: String,
+    bytes: u64,
+}
 
 pub(super) async fn run(context: &Context, verb: OperatorVerb) -> Result<(), Fault> {
     match verb {
@@ -50,7 +62,7 @@ async fn raft(context: &Context, verb: RaftVerb) -> Result<(), Fault> {
 async fn save(context: &Context, file: &Path) -> Result<(), Fault> {
     if file.exists() {
         let error = Error::new(Code::AlreadyExists, format!("`{}` exists", file.display())).try_("name a new file");
-        return Err(error.into());
+        return Err(Fault::misused(error));
     }
     let not_written = |error: std::io::Error| {
         Error::new(Code::Invalid, format!("`{}` cannot be written", file.display())).why(error.to_string())
@@ -62,8 +74,9 @@ async fn save(context: &Context, file: &Path) -> Result<(), Fault> {
     partial.persist_noclobber(file).map_err(|error| not_written(error.error))?;
     // The name itself is durable only with its folder.
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(not_written)?;
-    context.out.done(format!("{bytes} bytes of state are in {}", file.display()));
-    Ok(())
+    let file = file.display().to_string();
+    let text = format!("{bytes} bytes of state are in {file}");
+    Ok(context.out.did(&Saved { file: file.clone(), bytes }, &file, text)?)
 }
 
 /// Runs every invariant; a broken one is a failure.
@@ -72,17 +85,48 @@ pub(super) async fn check(context: &Context) -> Result<(), Fault> {
     let out = &context.out;
     out.value(&report, &report.index.to_string(), || {
         if report.violations.is_empty() {
-            return out.line(format!("{} invariants hold at index {}", report.checked, report.index));
+            out.line(format!(
+                "{} hold over {} at index {}: {}",
+                Count(report.checked.len() as u64, "invariant"),
+                Count(report.objects, "object"),
+                report.index,
+                report.checked.join(" ")
+            ));
+            return out.aside(unchecked(&report));
         }
         let mut table = Table::new(&["INVARIANT", "BROKEN BY"]);
         for violation in &report.violations {
             table.push(vec![Cell::inked(violation.invariant.as_str(), Ink::Red), violation.what.as_str().into()]);
         }
         out.line(out.rendered(&table));
+        out.aside(unchecked(&report));
     })?;
     if report.violations.is_empty() {
         return Ok(());
     }
-    let what = format!("{} of {} invariants are broken", report.violations.len(), report.checked);
+    let broken: BTreeSet<_> = report.violations.iter().map(|violation| violation.invariant.as_str()).collect();
+    let what = format!("{} of {} invariants are broken", broken.len(), report.checked.len());
     Err(Error::new(Code::Internal, what).try_("keep `berth operator snapshot save FILE` and report it").into())
+}
+
+/// Says what a look at one state leaves open.
+fn unchecked(report: &CheckReport) -> String {
+    let (in_part, not): (Vec<_>, Vec<_>) =
+        report.need_history.iter().map(String::as_str).partition(|id| report.checked.iter().any(|own| own == id));
+    let part = if in_part.is_empty() { String::new() } else { format!("; in part: {}", in_part.join(" ")) };
+    format!("not checked here, for they judge each change against the state before it: {}{part}", not.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_says_what_it_did_not_look_at() {
+        let ids = |text: &str| text.split(' ').map(str::to_owned).collect();
+        let report =
+            CheckReport { checked: ids("PL01 NO01"), need_history: ids("LI01 NO01 WR01"), ..Default::default() };
+        let said = unchecked(&report);
+        assert!(said.ends_with(": LI01 WR01; in part: NO01"), "{said}");
+    }
 }

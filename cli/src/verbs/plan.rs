@@ -8,7 +8,7 @@ use berth_client::{
 use super::{Context, traffic};
 use crate::{
     args::PlanArgs,
-    output::{Fault, NO_ANSWER},
+    output::{Fault, Misused, NO_ANSWER},
     view,
     yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
 };
@@ -26,9 +26,9 @@ async fn plan(context: &Context, args: PlanArgs) -> Result<(), Fault> {
         add: args.add.clone(),
         ..PlanRequest::default()
     };
-    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     for path in &args.file {
-        let loaded = yaml::load(path, None, &settings)?;
+        let loaded = yaml::load(path, None, &settings).or_misused()?;
         context.out.warnings(&loaded.warnings);
         for document in loaded.documents {
             match document {

@@ -4,11 +4,18 @@ use std::{fs, path::Path};
 
 use berth_core::error::{Code, Error};
 use clap::CommandFactory;
+use serde::Serialize;
 
 use crate::{
     args::Cli,
     output::{Fault, Output},
 };
+
+/// Where manual pages were written, for programs.
+#[derive(Serialize)]
+struct Written {
+    dir: String,
+}
 
 pub(super) fn completion(shell: clap_complete::Shell, out: &Output) -> Result<(), Fault> {
     // Written whole first: the generator panics when its reader leaves.
@@ -23,6 +30,6 @@ pub(super) fn man(dir: &Path, out: &Output) -> Result<(), Fault> {
     written.map_err(|error| {
         Error::new(Code::Invalid, format!("cannot write manual pages into {}", dir.display())).why(error.to_string())
     })?;
-    out.done(format!("read them with `man -l {}/berth.1`", dir.display()));
-    Ok(())
+    let dir = dir.display().to_string();
+    Ok(out.did(&Written { dir: dir.clone() }, &dir, format!("read them with `man -l {dir}/berth.1`"))?)
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path, time::Instant};
 
 use berth_core::error::{Code, Error, Problems};
-use berth_sim::{Bug, Options, pack::Trace, swarm};
+use berth_sim::{Bug, Options, Report, Tally, pack::Trace, swarm};
 use serde::Serialize;
 
 use crate::{
     args::{SimArgs, SimPackArgs, SimVerb},
-    output::{Fault, NO_ANSWER, Output},
+    output::{Fault, Misused, NO_ANSWER, Output},
 };
 
 /// How often progress is told.
@@ -23,25 +23,104 @@ pub(super) async fn run(verb: SimVerb, out: Output) -> Result<(), Fault> {
 fn run_blocking(verb: SimVerb, out: &Output) -> Result<(), Fault> {
     match verb {
         SimVerb::Run(args) => {
-            let report = berth_sim::run(&Options { seed: args.seed, steps: args.steps, ..options(&args.sim)? });
-            out.line(report.to_string());
+            let report =
+                berth_sim::run(&Options { seed: args.seed, steps: args.steps, ..options(&args.sim).or_misused()? });
+            out.value(&Run::of(&report), &report.seed.to_string(), || out.line(report.to_string()))?;
             if report.is_clean() { Ok(()) } else { Err(broken(report.seed)) }
         }
         SimVerb::Pack(args) => pack(&args, out),
         SimVerb::Cluster(args) => super::size::run(&args, out).map_err(|fault| fault.with_exit(NO_ANSWER)),
         SimVerb::Swarm(args) => {
             let mut seen = 0;
-            let swarm = swarm(args.first, args.seeds, &options(&args.sim)?, |report| {
+            let swarm = swarm(args.first, args.seeds, &options(&args.sim).or_misused()?, |report| {
                 seen += 1;
                 if seen % SEEDS_PER_REMARK == 0 {
                     out.aside(format!("{seen} of {} seeds, the last one {}", args.seeds, report.seed));
                 }
             });
-            out.line(swarm.to_string());
+            let told = Many {
+                seeds: swarm.seeds,
+                accepted: swarm.requests,
+                entries: swarm.entries,
+                simulated_ms: swarm.simulated_ms,
+                trace_hash: format!("{:016x}", swarm.trace_hash),
+                failed: swarm.failed.as_deref().map(Run::of),
+            };
+            out.value(&told, &told.seeds.to_string(), || out.line(swarm.to_string()))?;
             match &swarm.failed {
                 None => Ok(()),
                 Some(report) => Err(broken(report.seed)),
             }
+        }
+    }
+}
+
+/// What a seed came to, for programs.
+#[derive(Serialize)]
+struct Run {
+    seed: u64,
+    /// Its hash in hex, as it is printed: not every reader of JSON has 64 bits.
+    trace_hash: String,
+    accepted: u64,
+    answered: u64,
+    shed: u64,
+    failed_by_fault: u64,
+    lost: u64,
+    mirrored: u64,
+    entries: u64,
+    terms: u64,
+    events: u64,
+    simulated_ms: u64,
+    violations: Vec<Broken>,
+    trace: Vec<String>,
+    replay: String,
+}
+
+#[derive(Serialize)]
+struct Broken {
+    invariant: String,
+    what: String,
+    at_ms: u64,
+}
+
+/// What many seeds came to, for programs.
+#[derive(Serialize)]
+struct Many {
+    seeds: u64,
+    accepted: u64,
+    entries: u64,
+    simulated_ms: u64,
+    trace_hash: String,
+    failed: Option<Run>,
+}
+
+// === impl Run ===
+
+impl Run {
+    fn of(report: &Report) -> Self {
+        let Tally { accepted, answered, shed, failed_by_fault, lost, mirrored } = report.requests;
+        let violations = report.violations.iter().map(|found| Broken {
+            invariant: found.id.clone(),
+            what: found.what.clone(),
+            at_ms: found.at_ms,
+        });
+        Self {
+            seed: report.seed,
+            trace_hash: format!("{:016x}", report.trace_hash),
+            accepted,
+            answered,
+            shed,
+            failed_by_fault,
+            lost,
+            mirrored,
+            entries: report.entries,
+            terms: report.terms,
+            events: report.events,
+            simulated_ms: report.simulated_ms,
+            violations: violations.collect(),
+            // A clean run's story is not asked for.
+            trace: if report.is_clean() { Vec::new() } else { report.trace.clone() },
+            replay: report.replay(),
         }
     }
 }

@@ -8,7 +8,11 @@ use berth_core::{
 };
 
 use super::{Context, endpoint};
-use crate::{args::TrafficArgs, output::Fault, view};
+use crate::{
+    args::TrafficArgs,
+    output::{Fault, Misused},
+    view,
+};
 
 /// Which shares are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Res
         let shares = if what == What::Split { &endpoint.traffic } else { &endpoint.mirror_traffic };
         return Ok(context.out.value(shares, &args.endpoint, || context.out.line(view::shares(shares)))?);
     }
-    let shares = parse(&args.shares)?;
+    let shares = parse(&args.shares).or_misused()?;
     let (split, mirror) = match what {
         What::Split => (Some(shares), None),
         What::Mirror => (None, Some(shares)),

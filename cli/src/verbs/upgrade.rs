@@ -11,6 +11,7 @@ use berth_core::{
     error::{Code, Error, nearest},
     units::Count,
 };
+use serde::Serialize;
 use tokio::{
     process::Command,
     time::{Instant, sleep_until, timeout},
@@ -19,7 +20,7 @@ use tokio::{
 use super::{Context, drain};
 use crate::{
     args::UpgradeArgs,
-    output::{Cell, Fault, Ink, Table},
+    output::{Cell, Fault, Ink, Listed},
     process,
 };
 
@@ -36,9 +37,8 @@ pub(super) async fn run(context: &Context, args: UpgradeArgs) -> Result<(), Faul
     let out = &context.out;
     let nodes = chosen(context, &args, context.client.list_nodes().await?)?;
     let count = Count(nodes.len() as u64, "node");
-    if nodes.is_empty() {
-        out.done("no node is to be upgraded");
-        return Ok(());
+    if nodes.is_empty() && !args.dry_run {
+        return Ok(out.did(&Walked::default(), "", "no node is to be upgraded")?);
     }
     if args.dry_run {
         return rehearse(context, &nodes).await;
@@ -57,16 +57,59 @@ pub(super) async fn run(context: &Context, args: UpgradeArgs) -> Result<(), Faul
     // A walk that fails gives the lock back too: what it left is drained, and a next walk goes on with it.
     let request = LockUpgradeRequest { holder, ..Default::default() };
     let given_back = context.client.lock_upgrade(request).await;
-    walked?;
+    let walked = walked?;
     given_back?;
-    out.done(format!("{count} upgraded"));
-    Ok(())
+    let names: Vec<_> = walked.upgraded.iter().map(|node| node.node.as_str()).collect();
+    Ok(out.did(&walked, &names.join("\n"), format!("{count} upgraded"))?)
+}
+
+/// What a walk did, for programs.
+#[derive(Default, Serialize)]
+struct Walked {
+    upgraded: Vec<Upgraded>,
+}
+
+/// A node that is back.
+#[derive(Serialize)]
+struct Upgraded {
+    node: String,
+    version: String,
+}
+
+/// What emptying one node would mean.
+#[derive(Serialize)]
+struct Rehearsed {
+    node: String,
+    version: String,
+    replicas: u64,
+    /// `fits`, `costs` or `never ends`.
+    drain: &'static str,
+    why: String,
+}
+
+impl Listed for Rehearsed {
+    const COLUMNS: &'static [&'static str] = &["NODE", "VERSION", "REPLICAS", "DRAIN", "WHY"];
+    const NARROW: usize = 5;
+
+    fn name(&self) -> String {
+        self.node.clone()
+    }
+
+    fn cells(&self, _now_ms: u64) -> Vec<Cell> {
+        vec![
+            self.node.as_str().into(),
+            self.version.as_str().into(),
+            self.replicas.to_string().into(),
+            Cell::inked(self.drain, if self.drain == "fits" { Ink::Green } else { Ink::Red }),
+            self.why.as_str().into(),
+        ]
+    }
 }
 
 /// Says of every node whether the others can stand in for it, by the planner itself; exit code 1 when one cannot be
 /// emptied.
 async fn rehearse(context: &Context, nodes: &[Node]) -> Result<(), Fault> {
-    let mut table = Table::new(&["NODE", "VERSION", "REPLICAS", "DRAIN", "WHY"]);
+    let mut rows = Vec::new();
     let mut all_fit = true;
     for node in nodes {
         let question = PlanRequest { drain: vec![node.node.clone()], ..Default::default() };
@@ -74,24 +117,19 @@ async fn rehearse(context: &Context, nodes: &[Node]) -> Result<(), Fault> {
         let ends = report.drains.iter().all(|drain| drain.empty_in.is_some());
         let losers = report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum);
         let whys: Vec<_> = losers.map(|endpoint| format!("{}: {}", endpoint.endpoint, endpoint.why)).collect();
-        let (word, why) = match (report.keeps_minimum, ends) {
-            (true, _) => (Cell::inked("fits", Ink::Green), String::new()),
-            (false, true) => (Cell::inked("costs", Ink::Red), whys.join("; ")),
+        let (drain, why) = match (report.keeps_minimum, ends) {
+            (true, _) => ("fits", String::new()),
+            (false, true) => ("costs", whys.join("; ")),
             (false, false) => {
                 let left: u64 = report.drains.iter().map(|drain| drain.replicas_left).sum();
-                (Cell::inked("never ends", Ink::Red), format!("{} fit nowhere else", Count(left, "replica")))
+                ("never ends", format!("{} fit nowhere else", Count(left, "replica")))
             }
         };
         all_fit &= report.keeps_minimum;
-        table.push(vec![
-            node.node.as_str().into(),
-            node.version.as_str().into(),
-            node.replicas.to_string().into(),
-            word,
-            why.into(),
-        ]);
+        let (node, version, replicas) = (node.node.clone(), node.version.clone(), node.replicas);
+        rows.push(Rehearsed { node, version, replicas, drain, why });
     }
-    context.out.line(context.out.rendered(&table));
+    context.out.list(&rows, "no node is to be upgraded")?;
     context.out.done(format!("{} would be upgraded, one after another", Count(nodes.len() as u64, "node")));
     if all_fit { Ok(()) } else { Err(Fault::answered(1)) }
 }
@@ -129,8 +167,9 @@ fn chosen(context: &Context, args: &UpgradeArgs, mut nodes: Vec<Node>) -> Result
     Ok(nodes)
 }
 
-async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node]) -> Result<(), Fault> {
+async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node]) -> Result<Walked, Fault> {
     let out = &context.out;
+    let mut walked = Walked::default();
     for (at, node) in nodes.iter().enumerate() {
         let name = &node.node;
         lock(context, holder, args, false).await?;
@@ -150,8 +189,9 @@ async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node
         let request = DrainNodeRequest { node: name.clone(), cancel: true, ..Default::default() };
         context.client.drain_node(request).await?;
         out.note(format!("{name} is back with version {}", back.version));
+        walked.upgraded.push(Upgraded { node: name.clone(), version: back.version });
     }
-    Ok(())
+    Ok(walked)
 }
 
 /// Takes or renews the lock for as long as the next step may take.

@@ -2,5 +2,6 @@
 
 mod berth;
 mod plan;
+mod programs;
 mod story;
 mod usage;

@@ -57,7 +57,7 @@ fn from_nothing_to_an_answer_and_back() {
     let busy = dev.run(&["deployment", "delete", "digits/green", "--yes"]);
     assert!(busy.code == 1 && busy.err.contains("E_CARRIES_TRAFFIC"), "{busy:#?}");
     let asked = dev.run(&["endpoint", "delete", "digits"]);
-    assert!(asked.code == 1 && asked.err.contains("--yes"), "nobody is there to be asked: {asked:#?}");
+    assert!(asked.code == 2 && asked.err.contains("--yes"), "nobody is there to be asked: {asked:#?}");
 
     dev.run(&["scale", "digits/green", "1"]).good();
     dev.run(&["deployment", "update", "digits/green", "--set", "tags.team=risk", "--no-wait"]).good();

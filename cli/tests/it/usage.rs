@@ -12,11 +12,29 @@ fn exit_codes_tell_misuse_from_failure() {
         (&["fly"], 2, "unrecognized subcommand"),
         (&["traffic"], 2, "ENDPOINT"),
         (&["get", "podes"], 2, "invalid value 'podes'"),
-        (&["deployment", "create", "-f", "/nowhere.yml"], 1, "/nowhere.yml"),
-        (&["deployment", "show", "fraud"], 1, "ENDPOINT/DEPLOYMENT"),
-        (&["scale", "fraud-blue", "2"], 1, "expected ENDPOINT/DEPLOYMENT"),
-        (&["endpoint", "list", "--api", "https://x"], 1, "there is no TLS yet"),
-        (&["sim", "run", "--seed", "1", "--bug", "none-such"], 1, "no bug that can be planted"),
+        (&["deployment", "create", "-f", "/nowhere.yml"], 2, "/nowhere.yml"),
+        (&["deployment", "create", "-f", "/nowhere.yml", "--set", "x"], 2, "has no equals sign"),
+        (&["deployment", "show", "fraud"], 2, "ENDPOINT/DEPLOYMENT"),
+        (&["deployment", "update", "fraud/blue"], 2, "nothing to change"),
+        (&["deployment", "create", "fraud/blue"], 2, "no file describes"),
+        (&["endpoint", "update", "fraud"], 2, "nothing to change"),
+        (&["endpoint", "update", "fraud", "--traffic", "blue"], 2, "not a share"),
+        (&["scale", "fraud-blue", "2"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["scale", "digits", "3"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["logs", "digits"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["explain", "request"], 2, "no request is named"),
+        (&["explain", "digits"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["traffic", "digits", "blue=abc"], 2, "no percent"),
+        (&["mirror", "digits", "blue"], 2, "not a share"),
+        (&["invoke", "digits"], 2, "no request is given"),
+        (&["node", "forget", "n1"], 2, "nobody is there to be asked (E_UNCONFIRMED)"),
+        (&["error", "E_NONE"], 2, "no error code"),
+        (&["context", "set", "x"], 2, "needs its coordinators"),
+        (&["coordinator"], 2, "--bootstrap-expect"),
+        (&["node"], 2, "--token-file"),
+        (&["dev", "--coordinators", "2"], 2, "2 cannot form a cluster"),
+        (&["endpoint", "list", "--api", "https://x"], 2, "there is no TLS yet"),
+        (&["sim", "run", "--seed", "1", "--bug", "none-such"], 2, "no bug that can be planted"),
     ] {
         let ran = run(args);
         assert_eq!(ran.code, code, "{args:?} {ran:#?}");
@@ -50,7 +68,7 @@ fn a_file_is_refused_with_every_problem_before_anything_is_sent() {
     let file = folder.path().join("blue.yml");
     fs::write(&file, "name: blue\nendpoint_name: fraud\nmodel: {path: gone}\ninstace_count: 2\n").expect("a file");
     let ran = run(&["deployment", "create", "-f", &file.display().to_string(), "--api", "127.0.0.1:1"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(ran.code, 2, "{ran:#?}");
     for part in [
         "has 2 problems",
         "blue.yml:3:15 model.path",
@@ -71,7 +89,7 @@ fn a_daemon_tells_everything_that_is_wrong_with_its_settings() {
         &["coordinator", "--config", &config.display().to_string(), "--api", "nowhere"],
         &[("BERTH_COORDINATOR_LOG", "=nonsense=")],
     );
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(ran.code, 2, "{ran:#?}");
     for part in [
         "E_UNKNOWN_FIELD",
         "coordinator.data_dri",
@@ -93,7 +111,7 @@ fn a_daemon_refuses_to_listen_beyond_loopback() {
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert!(ran.err.contains("--insecure") || ran.err.contains("insecure"), "{ran:#?}");
     let ran = run(&["dev", "--data-dir", &data, "--ingress", "0.0.0.0:0", "--coordinators", "2"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(ran.err.contains("--insecure") && ran.err.contains("2 cannot form a cluster"), "{ran:#?}");
 }
 
@@ -101,6 +119,11 @@ fn a_daemon_refuses_to_listen_beyond_loopback() {
 fn the_simulator_runs_a_seed() {
     let ran = run(&["sim", "run", "--seed", "1", "--seconds", "2"]).good();
     assert!(ran.out.contains("seed"), "{ran:#?}");
+    let json = run(&["sim", "run", "--seed", "1", "--seconds", "2", "-o", "json"]).good().json();
+    assert!(json["seed"] == 1 && json["violations"] == serde_json::json!([]), "{json}");
+    assert!(ran.out.contains(json["trace_hash"].as_str().expect("text")), "{ran:#?} {json}");
+    let swarm = run(&["sim", "swarm", "--seeds", "2", "--seconds", "2", "-o", "json"]).good().json();
+    assert!(swarm["seeds"] == 2 && swarm["failed"].is_null(), "{swarm}");
 }
 
 #[test]

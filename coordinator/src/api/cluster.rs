@@ -163,7 +163,13 @@ impl Cluster for Api {
             self.context.metrics.state.violations.set(i64::try_from(found.len()).unwrap_or(i64::MAX));
             let violations =
                 found.into_iter().map(|found| Violation { invariant: found.id.to_owned(), what: found.what });
-            Ok(CheckReport { index, checked: looked_at as u64, violations: violations.collect() })
+            Ok(CheckReport {
+                index,
+                objects: looked_at as u64,
+                violations: violations.collect(),
+                checked: invariant::of_one_state().map(str::to_owned).collect(),
+                need_history: invariant::of_a_history().map(str::to_owned).collect(),
+            })
         })
         .await
     }

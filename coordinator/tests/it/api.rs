@@ -430,7 +430,10 @@ async fn the_cluster_tells_about_itself_and_hands_over() {
     assert!(info.warnings.is_empty(), "{:?}", info.warnings);
     fleet.put_endpoint(follower, "fraud").await.expect("created");
     let report = cluster.check(CheckRequest {}).await.expect("checked").into_inner();
-    assert!(report.violations.is_empty() && report.checked >= 1, "{report:?}");
+    assert!(report.violations.is_empty() && report.objects >= 1, "{report:?}");
+    let has = |list: &[String], id: &str| list.iter().any(|own| own == id);
+    assert!(has(&report.checked, "PL01") && has(&report.need_history, "WR01"), "{report:?}");
+    assert!(!has(&report.checked, "WR01"), "one state has no order: {report:?}");
     let to = TransferLeadershipRequest { id: fleet.handle(follower).member_id().to_string() };
     let after = cluster.transfer_leadership(to).await.expect("handed over").into_inner();
     assert!(after.term > info.term);
