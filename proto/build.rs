@@ -21,6 +21,7 @@ const WORDS: &[(&str, &str)] = &[
     ("berth.store.v1.AssetRef.kind", "asset_kind"),
     ("berth.store.v1.Model.model_type", "model_type"),
     ("berth.store.v1.Disconnect.reconcile", "reconcile"),
+    ("berth.store.v1.Spread.by", "spread_by"),
 ];
 
 /// What is printed and has no default value: enums and oneofs.
@@ -84,6 +85,7 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "DeploymentSpec",
         "Disconnect",
         "Yielded",
+        "Spread",
         "Settings",
         "SettingsChange",
         "Device",

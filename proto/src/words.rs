@@ -46,6 +46,10 @@ words! {
     reconcile, Reconcile, KeepServing = "keep_serving", KeepOriginal = "keep_original",
     KeepReplacement = "keep_replacement"
 }
+words! {
+    /// What instances keep apart by.
+    spread_by, SpreadBy, Node = "node", Rack = "rack", Zone = "zone", None = "none"
+}
 
 /// Bytes as hex digits.
 pub mod hex {

@@ -6,7 +6,7 @@ use berth_core::{
     error::Code,
     model::{
         AssetKind, AssetRef, Code as CodeFolder, DeploymentKey, DeploymentName, DeploymentSpec, Disconnect,
-        EndpointName, Model, ModelType, PRIORITY_MAX, Probe, Reconcile, RequestSettings, Runtime,
+        EndpointName, Model, ModelType, PRIORITY_MAX, Probe, Reconcile, RequestSettings, Runtime, Spread, SpreadBy,
     },
     time::Millis,
 };
@@ -237,11 +237,37 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
     if let Some(field) = fields.take("constraints") {
         spec.constraints = field.text_map(findings);
     }
+    if let Some(field) = fields.take("spread") {
+        spec.spread = read_spread(&field, spec.spread, findings);
+    }
     if let Some(field) = fields.take("reserve")
         && let Some(reserve) = field.flag(findings)
     {
         spec.reserve = reserve;
     }
+}
+
+/// Reads `spread: zone`, or the same with how many a domain may hold.
+fn read_spread(field: &Field<'_>, base: Spread, findings: &mut Findings) -> Spread {
+    let by = |field: &Field<'_>, findings: &mut Findings| {
+        let word = field.word(&SpreadBy::ALL.map(SpreadBy::word), findings)?;
+        SpreadBy::ALL.into_iter().find(|by| by.word() == word)
+    };
+    if field.node.text().is_some() {
+        return by(field, findings).map_or(base, |by| Spread { by, max_per_domain: None });
+    }
+    let mut fields = Fields::open(field, findings);
+    let mut spread = base;
+    if let Some(field) = fields.take("by") {
+        spread.by = by(&field, findings).unwrap_or(base.by);
+    }
+    if let Some(field) = fields.take("max_per_domain")
+        && let Some(max) = field.number(1..=u64::from(u32::MAX), findings)
+    {
+        spread.max_per_domain = Some(max as u32);
+    }
+    fields.finish(findings);
+    spread
 }
 
 fn read_serving(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut Findings) {

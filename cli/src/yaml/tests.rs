@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use berth_core::{
     error::{Code, Error},
-    model::{AssetKind, AuthMode, DeploymentSpec, GpuAsk, ModelType, Reconcile, Runtime},
+    model::{AssetKind, AuthMode, DeploymentSpec, GpuAsk, ModelType, Reconcile, Runtime, Spread, SpreadBy},
     time::Millis,
 };
 use proptest::prelude::*;
@@ -249,6 +249,10 @@ command: [./serve, --fast]
 resources: {cpu: 500m, memory: 2GB.., disk: 1GiB, gpu: 'H100:2'}
 constraints: {zone: a}
 reserve: false
+instance_count: 4
+min_instances: 2
+priority: 70
+spread: {by: zone, max_per_domain: 1}
 environment: {pip: [numpy, 'pandas>=2']}
 model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl}
 ";
@@ -257,6 +261,8 @@ model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl
     assert_eq!(spec.gpu, GpuAsk::Whole { count: 2, model: Some("H100".into()), memory_mib_min: 0 });
     assert_eq!(spec.constraints["zone"], "a");
     assert!(!spec.reserve);
+    assert_eq!((spec.instance_count, spec.min_instances, spec.priority), (4, Some(2), 70));
+    assert_eq!(spec.spread, Spread { by: SpreadBy::Zone, max_per_domain: Some(1) });
     assert_eq!(spec.environment.pip, ["numpy", "pandas>=2"]);
     let model = spec.model.expect("a model");
     assert_eq!((model.version.as_str(), model.model_type), ("1.10", ModelType::CustomModel));
@@ -265,6 +271,24 @@ model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl
         (file.spec.max_body_bytes, file.spec.idempotent, file.spec.auth_mode),
         (8 << 20, Some(true), AuthMode::None)
     );
+}
+
+#[test]
+fn spread_in_one_word_and_what_is_wrong_with_it() {
+    let text = |spread: &str| format!("name: blue\nendpoint_name: digits\ncommand: serve\n{spread}\n");
+    let spec = deployment(&text("spread: rack")).spec;
+    assert_eq!(spec.spread, Spread { by: SpreadBy::Rack, max_per_domain: None });
+    for (wrong, told) in [
+        ("spread: datacenter", "spread"),
+        ("spread: {by: zone, max_per_domain: 0}", "max_per_domain"),
+        ("spread: {by: none, max_per_domain: 1}", "max_per_domain"),
+        ("spread: {max: 1}", "max"),
+        ("priority: 101", "priority"),
+        ("instance_count: 1\nmin_instances: 2", "min_instances"),
+    ] {
+        let (_, lines) = refusal(&text(wrong));
+        assert!(lines.iter().any(|line| line.contains(told)), "{wrong}: {lines:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("PL03", "a plan of another term changes nothing"),
     ("PL11", "nothing makes room inside the minimum of its own deployment"),
     ("PL12", "what makes room is less important by ten or more than what it makes room for, which needs it"),
+    ("PL13", "nothing is placed in a domain that holds as many of its generation as its deployment allows"),
     ("PL10", "a device takes new work exactly while its card is sound"),
     ("RE01", "a replica belongs to a node, a deployment and a spec that exist"),
     ("RE02", "a replica id is never used again and never moves"),

@@ -1,10 +1,11 @@
-//! Pre-emption, judged: nobody loses what was promised, and only the clearly more important gain.
+//! Pre-emption and spread, judged: nobody loses what was promised, only the clearly more important gain, and no domain
+//! gets more than it may hold.
 
 use std::collections::BTreeMap;
 
 use super::{Violation, Witness};
 use crate::{
-    model::{Deployment, DeploymentKey, ReleaseCause, Replica, ReplicaState},
+    model::{Deployment, DeploymentKey, ReleaseCause, Replica, ReplicaState, SpreadBy},
     state::{ClusterState, Command, Entry, Step},
 };
 
@@ -40,6 +41,31 @@ impl Witness {
             if after.deployments.get(&slot.key).is_some_and(promises_all) {
                 let text = format!("{} gave up slot {} and promises all its instances", slot.key, slot.id);
                 found.push(Violation::new("PL11", text));
+            }
+        }
+    }
+
+    /// Counts what shares a domain with every replica that is new.
+    pub(super) fn spread(&self, after: &ClusterState, found: &mut Vec<Violation>) {
+        for replica in after.replicas.values().filter(|replica| !self.replicas.contains_key(&replica.id)) {
+            let Some(deployment) = after.deployments.get(&replica.key) else { continue };
+            let Some(max) = deployment.spec.spread.max_per_domain else { continue };
+            let labels = match deployment.spec.spread.by {
+                SpreadBy::Zone => &["zone"][..],
+                SpreadBy::Rack => &["zone", "rack"],
+                SpreadBy::Node | SpreadBy::None => &[],
+            };
+            let shares = |other: &&Replica| {
+                let nodes = (after.nodes.get(&other.node), after.nodes.get(&replica.node));
+                let (Some(one), Some(two)) = nodes else { return false };
+                let same = labels.iter().all(|label| one.profile.labels.get(*label) == two.profile.labels.get(*label));
+                let same = if labels.is_empty() { one.id == two.id } else { same };
+                same && other.key == replica.key && other.generation == replica.generation && is_standing(other)
+            };
+            let held = after.replicas.values().filter(shares).count();
+            if held > max as usize {
+                let text = format!("{} of {} share a domain that may hold {max}", held, replica.key);
+                found.push(Violation::new("PL13", text));
             }
         }
     }
@@ -89,17 +115,22 @@ impl Witness {
     }
 
     fn stands(&self, replica: &Replica) -> bool {
-        let is_wanted = matches!(
-            replica.state,
-            ReplicaState::Placed
-                | ReplicaState::Preparing
-                | ReplicaState::Starting
-                | ReplicaState::Warm
-                | ReplicaState::Serving
-        );
         let is_broken = self.nodes.get(&replica.node).is_some_and(|node| super::step::holds_condemned(node, replica));
-        is_wanted && !replica.lost && !is_broken
+        is_standing(replica) && !is_broken
     }
+}
+
+/// Returns whether a replica is on its way to serving or there, on a node that is not lost.
+fn is_standing(replica: &Replica) -> bool {
+    let is_wanted = matches!(
+        replica.state,
+        ReplicaState::Placed
+            | ReplicaState::Preparing
+            | ReplicaState::Starting
+            | ReplicaState::Warm
+            | ReplicaState::Serving
+    );
+    is_wanted && !replica.lost
 }
 
 fn promised(deployment: &Deployment) -> u64 {

@@ -68,6 +68,7 @@ impl Witness {
         self.lives(after, &mut found);
         self.promise(after, entry, &mut found);
         self.preemption(after, entry, &mut found);
+        self.spread(after, &mut found);
         self.reserve(after, entry, &mut found);
         self.routes(after, &mut found);
         self.follow(after);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, Yielded, instance_type, reserve_of};
+use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, Spread, Yielded, instance_type, reserve_of};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -147,7 +147,7 @@ pub struct Probe {
 }
 
 /// What a user says about a deployment. Any change but that of places (`instance_count`, `min_instances`, `priority`,
-/// `reserve`) makes a new generation.
+/// `reserve`, `spread`) makes a new generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
     /// Free text.
@@ -180,6 +180,8 @@ pub struct DeploymentSpec {
     pub min_instances: Option<u32>,
     /// How important it is, from 0 to 100.
     pub priority: u32,
+    /// How its instances keep apart.
+    pub spread: Spread,
     /// How requests are admitted.
     pub request_settings: RequestSettings,
     /// Restarts an instance that stopped answering.
@@ -362,6 +364,7 @@ impl DeploymentSpec {
             instance_count: DEFAULTS.instance_count,
             min_instances: None,
             priority: DEFAULTS.priority,
+            spread: Spread::default(),
             request_settings: RequestSettings::default(),
             liveness_probe: Probe::default(),
             readiness_probe: Probe::default(),
@@ -383,6 +386,7 @@ impl DeploymentSpec {
             instance_count: self.instance_count,
             min_instances: self.min_instances,
             priority: self.priority,
+            spread: self.spread,
             disconnect: self.disconnect,
             reserve: self.reserve,
             ..next.clone()
@@ -401,6 +405,7 @@ impl DeploymentSpec {
         let mut problems = Problems::default();
         self.check_size(&mut problems);
         self.check_priority(&mut problems);
+        self.spread.check(&mut problems);
         self.check_requests(&mut problems);
         self.check_runtime(&mut problems);
         self.check_variables(&mut problems);

@@ -13,6 +13,7 @@ mod replica;
 mod reserve;
 mod settings;
 mod size;
+mod spread;
 mod traffic;
 
 pub use asset::{Asset, AssetKind, AssetRef};
@@ -31,4 +32,5 @@ pub use replica::{Replica, ReplicaState};
 pub use reserve::{ReleaseCause, ReserveSlot, ReserveSpend, SpendCause, reserve_of};
 pub use settings::{Settings, SettingsChange, UpgradeLock};
 pub use size::{InstanceType, instance_type, instance_types};
+pub use spread::{Spread, SpreadBy};
 pub use traffic::Traffic;

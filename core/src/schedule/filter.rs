@@ -33,6 +33,8 @@ pub enum Dimension {
     Mig,
     /// The devices that would do had a fault.
     Device,
+    /// Enough of the deployment's instances are there.
+    Spread,
 }
 
 /// One reason why a node cannot take an instance.
@@ -74,6 +76,7 @@ impl Dimension {
             Self::GpuMemory => "gpu_mem",
             Self::Mig => "mig",
             Self::Device => "device",
+            Self::Spread => "spread",
         }
     }
 
@@ -103,6 +106,11 @@ impl fmt::Display for Dimension {
 impl Refusal {
     fn new(dimension: Dimension, text: String) -> Self {
         Self { dimension, word: dimension.word(), text, shortage: None }
+    }
+
+    /// Says that enough instances are in one domain.
+    pub(super) fn spread(text: String) -> Self {
+        Self::new(Dimension::Spread, text)
     }
 
     /// Stands for reasons that are not told one by one.

@@ -13,6 +13,7 @@ mod problem;
 mod reserve;
 mod score;
 mod solve;
+mod spread;
 mod verdict;
 mod worth;
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    model::{Deployment, DeploymentKey, GpuAsk, PRIORITY_GAP, PRIORITY_MAX, Replica, yields},
+    model::{Deployment, DeploymentKey, GpuAsk, PRIORITY_GAP, PRIORITY_MAX, Replica, SpreadBy, yields},
     state::ClusterState,
     units::{Cores, Mib, Resources},
 };
@@ -70,6 +70,8 @@ pub(super) fn ways_out(fleet: &Fleet<'_>, deployment: &Deployment, ask: &Ask<'_>
         return vec![Fix::Start];
     }
     slots.sort_by(|a, b| a.node.profile.name.cmp(&b.node.profile.name));
+    let on_node = fleet.instances(ask);
+    slots.retain(|slot| fleet.may_hold_more(ask, slot, &on_node));
     let slots: Vec<&Slot<'_>> = slots.iter().map(|slot| &**slot).collect();
     let mut near: Vec<(Distance, &Slot<'_>)> =
         slots.iter().filter_map(|slot| Some((distance(slot, ask)?, *slot))).collect();
@@ -335,6 +337,10 @@ fn shape(ask: &Ask<'_>) -> String {
             "zone" | "rack" => parts.push(format!("{name}={value}")),
             _ => parts.push(format!("label.{name}={value}")),
         }
+    }
+    let is_counted = matches!(ask.spread.by, SpreadBy::Zone | SpreadBy::Rack) && ask.spread.max_per_domain.is_some();
+    if is_counted && !ask.constraints.contains_key(ask.spread.by.word()) {
+        parts.push(format!("{}=another", ask.spread.by.word()));
     }
     parts.join(",")
 }

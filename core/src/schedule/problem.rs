@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     id::{Generation, NodeId},
-    model::{Deployment, DeploymentKey, DeviceGrant, GpuAsk, Node, Replica},
+    model::{Deployment, DeploymentKey, DeviceGrant, GpuAsk, Node, Replica, Spread},
     state::ClusterState,
     units::Resources,
 };
@@ -22,6 +22,8 @@ pub struct Ask<'a> {
     pub gpu: &'a GpuAsk,
     /// Node labels that must match.
     pub constraints: &'a BTreeMap<String, String>,
+    /// How instances keep apart.
+    pub spread: Spread,
 }
 
 /// Every node with what is left on it, while a plan takes shape.
@@ -53,6 +55,7 @@ impl<'a> Ask<'a> {
             resources: deployment.spec.resources,
             gpu: &deployment.spec.gpu,
             constraints: &deployment.spec.constraints,
+            spread: deployment.spec.spread,
         }
     }
 }

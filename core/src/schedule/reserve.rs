@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Ask, Fleet, Placement};
 use crate::{
     id::{NodeId, SlotId},
-    model::{DeploymentKey, ReserveSlot},
+    model::{DeploymentKey, ReserveSlot, Spread},
 };
 
 /// How much more a replica counts than a slot where a slot looks for a place: it covers the replica, and loses nothing
@@ -38,6 +38,8 @@ impl Fleet<'_> {
         on_node: &BTreeMap<NodeId, u32>,
     ) -> Option<(SlotId, Placement)> {
         let mut candidates = slots.to_vec();
+        candidates
+            .retain(|held| self.slots.get(&held.node).is_some_and(|slot| self.may_hold_more(ask, &slot, on_node)));
         candidates.sort_by_key(|slot| (on_node.get(&slot.node).copied().unwrap_or(0), slot.since, slot.id));
         for held in candidates {
             self.give_back(held);
@@ -63,7 +65,9 @@ impl Fleet<'_> {
         for (node, replicas) in covered {
             *on_node.entry(*node).or_default() += replicas.saturating_mul(REPLICA_WEIGHT);
         }
-        self.place_beside(ask, count, seed, on_node)
+        // A slot holds no instance: whether one may go there is asked when it does.
+        let spread = Spread { max_per_domain: None, ..ask.spread };
+        self.place_beside(&Ask { spread, ..ask.clone() }, count, seed, on_node)
     }
 
     /// Gives a place for a slot back that was only looked at.

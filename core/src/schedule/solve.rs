@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    model::{DeviceGrant, Replica},
+    model::{DeviceGrant, Replica, Spread},
 };
 
 /// A place for one instance.
@@ -63,6 +63,9 @@ impl<'a> Fleet<'a> {
         seed: u64,
         mut on_node: BTreeMap<NodeId, u32>,
     ) -> Vec<Placement> {
+        if ask.spread != Spread::default() {
+            return self.place_spread(ask, count, seed, on_node);
+        }
         let mut order = self.order(ask, &on_node, seed);
         let mut placed = Vec::new();
         while (placed.len() as u64) < count {

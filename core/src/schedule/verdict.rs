@@ -88,7 +88,11 @@ impl Verdict {
         };
         let updated = state.replicas_of(key).filter(updated).count() as u64;
         // A rollout that goes on has nothing to explain; one that no node takes an instance of does.
-        let is_stuck = updated < verdict.desired && fleet.slots.values().all(|slot| slot.accepts(&ask).is_none());
+        let on_node = fleet.instances(&ask);
+        let takes_one = || {
+            fleet.slots.values().any(|slot| slot.accepts(&ask).is_some() && fleet.may_hold_more(&ask, &slot, &on_node))
+        };
+        let is_stuck = updated < verdict.desired && !takes_one();
         if verdict.placed < verdict.desired || is_stuck {
             verdict.note_refusals(fleet, deployment, &ask);
         }
@@ -138,9 +142,11 @@ impl Verdict {
 
     fn note_refusals(&mut self, fleet: &Fleet<'_>, deployment: &Deployment, ask: &Ask<'_>) {
         let mut refusing: Vec<Refusing<'_>> = Vec::new();
+        let on_node = fleet.instances(ask);
         for node in fleet.state.nodes.values() {
             let Some(slot) = fleet.slots.get(&node.id) else { continue };
-            let reasons = slot.refusals(ask);
+            let mut reasons = slot.refusals(ask);
+            reasons.extend(fleet.spread_refusal(ask, &slot, &on_node));
             if reasons.is_empty() {
                 continue;
             }

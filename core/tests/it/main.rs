@@ -10,6 +10,7 @@ mod planner;
 mod preempt;
 mod reserve;
 mod scheduler;
+mod spread;
 mod state;
 mod upgrade;
 mod verdict;

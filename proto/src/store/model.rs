@@ -10,8 +10,8 @@ use berth_core::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
         FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile,
-        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Traffic, UpgradeLock,
-        Yielded,
+        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Spread, SpreadBy,
+        Traffic, UpgradeLock, Yielded,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -26,6 +26,7 @@ enum_wire!(AssetKind, v1::AssetKind, File, Folder);
 enum_wire!(ModelType, v1::ModelType, CustomModel, MlflowModel, TritonModel);
 enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Serving, Draining, Stopped, Failed);
 enum_wire!(Reconcile, v1::Reconcile, KeepServing, KeepOriginal, KeepReplacement);
+enum_wire!(SpreadBy, v1::SpreadBy, Node, Rack, Zone, None);
 enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost);
 enum_wire!(DeviceState, v1::DeviceState, Healthy, Unknown, Probation, Failed);
 enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
@@ -322,6 +323,16 @@ impl Wire<Probe> for v1::Probe {
     }
 }
 
+impl Wire<Spread> for v1::Spread {
+    fn wire(value: &Spread) -> Self {
+        Self { by: i32::wire(&value.by), max_per_domain: value.max_per_domain }
+    }
+
+    fn core(self) -> Result<Spread, Error> {
+        Ok(Spread { by: self.by.core()?, max_per_domain: self.max_per_domain })
+    }
+}
+
 impl Wire<Disconnect> for v1::Disconnect {
     fn wire(value: &Disconnect) -> Self {
         Self {
@@ -435,6 +446,7 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             disconnect: Some(Wire::wire(&value.disconnect)),
             priority: Some(value.priority),
             min_instances: value.min_instances,
+            spread: Some(Wire::wire(&value.spread)),
         }
     }
 
@@ -460,6 +472,7 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             disconnect: self.disconnect.map(Wire::core).transpose()?.unwrap_or_default(),
             priority: self.priority.unwrap_or(DEFAULTS.priority),
             min_instances: self.min_instances,
+            spread: self.spread.map(Wire::core).transpose()?.unwrap_or_default(),
         })
     }
 }

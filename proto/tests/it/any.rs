@@ -14,7 +14,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock, Yielded,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -113,8 +113,9 @@ any_struct! {
         environment_variables: words(), instance_type: text(), resources: resources(), gpu: gpu_ask(),
         constraints: words(), instance_count: any::<u32>(), request_settings: request_settings(),
         liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(), disconnect: disconnect(),
-        priority: any::<u32>(), min_instances: option::of(any::<u32>()),
+        priority: any::<u32>(), min_instances: option::of(any::<u32>()), spread: spread(),
     }
+    spread: Spread { by: select(&SpreadBy::ALL[..]), max_per_domain: option::of(any::<u32>()) }
     deployment: Deployment {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),

@@ -12,7 +12,7 @@ use berth_core::{
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Traffic, UpgradeLock, Yielded,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -56,7 +56,15 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ),
         (
             "deployment_put",
-            Command::DeploymentPut { key: key(), spec: Box::new(python_spec()), mode: PutMode::Update, if_revision },
+            Command::DeploymentPut {
+                key: key(),
+                spec: Box::new(DeploymentSpec {
+                    spread: Spread { by: SpreadBy::Node, max_per_domain: Some(1) },
+                    ..python_spec()
+                }),
+                mode: PutMode::Update,
+                if_revision,
+            },
         ),
         (
             "deployment_put_command",
@@ -404,6 +412,7 @@ fn python_spec() -> DeploymentSpec {
         disconnect: disconnect(Reconcile::KeepServing),
         priority: 70,
         min_instances: Some(1),
+        spread: Spread { by: SpreadBy::Zone, max_per_domain: Some(2) },
     }
 }
 
@@ -413,6 +422,7 @@ fn command_spec() -> DeploymentSpec {
         model: Some(model("triton", ModelType::TritonModel)),
         gpu: GpuAsk::Memory { mib: 8_192, model: Some("A10".into()) },
         disconnect: disconnect(Reconcile::KeepOriginal),
+        spread: Spread { by: SpreadBy::Rack, max_per_domain: None },
         ..python_spec()
     }
 }
@@ -423,6 +433,7 @@ fn onnx_spec() -> DeploymentSpec {
         model: Some(model("model.onnx", ModelType::MlflowModel)),
         gpu: GpuAsk::Mig { profile: "1g.10gb".into(), count: 2 },
         disconnect: disconnect(Reconcile::KeepReplacement),
+        spread: Spread { by: SpreadBy::None, max_per_domain: None },
         ..python_spec()
     }
 }

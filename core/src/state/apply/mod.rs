@@ -11,6 +11,7 @@ mod plan;
 mod preempt;
 mod replica;
 mod reserve;
+mod spread;
 mod upgrade;
 
 pub use plan::ONE_AT_A_TIME;

@@ -143,6 +143,7 @@ impl ClusterState {
         }
         let resources = deployment.spec.resources;
         let spent = place.spend.map(|spend| self.check_spend(spend, key, node, place.replaces)).transpose()?;
+        self.check_spread(key, generation, node)?;
         self.check_room(node, &resources, devices, spent)?;
         if let Some(spent) = spent.map(|slot| slot.id) {
             self.drop_slot(cx, spent);
