@@ -35,6 +35,8 @@ bugs! {
     TakePromised = "take-promised", "PL11";
     /// Replicas make room for what is no more important.
     TakeFromEquals = "take-from-equals", "PL12";
+    /// A domain takes more than its deployment allows.
+    IgnoreSpread = "ignore-spread", "PL13";
     /// Replicas serve although no router has said that it knows them.
     ServeWithoutAcks = "serve-without-acks", "AC01";
     /// Replicas stop while requests are still on their way to them.

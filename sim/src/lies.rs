@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use berth_core::{
     controller::{Heartbeat, Input, TableAcks},
     id::{LogIndex, SlotId},
-    model::{DeploymentKey, ReserveSlot},
+    model::{DeploymentKey, DeploymentSpec, ReserveSlot, Spread, SpreadBy},
     state::{Applied, ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
 };
 
@@ -42,9 +42,11 @@ impl World {
     /// Returns the state a leader is shown instead of its own.
     pub(crate) fn state_with_bugs(&self, at: usize) -> Option<ClusterState> {
         let (bug, mut state) = match self.options.bug.filter(|bug| self.has(*bug))? {
-            bug @ (Bug::SkipCapacity | Bug::IgnoreBrake | Bug::TakePromised | Bug::TakeFromEquals) => {
-                (bug, self.members[at].state.clone())
-            }
+            bug @ (Bug::SkipCapacity
+            | Bug::IgnoreBrake
+            | Bug::TakePromised
+            | Bug::TakeFromEquals
+            | Bug::IgnoreSpread) => (bug, self.members[at].state.clone()),
             _ => return None,
         };
         match bug {
@@ -96,7 +98,9 @@ impl World {
                 stretch(state, 1, 100);
                 applied
             }
-            Bug::TakePromised | Bug::TakeFromEquals if matches!(entry.command, Command::PlanCommit(_)) => {
+            Bug::TakePromised | Bug::TakeFromEquals | Bug::IgnoreSpread
+                if matches!(entry.command, Command::PlanCommit(_)) =>
+            {
                 let truth = mislead(state, bug);
                 let applied = state.apply(index, &entry);
                 set_right(state, &truth);
@@ -232,16 +236,18 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
     }
 }
 
-/// What deployments really say about their importance and their minimum.
-type Truth = Vec<(DeploymentKey, u32, Option<u32>)>;
+/// What deployments really say about their importance, their minimum and their spread.
+type Truth = Vec<(DeploymentKey, u32, Option<u32>, Spread)>;
 
-/// Lies to a state about what is promised, or about who is important, and returns the truth.
+/// Lies to a state about what is promised, who is important or what keeps apart, and returns the truth.
 fn mislead(state: &mut ClusterState, bug: Bug) -> Truth {
     let mut truth = Truth::new();
     for (nth, deployment) in state.deployments.values_mut().enumerate() {
-        truth.push((deployment.key.clone(), deployment.spec.priority, deployment.spec.min_instances));
+        let DeploymentSpec { priority, min_instances, spread, .. } = deployment.spec;
+        truth.push((deployment.key.clone(), priority, min_instances, spread));
         match bug {
             Bug::TakePromised => deployment.spec.min_instances = Some(0),
+            Bug::IgnoreSpread => deployment.spec.spread = Spread { by: SpreadBy::None, max_per_domain: None },
             _ => deployment.spec.priority = if nth % 2 == 0 { 100 } else { 0 },
         }
     }
@@ -249,9 +255,10 @@ fn mislead(state: &mut ClusterState, bug: Bug) -> Truth {
 }
 
 fn set_right(state: &mut ClusterState, truth: &Truth) {
-    for (key, priority, min_instances) in truth {
+    for (key, priority, min_instances, spread) in truth {
         if let Some(deployment) = state.deployments.get_mut(key) {
-            (deployment.spec.priority, deployment.spec.min_instances) = (*priority, *min_instances);
+            let spec = &mut deployment.spec;
+            (spec.priority, spec.min_instances, spec.spread) = (*priority, *min_instances, *spread);
         }
     }
 }

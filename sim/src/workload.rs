@@ -6,7 +6,7 @@ use berth_core::{
     id::{LogIndex, RequestId},
     model::{
         AuthMode, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, RequestSettings, Runtime,
-        SealedKey, Traffic,
+        SealedKey, Spread, SpreadBy, Traffic,
     },
     rng::Rng,
     state::{Command, DrainWish, PutMode, Reply},
@@ -121,6 +121,9 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
     if version >= RANKED_FROM {
         spec.priority = version % 11 * 10;
         spec.min_instances = Some((version / 11 % 4).min(count));
+        if version % 5 == 0 {
+            spec.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
+        }
     }
     spec.environment_variables = BTreeMap::from([("VERSION".to_owned(), version.to_string())]);
     if behaviour == Behaviour::ExitsAtStart {

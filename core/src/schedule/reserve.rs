@@ -38,8 +38,7 @@ impl Fleet<'_> {
         on_node: &BTreeMap<NodeId, u32>,
     ) -> Option<(SlotId, Placement)> {
         let mut candidates = slots.to_vec();
-        candidates
-            .retain(|held| self.slots.get(&held.node).is_some_and(|slot| self.may_hold_more(ask, &slot, on_node)));
+        candidates.retain(|held| self.slots.get(&held.node).is_some_and(|slot| self.may_hold_more(ask, slot, on_node)));
         candidates.sort_by_key(|slot| (on_node.get(&slot.node).copied().unwrap_or(0), slot.since, slot.id));
         for held in candidates {
             self.give_back(held);

@@ -8,6 +8,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::SkipCapacity, 10),
     (Bug::TakePromised, 40),
     (Bug::TakeFromEquals, 40),
+    (Bug::IgnoreSpread, 40),
     (Bug::ServeWithoutAcks, 20),
     (Bug::StopWithRequests, 40),
     (Bug::TrustUnheard, 160),
@@ -71,6 +72,7 @@ caught! {
     a_full_node_is_noticed: SkipCapacity;
     a_broken_promise_is_noticed: TakePromised;
     taking_from_equals_is_noticed: TakeFromEquals;
+    an_ignored_spread_is_noticed: IgnoreSpread;
     serving_unacknowledged_is_noticed: ServeWithoutAcks;
     stopping_with_requests_is_noticed: StopWithRequests;
     trusting_the_unheard_is_noticed: TrustUnheard;
