@@ -15,6 +15,8 @@ use hyper::{HeaderMap, body::Bytes};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::seed::Seed;
+
 /// How long a cluster may take to come up, or a step to take effect, on a busy two-core machine.
 pub const WITHIN: Duration = Duration::from_secs(60);
 
@@ -27,6 +29,8 @@ pub struct Cluster {
     pub fleet: Fleet,
     /// A client of all coordinators.
     pub client: Client,
+    /// What the test leaves to chance.
+    pub seed: Seed,
     berth: PathBuf,
     // Last, so that the processes are gone before their folder.
     _dir: TempDir,
@@ -58,6 +62,7 @@ impl Cluster {
         node_args: Vec<String>,
         fake_gpus: Option<FakeGpus>,
     ) -> Self {
+        let seed = Seed::of_this_run();
         let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
         let fleet = Fleet::start(FleetOptions {
             berth: berth.into(),
@@ -74,7 +79,7 @@ impl Cluster {
             Ok(client) => client,
             Err(error) => panic!("{error}\n{}", logs(&fleet)),
         };
-        Self { fleet, client, berth: berth.into(), _dir: dir }
+        Self { fleet, client, seed, berth: berth.into(), _dir: dir }
     }
 
     /// Creates the endpoint, open to everyone, whose requests may be repeated.

@@ -7,3 +7,5 @@ pub mod broken;
 pub mod cluster;
 pub mod echo;
 pub mod netns;
+pub mod say;
+pub mod seed;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use berth_chaos_tests::cluster::{Cluster, ENDPOINT};
+use berth_chaos_tests::{
+    cluster::{Cluster, ENDPOINT},
+    say::skipped,
+};
 use berth_client::{InferClient, Tensor, TensorData};
 
 use crate::BERTH;
@@ -18,7 +21,7 @@ fn repository() -> PathBuf {
 /// Builds a Python environment from the wheel folder, or says why these tests cannot run.
 fn python() -> Option<PathBuf> {
     let Some(wheels) = std::env::var_os("BERTH_TEST_WHEELS") else {
-        println!("skipped: BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
+        skipped("Python clients", "BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
         return None;
     };
     let venv = std::env::temp_dir().join(format!("berth-clients-{}", std::process::id()));

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use berth_chaos_tests::cluster::{Cluster, WITHIN};
+use berth_chaos_tests::{
+    cluster::{Cluster, WITHIN},
+    say::skipped,
+};
 use berth_client::InferClient;
 use berth_core::model::{AuthMode, Code, DeploymentSpec, EndpointSpec, Probe, Runtime};
 use berth_core::units::Resources;
@@ -108,7 +111,7 @@ async fn a_program_that_exits_or_hangs_fails_with_its_last_words() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scoring_script_that_fails_is_told_apart_from_the_mesh() {
     let Some(wheels) = std::env::var_os("BERTH_TEST_WHEELS") else {
-        println!("skipped: BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
+        skipped("Python environments", "BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
         return;
     };
     let wheels = wheels.to_str().expect("a readable path").to_owned();

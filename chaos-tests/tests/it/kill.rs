@@ -1,5 +1,7 @@
 //! Any one process dies without a word while traffic goes on: no request is lost.
 
+use std::time::Duration;
+
 use berth_chaos_tests::cluster::{Cluster, ENDPOINT, assert_all_answered};
 use berth_cli::fleet::Fleet;
 
@@ -7,6 +9,8 @@ use crate::BERTH;
 
 /// Requests a second: enough that every kill hits some in flight, few enough for two shared cores.
 const RATE: u64 = 100;
+/// When a victim dies: within two heartbeats and an election.
+const MOMENT_WITHIN: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_survives_the_kill_of_each_coordinator() {
@@ -16,7 +20,9 @@ async fn traffic_survives_the_kill_of_each_coordinator() {
     cluster.split(&[("blue", 100)]).await;
     let total = 1_500;
     let load = cluster.load(cluster.ingresses().await, RATE, total);
-    for _ in 0..3 {
+    for turn in 0..3 {
+        // At any moment of the load, and of what the coordinators do by the clock.
+        tokio::time::sleep(cluster.seed.moment(&format!("kill {turn}"), MOMENT_WITHIN)).await;
         let leader = cluster.leader().await;
         cluster.fleet.kill_coordinator(leader).expect("the leader is killed");
         let client = &cluster.client;
@@ -40,7 +46,7 @@ async fn traffic_survives_the_end_of_a_node_and_its_replicas_come_back_elsewhere
     cluster.deploy("blue", 3).await;
     cluster.split(&[("blue", 100)]).await;
     let replicas = cluster.client.list_replicas(ENDPOINT, "blue").await.expect("the replicas");
-    let victim = replicas[0].node.clone();
+    let victim = cluster.seed.pick("victim", &replicas).node;
     let number = (0..3).find(|n| Fleet::node_name(*n) == victim).expect("one of ours");
     let total = 1_000;
     let load = cluster.load(cluster.ingresses().await, RATE, total);

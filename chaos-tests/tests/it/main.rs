@@ -1,7 +1,5 @@
 //! Process tests: what must go on while parts of a real cluster are killed, paused or cut off.
 
-#![expect(clippy::print_stdout, reason = "a test that is skipped says why")]
-
 mod clients;
 mod demo;
 mod faults;
@@ -13,6 +11,7 @@ mod partition;
 mod reserve;
 mod stop;
 mod upgrade;
+mod walk;
 mod writes;
 
 /// The binary every process of these tests runs.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 use berth_chaos_tests::{
     cluster::{ENDPOINT, WITHIN, command, put, put_endpoint},
     netns::{self, Bridge},
+    say::skipped,
 };
 use berth_cli::fleet::end_replicas_below;
 use berth_client::Client;
@@ -40,8 +41,7 @@ fn words(list: &[&str]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_is_replaced_and_let_in_again() {
     if let Err(why) = netns::permitted() {
-        println!("skipped: {why}");
-        return;
+        return skipped("a cut cable", &why);
     }
     let dir = tempfile::tempdir().expect("a folder");
     let path = |name: &str| dir.path().join(name).display().to_string();
