@@ -18,14 +18,14 @@ mod yaml;
 use std::process::ExitCode;
 
 use berth_core::error::{Code, Error};
-use clap::Parser;
+use clap::FromArgMatches;
 
 use args::Cli;
 use output::Output;
 
 /// Runs the program: reads the arguments, does what they say, and returns how the process ends.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&args::command().get_matches()).unwrap_or_else(|error| error.exit());
     // The convention of no-color.org: set, and not to nothing.
     let no_color = cli.global.no_color || std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
     let out = Output::new(cli.global.output, cli.global.quiet, no_color).with_query(cli.global.query.clone());

@@ -36,6 +36,40 @@ struct Schema {
     names: &'static [(&'static str, &'static str)],
 }
 
+/// One setting as help shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// Its name in a file; the flag's with dashes.
+    pub(crate) name: &'static str,
+    /// The variable that sets it.
+    pub(crate) variable: String,
+    /// Its default as text; empty when it has none or is found out.
+    pub(crate) default: &'static str,
+}
+
+/// Lists every setting of a coordinator.
+pub(crate) fn coordinator_settings() -> Vec<Shown> {
+    coordinator::COORDINATOR.shown()
+}
+
+/// Lists every setting of a node.
+pub(crate) fn node_settings() -> Vec<Shown> {
+    node::NODE.shown()
+}
+
+// === impl Schema ===
+
+impl Schema {
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |(name, default): &(&'static str, &'static str)| Shown {
+            name,
+            variable: format!("{}{}", self.prefix, name.to_ascii_uppercase()),
+            default,
+        };
+        self.names.iter().map(shown).collect()
+    }
+}
+
 /// The texts of one source, with where each stands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer(BTreeMap<String, Given>);

@@ -13,7 +13,7 @@ pub struct DemoReport {
     pub failed: u64,
     /// Why, for the first few.
     pub failures: Vec<String>,
-    /// Copies that reached the mirror while it was on, as the mirror's replicas counted them.
+    /// Copies that the mirror answered with 200 while it was on, as the routers that sent them counted the answers.
     pub mirrored: u64,
     /// Share of right answers per deployment, 0 to 1.
     pub accuracy: BTreeMap<String, f64>,

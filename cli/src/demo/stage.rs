@@ -184,13 +184,12 @@ impl Show<'_> {
         Ok(recovery)
     }
 
-    /// Adds up the copies that the nodes' routers sent to mirrors.
+    /// Adds up the good answers of the mirror, as the routers that sent it copies counted them.
     async fn mirrored(&self) -> u64 {
         let mut total = 0;
         for n in 0..NODES {
             let text = metrics(self.fleet.metrics(n)).await.unwrap_or_default();
-            let sent = text.lines().filter(|line| line.starts_with("berth_mesh_mirrored_total{"));
-            total += sent.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>();
+            total += mirror_answers(&text);
         }
         total
     }
@@ -233,6 +232,13 @@ impl Show<'_> {
     }
 }
 
+/// Counts the copies that a mirror answered with 200 in a node's metrics.
+fn mirror_answers(metrics: &str) -> u64 {
+    let answers = metrics.lines().filter(|line| line.starts_with("berth_mesh_mirror_answers_total{"));
+    let good = answers.filter(|line| line.contains("status=\"200\""));
+    good.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
 /// Reads a node's metrics.
 async fn metrics(address: SocketAddr) -> Option<String> {
     let read = async {
@@ -243,4 +249,22 @@ async fn metrics(address: SocketAddr) -> Option<String> {
         Some(text)
     };
     tokio::time::timeout(METRICS_WITHIN, read).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_mirror_answered_well_is_counted() {
+        let text = "\
+# TYPE berth_mesh_mirror_answers counter
+berth_mesh_mirror_answers_total{endpoint=\"digits\",deployment=\"green\",status=\"200\"} 9
+berth_mesh_mirror_answers_total{endpoint=\"digits\",deployment=\"green\",status=\"500\"} 3
+berth_mesh_mirrored_total{endpoint=\"digits\",deployment=\"green\"} 12
+berth_mesh_answers_total{endpoint=\"digits\",deployment=\"green\",status=\"200\"} 50
+";
+        assert_eq!(mirror_answers(text), 9);
+        assert_eq!(mirror_answers(""), 0);
+    }
 }

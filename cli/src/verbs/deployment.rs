@@ -216,7 +216,7 @@ pub(super) fn show(context: &Context, deployment: &api::Deployment) -> Result<()
         let mut lines = vec![
             format!("deployment  {name}"),
             format!("state       {}", out.paint(state, crate::output::state_ink(state))),
-            format!("ready       {} of {}", deployment.ready, deployment.desired),
+            format!("ready       {}", view::ready(deployment)),
         ];
         if let Some(spec) = &deployment.spec {
             let resources = spec.resources.as_ref().map(view::amount).unwrap_or_default();

@@ -8,7 +8,7 @@ use berth_client::{
 };
 use berth_core::{
     error::{Code, Error},
-    model::{EndpointName, EndpointSpec},
+    model::{AuthMode, EndpointName, EndpointSpec},
 };
 
 use super::{Context, Deleted, confirm, invoke, traffic};
@@ -59,7 +59,12 @@ async fn create(context: &Context, args: args::CreateEndpointArgs) -> Result<(),
         }
     };
     let endpoint = put(&context.client, &file, PutMode::Create).await?;
-    show(context, &endpoint)
+    show(context, &endpoint)?;
+    if file.spec.auth_mode == AuthMode::Key {
+        let name = &endpoint.name;
+        context.out.aside(format!("callers need a key: `berth endpoint get-credentials {name}` shows both"));
+    }
+    Ok(())
 }
 
 /// Loads a file that describes one endpoint.

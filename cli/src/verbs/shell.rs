@@ -3,11 +3,10 @@
 use std::{fs, path::Path};
 
 use berth_core::error::{Code, Error};
-use clap::CommandFactory;
 use serde::Serialize;
 
 use crate::{
-    args::Cli,
+    args,
     output::{Fault, Output},
 };
 
@@ -20,13 +19,13 @@ struct Written {
 pub(super) fn completion(shell: clap_complete::Shell, out: &Output) -> Result<(), Fault> {
     // Written whole first: the generator panics when its reader leaves.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "berth", &mut script);
     out.bytes(&script);
     Ok(())
 }
 
 pub(super) fn man(dir: &Path, out: &Output) -> Result<(), Fault> {
-    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(args::command(), dir));
     written.map_err(|error| {
         Error::new(Code::Invalid, format!("cannot write manual pages into {}", dir.display())).why(error.to_string())
     })?;

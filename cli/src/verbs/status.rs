@@ -83,7 +83,7 @@ async fn one(context: &Context, name: &str) -> Result<(), Fault> {
             ("traffic", view::shares(&endpoint.traffic)),
             ("mirror", view::shares(&endpoint.mirror_traffic)),
         ];
-        head.extend(endpoint.scoring_uris.first().map(|uri| ("uri", uri.clone())));
+        head.extend(endpoint.scoring_uris.iter().map(|uri| ("uri", uri.clone())));
         out.line(header(&head));
         if !all.deployments.is_empty() {
             out.line(format!("\n{}", out.rendered(&out.table(&all.deployments))));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use berth_client::api::{Deployment, Replica, Verdict};
 use berth_core::{time::Millis, units::Count};
 
-use super::text::{age, first_line, short};
+use super::text::{self, age, first_line, short};
 use crate::output::{Output, state_ink};
 
 /// A line, and what of it changes with the clock alone.
@@ -19,7 +19,7 @@ const STAGES: &[&str] =
 struct Group<'a> {
     node: &'a str,
     state: &'a str,
-    reason: &'a str,
+    reason: String,
     replicas: Vec<&'a Replica>,
 }
 
@@ -32,10 +32,11 @@ pub(crate) fn lines(
     now_ms: u64,
 ) -> Vec<Ticking> {
     let state = out.paint(&deployment.provisioning_state, state_ink(&deployment.provisioning_state));
-    let head = format!(
-        "{}/{}  {state}  {}/{} ready",
-        deployment.endpoint, deployment.name, deployment.ready, deployment.desired
-    );
+    let ready = match deployment.ready > deployment.desired {
+        true => text::ready(deployment),
+        false => format!("{}/{} ready", deployment.ready, deployment.desired),
+    };
+    let head = format!("{}/{}  {state}  {ready}", deployment.endpoint, deployment.name);
     let mut lines = vec![(head, age(deployment.created_at_ms, now_ms))];
     lines.extend(groups(replicas).iter().map(|group| group.line(out, now_ms)));
     lines.extend(next_try(deployment, now_ms));
@@ -63,8 +64,14 @@ fn groups(replicas: &[Replica]) -> Vec<Group<'_>> {
         let (node, state) = (replica.node.as_str(), replica.state.as_str());
         // `instance 3 of 40` tells placed replicas apart that do the same; a serving one needs no reason.
         let reason = if matches!(state, "placed" | "serving") { "" } else { first_line(&replica.reason) };
-        let group = groups.entry((node, stage(state), state, reason));
-        group.or_insert(Group { node, state, reason, replicas: Vec::new() }).replicas.push(replica);
+        let cause = text::cause(reason);
+        let group = groups.entry((node, stage(state), state, cause.clone()));
+        let group = group.or_insert(Group { node, state, reason: reason.to_owned(), replicas: Vec::new() });
+        if group.reason != reason {
+            // Which port or replica it is about differs, and of many none is meant.
+            group.reason = cause;
+        }
+        group.replicas.push(replica);
     }
     groups.into_values().collect()
 }
@@ -123,6 +130,9 @@ mod tests {
         let mut replicas: Vec<_> =
             (0..15).map(|id| replica(id, "node-2", "starting", "its process does not answer yet", 60_000)).collect();
         replicas[3].since_ms = 50_000;
+        let mute = |id: u64, what: &str| replica(id, "node-2", "warm", what, 60_000);
+        replicas.extend((40..60).map(|id| mute(id, &format!("no answer from port {}", 40_000 + id))));
+        replicas.extend((60..63).map(|id| mute(id, &format!("after {id:08x} on node-1"))));
         replicas.push(replica(0xab00_0000_0000_0001, "node-2", "preparing", "builds its environment\nmore", 69_000));
         replicas.extend((20..22).map(|id| replica(id, "node-1", "serving", "answered", 10_000)));
         replicas.extend((30..33).map(|id| replica(id, "node-1", "placed", &format!("instance {id} of 40"), 69_000)));
@@ -135,10 +145,21 @@ fraud/blue  Scaling  2/40 ready | 1m09s
   node-1  serving  2 replicas | 1m00s
   node-2  preparing  ab000000  builds its environment | 1s
   node-2  starting  15 replicas  its process does not answer yet | 20s
+  node-2  warm  3 replicas  after … on node-1 | 10s
+  node-2  warm  20 replicas  no answer from port … | 10s
   node-1  cpu  needs 4, free 0 | 
   nearest: add a node | 
 ";
         assert_eq!(shown(&deployment(), &replicas, Some(&verdict)), expected);
+    }
+
+    #[test]
+    fn a_deployment_that_shrinks_says_what_ends() {
+        for (ready, desired, expected) in [(2, 2, "2 of 2"), (1, 2, "1 of 2"), (28, 2, "28 ready, 26 ending")] {
+            assert_eq!(crate::view::ready(&Deployment { ready, desired, ..deployment() }), expected);
+        }
+        let shrinks = Deployment { ready: 28, desired: 2, ..deployment() };
+        assert!(shown(&shrinks, &[], None).starts_with("fraud/blue  Scaling  28 ready, 26 ending"));
     }
 
     #[test]

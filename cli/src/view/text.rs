@@ -41,6 +41,14 @@ pub(crate) fn why(deployment: &Deployment) -> String {
     }
 }
 
+/// Writes `2 of 2`, or what is there until those beyond it have ended.
+pub(crate) fn ready(deployment: &Deployment) -> String {
+    match deployment.ready.checked_sub(deployment.desired) {
+        Some(beyond) if beyond > 0 => format!("{} ready, {beyond} ending", deployment.ready),
+        _ => format!("{} of {}", deployment.ready, deployment.desired),
+    }
+}
+
 /// Writes `4 cores, 14 GiB`.
 pub(crate) fn amount(resources: &store::Resources) -> String {
     let noun = if resources.cpu_milli == 1_000 { "core" } else { "cores" };
@@ -52,6 +60,27 @@ pub(crate) fn amount(resources: &store::Resources) -> String {
         text.push_str(&format!(", {} GPU", resources.gpus));
     }
     text
+}
+
+/// Writes a reason without what differs from replica to replica alone: ports, processes and ids.
+pub(super) fn cause(reason: &str) -> String {
+    let is_of_one = |word: &str| {
+        let is_number = word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_id = matches!(word.len(), 8 | 16)
+            && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && word.bytes().any(|byte| byte.is_ascii_digit());
+        is_number || is_id
+    };
+    let mut text = String::with_capacity(reason.len());
+    let mut rest = reason;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let end = rest[start..].find(|c: char| !c.is_ascii_alphanumeric()).map_or(rest.len(), |at| start + at);
+        let word = &rest[start..end];
+        text.push_str(&rest[..start]);
+        text.push_str(if is_of_one(word) { "…" } else { word });
+        rest = &rest[end..];
+    }
+    text + rest
 }
 
 pub(super) fn percent(percent: u32) -> String {

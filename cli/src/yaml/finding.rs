@@ -37,6 +37,11 @@ impl Findings {
         Self { file: file.to_owned(), ..Self::default() }
     }
 
+    /// Returns the file as it was named.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Notes what is wrong.
     pub(super) fn error(
         &mut self,

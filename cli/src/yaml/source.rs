@@ -45,7 +45,8 @@ pub(super) fn find(field: &Field<'_>, folder: &Path, findings: &mut Findings) ->
     let path = local(field, text, folder, findings)?;
     let missing = |findings: &mut Findings, why: String| {
         let what = format!("`{}` {why}", path.display());
-        findings.error(Code::PathMissing, field.place(), &field.path, what, near_path(&path));
+        let try_ = near_path(&path, Path::new(findings.file()));
+        findings.error(Code::PathMissing, field.place(), &field.path, what, try_);
     };
     // The base name is what replicas see: the one that was written, where one was.
     let named = if path.file_name().is_some() { Ok(path.clone()) } else { fs::canonicalize(&path) };
@@ -120,15 +121,18 @@ fn local(field: &Field<'_>, text: &str, folder: &Path, findings: &mut Findings) 
     Some(folder.join(text).components().collect())
 }
 
-/// Suggests the entry of the same folder whose name is nearest.
-fn near_path(path: &Path) -> String {
+/// Suggests the entry of the same folder whose name is nearest; never the file that is being read, which is known to be
+/// something else.
+fn near_path(path: &Path, read: &Path) -> String {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return String::new();
     };
     // A folder with more entries than a person would list is not searched to its end.
-    let names: Vec<String> = fs::read_dir(folder)
-        .map(|entries| entries.flatten().take(1_000).filter_map(|entry| entry.file_name().into_string().ok()).collect())
-        .unwrap_or_default();
+    let read = fs::canonicalize(read).ok();
+    let is_read = |path: &Path| read.is_some() && fs::canonicalize(path).ok() == read;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(1_000);
+    let others = entries.filter(|entry| !is_read(&entry.path()));
+    let names: Vec<String> = others.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     match berth_core::error::nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("`{}`", folder.join(near).display()),
         None => "paths are relative to the file that names them".to_owned(),

@@ -609,3 +609,23 @@ fn what_is_wrong_with_it_is_said_at_its_line() {
         assert!(is_there, "{line} {said}: {lines:#?}");
     }
 }
+
+#[test]
+fn the_file_being_read_is_never_what_was_meant() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("d1.yml");
+    let text = |conda: &str| {
+        format!(
+            "name: blue\nendpoint_name: digits\nmodel: {{path: d1.yml}}\n\
+             code_configuration: {{code: ., scoring_script: d1.yml}}\nenvironment: {{conda_file: {conda}}}\n"
+        )
+    };
+    fs::write(&file, text("./d2.yml")).expect("a file");
+    let tries = || {
+        let error = load(&file, Some(Kind::Deployment), &[]).expect_err("the conda file is not there");
+        error.problems.into_iter().map(|problem| problem.try_).collect::<Vec<_>>().join(" ")
+    };
+    assert!(!tries().contains("d1.yml") && tries().contains("relative to the file"), "{}", tries());
+    fs::write(folder.path().join("d3.yml"), "").expect("a file");
+    assert!(tries().contains("d3.yml"), "another one that is near is: {}", tries());
+}

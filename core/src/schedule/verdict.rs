@@ -119,6 +119,8 @@ impl Verdict {
                 let node = state.nodes.get(&replica.node).map_or("?", |node| node.profile.name.as_str());
                 let word = if replica.is_crash_looping() { replica.word() } else { replica.state.word() };
                 let reason = replica.reason.lines().next().unwrap_or_default();
+                // Which of how many it is sets apart what does the same.
+                let reason = if replica.state == ReplicaState::Placed { "" } else { reason };
                 alike.entry((node, replica.lost, replica.state, word, reason)).or_default().push(replica);
             }
         }
@@ -135,6 +137,7 @@ impl Verdict {
             self.waiting.push(match stage {
                 _ if lost => format!("{who} lost with the node"),
                 ReplicaState::Warm => format!("{who} warm: routers are told"),
+                _ if reason.is_empty() => format!("{who} {word} for {longest}{again}"),
                 _ => format!("{who} {word} for {longest}{again}: {reason}"),
             });
         }

@@ -282,3 +282,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn instances_that_do_the_same_are_told_as_one() {
+    let mut cluster = Cluster::of(1);
+    cluster.deploy("fraud/blue", spec(3));
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    let verdict = shown(&cluster, "fraud/blue");
+    let waits: Vec<_> = verdict.lines().filter(|line| line.starts_with("  waits: ")).collect();
+    assert_eq!(waits.len(), 1, "{verdict}");
+    assert!(waits[0].starts_with("  waits: 3 replicas on n1 are placed for "), "{verdict}");
+}
