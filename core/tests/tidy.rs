@@ -170,3 +170,19 @@ fn decisions_are_numbered_once() {
         }
     }
 }
+
+#[test]
+fn every_fault_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/faults.md")).expect("the page of faults");
+    let mut named = 0;
+    for proof in page.split('`').skip(1).step_by(2).filter(|text| text.contains('/')) {
+        let (file, test) = proof.split_once(": ").unwrap_or((proof, ""));
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(test.is_empty() || text.contains(&format!("fn {test}(")), "{file} has no test {test}");
+        named += 1;
+    }
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.contains("proved by")) {
+        assert!(row.contains('`'), "nothing proves this row: {row}");
+    }
+    assert!(named >= 30, "the page lists them: {named}");
+}

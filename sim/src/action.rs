@@ -70,6 +70,12 @@ pub(crate) enum Action {
     SlowFeed(usize, u64),
     /// A coordinator dies.
     KillMember(usize),
+    /// The leader dies and starts again after some milliseconds.
+    KillLeader(u64),
+    /// A node's agent dies and starts again after some milliseconds.
+    KillAndStart(usize, u64),
+    /// An operator begins to upgrade the fleet, under this name.
+    Upgrade(String),
     /// A coordinator starts.
     StartMember(usize),
     /// A coordinator stands still.

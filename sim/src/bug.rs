@@ -83,6 +83,8 @@ bugs! {
     NeverRestore = "never-restore", "RS04";
     /// A rollout retires all old replicas with the first.
     BreakPromise = "break-promise", "RO01";
+    /// Whoever asks for the upgrade lock gets it.
+    TwoWalks = "two-walks", "UP01";
     /// However many fall silent together, each is declared lost.
     IgnoreBrake = "ignore-brake", "RC02";
 }

@@ -63,6 +63,8 @@ pub(crate) enum Event {
     Again { request: u64 },
     /// Something someone does.
     Do(Action),
+    /// Whoever upgrades the fleet looks how far it is.
+    Walk(usize),
     /// An agent that was replaced while it slept wakes up and reports.
     Zombie(Box<Entry>),
     /// A change reaches a coordinator, or its time to answer is over.

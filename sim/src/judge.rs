@@ -87,6 +87,9 @@ impl World {
             }
         }
         self.judge.cut.extend(cut);
+        if !matches!(reply, Reply::Refused(_)) {
+            self.judge_walk(member, entry);
+        }
         self.judge.broken_all(violations, now);
     }
 

@@ -28,9 +28,12 @@ mod report;
 mod request;
 mod rest;
 mod router;
+#[cfg(test)]
+mod steps;
 mod story;
 mod swarm;
 mod trace;
+mod walk;
 mod workload;
 mod world;
 

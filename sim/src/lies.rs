@@ -146,6 +146,11 @@ fn spoil_entry<'a>(
                 *epoch = known.epoch;
             }
         }
+        Bug::TwoWalks => {
+            if let Command::UpgradeLock { steal, .. } = &mut entry.to_mut().command {
+                *steal = true;
+            }
+        }
         Bug::ForgetPlanTerm => {
             if let Command::PlanCommit(plan) = &mut entry.to_mut().command {
                 plan.term = state.term;

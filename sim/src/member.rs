@@ -291,6 +291,9 @@ impl World {
         for other in (0..self.members.len()).filter(|other| *other != member) {
             self.send_entries(member, other, upto);
         }
+        if let Some((_, action)) = self.after_entry.take_if(|(entry, _)| *entry == upto) {
+            self.act(action);
+        }
     }
 
     /// Applies entries up to `upto` at a coordinator.

@@ -27,6 +27,7 @@ impl World {
         let waits = deployments_are_whole(truth, &mut found);
         reserves_are_whole(truth, waits, &mut found);
         self.nodes_run_what_they_should(&mut found);
+        found.extend(self.lock_left().map(|what| ("RC01", what)));
         found
     }
 

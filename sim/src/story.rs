@@ -4,7 +4,7 @@
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, NodeName, NodeState, Traffic},
+    model::{DeploymentKey, EndpointName, NodeName, NodeState, ReserveSlot, Traffic},
     state::{ClusterState, Command, DrainWish},
     time::Millis,
 };
@@ -54,6 +54,9 @@ enum Expected {
     Serving(DeploymentKey),
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
+    Slots(DeploymentKey),
+    Short(DeploymentKey),
+    SlotsOn(NodeName),
     NodesLost,
     NodesSuspect,
     Drained,
@@ -218,6 +221,7 @@ impl Line<'_> {
                 Addr::Node(node) => Action::KillNode(node),
                 Addr::Member(member) => Action::KillMember(member),
             },
+            "kill-leader" => Action::KillLeader(self.millis()?),
             "crash-agent" => match self.addr()? {
                 Addr::Node(node) => Action::KillAgent(node),
                 Addr::Member(_) => return Err(self.error("a coordinator has no agent")),
@@ -242,6 +246,11 @@ impl Line<'_> {
                 Addr::Node(node) => Action::Shrink(node, self.number("a number of cores")?),
                 Addr::Member(_) => return Err(self.error("a coordinator runs no replicas")),
             },
+            "resize" => match self.addr()? {
+                Addr::Node(node) => Action::Resize(node, self.number("a number of cores")?),
+                Addr::Member(_) => return Err(self.error("a coordinator runs no replicas")),
+            },
+            "upgrade" => Action::Upgrade(self.word("who upgrades")?),
             "forget" => Action::Change(Box::new(Command::NodeForget { name: self.node_name()? })),
             "isolate" => Action::Isolate(self.addr()?),
             "cut" => Action::Cut(self.addr()?, self.addr()?),
@@ -281,6 +290,13 @@ impl Line<'_> {
         let what = match noun.as_str() {
             "serving" => Expected::Serving(keyed(self)?),
             "generation" => Expected::Generation(keyed(self)?),
+            "slots" => Expected::Slots(keyed(self)?),
+            "short" => Expected::Short(keyed(self)?),
+            "slots-on" => {
+                let node = self.node_name()?;
+                name = format!(" {node}");
+                Expected::SlotsOn(node)
+            }
             "nodes-of" => Expected::NodesOf(keyed(self)?),
             "nodes-lost" => Expected::NodesLost,
             "nodes-suspect" => Expected::NodesSuspect,
@@ -319,6 +335,15 @@ impl World {
             Expected::NodesOf(key) => {
                 let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
+            }
+            Expected::Slots(key) => truth.slots_of(key).count() as u64,
+            Expected::SlotsOn(name) => {
+                let is_there =
+                    |slot: &&ReserveSlot| truth.nodes.get(&slot.node).is_some_and(|node| node.profile.name == *name);
+                truth.slots.values().filter(is_there).count() as u64
+            }
+            Expected::Short(key) => {
+                u64::from(truth.deployments.get(key).is_some_and(|it| it.reserve_short_since.is_some()))
             }
             Expected::NodesSuspect => {
                 truth.nodes.values().filter(|node| node.state == NodeState::Suspect).count() as u64

@@ -60,6 +60,11 @@ impl Changes {
         RequestId(format!("change-{change}"))
     }
 
+    /// Returns what was answered to a change.
+    pub(crate) fn answer(&self, change: usize) -> Option<&Reply> {
+        self.asked[change].answer.as_ref()
+    }
+
     /// Returns whether every change was answered.
     pub(crate) fn is_quiet(&self) -> bool {
         self.asked.iter().all(|change| change.answer.is_some() || change.given_up)
@@ -132,6 +137,18 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
     Command::DeploymentPut { key: key.clone(), spec: Box::new(spec), mode: PutMode::Upsert, if_revision: None }
 }
 
+/// The wish that a node be empty, and its withdrawal.
+#[cfg(test)]
+pub(crate) fn drain(node: &str, within_ms: u64) -> Action {
+    let wish = DrainWish { within: Millis(within_ms), reason: String::new(), force: false, by_node: false };
+    Action::Change(Box::new(Command::NodeDrain { name: node.parse().expect("a host name"), wish: Some(wish) }))
+}
+
+#[cfg(test)]
+pub(crate) fn cancel_drain(node: &str) -> Action {
+    Action::Change(Box::new(Command::NodeDrain { name: node.parse().expect("a host name"), wish: None }))
+}
+
 /// Draws how a node is to become empty: with time for every request, or with next to none.
 fn wish(rng: &mut Rng) -> DrainWish {
     let within = Millis([200, 5_000, 60_000][rng.below(3) as usize]);
@@ -143,10 +160,12 @@ fn wish(rng: &mut Rng) -> DrainWish {
 impl World {
     // --- changes ---
 
-    pub(crate) fn change(&mut self, command: Command) {
+    /// Asks for a change, and returns its number.
+    pub(crate) fn change(&mut self, command: Command) -> usize {
         self.changes.asked.push(Change { command, answer: None, given_up: false });
         let change = self.changes.asked.len() - 1;
         self.ask_change(change, 0);
+        change
     }
 
     /// Sends a change to some coordinator, which hands it to the leader it knows.
@@ -211,7 +230,7 @@ impl World {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::RandomChange => self.random_change(),
-            Action::Change(command) => self.change(*command),
+            Action::Change(command) => drop(self.change(*command)),
             Action::RandomFault => self.random_fault(),
             Action::Deploy { key, count, version, behaviour } => {
                 self.change(deployment_put(&key, count, version, behaviour));
@@ -266,6 +285,17 @@ impl World {
                 self.net.slow_feed(node, millis);
             }
             Action::KillMember(member) => self.kill_member(member),
+            Action::KillLeader(millis) => {
+                if let Some(leader) = self.log.leader {
+                    self.kill_member(leader);
+                    self.after(millis, Event::Do(Action::StartMember(leader)));
+                }
+            }
+            Action::KillAndStart(node, millis) => {
+                self.act(Action::KillAgent(node));
+                self.after(millis, Event::Do(Action::StartNode(node)));
+            }
+            Action::Upgrade(holder) => self.begin_walk(&holder),
             Action::StartMember(member) => self.start_member(member),
             Action::PauseMember(member, millis) => {
                 self.note(&format!("fault: coordinator c{} stands still for {millis} ms", member + 1));
@@ -286,6 +316,7 @@ impl World {
             None => {
                 self.note("every fault is mended");
                 self.heal();
+                self.end_walks();
                 (0..self.members.len()).for_each(|member| self.start_member(member));
                 (0..self.nodes.len()).for_each(|node| self.start_node(node));
                 self.now
@@ -398,8 +429,8 @@ impl World {
         let other = rng.below(self.nodes.len() as u64) as usize;
         let soon = 200 + rng.below(1_500);
         let later = 2_000 + rng.below(9_000);
-        let (fault, mended) = match rng.below(118) {
-            0..12 => (Action::KillAgent(node), Some((soon, Action::StartNode(node)))),
+        let (fault, mended) = match rng.below(122) {
+            0..12 => (Action::KillAndStart(node, soon), None),
             12..22 => (Action::KillNode(node), Some((later, Action::StartNode(node)))),
             22..30 => (Action::KillHost(node), Some((later, Action::StartNode(node)))),
             30..42 => (Action::CrashProcess(node), None),
@@ -427,6 +458,11 @@ impl World {
                 (Action::KillRack(rack.clone()), Some((later, Action::StartRack(rack))))
             }
             110..114 => (Action::Resize(node, 1 + rng.below(3)), Some((later, Action::Resize(node, 4)))),
+            118..122 => {
+                // Two start together: one of them is told to wait.
+                self.act(Action::Upgrade(format!("alice at {}", self.now)));
+                (Action::Upgrade(format!("bob at {}", self.now)), None)
+            }
             114..118 => (Action::Flap { node, half_ms: 2_000, until_ms: self.now + 2 * later }, None),
             _ => (Action::SlowFeed(node, soon), Some((later, Action::Heal))),
         };

@@ -22,6 +22,7 @@ use crate::{
     request::Requests,
     story::Expectation,
     trace::Trace,
+    walk::Walk,
     workload::Changes,
 };
 
@@ -52,6 +53,10 @@ pub(crate) struct World {
     /// When the changes and faults end.
     pub(crate) settles_at: Option<u64>,
     pub(crate) tally: Tally,
+    /// Operators who upgrade the fleet.
+    pub(crate) walks: Vec<Walk>,
+    /// What happens right after the entry at some length of the log.
+    pub(crate) after_entry: Option<(usize, Action)>,
     /// What a story expects, by the order of its lines.
     pub(crate) expectations: Vec<Expectation>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -87,6 +92,8 @@ impl World {
             rng: seed.child("world").rng(),
             settles_at: None,
             tally: Tally::default(),
+            walks: Vec::new(),
+            after_entry: None,
             expectations: Vec::new(),
             queue: BTreeMap::new(),
             queued: 0,
@@ -192,6 +199,13 @@ impl World {
         reached.count() * 2 > self.members.len()
     }
 
+    /// Counts the entries that were committed before a moment.
+    #[cfg(test)]
+    pub(crate) fn entries_before(&self, moment: u64) -> usize {
+        let moment = wall_of(moment);
+        self.log.entries.iter().take_while(|entry| entry.proposed_at < moment).count()
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Election => self.elect(),
@@ -234,6 +248,7 @@ impl World {
             Event::Answered { attempt, result } => self.answered(attempt, result),
             Event::Again { request } => self.search(request),
             Event::Do(action) => self.act(action),
+            Event::Walk(nth) => self.walk_on(nth),
             Event::Zombie(entry) => self.zombie(*entry),
             Event::Change { change, tries } => self.ask_change(change, tries),
             Event::ChangeAnswered { change, tries, outcome } => self.change_answered(change, tries, outcome),

@@ -32,6 +32,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::HoardSlots, 10),
     (Bug::NeverRestore, 10),
     (Bug::BreakPromise, 10),
+    (Bug::TwoWalks, 80),
     (Bug::IgnoreBrake, 20),
 ];
 
@@ -96,5 +97,6 @@ caught! {
     a_slot_too_many_is_noticed: HoardSlots;
     a_reserve_that_stays_short_is_noticed: NeverRestore;
     a_rollout_that_retires_all_is_noticed: BreakPromise;
+    two_walks_at_once_are_noticed: TwoWalks;
     an_ignored_brake_is_noticed: IgnoreBrake;
 }

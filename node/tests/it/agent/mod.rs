@@ -4,6 +4,7 @@ mod assets;
 mod bench;
 mod coordinator;
 mod environment;
+mod gpus;
 mod life;
 mod restart;
 mod session;

@@ -1,0 +1,58 @@
+//! An agent and its GPUs: whatever the driver does, the leader hears from the node.
+
+use std::time::Duration;
+
+use berth_node::gpu::fake::{FakeGpus, FakeHost};
+use tokio::time::Instant;
+
+use super::{
+    bench::{options, start},
+    coordinator::{Coordinator, PATIENCE},
+};
+
+/// A driver that hangs in every call holds up no heartbeat, and each tells how long the card has been silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_hangs_holds_up_no_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "1x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let fake = FakeHost::install(dir.path(), &script).unwrap();
+    let leader = Coordinator::start().await;
+    let mut options = options(dir.path(), &[&leader]);
+    options.nvml_library = Some(fake.library());
+    let node = start(options).await;
+    node.handle.wait_session(Instant::now() + PATIENCE).await.unwrap();
+    let sign = |beats: &[berth_proto::node::v1::Heartbeat]| beats.last().unwrap().devices[0].clone();
+    assert_eq!(sign(&leader.heartbeats(1).await).card, "GPU-t-0");
+    fake.rewrite(&script.replace("[driver]", "[driver]\nhang = true")).unwrap();
+    // A look takes a second at most: what is silent for three hangs, and the beats that say so came all the while.
+    let mut count = 1;
+    let silent = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let beats = leader.heartbeats(count).await;
+            if sign(&beats).silent_ms >= 3_000 {
+                return beats;
+            }
+            count = beats.len() + 1;
+        }
+    });
+    let beats = silent.await.expect("the card's silence is told");
+    let ages: Vec<u64> = beats.iter().map(|beat| beat.devices[0].silent_ms).collect();
+    let told = ages.iter().rev().take_while(|age| **age >= 1_500).count();
+    assert!(told >= 2, "one beat after the other tells how its silence grows: {ages:?}");
+    assert!(beats.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1), "none is left out");
+    assert_eq!((sign(&beats).faults, beats.last().unwrap().epoch), (0, 1), "silence is no fault, and the session held");
+    fake.rewrite(&script).unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        let mut count = beats.len() + 1;
+        loop {
+            let beats = leader.heartbeats(count).await;
+            if sign(&beats).silent_ms < 1_500 {
+                return;
+            }
+            count = beats.len() + 1;
+        }
+    })
+    .await
+    .expect("a driver that answers again is heard again");
+    node.stop().await;
+}
