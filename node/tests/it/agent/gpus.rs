@@ -1,7 +1,5 @@
 //! An agent and its GPUs: whatever the driver does, the leader hears from the node.
 
-use std::time::Duration;
-
 use berth_node::gpu::fake::{FakeGpus, FakeHost};
 use tokio::time::Instant;
 
