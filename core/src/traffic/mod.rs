@@ -11,6 +11,7 @@ pub mod mirror;
 pub mod pace;
 pub mod pin;
 pub mod retry;
+pub mod search;
 pub mod split;
 pub mod status;
 pub mod sticky;

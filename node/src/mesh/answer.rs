@@ -5,6 +5,7 @@ use berth_core::{
     traffic::{
         admission::NotStarted,
         pin::Catalogue,
+        search::Turned,
         status::{Dialect, Refusal},
         table::EndpointRoute,
     },
@@ -15,7 +16,6 @@ use serde_json::json;
 
 use super::{
     body::OutBody,
-    dispatch::Turned,
     headers,
     routes::{Endpoint, Routes},
 };

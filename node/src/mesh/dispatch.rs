@@ -11,7 +11,8 @@ use berth_core::{
         admission::NotStarted,
         balance::{self, Drawn, Load},
         eject,
-        retry::{Failure, Next, Request as Repeat},
+        retry::{Failure, Request as Repeat},
+        search::{Attempt, Failed, Search, Step, Turned},
         status::Refusal,
     },
 };
@@ -104,56 +105,44 @@ impl Head {
 // === impl Dispatch ===
 
 impl Dispatch<'_> {
-    /// Asks replicas until one answers or the law says stop: each once for a free slot, then each that was full once
-    /// more for a place to wait.
+    /// Asks replicas until one answers or the search is over.
     pub(super) async fn run(&mut self) -> Result<Answer, Turned> {
         let endpoint = self.endpoint.clone();
         let deployment = &endpoint.deployments[self.deployment];
-        let candidates = candidates(self.core, deployment, self.pinned);
-        let Some(Drawn { first, other }) = balance::draw(&candidates.loads, self.core.draw()) else {
+        let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
+        let Some((mut search, mut turn)) = Search::open(loads, self.core.draw()) else {
             return Err(Refusal::NotReady.into());
         };
-        let weighed = |at: usize| Weighed { replica: candidates.replicas[at], load: candidates.loads[at] };
+        let Drawn { first, other } = search.drawn();
+        let weighed = |at: usize| Weighed { replica: replicas[at], load: search.load(at) };
         self.recording.note(|record| {
-            record.candidates = candidates.replicas.len();
+            record.candidates = replicas.len();
             record.drawn = [Some(weighed(first)), other.map(weighed)];
         });
-        let only = candidates.replicas.len() == 1;
-        let mut full = Vec::new();
-        let mut verdict = Verdict::default();
-        let mut turn = Some(first);
-        let mut rest = None;
-        while let Some(at) = turn {
-            let replica = candidates.replicas[at];
-            match self.attempt(deployment, replica, only, only).await {
+        let stats = deployment.stats.of(self.core.index);
+        loop {
+            let (failure, retry_after) = match self.attempt(deployment, replicas[turn.at], turn).await {
                 Ok(answer) => return Ok(answer),
-                Err((failure, retry_after)) => {
-                    if failure == Failure::NotStarted(NotStarted::Full) {
-                        full.push(at);
-                    }
-                    verdict.note(failure, retry_after);
-                    if self.stops(deployment, failure) {
-                        return Err(self.refusal(&verdict));
-                    }
-                }
+                Err(missed) => missed,
+            };
+            if failure == Failure::NotStarted(NotStarted::Full) {
+                stats.sheds.fetch_add(1, Relaxed);
             }
-            let order = || balance::in_order(&candidates.loads).into_iter().filter(move |at| *at != first);
-            turn = rest.get_or_insert_with(|| order().collect::<Vec<_>>().into_iter()).next();
-        }
-        // Nobody has a free slot: wait where the least is to be done. An only candidate was asked for that at once.
-        full.sort_by(|a, b| candidates.loads[*a].lighter(&candidates.loads[*b]));
-        for at in full.into_iter().filter(|_| !only) {
-            match self.attempt(deployment, candidates.replicas[at], true, false).await {
-                Ok(answer) => return Ok(answer),
-                Err((failure, retry_after)) => {
-                    verdict.note(failure, retry_after);
-                    if self.stops(deployment, failure) {
-                        break;
-                    }
+            let request =
+                Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
+            let failed = Failed { failure, retry_after, request, draw: self.core.draw() };
+            let grant = || {
+                let granted = endpoint.soft.budget.withdraw(self.core.shared.clock.now());
+                if granted {
+                    stats.retries.fetch_add(1, Relaxed);
                 }
+                granted
+            };
+            match search.failed(turn.at, failed, grant) {
+                Step::Ask(next) => turn = next,
+                Step::Refuse(turned) => return Err(self.refusal(turned)),
             }
         }
-        Err(self.refusal(&verdict))
     }
 
     /// Sends the request to one replica.
@@ -161,9 +150,9 @@ impl Dispatch<'_> {
         &mut self,
         deployment: &Deployment,
         at: usize,
-        may_queue: bool,
-        is_last: bool,
+        turn: Attempt,
     ) -> Result<Answer, (Failure, Option<Millis>)> {
+        let Attempt { may_queue, is_last, .. } = turn;
         let replica = &deployment.replicas[at];
         let core = self.core;
         let begun = tokio::time::Instant::now();
@@ -242,81 +231,13 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Returns whether a failure was the last word.
-    fn stops(&self, deployment: &Deployment, failure: Failure) -> bool {
-        let stats = deployment.stats.of(self.core.index);
-        let repeat = Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
-        match failure.next(repeat) {
-            Next::Search => {
-                if failure == Failure::NotStarted(NotStarted::Full) {
-                    stats.sheds.fetch_add(1, Relaxed);
-                }
-                false
-            }
-            Next::Retry => {
-                let granted = self.endpoint.soft.budget.withdraw(self.core.shared.clock.now());
-                if granted {
-                    stats.retries.fetch_add(1, Relaxed);
-                }
-                !granted
-            }
-            Next::Stop => true,
-        }
-    }
-
-    fn refusal(&self, verdict: &Verdict) -> Turned {
+    /// A body that broke off says more than what became of the attempts.
+    fn refusal(&self, turned: Turned) -> Turned {
         match self.upload.and_then(Upload::fault) {
             Some(Fault::TooLarge) => Refusal::TooLarge.into(),
             Some(Fault::Caller) => Refusal::BadRequest.into(),
-            None if verdict.broken => Refusal::Upstream.into(),
-            None => verdict.turned(self.core.draw()),
+            None => turned,
         }
-    }
-}
-
-/// What the attempts said, for the answer when none succeeded.
-#[derive(Default)]
-struct Verdict {
-    reasons: Vec<NotStarted>,
-    broken: bool,
-    /// The earliest that any of them named.
-    retry_after: Option<Millis>,
-}
-
-// === impl Verdict ===
-
-impl Verdict {
-    fn note(&mut self, failure: Failure, retry_after: Option<Millis>) {
-        self.broken = matches!(failure, Failure::Broken | Failure::BeforeBody);
-        match failure {
-            Failure::NotStarted(reason) => self.reasons.push(reason),
-            Failure::GateUnreachable => self.reasons.push(NotStarted::Unreachable),
-            Failure::BeforeBody | Failure::Broken => {}
-        }
-        self.retry_after = self.retry_after.into_iter().chain(retry_after).min();
-    }
-
-    fn turned(&self, draw: u64) -> Turned {
-        let (refusal, reason) = Refusal::of_not_started(self.reasons.iter().copied());
-        // Callers who were refused together shall not come back together.
-        let spread = |after: Millis| Millis(after.0 + draw % (after.0 / 2 + 1));
-        Turned { refusal, reason, retry_after: self.retry_after.map(spread) }
-    }
-}
-
-/// A request that got no answer of a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turned {
-    pub(super) refusal: Refusal,
-    /// What decided, of what the gates said.
-    pub(super) reason: Option<NotStarted>,
-    /// When it is worth trying again, as far as is known.
-    pub(super) retry_after: Option<Millis>,
-}
-
-impl From<Refusal> for Turned {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, reason: None, retry_after: None }
     }
 }
 

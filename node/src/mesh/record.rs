@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use berth_core::traffic::{balance::Load, retry::Failure, status::Refusal};
+use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status::Refusal};
 use http::{HeaderValue, Method, Version, header, request::Parts, uri};
 use tokio::time::Instant;
 
-use super::{dispatch::Turned, routes::Endpoint, worker::Core};
+use super::{routes::Endpoint, worker::Core};
 
 /// Records kept per core. At a thousand requests a second that is four seconds, and most who ask have the id of a
 /// request that failed a moment ago; a record is some 600 bytes.
