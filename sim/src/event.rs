@@ -59,8 +59,6 @@ pub(crate) enum Event {
     WorkDone { node: usize, boot: u64, attempt: Attempt },
     /// What became of an attempt reaches its ingress.
     Answered { attempt: Attempt, result: Result<(), Failure> },
-    /// A request looks for a replica again.
-    Again { request: u64 },
     /// Something someone does.
     Do(Action),
     /// Whoever upgrades the fleet looks how far it is.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{
     id::{LogIndex, NodeId, ReplicaId, RequestId},
     invariant::{Violation, Witness, check},
-    model::{NodeState, ReplicaState},
+    model::{Deployment, NodeState, ReplicaState},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
     time::Millis,
 };
@@ -161,7 +161,11 @@ impl World {
         if drain.is_some_and(|drain| drain.force && drain.deadline <= state.time) {
             return None;
         }
-        if state.deployments.get(key).is_none_or(|deployment| deployment.desired() == 0) {
+        // One that promises none may be left with none, whether its place or the rest of a rollout is given up.
+        let may_have_none = |deployment: &Deployment| {
+            deployment.desired() == 0 || (deployment.minimum() == 0 && deployment.yielded() > 0)
+        };
+        if state.deployments.get(key).is_none_or(may_have_none) {
             return None;
         }
         let serves = |id: &ReplicaId| state.replicas.get(id).is_some_and(berth_core::model::Replica::is_ready);
@@ -235,14 +239,17 @@ pub(crate) struct Warmth {
     pub(crate) needs: LogIndex,
 }
 
-/// Reads that of every replica.
-pub(crate) fn warmths(state: &ClusterState, at: berth_core::time::LogTime) -> BTreeMap<ReplicaId, Warmth> {
+/// Reads that of every replica. `apart` is how far the clocks of coordinators are apart.
+pub(crate) fn warmths(
+    state: &ClusterState,
+    at: berth_core::time::LogTime,
+    apart: Millis,
+) -> BTreeMap<ReplicaId, Warmth> {
     let of = |replica: &berth_core::model::Replica| Warmth {
         state: replica.state,
         lost: replica.lost,
-        // Clocks of coordinators differ by less than a second unless one is stepped, and the log's time follows the
-        // fastest.
-        deadline_passed: replica.drain_deadline <= at.max(state.time) + Millis(1_000),
+        // The log's time follows the fastest clock, and stands still while a leader's is behind it.
+        deadline_passed: replica.drain_deadline <= at.max(state.time) + apart,
         needs: match state.deployments.get(&replica.key) {
             Some(deployment) if deployment.deleting => deployment.revision.min(replica.revision),
             _ => replica.revision,

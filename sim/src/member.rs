@@ -317,7 +317,10 @@ impl World {
     fn apply(&mut self, at: usize, index: usize) {
         let entry = self.log.entries[index].clone();
         let is_first = self.log.applied.len() == index;
-        let before = if is_first { warmths(&self.members[at].state, entry.proposed_at) } else { BTreeMap::new() };
+        let apart = self.members.iter().map(|member| member.clock_skew_ms.unsigned_abs()).max().unwrap_or_default();
+        let apart = berth_core::time::Millis(1_000 + apart);
+        let before =
+            if is_first { warmths(&self.members[at].state, entry.proposed_at, apart) } else { BTreeMap::new() };
         let applied = self.apply_with_bugs(at, LogIndex(index as u64 + 1), &entry);
         if !is_first {
             self.judge_same(at, index, &applied);

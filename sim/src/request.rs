@@ -9,7 +9,10 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         admission::{Answer, Ask, NotStarted, Waiter, Woken},
-        retry::{Failure, Next, Request as Retryable},
+        retry::{Failure, Request as Retryable},
+        search::{Attempt as Turn, Failed, Search, Step, Turned},
+        status::Refusal,
+        table::ReplicaRoute,
     },
 };
 
@@ -22,8 +25,6 @@ use crate::{
 
 /// Milliseconds a caller waits.
 const DEADLINE_MS: u64 = 5_000;
-/// Milliseconds before a search that found nobody begins again.
-const SEARCH_AGAIN_MS: u64 = 25;
 /// Milliseconds a connection attempt to a host that does not answer takes.
 const CONNECT_TIMEOUT_MS: u64 = 300;
 /// Milliseconds before a failed request in which a fault excuses it: a lost node is off every table well within that.
@@ -32,8 +33,9 @@ const EXCUSE_MS: u64 = 15_000;
 const LIVE_FEED_MS: u64 = 3_000;
 /// How far the wall clocks of coordinators may be apart, stepped ones included.
 const CLOCKS_APART_MS: u64 = 6_000;
-/// The longest a request may wait at a gate.
-const QUEUE_MS: u64 = 2_000;
+
+/// How a request ends that found every slot and every place to wait taken: told to its caller, lost by nobody.
+const SHED: &str = "no slot in time";
 
 /// All requests and the streams they come from.
 #[derive(Debug)]
@@ -60,11 +62,13 @@ struct Open {
     ingress: usize,
     ingress_boot: u64,
     began: u64,
+    /// The candidates, as its search counts them.
+    replicas: Vec<ReplicaRoute>,
+    search: Search,
+    /// Whom it asks now.
+    turn: Turn,
     attempts: u32,
     asked: BTreeSet<ReplicaId>,
-    /// Someone refused because all slots were taken: the next round may queue.
-    was_full: bool,
-    may_queue: bool,
     is_mirror: bool,
     /// Nodes it was sent to.
     touched: BTreeSet<usize>,
@@ -120,67 +124,52 @@ impl World {
     fn begin(&mut self, endpoint: EndpointName, deployment: DeploymentName, ingress: usize, is_mirror: bool) {
         self.requests.next += 1;
         let id = self.requests.next;
+        let router = &mut self.nodes[ingress].router;
+        let (replicas, loads) = router.candidates(&endpoint, &deployment, self.now);
+        // Its caller looked for a replica that serves a moment ago; a copy finds none and is forgotten.
+        let Some((search, first)) = Search::open(loads, router.draw()) else {
+            assert!(is_mirror, "{endpoint}/{deployment} has nobody at n{}", ingress + 1);
+            return;
+        };
+        // A copy asks one replica and never takes a place in the queue from a request somebody waits for.
+        let turn = Turn { may_queue: first.may_queue && !is_mirror, ..first };
         let open = Open {
             endpoint,
             deployment,
             ingress,
             ingress_boot: self.nodes[ingress].boot,
             began: self.now,
+            replicas,
+            search,
+            turn,
             attempts: 0,
             asked: BTreeSet::new(),
-            was_full: false,
-            may_queue: false,
             is_mirror,
             touched: BTreeSet::from([ingress]),
         };
         self.requests.open.insert(id, open);
-        self.search(id);
+        self.ask(id);
     }
 
-    /// Sends a request to the next replica, or ends it when there is none left and no time.
-    pub(crate) fn search(&mut self, id: u64) {
-        let now = self.now;
-        let Some(open) = self.requests.open.get(&id) else { return };
-        if self.nodes[open.ingress].boot != open.ingress_boot {
-            self.end(id, Err("its ingress died"));
-            return;
-        }
-        if now >= open.began + DEADLINE_MS {
-            let full = open.was_full;
-            self.end(id, Err(if full { "no slot in time" } else { "no replica in time" }));
-            return;
-        }
-        let (endpoint, deployment, ingress) = (open.endpoint.clone(), open.deployment.clone(), open.ingress);
-        let all = self.nodes[ingress].router.candidates(&endpoint, &deployment, now);
-        let next = all.iter().find(|replica| !open.asked.contains(&replica.id)).cloned();
-        let Some(replica) = next else {
-            let Some(open) = self.requests.open.get_mut(&id) else { return };
-            open.asked.clear();
-            let queues = open.was_full && !open.may_queue;
-            open.may_queue = open.was_full;
-            if open.is_mirror && open.attempts > 0 {
-                self.end(id, Err("the mirror is busy"));
-                return;
-            }
-            self.after(if queues { 0 } else { SEARCH_AGAIN_MS }, Event::Again { request: id });
-            return;
-        };
-        let Some(gate) = self.nodes.iter().position(|node| node.id == replica.node) else { return };
+    /// Sends a request to the replica whose turn it is.
+    fn ask(&mut self, id: u64) {
         let Some(open) = self.requests.open.get_mut(&id) else { return };
+        let replica = open.replicas[open.turn.at].clone();
+        let Some(gate) = self.nodes.iter().position(|node| node.id == replica.node) else { return };
         open.attempts += 1;
         open.asked.insert(replica.id);
         open.touched.insert(gate);
         let attempt = Attempt {
             request: id,
             nth: open.attempts,
-            ingress,
+            ingress: open.ingress,
             ingress_boot: open.ingress_boot,
             gate,
             replica: replica.id,
-            may_queue: open.may_queue,
+            may_queue: open.turn.may_queue,
             is_mirror: open.is_mirror,
         };
-        self.nodes[ingress].router.sent(replica.id);
+        self.nodes[attempt.ingress].router.sent(replica.id);
         self.send(attempt);
     }
 
@@ -211,7 +200,7 @@ impl World {
         let ask = Ask {
             now: instant,
             deadline: Instant::from_millis(deadline),
-            max_wait: Millis(QUEUE_MS),
+            max_wait: Millis(DEADLINE_MS),
             may_queue: attempt.may_queue,
         };
         match gate.admission.ask(ask) {
@@ -323,17 +312,20 @@ impl World {
             self.end(id, Ok(()));
             return;
         };
-        let idempotent = self.has(Bug::RetryUnsafe);
-        match failure.next(Retryable { idempotent, replayable: true }) {
-            Next::Search | Next::Retry => {
-                if failure == Failure::NotStarted(NotStarted::Full)
-                    && let Some(open) = self.requests.open.get_mut(&id)
-                {
-                    open.was_full = true;
-                }
-                self.search(id);
+        let request = Retryable { idempotent: self.has(Bug::RetryUnsafe), replayable: true };
+        let draw = self.nodes[ingress].router.draw();
+        let Some(open) = self.requests.open.get_mut(&id) else { return };
+        let failed = Failed { failure, retry_after: None, request, draw };
+        match open.search.failed(open.turn.at, failed, || true) {
+            _ if open.is_mirror => self.end(id, Err("the mirror is busy")),
+            _ if now >= open.began + DEADLINE_MS => self.end(id, Err("no answer in time")),
+            Step::Ask(turn) => {
+                open.turn = turn;
+                self.ask(id);
             }
-            Next::Stop => self.end(id, Err("its replica broke off")),
+            Step::Refuse(Turned { refusal: Refusal::TooManyRequests, .. }) => self.end(id, Err(SHED)),
+            Step::Refuse(Turned { reason: Some(NotStarted::Expired), .. }) => self.end(id, Err(SHED)),
+            Step::Refuse(turned) => self.end(id, Err(turned.refusal.what())),
         }
     }
 
@@ -363,7 +355,7 @@ impl World {
             self.tally.answered += 1;
             return;
         };
-        if why == "no slot in time" {
+        if why == SHED {
             self.tally.shed += 1;
         } else if self.is_excused(&open) {
             self.tally.failed_by_fault += 1;
@@ -383,7 +375,8 @@ impl World {
 
     /// Returns whether a fault explains a failed request: at its ingress, at a node it was sent to or its replicas live
     /// on, or at the feed by which its ingress would have known better. Coordinators excuse nothing. Whoever deletes what
-    /// a request was for fails it, and so does an operator who gives a node less time to be empty than it takes.
+    /// a request was for fails it, and so does an operator who gives a node less time to be empty than it takes, and who
+    /// promises none of a deployment that makes room for a more important one.
     fn is_excused(&self, open: &Open) -> bool {
         let since = open.began.saturating_sub(EXCUSE_MS);
         let disturbed = |at: &usize| self.nodes[*at].disturbed_at.is_some_and(|when| when >= since);
@@ -393,7 +386,8 @@ impl World {
         let key = berth_core::model::DeploymentKey::new(open.endpoint.clone(), open.deployment.clone());
         let began = wall_of(open.began.saturating_sub(CLOCKS_APART_MS));
         let is_there = |deployment: &berth_core::model::Deployment| {
-            !deployment.deleting && deployment.generation_served && deployment.created_at < began
+            let gave_up_all = deployment.minimum() == 0 && deployment.yielded() > 0;
+            !deployment.deleting && !gave_up_all && deployment.generation_served && deployment.created_at < began
         };
         if !self.truth().deployments.get(&key).is_some_and(is_there) {
             return true;

@@ -9,8 +9,8 @@ use berth_core::{
     time::Instant,
     traffic::{
         acks::TableAcks,
-        balance::{Load, draw, in_order},
-        eject::{Ejection, Standing},
+        balance::Load,
+        eject::{Ejection, Standing, is_panic},
         mirror,
         split::{Split, first_ticket},
         table::{EndpointRoute, ReplicaRoute, RouteTable},
@@ -98,30 +98,34 @@ impl Router {
         Some((chosen, copies, tickets.check(endpoint)))
     }
 
-    /// Lists the replicas of a deployment to ask, the best first, without those that rest.
+    /// Lists the replicas of a deployment that may be asked, with their load: none that rests, unless more than half do.
     pub(crate) fn candidates(
-        &mut self,
+        &self,
         endpoint: &EndpointName,
         deployment: &DeploymentName,
         now: u64,
-    ) -> Vec<ReplicaRoute> {
-        let Some(route) = self.table.endpoints.get(endpoint) else { return Vec::new() };
+    ) -> (Vec<ReplicaRoute>, Vec<Load>) {
+        let Some(route) = self.table.endpoints.get(endpoint) else { return Default::default() };
         let all: Vec<_> = serving(route, deployment).cloned().collect();
         let now = Instant::from_millis(now);
         let rests =
             |id: &ReplicaId| self.ejections.get(id).is_some_and(|ejection| ejection.peek(now) == Standing::Ejected);
-        let open: Vec<_> = all.iter().filter(|replica| !rests(&replica.id)).cloned().collect();
-        let open = if open.is_empty() { all } else { open };
+        let ejected = all.iter().filter(|replica| rests(&replica.id)).count();
+        let panics = ejected > 0 && is_panic(ejected, all.len());
+        let open: Vec<_> = all.into_iter().filter(|replica| panics || !rests(&replica.id)).collect();
         let load = |replica: &ReplicaRoute| Load {
             outstanding: u64::from(self.in_flight.get(&replica.id).copied().unwrap_or(0)),
             capacity_milli: u64::from(replica.slots) * 1_000,
             latency_us: 0,
             remote: replica.node != self.node,
         };
-        let loads: Vec<_> = open.iter().map(load).collect();
-        let Some(best) = draw(&loads, self.rng.next_u64()).map(|drawn| drawn.first) else { return Vec::new() };
-        let rest = in_order(&loads).into_iter().filter(|at| *at != best);
-        std::iter::once(best).chain(rest).map(|at| open[at].clone()).collect()
+        let loads = open.iter().map(load).collect();
+        (open, loads)
+    }
+
+    /// Draws any number.
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.rng.next_u64()
     }
 
     pub(crate) fn sent(&mut self, replica: ReplicaId) {

@@ -246,7 +246,6 @@ impl World {
             Event::WaitEnds { node, boot, replica, waiter } => self.wait_ends(node, boot, replica, waiter),
             Event::WorkDone { node, boot, attempt } => self.work_done(node, boot, attempt),
             Event::Answered { attempt, result } => self.answered(attempt, result),
-            Event::Again { request } => self.search(request),
             Event::Do(action) => self.act(action),
             Event::Walk(nth) => self.walk_on(nth),
             Event::Zombie(entry) => self.zombie(*entry),
