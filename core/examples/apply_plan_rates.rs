@@ -108,6 +108,7 @@ impl Cluster {
         let key = |tag| SealedKey { cluster_key_id: 1, nonce: vec![0; 12], ciphertext: vec![tag], hash: [tag; 32] };
         let name: berth_core::model::EndpointName = format!("endpoint-{nth}").parse().expect("a valid name");
         self.apply(Command::EndpointPut {
+            project: None,
             name: name.clone(),
             spec: EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() },
             keys: EndpointKeys { primary: key(1), secondary: key(2) },

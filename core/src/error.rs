@@ -82,6 +82,10 @@ codes! {
     DeviceNotFound = "E_DEVICE_NOT_FOUND", NotFound;
     /// No such asset.
     AssetNotFound = "E_ASSET_NOT_FOUND", NotFound;
+    /// No such project.
+    ProjectNotFound = "E_PROJECT_NOT_FOUND", NotFound;
+    /// No such loan.
+    LoanNotFound = "E_LOAN_NOT_FOUND", NotFound;
     /// No such coordinator member.
     MemberNotFound = "E_MEMBER_NOT_FOUND", NotFound;
     /// No such route or method.
@@ -114,6 +118,8 @@ codes! {
     Insecure = "E_INSECURE", Forbidden;
     /// The fleet cannot hold it now.
     NoCapacity = "E_NO_CAPACITY", Exhausted;
+    /// A project has no room for it in its quota.
+    Quota = "E_QUOTA", Exhausted;
     /// A limit of the cluster is reached.
     Limit = "E_LIMIT", Exhausted;
     /// More in flight than the deployment takes.

@@ -73,6 +73,10 @@ hex_id! {
     SlotId
 }
 hex_id! {
+    /// Capacity lent to a project for a while.
+    LoanId
+}
+hex_id! {
     /// A host, by the id its agent minted at first start and keeps on its disk.
     NodeId
 }

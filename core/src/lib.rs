@@ -18,6 +18,7 @@ pub mod model;
 pub mod state;
 
 pub mod invariant;
+pub mod quota;
 pub mod reserve;
 pub mod schedule;
 

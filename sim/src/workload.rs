@@ -107,6 +107,7 @@ pub(crate) fn schedule(world: &mut World) {
 pub(crate) fn endpoint_put(name: &EndpointName) -> Command {
     let key = |tag| SealedKey { cluster_key_id: 1, nonce: vec![0; 12], ciphertext: vec![tag], hash: [tag; 32] };
     Command::EndpointPut {
+        project: None,
         name: name.clone(),
         spec: EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() },
         keys: EndpointKeys { primary: key(1), secondary: key(2) },

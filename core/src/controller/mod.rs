@@ -9,6 +9,7 @@ mod devices;
 mod drains;
 mod effect;
 mod input;
+mod loans;
 mod outstanding;
 mod routers;
 
@@ -135,8 +136,9 @@ impl Controller {
             }
             self.watch_nodes(state, now, &mut effects);
             self.watch_devices(state, now, &mut effects);
+            self.watch_loans(state, now, &mut effects);
             self.steer(state, now, &mut effects);
-            self.sleep(now, &mut effects);
+            self.sleep(state, now, &mut effects);
         } else {
             self.establish(&mut effects);
         }
@@ -306,10 +308,11 @@ impl Controller {
         self.looked = Some(looked);
     }
 
-    fn sleep(&self, now: Instant, effects: &mut Vec<Effect>) {
+    fn sleep(&self, state: &ClusterState, now: Instant, effects: &mut Vec<Effect>) {
         let step_due = self.report.next_due.map(|due| now + due.since(self.clock.read(now)));
         let stirred_due = self.stirred_at.map(|_| now + Millis(1));
-        let due = self.health.next_due(now).into_iter().chain(step_due).chain(stirred_due).min();
+        let loan_due = self.next_loan_due(state).map(|due| now + due.since(self.clock.read(now)));
+        let due = self.health.next_due(now).into_iter().chain(step_due).chain(loan_due).chain(stirred_due).min();
         effects.extend(due.map(Effect::WakeAt));
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     Node(NodeId),
     /// To change what is known of devices; several at once, and no more before all are answered.
     Devices,
+    /// To take back loans.
+    Loans,
     /// To carry out a plan.
     Plan,
 }

@@ -5,6 +5,7 @@
 //! and recomputes what it claims from the plain records, so that a wrong look-up cannot hide a wrong decision.
 
 mod preempt;
+mod quota;
 mod reserve;
 mod state;
 mod step;
@@ -48,6 +49,9 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     ("RS02", "a slot belongs to a node and to a deployment that exist"),
     ("RS03", "no deployment holds more beyond its instances than its reserve"),
+    ("QU01", "what a project is said to take is the sum of its deployments"),
+    ("QU02", "nothing grows beyond a project's limit and its loans"),
+    ("QU03", "no more is lent than the pool has"),
     ("TR01", "a split totals 0 or 100 and names deployments that exist"),
     ("TR02", "the route table holds exactly the warm and serving replicas of nodes that are not lost"),
     ("TR03", "the version of the route table never falls, and what changed has a newer one"),
@@ -71,6 +75,8 @@ const OF_ONE_STATE: &[(&[&str], Predicate)] = &[
     (&["PL10"], state::devices_are_trusted_by_their_condition),
     (&["RE01", "RE03"], state::replicas_belong),
     (&["RS02"], state::slots_belong),
+    (&["QU01"], quota::sums_are_true),
+    (&["QU03"], quota::loans_are_in_the_pool),
     (&["TR01"], state::splits_are_whole),
     (&["TR02", "TR03"], state::routes_are_true),
     (&["DL01"], state::deletes_leave_nothing),

@@ -197,8 +197,13 @@ pub(super) fn revisions_are_past(state: &ClusterState, found: &mut Vec<Violation
 }
 
 pub(super) fn look_ups_are_true(state: &ClusterState, found: &mut Vec<Violation>) {
-    let rebuilt =
-        Index::of(state.nodes.values(), state.deployments.values(), state.replicas.values(), state.slots.values());
+    let rebuilt = Index::of(
+        state.endpoints.values(),
+        state.nodes.values(),
+        state.deployments.values(),
+        state.replicas.values(),
+        state.slots.values(),
+    );
     if rebuilt != *state.index() {
         let differing: Vec<ReplicaId> = state
             .replicas

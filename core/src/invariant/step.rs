@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Violation;
+use super::{
+    Violation,
+    quota::{self, Sums},
+};
 use crate::{
     id::{LogIndex, NodeId, ReplicaId, RequestId, SlotId, Term},
-    model::{Deployment, DeploymentKey, DeviceState, Endpoint, EndpointName, Node, Replica, ReplicaState, ReserveSlot},
+    model::{
+        Deployment, DeploymentKey, DeviceState, Endpoint, EndpointName, Node, Quotas, Replica, ReplicaState,
+        ReserveSlot,
+    },
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Reply, Step},
     time::LogTime,
     traffic::table::RouteTable,
@@ -13,7 +19,7 @@ use crate::{
 
 /// Every invariant that takes the state before a change as well.
 pub(super) const OF_A_HISTORY: &[&str] = &[
-    "LI01", "NO01", "NO02", "PL03", "PL11", "PL12", "PL13", "RE02", "RO01", "RS01", "RS03", "TR03", "WR01", "WR02",
+    "LI01", "NO01", "NO02", "PL03", "PL11", "PL12", "PL13", "QU02", "RE02", "RO01", "RS01", "RS03", "TR03", "WR01", "WR02",
     "WR03",
 ];
 
@@ -28,6 +34,8 @@ pub struct Witness {
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
     pub(super) slots: BTreeMap<SlotId, ReserveSlot>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) taken: Sums,
+    quotas: Quotas,
     table: RouteTable,
     /// Every replica id there ever was, and the node it was on.
     seen: BTreeMap<ReplicaId, NodeId>,
@@ -49,6 +57,8 @@ impl Witness {
             replicas: state.replicas.clone(),
             slots: state.slots.clone(),
             nodes: state.nodes.clone(),
+            taken: quota::sums(state),
+            quotas: state.quotas.clone(),
             table: RouteTable::of(state),
             seen: state.replicas.values().map(|replica| (replica.id, replica.node)).collect(),
             answers: BTreeMap::new(),
@@ -72,6 +82,7 @@ impl Witness {
         self.preemption(after, entry, &mut found);
         self.spread(after, &mut found);
         self.reserve(after, entry, &mut found);
+        self.growth(after, &mut found);
         self.routes(after, &mut found);
         self.follow(after);
         debug_assert!(found.iter().all(|broken| OF_A_HISTORY.contains(&broken.id)), "{found:?}");
@@ -227,6 +238,7 @@ impl Witness {
             && self.replicas == after.replicas
             && self.slots == after.slots
             && self.nodes == after.nodes
+            && self.quotas == after.quotas
     }
 
     fn follow(&mut self, after: &ClusterState) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointName, Traffic};
+use super::{EndpointName, ProjectName, Traffic};
 use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
@@ -67,7 +67,7 @@ pub struct Endpoint {
     /// Its name, unique in the cluster.
     pub name: EndpointName,
     /// The project it belongs to.
-    pub project: String,
+    pub project: ProjectName,
     /// What the user says about it.
     pub spec: EndpointSpec,
     /// Its keys.

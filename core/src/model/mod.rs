@@ -5,10 +5,12 @@ mod deployment;
 mod device;
 mod disconnect;
 mod endpoint;
+mod family;
 mod gpu_ask;
 mod name;
 mod node;
 mod priority;
+mod quota;
 mod replica;
 mod reserve;
 mod settings;
@@ -24,10 +26,14 @@ pub use deployment::{
 pub use device::{Device, DeviceCondition, DeviceGrant, DeviceState};
 pub use disconnect::{Disconnect, Reconcile};
 pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};
+pub use family::{Family, FamilyAmount, FamilyUnit};
 pub use gpu_ask::{GPU_MEMORY_MIB_MAX, GPUS_MAX, GpuAskError};
-pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName};
+pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName, ProjectName};
 pub use node::{Node, NodeDrain, NodeProfile, NodeState};
 pub use priority::{PRIORITY_GAP, PRIORITY_MAX, Yielded, yields};
+pub use quota::{
+    LOAN_MAX, LOAN_MIN, LOANS_MAX, Loan, PROJECTS_MAX, ProjectQuota, QUOTA_MILLI_MAX, Quotas, check_amounts,
+};
 pub use replica::{Replica, ReplicaState};
 pub use reserve::{ReleaseCause, ReserveSlot, ReserveSpend, SpendCause, reserve_of};
 pub use settings::{Settings, SettingsChange, UpgradeLock};

@@ -1,4 +1,4 @@
-//! Names: what people call endpoints, deployments and nodes.
+//! Names: what people call endpoints, deployments, projects and nodes.
 //!
 //! Endpoint and deployment names follow Azure's rule (3 to 32 characters, a letter first, letters, digits and single
 //! dashes, no dash last). They are compared without case, because they become host names and Azure's own SDK lowers
@@ -87,6 +87,22 @@ name! {
     NodeName, "node", check_host
 }
 
+name! {
+    /// Who owns endpoints, and whose quota they count against.
+    ProjectName, "project", check_host
+}
+
+/// The project of every endpoint that names none.
+const DEFAULT_PROJECT: &str = "default";
+
+// === impl ProjectName ===
+
+impl Default for ProjectName {
+    fn default() -> Self {
+        Self(DEFAULT_PROJECT.to_owned())
+    }
+}
+
 /// An endpoint and one of its deployments: `fraud/blue`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeploymentKey {
@@ -114,10 +130,10 @@ fn check_azure(text: &str) -> Result<(), &'static str> {
 
 fn check_host(text: &str) -> Result<(), &'static str> {
     if !(1..=63).contains(&text.len()) {
-        return Err("a node name has 1 to 63 characters");
+        return Err("a name has 1 to 63 characters");
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')) {
-        return Err("a node name has only letters, digits, dashes, dots and underscores");
+        return Err("a name has only letters, digits, dashes, dots and underscores");
     }
     if !text.as_bytes()[0].is_ascii_alphanumeric() {
         return Err("a node name starts with a letter or digit");

@@ -175,6 +175,16 @@ pub fn instance_types() -> impl Iterator<Item = String> {
     SINGLE.iter().map(|size| format!("Standard_{}", size.name)).chain(series)
 }
 
+/// Lists the quota counters, some more than once.
+pub(super) fn families() -> impl Iterator<Item = &'static str> {
+    SINGLE.iter().map(|size| size.family).chain(SERIES.iter().map(|series| series.family))
+}
+
+/// Returns whether the sizes of a counter have GPUs.
+pub(super) fn has_gpus(family: &str) -> bool {
+    SINGLE.iter().any(|size| size.family == family && size.gpu != N)
+}
+
 fn strip_ascii_case<'a>(text: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
     let end = text.len().checked_sub(suffix.len())?;
     let (head, tail) = (text.get(..prefix.len())?, text.get(end..)?);

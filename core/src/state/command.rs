@@ -1,11 +1,13 @@
 //! Commands: everything that can change the state, as stamped by whoever proposes it.
 
+use std::collections::BTreeMap;
+
 use crate::{
     error::Error,
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
+    id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys, EndpointName, EndpointSpec, NodeName,
-        NodeProfile, NodeState, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
+        DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys, EndpointName, EndpointSpec, Family,
+        NodeName, NodeProfile, NodeState, ProjectName, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -63,6 +65,8 @@ pub enum Command {
         name: EndpointName,
         /// What the user says about it.
         spec: EndpointSpec,
+        /// Whose it is; absent leaves it where it is, and a new one with the default project.
+        project: Option<ProjectName>,
         /// Fresh keys, used when this creates the endpoint.
         keys: EndpointKeys,
         /// Whether it may create or replace.
@@ -152,6 +156,47 @@ pub enum Command {
         within: Option<Millis>,
         /// Whether to take it from somebody who holds it.
         steal: bool,
+    },
+    /// Sets limits of a project; families that are not named stay as they are.
+    QuotaSet {
+        /// The project.
+        project: ProjectName,
+        /// Limits in thousandths; nothing makes a family unlimited.
+        limits: BTreeMap<Family, Option<u64>>,
+        /// Refuse unless the project's quota is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Sets what the cluster may lend; families that are not named stay as they are.
+    PoolSet {
+        /// Amounts in thousandths; nothing lends none.
+        amounts: BTreeMap<Family, Option<u64>>,
+        /// Refuse unless the pool is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// Raises a project's limit out of the pool for a while.
+    QuotaLend {
+        /// A fresh id.
+        loan: LoanId,
+        /// Who gets it.
+        project: ProjectName,
+        /// Of what.
+        family: Family,
+        /// How much, in thousandths.
+        milli: u64,
+        /// For how long.
+        within: Millis,
+    },
+    /// Returns a loan before its time.
+    QuotaReturn {
+        /// The loan.
+        loan: LoanId,
+    },
+    /// The time of loans is over.
+    LoansExpire {
+        /// The leader's term.
+        term: Term,
+        /// The loans; those that are not due stay.
+        loans: Vec<LoanId>,
     },
     /// Changes what an operator may set for the whole cluster.
     SettingsSet {

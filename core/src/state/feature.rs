@@ -33,6 +33,11 @@ impl Command {
             | Self::NodeDrain { .. }
             | Self::SettingsSet { .. }
             | Self::UpgradeLock { .. }
+            | Self::QuotaSet { .. }
+            | Self::PoolSet { .. }
+            | Self::QuotaLend { .. }
+            | Self::QuotaReturn { .. }
+            | Self::LoansExpire { .. }
             | Self::NodeForget { .. }
             | Self::ReplicaReports { .. }
             | Self::PlanCommit(_)

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::usage::Usage;
 use crate::{
     id::{NodeId, ReplicaId, SlotId},
-    model::{Deployment, DeploymentKey, EndpointName, Node, NodeName, Replica, ReserveSlot},
+    model::{Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot},
     units::Resources,
 };
 
@@ -18,6 +19,7 @@ pub struct Index {
     deployments: BTreeMap<EndpointName, BTreeSet<DeploymentKey>>,
     node_names: BTreeMap<NodeName, NodeId>,
     held: BTreeMap<NodeId, Resources>,
+    usage: Usage,
 }
 
 // === impl Index ===
@@ -25,12 +27,14 @@ pub struct Index {
 impl Index {
     /// Builds the look-ups of these records.
     pub fn of<'a>(
+        endpoints: impl IntoIterator<Item = &'a Endpoint>,
         nodes: impl IntoIterator<Item = &'a Node>,
-        deployments: impl IntoIterator<Item = &'a Deployment>,
+        deployments: impl IntoIterator<Item = &'a Deployment> + Clone,
         replicas: impl IntoIterator<Item = &'a Replica>,
         slots: impl IntoIterator<Item = &'a ReserveSlot>,
     ) -> Self {
-        let mut index = Self::default();
+        let usage = Usage::of(endpoints, deployments.clone());
+        let mut index = Self { usage, ..Self::default() };
         nodes.into_iter().for_each(|node| index.add_node(&node.profile.name, node.id));
         deployments.into_iter().for_each(|deployment| index.add_deployment(&deployment.key));
         replicas.into_iter().for_each(|replica| index.add_replica(replica));
@@ -71,6 +75,15 @@ impl Index {
     /// Returns what replicas and slots hold on a node.
     pub fn held_on(&self, node: NodeId) -> Resources {
         self.held.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Returns what every project takes.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    pub(super) fn usage_mut(&mut self) -> &mut Usage {
+        &mut self.usage
     }
 
     pub(super) fn add_replica(&mut self, replica: &Replica) {

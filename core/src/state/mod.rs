@@ -12,6 +12,7 @@ mod reply;
 mod routes;
 mod snapshot;
 mod status;
+mod usage;
 
 pub use apply::ONE_AT_A_TIME;
 pub use command::{
@@ -26,6 +27,7 @@ pub use routes::RouteRevisions;
 pub use snapshot::Snapshot;
 pub(crate) use status::yielded_text;
 pub use status::{DeploymentState, DeploymentStatus};
+pub use usage::{Taken, Usage, taken_by};
 
 use std::collections::BTreeMap;
 
@@ -33,8 +35,8 @@ use crate::{
     error::{Code, Error},
     id::{Digest, LogIndex, NodeId, ReplicaId, SlotId, Term},
     model::{
-        Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot, Settings,
-        UpgradeLock,
+        Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Quotas, Replica, ReserveSlot,
+        Settings, UpgradeLock,
     },
     time::LogTime,
 };
@@ -66,6 +68,8 @@ pub struct ClusterState {
     pub settings: Settings,
     /// Who upgrades the fleet, if anybody does.
     pub upgrade: Option<UpgradeLock>,
+    /// Limits of projects, the pool and what is lent out of it.
+    pub quotas: Quotas,
     /// Assets a majority holds.
     pub assets: BTreeMap<Digest, Asset>,
     /// Answers to recent requests, so that a retry is applied once.
@@ -102,6 +106,7 @@ impl ClusterState {
             nodes: BTreeMap::new(),
             settings: Settings::default(),
             upgrade: None,
+            quotas: Quotas::default(),
             assets: BTreeMap::new(),
             replies: ReplyTable::default(),
             events: EventLog::default(),

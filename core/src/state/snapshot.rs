@@ -3,7 +3,7 @@
 use super::{ClusterState, EventLog, Index, ReplyTable, RouteRevisions};
 use crate::{
     id::{LogIndex, Term},
-    model::{Asset, Deployment, Endpoint, Node, Replica, ReserveSlot, Settings, UpgradeLock},
+    model::{Asset, Deployment, Endpoint, Node, Quotas, Replica, ReserveSlot, Settings, UpgradeLock},
     time::LogTime,
 };
 
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub settings: Settings,
     /// Who upgrades the fleet, if anybody does.
     pub upgrade: Option<UpgradeLock>,
+    /// Limits, the pool and loans.
+    pub quotas: Quotas,
     /// Assets in order of digest.
     pub assets: Vec<Asset>,
     /// Kept answers.
@@ -62,6 +64,7 @@ impl ClusterState {
             nodes: self.nodes.values().cloned().collect(),
             settings: self.settings.clone(),
             upgrade: self.upgrade.clone(),
+            quotas: self.quotas.clone(),
             assets: self.assets.values().cloned().collect(),
             replies: self.replies.clone(),
             events: self.events.clone(),
@@ -71,7 +74,8 @@ impl ClusterState {
 
     /// Restores the state from a snapshot.
     pub fn from_snapshot(snapshot: Snapshot) -> Self {
-        let index = Index::of(&snapshot.nodes, &snapshot.deployments, &snapshot.replicas, &snapshot.slots);
+        let index =
+            Index::of(&snapshot.endpoints, &snapshot.nodes, &snapshot.deployments, &snapshot.replicas, &snapshot.slots);
         Self {
             cluster_id: snapshot.cluster_id,
             applied: snapshot.applied,
@@ -89,6 +93,7 @@ impl ClusterState {
             nodes: snapshot.nodes.into_iter().map(|node| (node.id, node)).collect(),
             settings: snapshot.settings,
             upgrade: snapshot.upgrade,
+            quotas: snapshot.quotas,
             assets: snapshot.assets.into_iter().map(|asset| (asset.digest, asset)).collect(),
             replies: snapshot.replies,
             events: snapshot.events,

@@ -8,7 +8,7 @@ use crate::{
     error::{Code, Error, nearest},
     model::{
         Deployment, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeState,
-        SealedKey, Traffic,
+        ProjectName, SealedKey, Traffic,
     },
     state::{ClusterState, Command, DrainWish, NodeTransition, PutMode},
     time::Millis,
@@ -28,6 +28,8 @@ pub enum Change {
         name: EndpointName,
         /// What it is like.
         spec: EndpointSpec,
+        /// Whose it is; absent leaves it where it is.
+        project: Option<ProjectName>,
     },
     /// A split, or mirrors, are set.
     SetTraffic {
@@ -103,10 +105,11 @@ impl Change {
     /// Returns the commands it stands for, in order, as the state is now.
     pub(super) fn commands(&self, state: &ClusterState) -> Result<Vec<Command>, Error> {
         match self {
-            Self::PutEndpoint { name, spec } => {
+            Self::PutEndpoint { name, spec, project } => {
                 let keys = state.endpoints.get(name).map_or_else(no_keys, |endpoint| endpoint.keys.clone());
                 let (mode, if_revision) = (PutMode::Upsert, None);
-                Ok(vec![Command::EndpointPut { name: name.clone(), spec: spec.clone(), keys, mode, if_revision }])
+                let (name, spec, project) = (name.clone(), spec.clone(), project.clone());
+                Ok(vec![Command::EndpointPut { name, spec, project, keys, mode, if_revision }])
             }
             Self::SetTraffic { endpoint, split, mirror } => Ok(vec![Command::TrafficSet {
                 endpoint: endpoint.clone(),

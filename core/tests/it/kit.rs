@@ -131,7 +131,14 @@ impl Cluster {
     pub(crate) fn endpoint(&mut self, name: &str) {
         let name: EndpointName = name.parse().expect("a valid name");
         let spec = EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() };
-        self.must(Command::EndpointPut { name, spec, keys: keys(), mode: PutMode::Upsert, if_revision: None });
+        self.must(Command::EndpointPut {
+            name,
+            spec,
+            project: None,
+            keys: keys(),
+            mode: PutMode::Upsert,
+            if_revision: None,
+        });
     }
 
     pub(crate) fn deploy(&mut self, name: &str, spec: DeploymentSpec) {

@@ -9,6 +9,7 @@ mod health;
 mod kit;
 mod planner;
 mod preempt;
+mod quota;
 mod reserve;
 mod scheduler;
 mod spread;

@@ -24,7 +24,7 @@ impl ClusterState {
     ) -> Result<Reply, Error> {
         self.endpoint(&key.endpoint)?;
         self.check_assets(spec)?;
-        let Some(deployment) = self.deployments.get_mut(key) else {
+        let Some(deployment) = self.deployments.get(key) else {
             return self.deployment_create(cx, key, spec, mode, if_revision);
         };
         if deployment.deleting {
@@ -39,6 +39,8 @@ impl ClusterState {
         if deployment.spec == *spec && !failing {
             return Ok(Reply::Done { revision: deployment.revision });
         }
+        self.admit(key, spec)?;
+        let Some(deployment) = self.deployments.get_mut(key) else { return cx.done() };
         if deployment.spec.differs_beyond_count(spec) {
             let old = std::mem::replace(&mut deployment.spec, spec.clone());
             deployment.old_specs.insert(deployment.generation, old);
@@ -58,6 +60,7 @@ impl ClusterState {
             format!("deployment {key} is at generation {}, {}", deployment.generation, instances(spec.instance_count));
         self.drop_unused_specs(key);
         self.forget_yielded(key);
+        self.recharge(cx, key);
         self.touch_routes(cx, &key.endpoint);
         cx.event(Severity::Info, "deployment.changed", about(key), text);
         cx.done()
@@ -80,6 +83,7 @@ impl ClusterState {
                 .why("that is as many as an endpoint may have")
                 .try_("delete one that carries no traffic"));
         }
+        self.admit(key, spec)?;
         let deployment = Deployment {
             key: key.clone(),
             spec: spec.clone(),
@@ -99,6 +103,7 @@ impl ClusterState {
         };
         self.index.add_deployment(key);
         self.deployments.insert(key.clone(), deployment);
+        self.recharge(cx, key);
         self.touch_routes(cx, &key.endpoint);
         let text = format!("deployment {key} was created with {}", instances(spec.instance_count));
         cx.event(Severity::Info, "deployment.created", about(key), text);
@@ -126,6 +131,7 @@ impl ClusterState {
         if deployment.spec.instance_count == instance_count {
             return Ok(Reply::Done { revision: deployment.revision });
         }
+        self.admit(key, &DeploymentSpec { instance_count, ..deployment.spec.clone() })?;
         let text =
             format!("deployment {key} goes from {} to {}", deployment.spec.instance_count, instances(instance_count));
         if let Some(deployment) = self.deployments.get_mut(key) {
@@ -133,6 +139,7 @@ impl ClusterState {
             deployment.revision = cx.index;
         }
         self.forget_yielded(key);
+        self.recharge(cx, key);
         cx.event(Severity::Info, "deployment.scaled", about(key), text);
         cx.done()
     }
@@ -173,6 +180,7 @@ impl ClusterState {
             deployment.reserve_short_since = None;
             cx.event(Severity::Info, "deployment.deleting", about(key), format!("deployment {key} is being deleted"));
         }
+        self.recharge(cx, key);
         self.drop_slots_of(cx, key);
         self.touch_routes(cx, &key.endpoint);
         self.finish_delete(cx, key);

@@ -4,38 +4,50 @@ use super::{ClusterState, Context, EventSubject, Reply, Severity, check_revision
 use crate::{
     error::{Code, Error, Problems},
     id::LogIndex,
-    model::{Endpoint, EndpointKeys, EndpointName, EndpointSpec, Traffic},
+    model::{Endpoint, EndpointKeys, EndpointName, EndpointSpec, ProjectName, Traffic},
     state::PutMode,
 };
-
-/// The project of everything until projects can be made.
-const DEFAULT_PROJECT: &str = "default";
 
 impl ClusterState {
     pub(super) fn endpoint_put(
         &mut self,
         cx: &mut Context,
         name: &EndpointName,
-        spec: &EndpointSpec,
+        (spec, project): (&EndpointSpec, Option<&ProjectName>),
         keys: &EndpointKeys,
         mode: PutMode,
         if_revision: Option<LogIndex>,
     ) -> Result<Reply, Error> {
-        let Some(endpoint) = self.endpoints.get_mut(name) else {
-            return self.endpoint_create(cx, name, spec, keys, mode, if_revision);
+        let Some(endpoint) = self.endpoints.get(name) else {
+            return self.endpoint_create(cx, name, (spec, project), keys, mode, if_revision);
         };
         if mode == PutMode::Create {
             return Err(Error::new(Code::AlreadyExists, format!("endpoint `{name}` already exists"))
                 .try_("change it with `berth endpoint update`, or pick another name"));
         }
         check_revision(&format!("endpoint `{name}`"), endpoint.revision, if_revision)?;
-        if endpoint.spec == *spec {
+        let moves_to = project.filter(|project| **project != endpoint.project);
+        if endpoint.spec == *spec && moves_to.is_none() {
             return Ok(Reply::Done { revision: endpoint.revision });
         }
-        spec.clone_into(&mut endpoint.spec);
-        endpoint.revision = cx.index;
+        if let Some(project) = moves_to {
+            self.admit_move(name, project)?;
+        }
+        let mut text = format!("endpoint {name} was changed");
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            spec.clone_into(&mut endpoint.spec);
+            endpoint.revision = cx.index;
+            if let Some(project) = moves_to {
+                text = format!("endpoint {name} went from project {} to {project}", endpoint.project);
+                project.clone_into(&mut endpoint.project);
+            }
+        }
+        if moves_to.is_some() {
+            let keys: Vec<_> = self.index.deployments_of(name).cloned().collect();
+            keys.iter().for_each(|key| self.recharge(cx, key));
+        }
         self.touch_routes(cx, name);
-        cx.event(Severity::Info, "endpoint.changed", about(name), format!("endpoint {name} was changed"));
+        cx.event(Severity::Info, "endpoint.changed", about(name), text);
         cx.done()
     }
 
@@ -43,7 +55,7 @@ impl ClusterState {
         &mut self,
         cx: &mut Context,
         name: &EndpointName,
-        spec: &EndpointSpec,
+        (spec, project): (&EndpointSpec, Option<&ProjectName>),
         keys: &EndpointKeys,
         mode: PutMode,
         if_revision: Option<LogIndex>,
@@ -53,7 +65,7 @@ impl ClusterState {
         }
         let endpoint = Endpoint {
             name: name.clone(),
-            project: DEFAULT_PROJECT.to_owned(),
+            project: project.cloned().unwrap_or_default(),
             spec: spec.clone(),
             keys: keys.clone(),
             traffic: Traffic::default(),

@@ -9,6 +9,7 @@ mod endpoint;
 mod node;
 mod plan;
 mod preempt;
+mod quota;
 mod replica;
 mod reserve;
 mod spread;
@@ -77,8 +78,8 @@ impl ClusterState {
             Command::ClusterInit { cluster_id } => self.cluster_init(cx, cluster_id),
             Command::LeaderEstablished { term, member } => self.leader_established(cx, *term, *member),
             Command::FeatureLevelRaise { level } => self.feature_level_raise(cx, *level),
-            Command::EndpointPut { name, spec, keys, mode, if_revision } => {
-                self.endpoint_put(cx, name, spec, keys, *mode, *if_revision)
+            Command::EndpointPut { name, spec, project, keys, mode, if_revision } => {
+                self.endpoint_put(cx, name, (spec, project.as_ref()), keys, *mode, *if_revision)
             }
             Command::EndpointKeysPut { name, keys, if_revision } => {
                 self.endpoint_keys_put(cx, name, keys, *if_revision)
@@ -100,6 +101,13 @@ impl ClusterState {
             Command::NodeCordon { name, cordoned } => self.node_cordon(cx, name, *cordoned),
             Command::NodeDrain { name, wish } => self.node_drain(cx, name, wish.as_ref()),
             Command::UpgradeLock { holder, within, steal } => self.upgrade_lock(cx, holder, *within, *steal),
+            Command::QuotaSet { project, limits, if_revision } => self.quota_set(cx, project, limits, *if_revision),
+            Command::PoolSet { amounts, if_revision } => self.pool_set(cx, amounts, *if_revision),
+            Command::QuotaLend { loan, project, family, milli, within } => {
+                self.quota_lend(cx, *loan, project, *family, *milli, *within)
+            }
+            Command::QuotaReturn { loan } => self.quota_return(cx, *loan),
+            Command::LoansExpire { term, loans } => self.loans_expire(cx, *term, loans),
             Command::SettingsSet { change, if_revision } => self.settings_set(cx, change, *if_revision),
             Command::NodeForget { name } => self.node_forget(cx, name),
             Command::ReplicaReports { node, epoch, reports } => self.replica_reports(cx, *node, *epoch, reports),
