@@ -5,6 +5,7 @@ const FILES: &[&str] = &[
     "proto/berth/api/v1/api.proto",
     "proto/berth/api/v1/plan.proto",
     "proto/berth/api/v1/request.proto",
+    "proto/berth/api/v1/quota.proto",
     "proto/berth/node/v1/node.proto",
     "proto/berth/peer/v1/peer.proto",
     "proto/berth/raft/v1/log.proto",

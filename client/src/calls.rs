@@ -41,6 +41,9 @@ named!(
     SetSettingsRequest,
     LockUpgradeRequest,
     ForgetNodeRequest,
+    SetQuotaRequest,
+    LendQuotaRequest,
+    ReturnLoanRequest,
 );
 
 /// Sends `$request` through `$client::$service` by `$how`.
@@ -562,4 +565,64 @@ impl Client {
 fn not_written(error: &io::Error) -> Error {
     let code = if error.kind() == io::ErrorKind::StorageFull { Code::DiskFull } else { Code::Internal };
     Error::new(code, "the snapshot could not be written").why(error.to_string())
+}
+
+/// Quotas.
+impl Client {
+    /// Tells what projects take and may take; of one alone when it is named.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for quota in client.quota("team-a").await?.quotas {
+    ///     println!("{}: {} milli-{} of {:?}", quota.family, quota.used_milli, quota.unit, quota.limit_milli);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn quota(&self, project: &str) -> Result<QuotaReport, Error> {
+        let request = ShowQuotaRequest { project: project.to_owned() };
+        send!(self.call, quotas_client::QuotasClient.show, request)
+    }
+
+    /// Sets limits of a project, or what the pool may lend, in thousandths of a core or a device.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::SetQuotaRequest;
+    ///
+    /// let limits_milli = [("H100".to_owned(), 8_000)].into();
+    /// let request = SetQuotaRequest { project: "team-a".into(), limits_milli, ..Default::default() };
+    /// for over in client.set_quota(request).await?.quotas.iter().filter(|quota| quota.over_milli > 0) {
+    ///     println!("{} is over: what runs stays, nothing more is admitted", over.family);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_quota(&self, request: SetQuotaRequest) -> Result<QuotaReport, Error> {
+        send!(self.mutate, quotas_client::QuotasClient.set, request)
+    }
+
+    /// Raises a project's limit out of the pool for a while; it returns by itself.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// use berth_client::api::LendQuotaRequest;
+    ///
+    /// let (project, family) = ("team-a".into(), "H100".into());
+    /// let day_ms = 24 * 3_600_000;
+    /// let request = LendQuotaRequest { project, family, milli: 2_000, within_ms: day_ms, ..Default::default() };
+    /// let loan = client.lend_quota(request).await?;
+    /// client.return_loan(&loan.loan).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn lend_quota(&self, request: LendQuotaRequest) -> Result<Loan, Error> {
+        send!(self.mutate, quotas_client::QuotasClient.lend, request)
+    }
+
+    /// Returns a loan before its time, by its id or the beginning of it.
+    pub async fn return_loan(&self, loan: &str) -> Result<Mutation, Error> {
+        let request = ReturnLoanRequest { loan: loan.to_owned(), ..Default::default() };
+        send!(self.mutate, quotas_client::QuotasClient.r#return, request)
+    }
 }

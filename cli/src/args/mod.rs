@@ -6,6 +6,7 @@ mod deployment;
 mod endpoint;
 mod help;
 mod plan;
+mod quota;
 
 pub(crate) use cluster::{
     DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimClusterArgs,
@@ -20,6 +21,7 @@ pub(crate) use endpoint::{
 };
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
+pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -111,6 +113,9 @@ pub(crate) enum Verb {
     Events(EventsArgs),
     /// Show what is used on every node, or by every deployment.
     Top(TopArgs),
+    /// Show and set what projects may take, and lend for a while.
+    #[command(subcommand)]
+    Quota(QuotaVerb),
     /// Look after the cluster itself.
     #[command(subcommand)]
     Operator(OperatorVerb),

@@ -90,6 +90,11 @@ impl Output {
         matches!(self.format, Format::Json | Format::Yaml | Format::Tsv)
     }
 
+    /// Returns whether an answer is lines of values, and nothing was picked from it.
+    pub(crate) fn is_lines(&self) -> bool {
+        self.format == Format::Tsv && self.query.is_none()
+    }
+
     /// Returns whether colours are wanted.
     pub(crate) fn is_colored(&self) -> bool {
         self.color

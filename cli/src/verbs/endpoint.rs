@@ -93,6 +93,7 @@ pub(super) async fn put_at(
     let request = PutEndpointRequest {
         name: file.name.to_string(),
         spec: Some(berth_proto::api::endpoint_spec_message(&file.spec)),
+        project: file.project.as_ref().map(ToString::to_string).unwrap_or_default(),
         mode: mode.into(),
         if_revision,
         ..Default::default()

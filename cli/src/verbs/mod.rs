@@ -15,6 +15,7 @@ mod logs;
 mod node;
 mod operator;
 mod plan;
+mod quota;
 mod settings;
 mod shell;
 mod sim;
@@ -97,6 +98,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Top(args) => top::run(&context, args.what).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Explain(args) => explain::run(&context, args).await,
+        Verb::Quota(verb) => quota::run(&context, verb).await,
         Verb::Operator(OperatorVerb::Check) => operator::check(&context).await,
         Verb::Operator(verb) => operator::run(&context, verb).await,
         Verb::Tui(args) => crate::tui::run(context.client, context.out, args).await,

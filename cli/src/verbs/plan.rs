@@ -49,6 +49,7 @@ fn add_endpoint(request: &mut PlanRequest, file: &EndpointFile) {
     request.endpoints.push(PutEndpointRequest {
         name: file.name.to_string(),
         spec: Some(berth_proto::api::endpoint_spec_message(&file.spec)),
+        project: file.project.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..Default::default()
     });
     if file.traffic.is_some() || file.mirror.is_some() {

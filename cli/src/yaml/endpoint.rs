@@ -2,7 +2,7 @@
 
 use berth_core::{
     error::Code,
-    model::{AuthMode, DeploymentName, EndpointName, EndpointSpec, Traffic},
+    model::{AuthMode, DeploymentName, EndpointName, EndpointSpec, ProjectName, Traffic},
 };
 
 use super::{
@@ -18,6 +18,8 @@ pub(crate) struct EndpointFile {
     pub(crate) name: EndpointName,
     /// What it is like.
     pub(crate) spec: EndpointSpec,
+    /// Whose it is, when the file says so.
+    pub(crate) project: Option<ProjectName>,
     /// The split, when the file has one.
     pub(crate) traffic: Option<Traffic>,
     /// The mirrors, when the file has some.
@@ -37,6 +39,7 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
     if let Some(field) = fields.take("tags") {
         spec.tags = field.text_map(findings);
     }
+    let project = fields.take("project").and_then(|field| read_project(&field, findings));
     read_auth(&mut fields, &mut spec, findings);
     if let Some(field) = fields.take("max_body_mib") {
         spec.max_body_bytes = field.number(1..=2_048, findings).unwrap_or(1) << 20;
@@ -53,7 +56,7 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
             findings.error(error.code, document.place_of(&problem.field), &problem.field, problem.what, problem.try_);
         }
     }
-    Some(EndpointFile { name: name?, spec, traffic, mirror })
+    Some(EndpointFile { name: name?, spec, project, traffic, mirror })
 }
 
 fn read_name(fields: &mut Fields<'_>, document: &Node, findings: &mut Findings) -> Option<EndpointName> {
@@ -62,6 +65,16 @@ fn read_name(fields: &mut Fields<'_>, document: &Node, findings: &mut Findings) 
         return None;
     };
     match EndpointName::new(field.text(findings)?) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            field.refuse(findings, error.to_string(), "");
+            None
+        }
+    }
+}
+
+fn read_project(field: &Field<'_>, findings: &mut Findings) -> Option<ProjectName> {
+    match ProjectName::new(field.text(findings)?) {
         Ok(name) => Some(name),
         Err(error) => {
             field.refuse(findings, error.to_string(), "");

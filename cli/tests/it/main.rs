@@ -3,5 +3,6 @@
 mod berth;
 mod plan;
 mod programs;
+mod quota;
 mod story;
 mod usage;

@@ -7,7 +7,7 @@ use berth_core::{
     state::Command,
 };
 use berth_proto::api::{
-    endpoint_message, endpoint_spec, if_revision, put_mode, traffic,
+    endpoint_message, endpoint_spec, if_revision, project_of, put_mode, traffic,
     v1::{
         DeleteEndpointRequest, Endpoint, EndpointKeys, GetEndpointRequest, KeyType, ListEndpointsRequest,
         ListEndpointsResponse, ListKeysRequest, Mutation, PutEndpointRequest, RegenerateKeyRequest, SetTrafficRequest,
@@ -97,12 +97,14 @@ impl Api {
         let name = checks.check("name", EndpointName::new(&request.name));
         let mode = checks.check("mode", put_mode(request.mode));
         let spec = checks.check("spec", endpoint_spec(request.spec));
-        let (Some(asker), Some(name), Some(mode), Some(spec)) = (asker, name, mode, spec) else {
+        let project = checks.check("project", project_of(&request.project));
+        let (Some(asker), Some(name), Some(mode), Some(spec), Some(project)) = (asker, name, mode, spec, project)
+        else {
             return Err(checks.refusal());
         };
         let keys = self.context.key.fresh_keys(&name)?;
         let if_revision = if_revision(request.if_revision);
-        let command = Command::EndpointPut { name: name.clone(), spec, keys, mode, if_revision };
+        let command = Command::EndpointPut { name: name.clone(), spec, project, keys, mode, if_revision };
         self.context.proposer.change(asker, command, call.deadline).await?;
         self.endpoint(&name)
     }

@@ -13,6 +13,7 @@ mod forward;
 mod logs;
 mod nodes;
 mod plans;
+mod quotas;
 mod replicas;
 mod requests;
 mod watch;

@@ -1,6 +1,7 @@
 //! The public API: its messages, and how the state looks in them.
 
 mod plan;
+mod quota;
 mod view;
 
 /// Version 1.
@@ -10,6 +11,7 @@ pub mod v1 {
 }
 
 pub use plan::{plan_changes, plan_question, plan_report};
+pub use quota::{loan_message, project, project_of, quota_limits, quota_report};
 pub use view::{
     deployment_message, endpoint_message, event_message, node_message, not_covered, replica_message,
     replica_state_word, slot_message, verdict_message,

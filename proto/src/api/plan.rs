@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_core::{
     error::{Code, Error, Problem},
-    model::{DeploymentKey, EndpointName, NodeName, Traffic},
+    model::{DeploymentKey, EndpointName, NodeName, ProjectName, Traffic},
     state::ClusterState,
     whatif::{Change, Counts, DeploymentOutcome, NodeTotals, Outcome, Question, Taken},
 };
@@ -103,7 +103,8 @@ pub fn plan_report(
 }
 
 fn put_endpoint(put: &v1::PutEndpointRequest) -> Result<Change, Error> {
-    Ok(Change::PutEndpoint { name: endpoint(&put.name)?, spec: endpoint_spec(put.spec.clone())? })
+    let (name, spec) = (endpoint(&put.name)?, endpoint_spec(put.spec.clone())?);
+    Ok(Change::PutEndpoint { name, spec, project: super::project_of(&put.project)? })
 }
 
 fn put_deployment(put: &v1::PutDeploymentRequest) -> Result<Change, Error> {
@@ -139,10 +140,14 @@ fn object_change(state: &ClusterState, change: &Change) -> Option<v1::ObjectChan
         v1::ObjectChange { noun, name, action, fields, revision, ..Default::default() }
     };
     match change {
-        Change::PutEndpoint { name, spec } => {
+        Change::PutEndpoint { name, spec, project } => {
             let old = state.endpoints.get(name);
-            let fields =
+            let mut fields =
                 difference(old.map(|it| super::endpoint_spec_message(&it.spec)), super::endpoint_spec_message(spec));
+            if let Some(project) = project {
+                let named = |project: &ProjectName| BTreeMap::from([("project", project.to_string())]);
+                fields.extend(difference(old.map(|it| named(&it.project)), named(project)));
+            }
             Some(told("endpoint", name.to_string(), old.map(|it| it.revision.0), fields))
         }
         Change::PutDeployment { key, spec } => {

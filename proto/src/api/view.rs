@@ -33,7 +33,7 @@ pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoi
     nodes.sort_by_key(|node| &node.profile.name);
     v1::Endpoint {
         name: endpoint.name.to_string(),
-        project: endpoint.project.clone(),
+        project: endpoint.project.to_string(),
         spec: Some(Wire::wire(&endpoint.spec)),
         traffic: shares(&endpoint.traffic),
         mirror_traffic: shares(&endpoint.mirror),

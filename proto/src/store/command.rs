@@ -2,13 +2,14 @@
 
 use berth_core::{
     error::Error,
-    id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
+    id::{Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     state::{Command, DeviceTransition, DrainWish, Entry, NodeTransition, Plan, PutMode, RegisterNode, Step},
     time::{LogTime, Millis},
 };
 
 use super::{
     model::key,
+    quota::{family, limits_core, limits_wire},
     reserve::{release_core, release_wire},
     v1,
 };
@@ -47,8 +48,9 @@ impl Wire<Command> for v1::Command {
                 C::LeaderEstablished(v1::LeaderEstablished { term: term.0, member: member.0 })
             }
             Command::FeatureLevelRaise { level } => C::FeatureLevelRaise(v1::FeatureLevelRaise { level: *level }),
-            Command::EndpointPut { name, spec, keys, mode, if_revision } => C::EndpointPut(v1::EndpointPut {
+            Command::EndpointPut { name, spec, project, keys, mode, if_revision } => C::EndpointPut(v1::EndpointPut {
                 name: name.to_string(),
+                project: project.as_ref().map(ToString::to_string),
                 spec: Some(Wire::wire(spec)),
                 keys: Some(Wire::wire(keys)),
                 mode: i32::wire(mode),
@@ -119,6 +121,26 @@ impl Wire<Command> for v1::Command {
                 within_ms: within.map(|within| within.0),
                 steal: *steal,
             }),
+            Command::QuotaSet { project, limits, if_revision } => {
+                let (limits_milli, unlimited) = limits_wire(limits);
+                let if_revision = if_revision.map(|revision| revision.0);
+                C::QuotaSet(v1::QuotaSet { project: project.to_string(), limits_milli, unlimited, if_revision })
+            }
+            Command::PoolSet { amounts, if_revision } => {
+                let (amounts_milli, none) = limits_wire(amounts);
+                C::PoolSet(v1::PoolSet { amounts_milli, none, if_revision: if_revision.map(|revision| revision.0) })
+            }
+            Command::QuotaLend { loan, project, family, milli, within } => C::QuotaLend(v1::QuotaLend {
+                loan: loan.0,
+                project: project.to_string(),
+                family: family.to_string(),
+                milli: *milli,
+                within_ms: within.0,
+            }),
+            Command::QuotaReturn { loan } => C::QuotaReturn(v1::QuotaReturn { loan: loan.0 }),
+            Command::LoansExpire { term, loans } => {
+                C::LoansExpire(v1::LoansExpire { term: term.0, loans: loans.iter().map(|loan| loan.0).collect() })
+            }
             Command::SettingsSet { change, if_revision } => C::SettingsSet(v1::SettingsSet {
                 change: Some(Wire::wire(change)),
                 if_revision: if_revision.map(|revision| revision.0),
@@ -148,6 +170,7 @@ impl Wire<Command> for v1::Command {
             C::FeatureLevelRaise(c) => Command::FeatureLevelRaise { level: c.level },
             C::EndpointPut(c) => Command::EndpointPut {
                 name: name(&c.name)?,
+                project: c.project.as_deref().map(name).transpose()?,
                 spec: need(c.spec, "spec")?.core()?,
                 keys: need(c.keys, "keys")?.core()?,
                 mode: c.mode.core()?,
@@ -207,6 +230,26 @@ impl Wire<Command> for v1::Command {
             C::DrainNode(c) => Command::NodeDrain { name: name(&c.name)?, wish: c.wish.map(Wire::core).transpose()? },
             C::LockUpgrade(c) => {
                 Command::UpgradeLock { holder: c.holder, within: c.within_ms.map(Millis), steal: c.steal }
+            }
+            C::QuotaSet(c) => Command::QuotaSet {
+                project: name(&c.project)?,
+                limits: limits_core(c.limits_milli, c.unlimited)?,
+                if_revision: c.if_revision.map(LogIndex),
+            },
+            C::PoolSet(c) => Command::PoolSet {
+                amounts: limits_core(c.amounts_milli, c.none)?,
+                if_revision: c.if_revision.map(LogIndex),
+            },
+            C::QuotaLend(c) => Command::QuotaLend {
+                loan: LoanId(c.loan),
+                project: name(&c.project)?,
+                family: family(&c.family)?,
+                milli: c.milli,
+                within: Millis(c.within_ms),
+            },
+            C::QuotaReturn(c) => Command::QuotaReturn { loan: LoanId(c.loan) },
+            C::LoansExpire(c) => {
+                Command::LoansExpire { term: Term(c.term), loans: c.loans.into_iter().map(LoanId).collect() }
             }
             C::SettingsSet(c) => Command::SettingsSet {
                 change: need(c.change, "change")?.core()?,

@@ -6,6 +6,7 @@
 
 mod command;
 mod model;
+mod quota;
 mod reply;
 mod reserve;
 mod snapshot;

@@ -116,7 +116,7 @@ impl Wire<Endpoint> for v1::Endpoint {
     fn wire(value: &Endpoint) -> Self {
         Self {
             name: value.name.to_string(),
-            project: value.project.clone(),
+            project: value.project.to_string(),
             spec: Some(Wire::wire(&value.spec)),
             keys: Some(Wire::wire(&value.keys)),
             traffic: Some(Wire::wire(&value.traffic)),
@@ -129,7 +129,7 @@ impl Wire<Endpoint> for v1::Endpoint {
     fn core(self) -> Result<Endpoint, Error> {
         Ok(Endpoint {
             name: name(&self.name)?,
-            project: self.project,
+            project: name(&self.project)?,
             spec: need(self.spec, "spec")?.core()?,
             keys: need(self.keys, "keys")?.core()?,
             traffic: self.traffic.unwrap_or_default().core()?,

@@ -32,6 +32,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             settings: Some(Wire::wire(&value.settings)),
             slots: wires(&value.slots),
             upgrade: value.upgrade.as_ref().map(Wire::wire),
+            quotas: Some(Wire::wire(&value.quotas)),
         }
     }
 
@@ -49,6 +50,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             nodes: all(self.nodes)?,
             settings: need(self.settings, "settings")?.core()?,
             upgrade: self.upgrade.map(Wire::core).transpose()?,
+            quotas: self.quotas.unwrap_or_default().core()?,
             assets: all(self.assets)?,
             replies: ReplyTable::restore(all(self.replies)?),
             events: EventLog::restore(all::<_, Event>(self.events)?, self.next_event_seq),

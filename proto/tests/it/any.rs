@@ -8,13 +8,13 @@ use berth_core::{
         order::{Assignments, Desired, ReplicaOrder},
     },
     error::{Code as ErrorCode, Error, Problem},
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
+    id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded, Family, Loan, ProjectName, ProjectQuota, Quotas,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -63,6 +63,7 @@ any_number! {
     replica_id: ReplicaId
     node_id: NodeId
     slot_id: SlotId
+    loan_id: LoanId
     member_id: MemberId
 }
 
@@ -78,7 +79,7 @@ any_struct! {
     }
     keys: EndpointKeys { primary: sealed_key(), secondary: sealed_key() }
     endpoint: Endpoint {
-        name: endpoint_name(), project: text(), spec: endpoint_spec(), keys: keys(), traffic: traffic(),
+        name: endpoint_name(), project: project(), spec: endpoint_spec(), keys: keys(), traffic: traffic(),
         mirror: traffic(), created_at: time(), revision: index(),
     }
     asset_ref: AssetRef {
@@ -151,6 +152,18 @@ any_struct! {
         cordoned: any::<bool>(), drain: option::of(drain()), devices: btree_map(text(), condition(), 0..2), overfull: any::<bool>(), returns: any::<u32>(),
         returned_at: time(), reason: text(), since: time(), revision: index(),
     }
+    loan: Loan {
+        id: loan_id(), project: project(), family: family(), milli: number(), lent_at: time(), expires_at: time(),
+        revision: index(),
+    }
+    project_quota: ProjectQuota {
+        limits: btree_map(family(), number(), 0..3), over_since: btree_map(family(), time(), 0..3), revision: index(),
+    }
+    quotas: Quotas {
+        projects: btree_map(project(), project_quota(), 0..3), pool: btree_map(family(), number(), 0..3),
+        loans: vec(loan(), 0..3).prop_map(|loans| loans.into_iter().map(|loan| (loan.id, loan)).collect()),
+        pool_revision: index(),
+    }
     upgrade: UpgradeLock { holder: text(), taken_at: time(), expires_at: time() }
     settings: Settings {
         suspect_after: number().prop_map(Millis), lost_after: number().prop_map(Millis),
@@ -211,7 +224,7 @@ any_struct! {
     snapshot: Snapshot {
         cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
         endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
-        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), assets: vec(asset(), 0..3),
+        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), quotas: quotas(), assets: vec(asset(), 0..3),
         replies: replies(), events: events(), routes: routes(),
     }
     replica_route: ReplicaRoute {
@@ -344,6 +357,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn family() -> impl Strategy<Value = Family> {
+    select(Family::all())
+}
+
+fn limits() -> impl Strategy<Value = BTreeMap<Family, Option<u64>>> {
+    btree_map(family(), option::of(number()), 0..4)
+}
+
+fn project() -> impl Strategy<Value = ProjectName> {
+    "[a-z][a-z0-9]{0,8}".prop_map(|text| ProjectName::new(&text).expect("a valid name"))
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let mode = || select(vec![PutMode::Upsert, PutMode::Create, PutMode::Update]);
     let revision = || option::of(index());
@@ -351,10 +376,11 @@ fn command() -> impl Strategy<Value = Command> {
         text().prop_map(|cluster_id| Command::ClusterInit { cluster_id }).boxed(),
         (term(), member_id()).prop_map(|(term, member)| Command::LeaderEstablished { term, member }).boxed(),
         any::<u32>().prop_map(|level| Command::FeatureLevelRaise { level }).boxed(),
-        (endpoint_name(), endpoint_spec(), keys(), mode(), revision())
-            .prop_map(|(name, spec, keys, mode, if_revision)| Command::EndpointPut {
+        (endpoint_name(), endpoint_spec(), option::of(project()), keys(), mode(), revision())
+            .prop_map(|(name, spec, project, keys, mode, if_revision)| Command::EndpointPut {
                 name,
                 spec,
+                project,
                 keys,
                 mode,
                 if_revision,
@@ -398,6 +424,21 @@ fn command() -> impl Strategy<Value = Command> {
         (text(), option::of(number().prop_map(Millis)), any::<bool>())
             .prop_map(|(holder, within, steal)| Command::UpgradeLock { holder, within, steal })
             .boxed(),
+        (project(), limits(), revision())
+            .prop_map(|(project, limits, if_revision)| Command::QuotaSet { project, limits, if_revision })
+            .boxed(),
+        (limits(), revision()).prop_map(|(amounts, if_revision)| Command::PoolSet { amounts, if_revision }).boxed(),
+        (loan_id(), project(), family(), number(), number().prop_map(Millis))
+            .prop_map(|(loan, project, family, milli, within)| Command::QuotaLend {
+                loan,
+                project,
+                family,
+                milli,
+                within,
+            })
+            .boxed(),
+        loan_id().prop_map(|loan| Command::QuotaReturn { loan }).boxed(),
+        (term(), vec(loan_id(), 0..3)).prop_map(|(term, loans)| Command::LoansExpire { term, loans }).boxed(),
         (settings_change(), revision())
             .prop_map(|(change, if_revision)| Command::SettingsSet { change, if_revision })
             .boxed(),

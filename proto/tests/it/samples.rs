@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{
     error::{Code as ErrorCode, Error, Problem},
-    id::{Digest, Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
+    id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
         Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeName, NodeProfile,
         NodeState, Probe, Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend,
-        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Runtime, SealedKey, Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded, Family, Loan, ProjectName, ProjectQuota, Quotas,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -38,6 +38,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             Command::EndpointPut {
                 name: endpoint_name("fraud"),
                 spec: endpoint_spec(),
+                project: Some(project()),
                 keys: keys(),
                 mode: PutMode::Create,
                 if_revision,
@@ -125,6 +126,33 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             Command::UpgradeLock { holder: "ann@host-1".into(), within: Some(Millis(900_000)), steal: true },
         ),
         (
+            "quota_set",
+            Command::QuotaSet {
+                project: project(),
+                limits: BTreeMap::from([(family("H100"), Some(8_000)), (Family::CPU, None)]),
+                if_revision,
+            },
+        ),
+        (
+            "pool_set",
+            Command::PoolSet {
+                amounts: BTreeMap::from([(family("H100"), Some(4_000)), (Family::GPU, None)]),
+                if_revision,
+            },
+        ),
+        (
+            "quota_lend",
+            Command::QuotaLend {
+                loan: LoanId(0x51),
+                project: project(),
+                family: family("H100"),
+                milli: 2_000,
+                within: Millis(86_400_000),
+            },
+        ),
+        ("quota_return", Command::QuotaReturn { loan: LoanId(0x51) }),
+        ("loans_expire", Command::LoansExpire { term: Term(3), loans: vec![LoanId(0x51)] }),
+        (
             "settings_set",
             Command::SettingsSet {
                 change: SettingsChange {
@@ -211,6 +239,7 @@ pub(crate) fn snapshot() -> Snapshot {
         slots: vec![slot()],
         nodes: NodeState::ALL.into_iter().zip(0x21..).map(|(state, id)| node(id, state)).collect(),
         upgrade: Some(UpgradeLock { holder: "ann@host-1".into(), taken_at: at(7), expires_at: at(907) }),
+        quotas: quotas(),
         settings: Settings {
             suspect_after: Millis(2_000),
             lost_after: Millis(5_000),
@@ -320,6 +349,37 @@ fn resources() -> Resources {
     Resources { cpu_milli: 4_000, memory_mib: 14_336, disk_mib: 10_240, gpus: 1 }
 }
 
+fn project() -> ProjectName {
+    ProjectName::new("team-a").expect("a valid name")
+}
+
+fn family(name: &str) -> Family {
+    Family::named(name).expect("a known family")
+}
+
+fn quotas() -> Quotas {
+    let quota = ProjectQuota {
+        limits: BTreeMap::from([(family("H100"), 8_000), (Family::CPU, 64_000)]),
+        over_since: BTreeMap::from([(family("H100"), at(800))]),
+        revision: LogIndex(44),
+    };
+    let loan = Loan {
+        id: LoanId(0x51),
+        project: project(),
+        family: family("H100"),
+        milli: 2_000,
+        lent_at: at(700),
+        expires_at: at(90_000),
+        revision: LogIndex(46),
+    };
+    Quotas {
+        projects: BTreeMap::from([(project(), quota)]),
+        pool: BTreeMap::from([(family("H100"), 4_000)]),
+        loans: BTreeMap::from([(loan.id, loan)]),
+        pool_revision: LogIndex(45),
+    }
+}
+
 fn endpoint_spec() -> EndpointSpec {
     EndpointSpec {
         description: "scores payments".into(),
@@ -343,7 +403,7 @@ fn keys() -> EndpointKeys {
 fn endpoint() -> Endpoint {
     Endpoint {
         name: endpoint_name("fraud"),
-        project: "default".into(),
+        project: ProjectName::default(),
         spec: EndpointSpec { auth_mode: AuthMode::None, ..endpoint_spec() },
         keys: keys(),
         traffic: shares([("blue", 90), ("green", 10)]),

@@ -28,7 +28,7 @@ pub(super) fn run(description: &Description, auto: u64) -> Result<Trial, Error> 
     let mut rehearsal = Rehearsal::of(&ClusterState::new(), Bounds { steps_kept: 0, ..Bounds::default() });
     let mut changes: Vec<Change> = description.shapes.iter().flat_map(|shape| nodes(shape, auto)).collect();
     let endpoints: BTreeSet<_> = description.workloads.iter().map(|workload| &workload.key.endpoint).collect();
-    let put = |name| Change::PutEndpoint { name, spec: EndpointSpec::default() };
+    let put = |name| Change::PutEndpoint { name, spec: EndpointSpec::default(), project: None };
     changes.extend(endpoints.into_iter().cloned().map(put));
     rehearsal.change(&changes)?;
     let mut trial = Trial { samples: Vec::new(), shortfall: None };
