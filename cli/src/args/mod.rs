@@ -347,7 +347,7 @@ pub(crate) enum Noun {
     Events,
 }
 
-/// Reads `90s`, `15m`, `2h`, `500ms` or plain seconds.
+/// Reads `90s`, `15m`, `2h`, `3d`, `500ms` or plain seconds.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale_ms = match &text[digits.len()..] {
@@ -355,6 +355,7 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 24 * 3_600_000,
         _ => return Err("write a time such as `90s`, `15m` or `2h`".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "write a time such as `90s`, `15m` or `2h`".to_owned())?;
@@ -377,7 +378,9 @@ mod tests {
             ("7", Some(7_000)),
             ("250ms", Some(250)),
             ("0s", Some(0)),
+            ("3d", Some(259_200_000)),
             ("9d", None),
+            ("1w", None),
             ("m", None),
             ("99999999999999h", None),
         ] {

@@ -63,18 +63,18 @@ async fn set(context: &Context, args: SetQuotaArgs) -> Result<(), Fault> {
             .into());
     }
     let limits_milli = amounts(&words)?;
-    let named: Vec<&String> = limits_milli.keys().chain(&args.unlimited).collect();
-    let done = named.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let request =
         SetQuotaRequest { project: project.clone(), limits_milli, unlimited: args.unlimited, ..Default::default() };
     let report = context.client.set_quota(request).await?;
     Ok(out.value(&report, &project, || {
-        let whose = if project.is_empty() { "the pool".to_owned() } else { format!("project {project}") };
-        out.done(format!("{whose} has new limits for {done}"));
         if args.pool {
+            out.done("this is what the cluster may lend");
             out.line(out.rendered(&pool(&report.pool)));
         } else if !report.quotas.is_empty() {
+            out.done(format!("project {project} has new limits"));
             out.line(out.rendered(&out.table(&report.quotas)));
+        } else {
+            out.done(format!("project {project} takes what it likes"));
         }
         warn_over(out, &report);
     })?)
@@ -155,7 +155,7 @@ fn loans(lines: &[Loan]) -> Table {
             line.project.as_str().into(),
             line.family.as_str().into(),
             amount_of(line.milli, &line.unit).into(),
-            Millis(line.left_ms).to_string().into(),
+            Millis(line.expires_at_ms.saturating_sub(now_ms())).to_string().into(),
         ]);
     }
     table

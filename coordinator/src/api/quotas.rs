@@ -106,7 +106,7 @@ impl Api {
         let within = Millis(request.within_ms);
         let command = Command::QuotaLend { loan, project, family, milli: request.milli, within };
         self.context.proposer.change(asker, command, call.deadline).await?;
-        self.context.machine.read(|state| state.quotas.loan(&loan.to_string()).map(|loan| loan_message(state, loan)))
+        self.context.machine.read(|state| state.quotas.loan(&loan.to_string()).map(loan_message))
     }
 
     fn quota_report(&self, name: Option<&ProjectName>) -> Result<QuotaReport, Error> {

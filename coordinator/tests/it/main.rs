@@ -5,6 +5,7 @@ mod api_fleet;
 mod artifact;
 mod feature;
 mod powerloss;
+mod quota;
 mod raft;
 mod raft_cluster;
 mod raft_partition;

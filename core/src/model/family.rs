@@ -99,7 +99,9 @@ impl Family {
         let error = Error::new(Code::Invalid, format!("there is no family `{}`", text.escape_debug()));
         Err(match nearest(text, all.iter().map(|family| family.0)) {
             Some(near) => error.try_(format!("did you mean `{near}`?")),
-            None => error.why("a family is `cpu`, `gpu`, a GPU's model such as `H100`, or one of Azure's counters"),
+            None => {
+                error.try_("use `cpu`, `gpu`, a GPU's model such as `H100`, or a counter such as `standardDSv2Family`")
+            }
         })
     }
 

@@ -55,8 +55,10 @@ impl QuotaReport {
     pub fn of(state: &ClusterState, project: Option<&ProjectName>) -> Result<Self, Error> {
         let mut projects: BTreeSet<&ProjectName> = state.quotas.projects.keys().collect();
         projects.extend(state.endpoints.values().map(|endpoint| &endpoint.project));
+        // Everybody may use it at any time, so it is there before anybody has.
+        let default = ProjectName::default();
         if let Some(name) = project {
-            if !projects.contains(name) {
+            if !projects.contains(name) && *name != default {
                 return Err(unknown(name, &projects));
             }
             projects = BTreeSet::from([name]);

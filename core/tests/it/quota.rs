@@ -149,6 +149,7 @@ fn a_refusal_says_its_arithmetic_and_the_ways_out() {
             "ceil(1.2 × 2) = 3 instances × 8 cores = 24 cores of {DS}, 8 more than now, project default has 0 of 40 free"
         )
     );
+    assert!(error.try_.starts_with("stay at 1 instance, or `berth quota set"), "{error}");
     set(&mut cluster, "default", &[(DS, Some(48_000))]).expect("set");
     assert_eq!(scale(&mut cluster, "fraud/blue", 2), Ok(()), "as it says");
 }

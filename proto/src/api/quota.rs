@@ -48,13 +48,13 @@ pub fn quota_report(state: &ClusterState, report: &QuotaReport) -> v1::QuotaRepo
     v1::QuotaReport {
         quotas: report.lines.iter().map(|line| quota(line, revision(&line.project))).collect(),
         pool: report.pool.iter().map(pool).collect(),
-        loans: report.loans.iter().map(|loan| loan_message(state, loan)).collect(),
+        loans: report.loans.iter().map(loan_message).collect(),
         index: state.applied.0,
     }
 }
 
 /// Writes a loan.
-pub fn loan_message(state: &ClusterState, loan: &Loan) -> v1::Loan {
+pub fn loan_message(loan: &Loan) -> v1::Loan {
     v1::Loan {
         loan: loan.id.to_string(),
         project: loan.project.to_string(),
@@ -63,7 +63,6 @@ pub fn loan_message(state: &ClusterState, loan: &Loan) -> v1::Loan {
         milli: loan.milli,
         lent_at_ms: loan.lent_at.millis(),
         expires_at_ms: loan.expires_at.millis(),
-        left_ms: loan.expires_at.since(state.time).0,
     }
 }
 

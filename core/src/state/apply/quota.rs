@@ -54,7 +54,8 @@ impl ClusterState {
             self.shortage(project, family, self.index.usage().charged(key, family), taken, sum, Some(each))
         });
         let short: Vec<_> = short.collect();
-        refuse(&format!("deployment `{key}`"), project, &short, spec.reserve)
+        let running = self.deployments.get(key).map_or(0, |it| u64::from(it.spec.instance_count));
+        refuse(&format!("deployment `{key}`"), project, &short, spec.reserve, running)
     }
 
     /// Refuses to hand an endpoint to a project that has no room for what its deployments take.
@@ -70,7 +71,7 @@ impl ClusterState {
             self.shortage(project, family, 0, taken, "all its deployments".to_owned(), None)
         });
         let short: Vec<_> = short.collect();
-        refuse(&format!("endpoint `{name}`"), project, &short, true)
+        refuse(&format!("endpoint `{name}`"), project, &short, true, 0)
     }
 
     fn shortage(
@@ -324,12 +325,16 @@ impl Shortage {
         text
     }
 
-    /// Says what would let it in. `fits` is the number of instances that has room in every family.
-    fn try_(&self, project: &ProjectName, fits: Option<u64>) -> String {
+    /// Says what would let it in. `fits` is the number of instances that has room in every family, `running` that which
+    /// there is.
+    fn try_(&self, project: &ProjectName, fits: Option<u64>, running: u64) -> String {
         let needed = self.total - self.before - self.free;
         let (own, family) = (self.limit - self.lent, self.family);
         let raised = (own + needed).min(QUOTA_MILLI_MAX);
         let lower = match fits {
+            Some(fits) if fits > 0 && fits == running => {
+                format!("stay at {}, or ", crate::units::Count(fits, "instance"))
+            }
             Some(fits) if fits > 0 => format!("lower to {}, or ", crate::units::Count(fits, "instance")),
             _ => String::new(),
         };
@@ -342,19 +347,19 @@ impl Shortage {
 }
 
 /// Makes one refusal of all shortages; nothing is short when there are none.
-fn refuse(what: &str, project: &ProjectName, short: &[Shortage], reserve: bool) -> Result<(), Error> {
+fn refuse(what: &str, project: &ProjectName, short: &[Shortage], reserve: bool, running: u64) -> Result<(), Error> {
     // The number of instances that fits has room in every family at once.
     let fits = short.iter().filter_map(|it| Some(instances_within(it.free + it.before, it.each?, reserve))).min();
     match short {
         [] => Ok(()),
         [one] => Err(Error::new(Code::Quota, format!("{what} takes more than its project may"))
             .why(one.why(project))
-            .try_(one.try_(project, fits))),
+            .try_(one.try_(project, fits, running))),
         all => {
             let problem = |it: &Shortage| Problem {
                 field: it.family.name().to_owned(),
                 what: it.why(project),
-                try_: it.try_(project, fits),
+                try_: it.try_(project, fits, running),
             };
             let error =
                 Error::new(Code::Quota, format!("{what} takes more than its project may, in {} families", all.len()));
