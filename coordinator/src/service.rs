@@ -21,7 +21,8 @@ use berth_proto::{
     api::v1::{
         assets_server::AssetsServer, cluster_server::ClusterServer, deployments_server::DeploymentsServer,
         endpoints_server::EndpointsServer, nodes_server::NodesServer, plans_server::PlansServer,
-        quotas_server::QuotasServer, replicas_server::ReplicasServer, requests_server::RequestsServer, watch_server::WatchServer,
+        quotas_server::QuotasServer, replicas_server::ReplicasServer, requests_server::RequestsServer,
+        watch_server::WatchServer,
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
