@@ -31,6 +31,8 @@ pub(crate) struct Walk {
     phase: Phase,
     /// When it gives up waiting.
     until: u64,
+    /// It ends as soon as what it asked for is answered.
+    is_called_off: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,24 +56,33 @@ impl World {
     pub(crate) fn begin_walk(&mut self, holder: &str) {
         let change = self.lock(holder, Some(LOCK));
         let (holder, until) = (holder.to_owned(), self.now + PATIENCE_MS);
-        self.walks.push(Walk { holder, at: 0, phase: Phase::Locking { change }, until });
+        self.walks.push(Walk { holder, at: 0, phase: Phase::Locking { change }, until, is_called_off: false });
         self.after(LOOK_MS, Event::Walk(self.walks.len() - 1));
     }
 
     /// Ends every walk: each gives back what it holds.
     pub(crate) fn end_walks(&mut self) {
         for nth in 0..self.walks.len() {
-            if self.walks[nth].phase != Phase::Over {
-                let at = self.walks[nth].at;
-                self.wish(at, None);
-                self.end_walk(nth, "is called off");
-            }
+            self.walks[nth].is_called_off = true;
         }
     }
 
     pub(crate) fn walk_on(&mut self, nth: usize) {
-        let Walk { holder, at, phase, until } = &self.walks[nth];
+        let Walk { holder, at, phase, until, is_called_off } = &self.walks[nth];
+        let is_called_off = *is_called_off;
         let (holder, at, phase, until) = (holder.clone(), *at, *phase, *until);
+        let is_answered = match phase {
+            Phase::Over => return,
+            Phase::Locking { change } | Phase::Draining { change } | Phase::Returning { change } => {
+                self.changes.answer(change).is_some()
+            }
+            Phase::Restarting { .. } => true,
+        };
+        if is_called_off && is_answered {
+            self.wish(at, None);
+            self.end_walk(nth, "is called off");
+            return;
+        }
         let next = match phase {
             Phase::Over => return,
             Phase::Locking { change } => match self.changes.answer(change) {
@@ -152,6 +163,11 @@ impl World {
     pub(crate) fn judge_walk(&mut self, member: usize, entry: &Entry) {
         let Command::NodeDrain { name, wish: Some(wish) } = &entry.command else { return };
         let Some(walker) = wish.reason.strip_prefix(REASON) else { return };
+        // A retry that reached the log again is answered and changes nothing.
+        let is_again = |other: &&Entry| entry.request_id.is_some() && other.request_id == entry.request_id;
+        if self.log.entries.iter().filter(is_again).take(2).count() > 1 {
+            return;
+        }
         let lock = self.members[member].state.upgrade.as_ref();
         let holder = lock.map_or("nobody", |lock| lock.holder.as_str());
         if holder != walker {
