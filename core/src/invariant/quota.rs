@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Violation, Witness};
 use crate::{
     model::{Deployment, Family, ProjectName},
-    state::ClusterState,
+    state::{ClusterState, TAKEN_MILLI_MAX},
 };
 
 /// What every project takes, summed up from the records alone.
@@ -16,7 +16,7 @@ pub(super) fn sums(state: &ClusterState) -> Sums {
     for deployment in state.deployments.values().filter(|deployment| !deployment.deleting) {
         let Some(endpoint) = state.endpoints.get(&deployment.key.endpoint) else { continue };
         for each in deployment.spec.families().into_iter().filter(|each| each.milli > 0) {
-            let milli = each.milli * places(deployment);
+            let milli = each.milli.saturating_mul(places(deployment)).min(TAKEN_MILLI_MAX);
             if milli > 0 {
                 *sums.entry((endpoint.project.clone(), each.family)).or_default() += milli;
             }

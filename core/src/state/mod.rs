@@ -27,7 +27,7 @@ pub use routes::RouteRevisions;
 pub use snapshot::Snapshot;
 pub(crate) use status::yielded_text;
 pub use status::{DeploymentState, DeploymentStatus};
-pub use usage::{Taken, Usage, taken_by};
+pub use usage::{TAKEN_MILLI_MAX, Taken, Usage, taken_by};
 
 use std::collections::BTreeMap;
 

@@ -9,6 +9,10 @@ use crate::model::{
     Deployment, DeploymentKey, DeploymentSpec, Endpoint, EndpointName, Family, ProjectName, reserve_of,
 };
 
+/// The most one deployment counts for, in thousandths: several times what a spec that passes validation can take, and a
+/// millionth of what a sum holds. An entry may carry anything; a sum that stopped at its end could not be undone.
+pub const TAKEN_MILLI_MAX: u64 = 1 << 43;
+
 /// What is taken of a family, in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -99,7 +103,7 @@ impl Usage {
 pub fn taken_by(spec: &DeploymentSpec) -> BTreeMap<Family, Taken> {
     let (instances, reserve) = places(spec);
     let counted = spec.families().into_iter().map(|each| {
-        let of = |count: u64| each.milli.saturating_mul(count);
+        let of = |count: u64| each.milli.saturating_mul(count).min(TAKEN_MILLI_MAX);
         (each.family, Taken { milli: of(instances + reserve), reserve_milli: of(reserve) })
     });
     counted.filter(|(_, taken)| taken.milli > 0).collect()
