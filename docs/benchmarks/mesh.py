@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """One mesh hop and two, beside a direct connection and haproxy, in one interleaved run.
 
-Closed loop for CPU per request (the primary figure, read from /proc), open loop at a fixed rate for latency. Every
+Closed loop throughout: many streams for CPU per request (the primary figure, read from /proc), one request at a time for
+added latency, which says what a hop costs an idle mesh and nothing about queues. Every
 round runs every base once, in turn, so that a noisy minute hits all of them; the report gives medians with the range.
 Needs h2load (Debian: nghttp2-client) and haproxy.
 

@@ -21,6 +21,9 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
 "$out/mesh.py" "$target/dist/examples/mesh_hop" --out "$out/mesh.txt"
+# Every invariant after every step.
+BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
+  grep -E 'seeds,|finished' | tee "$out/simulator.txt"
 # Real processes: three coordinators, four nodes. The cut cable needs root and ip (Debian: iproute2).
 "$target/release/examples/recovery_times" --trials 10 | tee "$out/recovery_times.txt"
 "$target/release/examples/rolling_update" --instances 100 --start-ms 3000 | tee "$out/rolling_update.txt"
