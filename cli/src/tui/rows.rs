@@ -87,6 +87,7 @@ fn gpus(board: &Board) -> Rows {
             .collect();
         let held: u64 = grants.iter().map(|(_, grant)| grant.memory_mib.unwrap_or(device.memory_mib)).sum();
         let names: Vec<_> = grants.iter().map(|(replica, _)| short_id(&replica.replica)).collect();
+        let model = if device.simulated { format!("{} simulated", device.model) } else { device.model.clone() };
         let state =
             if device.healthy { Cell::inked("healthy", Ink::Green) } else { Cell::inked("unhealthy", Ink::Red) };
         Row {
@@ -94,7 +95,7 @@ fn gpus(board: &Board) -> Rows {
             cells: vec![
                 node.node.as_str().into(),
                 device.uuid.as_str().into(),
-                device.model.as_str().into(),
+                model.into(),
                 state,
                 Mib(device.memory_mib).to_string().into(),
                 Mib(held).to_string().into(),

@@ -81,6 +81,12 @@ const DEPLOYMENT_FIELDS: &[&str] = &[
     "request_settings",
     "command",
     "resources",
+    "environment_variables",
+    "liveness_probe",
+    "readiness_probe",
+    "constraints",
+    "reserve",
+    "disconnect",
 ];
 
 /// Fields that only an endpoint has.
@@ -109,13 +115,18 @@ pub(crate) fn parse(
     let nodes = tree::parse(text, &mut findings);
     let mut documents = Vec::new();
     let mut written = 0;
-    for mut node in nodes.into_iter().filter(|node| !node.is_null()) {
+    let nodes: Vec<_> = nodes.into_iter().filter(|node| !node.is_null()).collect();
+    let (is_one, mut unused) = (nodes.len() <= 1, settings.to_vec());
+    for mut node in nodes {
         written += 1;
         if node.entries().is_none() {
             findings.error(Code::Yaml, node.place, "", format!("expected a mapping, found {}", node.noun()), "");
             continue;
         }
-        settings.iter().for_each(|setting| setting.apply(&mut node));
+        // Of several documents, a setting is for those that have such a field.
+        let fits: Vec<_> = settings.iter().filter(|setting| is_one || is_for(setting, &node)).collect();
+        unused.retain(|setting| !fits.contains(&setting));
+        fits.into_iter().for_each(|setting| setting.apply(&mut node));
         let Some(kind) = kind_of(&node, expected, &mut findings) else { continue };
         documents.extend(match kind {
             Kind::Endpoint => endpoint::read(&node, None, &mut findings).map(Document::Endpoint),
@@ -125,10 +136,25 @@ pub(crate) fn parse(
             }
         });
     }
+    for setting in unused.iter().filter(|_| written > 0) {
+        let what = "no document of this file is of the kind that has it";
+        findings.error(Code::UnknownField, Default::default(), &setting.field(), what, "");
+    }
     if written == 0 && findings.is_clean() {
         findings.error(Code::Yaml, Default::default(), "", "holds no document", "");
     }
     Ok(Loaded { documents, warnings: findings.into_result()? })
+}
+
+/// Returns whether a document may have what is set, as far as one kind alone has it.
+fn is_for(setting: &Setting, node: &Node) -> bool {
+    let has = |fields: &[&str]| node.entries().is_some_and(|e| e.iter().any(|e| fields.contains(&e.key.as_str())));
+    let is_deployment = has(DEPLOYMENT_FIELDS);
+    match setting.first() {
+        first if DEPLOYMENT_FIELDS.contains(&first) => is_deployment,
+        first if ENDPOINT_FIELDS.contains(&first) => !is_deployment,
+        _ => true,
+    }
 }
 
 /// Lays settings over a deployment that exists.

@@ -38,6 +38,16 @@ impl Setting {
         Ok(setting)
     }
 
+    /// Returns the field of the document that it is about.
+    pub(super) fn first(&self) -> &str {
+        self.path.first().map_or("", String::as_str)
+    }
+
+    /// Returns the whole path.
+    pub(super) fn field(&self) -> String {
+        self.path.join(".")
+    }
+
     /// Lays this over `document`.
     pub(super) fn apply(&self, document: &mut Node) {
         let mut node = document;

@@ -629,3 +629,20 @@ fn the_file_being_read_is_never_what_was_meant() {
     fs::write(folder.path().join("d3.yml"), "").expect("a file");
     assert!(tries().contains("d3.yml"), "another one that is near is: {}", tries());
 }
+
+#[test]
+fn of_several_documents_a_setting_is_for_those_that_may_have_it() {
+    let text = "name: digits\nauth_mode: none\n---\nname: blue\nendpoint_name: digits\ncommand: x\n";
+    let load = |path: &str, value: &str| {
+        parse(text, "file.yml", Path::new("."), None, &[Setting::new(path, value)]).map(|loaded| loaded.documents)
+    };
+    let documents = load("environment_variables.LEVEL", "2").expect("it is the deployment's");
+    let [Document::Endpoint(_), Document::Deployment(blue)] = &documents[..] else { panic!("{documents:?}") };
+    assert_eq!(blue.spec.environment_variables.get("LEVEL").map(String::as_str), Some("2"));
+    load("auth_mode", "key").expect("it is the endpoint's");
+    load("tags.team", "ml").expect("both have tags");
+    let two = "name: digits\nauth_mode: none\n---\nname: other\nauth_mode: none\n";
+    let refused = parse(two, "file.yml", Path::new("."), None, &[Setting::new("instance_count", "2")]);
+    let error = refused.expect_err("neither has instances");
+    assert_eq!(error.code, Code::UnknownField, "{error:?}");
+}

@@ -289,7 +289,7 @@ impl Life {
         let order = Arc::clone(&self.order);
         let (phase, reason, effect) = match work {
             Work::Fetch => {
-                let from_cache = "takes its model and code from the cache: its slot was ready";
+                let from_cache = "takes its model and code from the cache, where its slot had them";
                 let reason = if self.is_cached { from_cache } else { "fetches its model and code" };
                 (Phase::Fetching, reason, Effect::FetchAssets { order })
             }
