@@ -127,7 +127,7 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
     if version >= RANKED_FROM {
         spec.priority = version % 11 * 10;
         spec.min_instances = Some((version / 11 % 4).min(count));
-        if version % 5 == 0 {
+        if version.is_multiple_of(5) {
             spec.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
         }
     }
