@@ -257,8 +257,8 @@ mod tests {
                 }
             }
             prop_assert!(rounds[0].iter().all(|times| *times == 1), "{rounds:?}");
-            for at in 0..count {
-                prop_assert_eq!(rounds[1][at], u32::from(count > 1 && fails(at) == FULL));
+            for (at, queued) in rounds[1].iter().enumerate() {
+                prop_assert_eq!(*queued, u32::from(count > 1 && fails(at) == FULL));
             }
         }
     }
