@@ -54,7 +54,7 @@ pub(crate) enum Event {
     /// A request reaches a gate.
     GateAsk(Attempt),
     /// A request has waited long enough.
-    WaitEnds { node: usize, boot: u64, replica: ReplicaId, waiter: Waiter },
+    WaitEnds { node: usize, boot: u64, replica: ReplicaId, waiter: Waiter, otherwise: NotStarted },
     /// A replica is done with a request.
     WorkDone { node: usize, boot: u64, attempt: Attempt },
     /// What became of an attempt reaches its ingress.

@@ -210,11 +210,11 @@ impl World {
                 self.wake(at, attempt.replica, woken);
                 self.answer(at, attempt, not_started(NotStarted::Unreachable));
             }
-            Answer::Wait { waiter, until } => {
+            Answer::Wait { waiter, until, otherwise } => {
                 gate.waiting.insert(waiter, attempt);
                 let boot = self.nodes[at].boot;
                 let replica = attempt.replica;
-                self.at(until.millis(), Event::WaitEnds { node: at, boot, replica, waiter });
+                self.at(until.millis(), Event::WaitEnds { node: at, boot, replica, waiter, otherwise });
             }
             Answer::Refused(why) => self.answer(at, attempt, not_started(why)),
         }
@@ -269,7 +269,14 @@ impl World {
         }
     }
 
-    pub(crate) fn wait_ends(&mut self, at: usize, boot: u64, replica: ReplicaId, waiter: Waiter) {
+    pub(crate) fn wait_ends(
+        &mut self,
+        at: usize,
+        boot: u64,
+        replica: ReplicaId,
+        waiter: Waiter,
+        otherwise: NotStarted,
+    ) {
         if self.nodes[at].boot != boot {
             return;
         }
@@ -277,7 +284,7 @@ impl World {
         if let Some(attempt) = gate.waiting.remove(&waiter)
             && gate.admission.leave(waiter)
         {
-            self.answer(at, attempt, not_started(NotStarted::Full));
+            self.answer(at, attempt, not_started(otherwise));
         }
     }
 

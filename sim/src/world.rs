@@ -243,7 +243,9 @@ impl World {
             }
             Event::Arrive { stream } => self.arrive(stream),
             Event::GateAsk(attempt) => self.gate_ask(attempt),
-            Event::WaitEnds { node, boot, replica, waiter } => self.wait_ends(node, boot, replica, waiter),
+            Event::WaitEnds { node, boot, replica, waiter, otherwise } => {
+                self.wait_ends(node, boot, replica, waiter, otherwise);
+            }
             Event::WorkDone { node, boot, attempt } => self.work_done(node, boot, attempt),
             Event::Answered { attempt, result } => self.answered(attempt, result),
             Event::Do(action) => self.act(action),

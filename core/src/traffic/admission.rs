@@ -67,6 +67,8 @@ pub enum Answer {
         waiter: Waiter,
         /// When it has waited long enough.
         until: Instant,
+        /// What becomes of it then.
+        otherwise: NotStarted,
     },
     /// It was not started.
     Refused(NotStarted),
@@ -132,7 +134,10 @@ impl Admission {
         let waiter = Waiter { deadline: ask.deadline, seq: self.next_seq };
         self.next_seq += 1;
         self.waiting.insert(waiter);
-        Answer::Wait { waiter, until: ask.deadline.min(ask.now + ask.max_wait) }
+        let (last_call, longest) = (last_call(ask.now, ask.deadline), ask.now + ask.max_wait);
+        let (until, otherwise) =
+            if longest < last_call { (longest, NotStarted::Full) } else { (last_call, NotStarted::Expired) };
+        Answer::Wait { waiter, until, otherwise }
     }
 
     /// Frees a slot and hands it on.
@@ -238,6 +243,16 @@ impl NotStarted {
     }
 }
 
+/// Returns until when a request waits for a slot: a little less than its caller does, so that what became of it is heard
+/// before the deadline ends the talk. Work begun that late would be for nobody anyway.
+fn last_call(now: Instant, deadline: Instant) -> Instant {
+    let left = deadline.since(now);
+    now + Millis(left.0 - (left.0 / 20).min(WORD_MS))
+}
+
+/// How long a gate's word may take to the caller's node.
+const WORD_MS: u64 = 10;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -265,11 +280,22 @@ mod tests {
         assert_eq!(gate.ask(ask(0, 9_000, true)), Answer::Start);
         assert_eq!(gate.ask(ask(0, 9_000, false)), Answer::Refused(NotStarted::Full), "it asked for a free slot only");
         let first = gate.ask(ask(0, 9_000, true));
-        let Answer::Wait { until, .. } = first else { panic!("{first:?}") };
-        assert_eq!(until, Instant::from_millis(500), "the queue wait ends before the deadline");
+        let Answer::Wait { until, otherwise, .. } = first else { panic!("{first:?}") };
+        assert_eq!((until, otherwise), (Instant::from_millis(500), NotStarted::Full), "the longest wait ends first");
         let _second = waiting(gate.ask(ask(0, 9_000, true)));
         assert_eq!(gate.ask(ask(0, 9_000, true)), Answer::Refused(NotStarted::Full));
         assert_eq!(gate.in_flight(), 4);
+    }
+
+    #[test]
+    fn who_waits_in_vain_hears_it_before_the_deadline() {
+        for (deadline, until) in [(9_000, 8_990), (200, 190), (100, 95), (19, 19), (1, 1)] {
+            let mut gate = open(1);
+            assert_eq!(gate.ask(ask(0, 9_000, true)), Answer::Start);
+            let asked = gate.ask(Ask { max_wait: Millis(60_000), ..ask(0, deadline, true) });
+            let Answer::Wait { until: heard, otherwise, .. } = asked else { panic!("{asked:?}") };
+            assert_eq!((heard, otherwise), (Instant::from_millis(until), NotStarted::Expired), "{deadline} ms");
+        }
     }
 
     #[test]

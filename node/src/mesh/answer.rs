@@ -61,6 +61,11 @@ pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, turned: impl Into<Tu
             };
             map.insert(headers::REASON, HeaderValue::from_static(reason.map_or("no-replica", NotStarted::word)));
         }
+        Refusal::Timeout => {
+            if let Some(reason) = reason {
+                map.insert(headers::REASON, HeaderValue::from_static(reason.word()));
+            }
+        }
         Refusal::Unauthorised => {
             map.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -176,8 +176,8 @@ impl Dispatch<'_> {
                 let model_ms = (took_us / 1_000).saturating_sub(queued_ms);
                 Ok(Answer { response, replica: at, queued_ms, model_ms, outstanding })
             }
-            Err(Missed { failure, load, retry_after }) => {
-                self.recording.note(|record| record.outcome(now - begun, 0, Outcome::Failed(failure)));
+            Err(Missed { failure, load, retry_after, queued_ms }) => {
+                self.recording.note(|record| record.outcome(now - begun, queued_ms, Outcome::Failed(failure)));
                 let now = core.shared.clock.of(now);
                 replica.soft.refused(core.index, load, now);
                 // A body that broke off on the caller's side says nothing about the replica.
@@ -192,15 +192,16 @@ impl Dispatch<'_> {
 
     /// Through the gate of this node, which is a call.
     async fn enter(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
-        let missed = |failure| Missed { failure, load: None, retry_after: None };
+        let missed = |failure| Missed { failure, load: None, retry_after: None, queued_ms: 0 };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
         let entry = Entry { deadline: self.deadline, may_queue };
         let entered = gate.enter(entry).await;
-        let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after }| Missed {
+        let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after, queued_ms }| Missed {
             failure: Failure::NotStarted(reason),
             load: None,
             retry_after,
+            queued_ms,
         })?;
         let request = self.request(is_last);
         self.under_way();

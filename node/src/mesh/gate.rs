@@ -90,6 +90,8 @@ pub(super) struct Refused {
     pub(super) reason: NotStarted,
     /// When a full replica is expected to have a place again.
     pub(super) retry_after: Option<Millis>,
+    /// How long it waited in vain.
+    pub(super) queued_ms: u64,
 }
 
 /// What a request asks of the gate.
@@ -209,25 +211,26 @@ impl GateReplica {
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
             match inner.admission.ask(ask) {
                 Answer::Start => Ok(None),
-                Answer::Refused(reason) => Err(inner.refused(reason, now)),
-                Answer::Wait { waiter, until } => {
+                Answer::Refused(reason) => Err(inner.refused(reason, now, now)),
+                Answer::Wait { waiter, until, otherwise } => {
                     let (sender, receiver) = oneshot::channel();
                     inner.waiters.insert(waiter, sender);
-                    Ok(Some((waiter, until, receiver, now)))
+                    Ok(Some((waiter, until, otherwise, receiver, now)))
                 }
             }
         })?;
-        let Some((waiter, until, woken, since)) = asked else { return Ok((Slot { replica: self.clone() }, 0)) };
+        let Some((waiter, until, otherwise, woken, since)) = asked else {
+            return Ok((Slot { replica: self.clone() }, 0));
+        };
         // Leaves the list whatever happens to this future.
         let mut place = Place { replica: self, waiter: Some(waiter), woken };
         match Box::pin(tokio::time::timeout_at(self.clock.timer(until), &mut place.woken)).await {
             Ok(outcome) => {
                 place.waiter = None;
-                outcome.unwrap_or(Err(NotStarted::Draining)).map_err(|reason| self.refused(reason))?;
+                outcome.unwrap_or(Err(NotStarted::Draining)).map_err(|reason| self.refused(reason, since))?;
                 Ok((Slot { replica: self.clone() }, self.clock.now().since(since).0))
             }
-            Err(_) if self.clock.now() >= entry.deadline => Err(self.refused(NotStarted::Expired)),
-            Err(_) => Err(self.refused(NotStarted::Full)),
+            Err(_) => Err(self.refused(otherwise, since)),
         }
     }
 
@@ -240,8 +243,8 @@ impl GateReplica {
         result
     }
 
-    fn refused(&self, reason: NotStarted) -> Refused {
-        self.with(|inner, now| inner.refused(reason, now))
+    fn refused(&self, reason: NotStarted, since: Instant) -> Refused {
+        self.with(|inner, now| inner.refused(reason, since, now))
     }
 
     fn release(&self) {
@@ -255,9 +258,9 @@ impl GateReplica {
 // === impl Inner ===
 
 impl Inner {
-    fn refused(&self, reason: NotStarted, now: Instant) -> Refused {
+    fn refused(&self, reason: NotStarted, since: Instant, now: Instant) -> Refused {
         let retry_after = (reason == NotStarted::Full).then(|| self.admission.retry_after(now));
-        Refused { reason, retry_after }
+        Refused { reason, retry_after, queued_ms: now.since(since).0 }
     }
 
     /// Tells waiters what became of them. One whose future has just gone finds out on its own: its place releases.

@@ -38,6 +38,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         Ok(entered) => entered,
         Err(refused) => {
             let mut response = not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.in_flight()));
+            response.headers_mut().insert(headers::GATE_QUEUE_MS, refused.queued_ms.into());
             if let Some(after) = refused.retry_after {
                 response.headers_mut().insert(headers::GATE_RETRY_MS, after.0.into());
             }

@@ -213,7 +213,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         }
         Err(turned) => {
             call.recording.note(|record| record.turn(turned));
-            (answer::refuse(routed.dialect, scoring, turned), None, 0)
+            (answer::refuse(routed.dialect, scoring, turned), None, call.recording.queued_ms())
         }
     };
     let attempts = call.recording.attempts();

@@ -45,6 +45,8 @@ pub(super) struct Missed {
     pub(super) load: Option<u64>,
     /// When a full replica is expected to have a place again.
     pub(super) retry_after: Option<Millis>,
+    /// How long it waited in vain.
+    pub(super) queued_ms: u64,
 }
 
 /// What a gate is asked beside the request itself.
@@ -88,12 +90,13 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Reque
         },
         load: None,
         retry_after: None,
+        queued_ms: 0,
     })?;
     let load = number(response.headers(), &headers::GATE_LOAD);
     let queued_ms = number(response.headers(), &headers::GATE_QUEUE_MS).unwrap_or(0);
     if let Some(failure) = failure(response.status(), response.headers()) {
         let retry_after = number(response.headers(), &headers::GATE_RETRY_MS).map(Millis);
-        return Err(Missed { failure, load, retry_after });
+        return Err(Missed { failure, load, retry_after, queued_ms });
     }
     let map = response.headers_mut();
     Ends::of(map).strip_internal(map);

@@ -218,6 +218,11 @@ impl Recording {
         }
     }
 
+    /// Returns how long the last attempt waited for a slot.
+    pub(super) fn queued_ms(&self) -> u64 {
+        self.record.as_ref().and_then(|record| record.attempts.last()).map_or(0, |last| last.queued_ms)
+    }
+
     /// Returns how many replicas were asked.
     pub(super) fn attempts(&self) -> u32 {
         self.record.as_ref().map_or(0, |record| record.attempt_count)

@@ -97,6 +97,28 @@ async fn the_caller_says_how_long_it_waits() {
     assert!(events.try_recv().is_err());
 }
 
+/// Who never came to work is told apart from who worked too long, at the gate of this node and at another's.
+#[tokio::test]
+async fn who_waited_until_the_deadline_hears_that_it_did() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let (address, mut events) = silent().await;
+        let deployed = Deployed { slots: 1, ..Deployed::one("blue", owner, version, address) };
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        let ingress = n1.mesh.ingress_addr();
+        let running = tokio::spawn(open(ingress, post("/e/fraud/score", "body")));
+        assert_eq!(within(events.recv()).await, Some("came"));
+        let hurried = with(post("/e/fraud/score", "body"), &[("x-request-timeout-ms", "400")]);
+        let (parts, _) = call(ingress, hurried).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (408, "expired"), "node {}", owner.id);
+        assert!(header(&parts, "x-berth-queue-ms").parse::<u64>().expect("milliseconds") > 0, "{parts:?}");
+        assert!(events.try_recv().is_err(), "it never reached the replica");
+        running.abort();
+        until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
+    }
+}
+
 #[tokio::test]
 async fn a_replica_hears_that_the_caller_has_left() {
     let (n1, n2) = (node(1), node(2));
