@@ -10,6 +10,7 @@ mod outage;
 mod partition;
 mod reserve;
 mod stop;
+mod stranger;
 mod upgrade;
 mod walk;
 mod writes;

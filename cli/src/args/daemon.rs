@@ -38,9 +38,9 @@ pub(crate) struct DevArgs {
     /// The Python that environments are built with.
     #[arg(long, env = "BERTH_DEV_PYTHON", default_value = "python3")]
     pub(crate) python: PathBuf,
-    /// An argument for every `pip install`; several by repeating it.
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub(crate) pip_arg: Vec<String>,
+    /// Arguments for every `pip install`, with commas.
+    #[arg(long, env = "BERTH_PIP_ARGS", value_name = "ARGS", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) pip_args: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or a filter.
     #[arg(long, env = "BERTH_LOG", default_value = "warn,openraft=error")]
     pub(crate) log: String,

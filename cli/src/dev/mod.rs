@@ -358,7 +358,7 @@ impl Cluster {
         options.mesh_cores = if args.nodes > 1 { 1 } else { 0 };
         options.executable = process::this_binary()?;
         options.python = args.python.clone();
-        options.pip_args = args.pip_arg.clone();
+        options.pip_args = args.pip_args.clone();
         options.env_dir = Some(folder.path().join("envs"));
         options.base_env = NodeOptions::inheritable(std::env::vars());
         options.die_with_parent = true;
