@@ -4,7 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_core::time::{Instant, LogTime};
 
-/// Reads both clocks. The monotonic one starts with the process; it means nothing elsewhere.
+/// Reads the wall clock. It may step back; the state takes the later of it and what it saw before.
+pub(crate) fn wall() -> LogTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Reads the monotonic clock, which starts with the process; it means nothing elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: tokio::time::Instant,
@@ -15,12 +21,6 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn start() -> Self {
         Self { start: tokio::time::Instant::now() }
-    }
-
-    /// Returns the wall clock. It may step back; the state takes the later of it and what it saw before.
-    pub(crate) fn wall() -> LogTime {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        LogTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Returns when the monotonic clock shows `due`.

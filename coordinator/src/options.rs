@@ -11,9 +11,11 @@ use berth_core::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
     state::FEATURE_LEVEL,
+    time::LogTime,
 };
 
 use crate::{
+    clock,
     keys::ClusterKey,
     raft::{Formation, RaftTimings},
 };
@@ -53,6 +55,8 @@ pub struct CoordinatorOptions {
     pub scrub_interval: Duration,
     /// The newest feature level this build knows; another one than its own stands for another build.
     pub feature_level: u32,
+    /// What proposals are stamped with; tests set another one than the host's.
+    pub wall_clock: fn() -> LogTime,
     /// Intervals and sizes of consensus.
     pub timings: RaftTimings,
 }
@@ -74,6 +78,7 @@ impl CoordinatorOptions {
             asset_grace: ASSET_GRACE,
             scrub_interval: SCRUB_INTERVAL,
             feature_level: FEATURE_LEVEL,
+            wall_clock: clock::wall,
             timings: RaftTimings::default(),
         }
     }

@@ -9,13 +9,13 @@ use berth_core::{
     error::Error,
     id::{LogIndex, RequestId},
     state::{Command, Entry, Reply},
+    time::LogTime,
 };
 use berth_proto::store;
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    clock::Clock,
     machine::{Machine, unexpected},
     raft::RaftHandle,
 };
@@ -28,6 +28,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Proposer {
     raft: RaftHandle,
     machine: Arc<Machine>,
+    wall: fn() -> LogTime,
 }
 
 /// Who asks for a command, and as which request.
@@ -57,8 +58,8 @@ impl Asker {
 // === impl Proposer ===
 
 impl Proposer {
-    pub(crate) fn new(raft: RaftHandle, machine: Arc<Machine>) -> Self {
-        Self { raft, machine }
+    pub(crate) fn new(raft: RaftHandle, machine: Arc<Machine>, wall: fn() -> LogTime) -> Self {
+        Self { raft, machine, wall }
     }
 
     /// Proposes a command and waits until this member has applied it, so that its caller reads its own write here.
@@ -68,7 +69,7 @@ impl Proposer {
         command.check_level(self.machine.read(|state| state.feature_level))?;
         let again = asker.request_id.is_some();
         let entry = Entry {
-            proposed_at: Clock::wall(),
+            proposed_at: (self.wall)(),
             request_id: asker.request_id,
             fingerprint: asker.fingerprint,
             principal: asker.principal,

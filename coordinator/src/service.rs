@@ -125,7 +125,7 @@ impl CoordinatorService {
         write_node_token(&options.data_dir, &key)?;
         let blobs = BlobStore::open(&options.data_dir.join("artifacts"))?;
         let raft = RaftService::open(raft_options, machine.clone()).await?;
-        let proposer = Proposer::new(raft.handle(), machine.clone());
+        let proposer = Proposer::new(raft.handle(), machine.clone(), options.wall_clock);
         let keeper = Keeper::new(raft.handle(), proposer.clone(), Clock::start());
         let peers = Peers::default();
         let settings = Settings {

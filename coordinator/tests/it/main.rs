@@ -3,6 +3,7 @@
 mod api;
 mod api_fleet;
 mod artifact;
+mod clock;
 mod feature;
 mod powerloss;
 mod quota;
