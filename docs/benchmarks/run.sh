@@ -7,6 +7,7 @@ out=docs/benchmarks
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 
 cargo build --release -p berth-core --example apply_plan_rates
+cargo build --release -p berth-sim --example packing
 cargo build --release -p berth-coordinator --example durable_writes
 cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
 
@@ -14,6 +15,11 @@ cargo build --release -p berth-chaos-tests --bins --examples
 
 { uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
 "$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"
+# The trace is not part of the repository.
+if [[ -n ${BERTH_TRACE:-} ]]; then
+  "$target/release/examples/packing" "$BERTH_TRACE/openb_node_list_gpu_node.csv" \
+    "$BERTH_TRACE/openb_pod_list_default.csv" | tee "$out/packing.txt"
+fi
 # Members, clients, seconds a round.
 for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   # The words are separate arguments.

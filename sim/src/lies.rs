@@ -239,6 +239,7 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
             *amount = *amount * by / of;
         }
     }
+    state.reindex();
 }
 
 /// What deployments really say about their importance, their minimum and their spread.

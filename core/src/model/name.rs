@@ -2,9 +2,10 @@
 //!
 //! Endpoint and deployment names follow Azure's rule (3 to 32 characters, a letter first, letters, digits and single
 //! dashes, no dash last). They are compared without case, because they become host names and Azure's own SDK lowers
-//! them; so they are stored in lower case.
+//! them; so they are stored in lower case. A copy of a name shares its text: a replica names its deployment, and there
+//! are a million replicas.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +23,13 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `text` against the rules and wraps it in lower case.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 $check(text).map_err(|why| NameError { text: text.chars().take(80).collect(), noun: $noun, why })?;
-                Ok(Self(text.to_ascii_lowercase()))
+                Ok(Self(text.to_ascii_lowercase().into()))
             }
 
             /// Returns the name.
@@ -61,7 +62,7 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
             }
         }
 
@@ -99,7 +100,7 @@ const DEFAULT_PROJECT: &str = "default";
 
 impl Default for ProjectName {
     fn default() -> Self {
-        Self(DEFAULT_PROJECT.to_owned())
+        Self(DEFAULT_PROJECT.into())
     }
 }
 

@@ -223,7 +223,9 @@ impl Slot<'_> {
             let text = format!("wants devices of {}, the largest has {}", Mib(memory_mib_min), Mib(largest));
             return Err(Refusal::new(Dimension::GpuMemory, text));
         }
-        let free: Vec<_> = large.into_iter().filter(|device| self.held_of(device) == 0).collect();
+        let mut free: Vec<_> = large.into_iter().filter(|device| self.held_of(device) == 0).collect();
+        // On a host of several kinds the larger ones are kept for whoever needs them.
+        free.sort_by_key(|device| device.memory_mib);
         if free.len() < count as usize {
             return Err(Refusal::amount(Dimension::Gpus, count.into(), free.len() as u64));
         }
@@ -292,9 +294,5 @@ impl Slot<'_> {
         let condition = out.iter().find_map(|device| self.node.condition(device))?;
         let text = format!("{} of {} out, {}", out.len(), out[0].model, condition.sentence());
         Some(Refusal::new(Dimension::Device, text))
-    }
-
-    fn held_of(&self, device: &Device) -> u64 {
-        self.held_mib.get(device.uuid.as_str()).copied().unwrap_or(0)
     }
 }

@@ -131,12 +131,12 @@ impl<'a> Yielders<'a> {
         let on_node = fleet.instances(ask);
         let rooms = self.by_node.iter().filter_map(|(node, candidates)| {
             let slot = fleet.slots.get(node)?;
-            if !fleet.may_hold_more(ask, slot, &on_node) {
+            if !fleet.may_hold_more(ask, &slot, &on_node) {
                 return None;
             }
             let willing = candidates.iter().filter(|it| yields(it.priority, priority));
             let reached = willing.filter(|it| reach == Reach::Replicas || matches!(it.what, What::Slot(_)));
-            self.room_on(slot, ask, reached.copied().collect())
+            self.room_on(&slot, ask, reached.copied().collect())
         });
         rooms.min_by(|(cost, _), (other, _)| cost.cmp(other)).map(|(_, room)| room)
     }

@@ -38,11 +38,13 @@ impl Fleet<'_> {
         on_node: &BTreeMap<NodeId, u32>,
     ) -> Option<(SlotId, Placement)> {
         let mut candidates = slots.to_vec();
-        candidates.retain(|held| self.slots.get(&held.node).is_some_and(|slot| self.may_hold_more(ask, slot, on_node)));
+        candidates
+            .retain(|held| self.slots.get(&held.node).is_some_and(|slot| self.may_hold_more(ask, &slot, on_node)));
         candidates.sort_by_key(|slot| (on_node.get(&slot.node).copied().unwrap_or(0), slot.since, slot.id));
         for held in candidates {
             self.give_back(held);
-            if let Some(devices) = self.slots.get(&held.node).and_then(|slot| slot.accepts(ask)) {
+            let granted = self.slots.get(&held.node).and_then(|slot| self.expected.best(&slot, ask));
+            if let Some((_, devices)) = granted {
                 self.take(held.node, ask, &devices);
                 return Some((held.id, Placement { node: held.node, devices }));
             }
@@ -81,7 +83,8 @@ impl Fleet<'_> {
         let Some(here) = self.slots.get(&node) else { return String::new() };
         let all: u32 = covered.values().sum();
         let near = |is_near: &dyn Fn(&super::problem::Slot<'_>) -> bool| -> u32 {
-            let those = covered.iter().filter(|(other, _)| self.slots.get(other).is_some_and(is_near));
+            let is_near = |other: &NodeId| self.slots.get(other).is_some_and(|other| is_near(&other));
+            let those = covered.iter().filter(|(other, _)| is_near(other));
             those.map(|(_, count)| count).sum()
         };
         let on_node = near(&|other| other.node.id == node);

@@ -11,14 +11,25 @@ pub struct NodeScore {
     pub in_zone: u32,
     /// Instances of this generation in its rack.
     pub in_rack: u32,
-    /// What is left on its scarcest dimension afterwards, in permille: full nodes are filled first, so that large asks
-    /// still find empty ones.
-    pub leftover_permille: u64,
-    /// A hash of deployment and node: equals are told apart the same way by everybody, yet not always in favour of the
-    /// same node.
+    /// How its room suits.
+    pub room: RoomScore,
+    /// A hash of deployment and rack: equals are told apart the same way by everybody, yet not always in favour of the
+    /// same rack.
+    pub rack_tie: u64,
+    /// The same for the node.
     pub tie: u64,
     /// The node.
     pub node: NodeId,
+}
+
+/// How well a room suits, whichever of its nodes it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoomScore {
+    /// How much more of its devices the fleet's deployments could not use afterwards.
+    pub stranded: i64,
+    /// What is left on its scarcest dimension afterwards, in permille: full nodes are filled first, so that large asks
+    /// still find empty ones.
+    pub leftover_permille: u64,
 }
 
 /// Returns what is left of the scarcest dimension after `needs` is taken, in permille of the capacity.
@@ -32,12 +43,4 @@ pub(super) fn leftover_permille(capacity: &Resources, free: &Resources, needs: &
     ];
     let share = |(left, of): (u64, u64)| (u128::from(left) * 1_000 / u128::from(of.max(1))) as u64;
     dimensions.into_iter().filter(|(_, of)| *of > 0).map(share).min().unwrap_or(0)
-}
-
-/// Mixes two numbers into one (splitmix64's finisher), the same on every build.
-pub(super) fn mix(seed: u64, value: u64) -> u64 {
-    let mut mixed = seed ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -1,18 +1,26 @@
 //! The solver: places for all missing replicas of a deployment at once.
 //!
-//! A place taken changes the score of its node, of its rack and of its zone, and of nothing else. So nodes are kept in
-//! order per rack and racks in order per zone, and taking a place costs a few look-ups however large the fleet is.
+//! Nodes without an instance are walked in order ([`walk`](super::walk)) and never listed. Nodes that have one are as
+//! few as the deployment's instances; they are kept in order per rack and racks in order per zone, because a place
+//! taken changes the score of its node, of its rack and of its zone, and of nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Ask, Fleet, NodeScore,
     problem::Slot,
-    score::{leftover_permille, mix},
+    score::{RoomScore, leftover_permille},
+    strand::{Choice, Expected},
+    walk::{Passed, Walk},
 };
 use crate::{
     id::NodeId,
-    model::{DeviceGrant, Replica, Spread},
+    model::{DeviceGrant, GpuAsk, Replica, Spread},
+    state::rooms::{Domain, RoomId, Rooms, Stand},
+    units::Resources,
 };
 
 /// A place for one instance.
@@ -24,19 +32,19 @@ pub struct Placement {
     pub devices: Vec<DeviceGrant>,
 }
 
-/// The nodes that can take an instance, in order, by failure domain.
+/// Nodes that can take an instance, in order, by failure domain.
 #[derive(Default)]
-struct Order<'a> {
-    zones: BTreeMap<&'a str, Zone<'a>>,
+struct Order {
+    zones: BTreeMap<Domain, Zone>,
 }
 
 #[derive(Default)]
-struct Zone<'a> {
+struct Zone {
     /// Instances of the generation in it.
     count: u32,
-    racks: BTreeMap<&'a str, Rack>,
+    racks: BTreeMap<Domain, Rack>,
     /// The best node of each rack. `in_zone` is zero here: it is the same for all.
-    best: BTreeSet<(NodeScore, &'a str)>,
+    best: BTreeSet<(NodeScore, Domain)>,
 }
 
 #[derive(Default)]
@@ -45,6 +53,47 @@ struct Rack {
     count: u32,
     /// Its nodes. `in_zone` and `in_rack` are zero here: they are the same for all.
     nodes: BTreeSet<NodeScore>,
+}
+
+/// Nodes that are not walked: those with an instance, and those found not to fit after all.
+struct Known {
+    on_node: BTreeMap<NodeId, u32>,
+    unfit: BTreeSet<NodeId>,
+}
+
+/// What was made of a room: how it suits, and which of its devices a share comes from.
+pub(super) type Judged<'a> = (RoomScore, Option<Choice<'a>>);
+
+/// What an ask looks like to a room.
+type Shape = (Resources, GpuAsk, BTreeMap<String, String>);
+
+/// What was made of rooms while a plan took shape: deployments that ask for the same find it judged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Judgements<'a>(BTreeMap<Shape, BTreeMap<RoomId, Option<Judged<'a>>>>);
+
+/// Judgements are forgotten when there are so many times more than rooms: the others are of rooms long gone.
+const JUDGED_PER_ROOM: usize = 4;
+
+// === impl Judgements ===
+
+impl<'a> Judgements<'a> {
+    fn lend(&mut self, ask: &Ask<'_>) -> BTreeMap<RoomId, Option<Judged<'a>>> {
+        self.0.get_mut(&ask.shape()).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn give_back(&mut self, ask: &Ask<'_>, judged: BTreeMap<RoomId, Option<Judged<'a>>>, rooms: usize) {
+        if judged.len() <= rooms * JUDGED_PER_ROOM {
+            self.0.insert(ask.shape(), judged);
+        }
+    }
+}
+
+// === impl Ask ===
+
+impl Ask<'_> {
+    fn shape(&self) -> Shape {
+        (self.resources, self.gpu.clone(), self.constraints.clone())
+    }
 }
 
 // === impl Fleet ===
@@ -66,21 +115,27 @@ impl<'a> Fleet<'a> {
         if ask.spread != Spread::default() {
             return self.place_spread(ask, count, seed, on_node);
         }
-        let mut order = self.order(ask, &on_node, seed);
-        let mut placed = Vec::new();
-        while (placed.len() as u64) < count {
-            let Some(best) = order.take_best() else { break };
-            let Some(slot) = self.slots.get(&best) else { continue };
-            let Some(devices) = slot.accepts(ask) else { continue };
-            let (zone, rack) = (slot.zone, slot.rack);
-            self.take(best, ask, &devices);
-            *on_node.entry(best).or_default() += 1;
-            order.count(zone, rack);
-            if let Some(next) = self.slots.get(&best).and_then(|slot| score(slot, ask, &on_node, seed)) {
-                order.insert(zone, rack, next);
+        on_node.retain(|_, count| *count > 0);
+        self.slots.settle();
+        // Places that are taken change nodes, not rooms: those are walked as they are now.
+        let layers = self.slots.lend_rooms();
+        let mut judged = self.judged.lend(ask);
+        let walk = Walk::new(&layers, seed, |id, room, is_below| {
+            if !ask.resources.fits(&room.free) {
+                return None;
             }
-            placed.push(Placement { node: best, devices });
-        }
+            let mut judge = || {
+                let node = room.nodes.first()?.node;
+                let slot = if is_below { self.slots.before(node) } else { self.slots.get(&node).map(Cow::into_owned) };
+                rate(&mut self.expected, &slot?, ask)
+            };
+            judged.entry(id).or_insert_with(&mut judge).map(|(score, _)| score)
+        });
+        let known = Known { on_node, unfit: BTreeSet::new() };
+        let placed = Round { fleet: self, ask, seed, walk, judged: &judged, order: None, known }.take(count);
+        let rooms = layers.below.map_or(0, Rooms::rooms) + layers.above.rooms();
+        self.judged.give_back(ask, judged, rooms);
+        self.slots.return_rooms(layers);
         placed
     }
 
@@ -93,68 +148,151 @@ impl<'a> Fleet<'a> {
         }
         on_node
     }
+}
 
-    fn order(&self, ask: &Ask<'_>, on_node: &BTreeMap<NodeId, u32>, seed: u64) -> Order<'a> {
+/// One deployment being placed.
+struct Round<'r, 'f, 'a> {
+    fleet: &'r mut Fleet<'a>,
+    ask: &'r Ask<'r>,
+    seed: u64,
+    walk: Walk<'f>,
+    /// What was made of each room.
+    judged: &'r BTreeMap<RoomId, Option<Judged<'a>>>,
+    /// Nodes with an instance; listed when no other is left.
+    order: Option<Order>,
+    known: Known,
+}
+
+// === impl Round ===
+
+impl Round<'_, '_, '_> {
+    fn take(mut self, count: u64) -> Vec<Placement> {
+        for (node, instances) in &self.known.on_node {
+            if let Some(node) = self.fleet.state.nodes.get(node) {
+                let Stand { zone, rack, .. } = Stand::of(node);
+                self.walk.count(zone, rack, *instances);
+            }
+        }
+        let mut placed = Vec::new();
+        while (placed.len() as u64) < count {
+            let Some((node, stand, room)) = self.best() else { break };
+            let Some(devices) = self.grant(node, room) else {
+                self.known.unfit.insert(node);
+                self.walk.taken(stand.zone);
+                continue;
+            };
+            self.fleet.take(node, self.ask, &devices);
+            *self.known.on_node.entry(node).or_default() += 1;
+            self.walk.count(stand.zone, stand.rack, 1);
+            if let Some(mut order) = self.order.take() {
+                order.count(stand.zone, stand.rack, 1);
+                if let Some(score) = self.score(node) {
+                    order.insert(stand.zone, stand.rack, score);
+                }
+                self.order = Some(order);
+            }
+            placed.push(Placement { node, devices });
+        }
+        placed
+    }
+
+    /// Finds the best node, and the room it was walked in.
+    fn best(&mut self) -> Option<(NodeId, Stand, Option<RoomId>)> {
+        if let Some((score, stand, room)) = self.walk.best(&self.known) {
+            return Some((score.node, stand, Some(room)));
+        }
+        if self.order.is_none() {
+            self.order = Some(self.order());
+        }
+        let node = self.order.as_mut()?.take_best()?;
+        Some((node, Stand::of(self.fleet.state.nodes.get(&node)?), None))
+    }
+
+    fn grant(&mut self, node: NodeId, room: Option<RoomId>) -> Option<Vec<DeviceGrant>> {
+        let slot = self.fleet.slots.get(&node)?;
+        match room.and_then(|room| self.judged.get(&room)) {
+            Some(judged) => Expected::grant(&slot, self.ask, judged.as_ref()?.1),
+            None => Some(self.fleet.expected.best(&slot, self.ask)?.1),
+        }
+    }
+
+    /// Puts the nodes with an instance in order.
+    fn order(&mut self) -> Order {
         let mut order = Order::default();
-        for slot in self.slots.values() {
-            if let Some(score) = score(slot, ask, on_node, seed) {
-                let zone: &mut Zone<'a> = order.zones.entry(slot.zone).or_default();
-                zone.racks.entry(slot.rack).or_default().nodes.insert(score);
+        let nodes: Vec<(NodeId, u32)> = self.known.on_node.iter().map(|(node, count)| (*node, *count)).collect();
+        for (id, count) in nodes {
+            let Some(node) = self.fleet.state.nodes.get(&id) else { continue };
+            let Stand { zone, rack, .. } = Stand::of(node);
+            order.count(zone, rack, count);
+            if let Some(score) = self.score(id) {
+                order.insert(zone, rack, score);
             }
-        }
-        for (node, count) in on_node {
-            if let Some(slot) = self.slots.get(node) {
-                let zone = order.zones.entry(slot.zone).or_default();
-                zone.count += count;
-                zone.racks.entry(slot.rack).or_default().count += count;
-            }
-        }
-        for zone in order.zones.values_mut() {
-            zone.best = zone.racks.iter().filter_map(|(name, rack)| Some((rack.best()?, *name))).collect();
         }
         order
+    }
+
+    /// Scores a node by itself; nothing when the instance does not fit there.
+    fn score(&mut self, node: NodeId) -> Option<NodeScore> {
+        let Fleet { slots, expected, .. } = &mut *self.fleet;
+        let slot = slots.get(&node).filter(|_| !self.known.unfit.contains(&node))?;
+        let stand = Stand::of(slot.node);
+        Some(NodeScore {
+            on_node: self.known.on_node.get(&node).copied().unwrap_or(0),
+            in_zone: 0,
+            in_rack: 0,
+            room: rate(expected, &slot, self.ask)?.0,
+            rack_tie: stand.rack.wrapping_sub(self.seed),
+            tie: stand.ring.wrapping_sub(self.seed),
+            node,
+        })
+    }
+}
+
+// === impl Known ===
+
+impl Passed for Known {
+    fn is_passed(&self, node: NodeId) -> bool {
+        self.on_node.contains_key(&node) || self.unfit.contains(&node)
     }
 }
 
 // === impl Order ===
 
-impl<'a> Order<'a> {
+impl Order {
     /// Takes the best node of all out.
     fn take_best(&mut self) -> Option<NodeId> {
         let bests = self.zones.values_mut().filter_map(|zone| Some((zone.best()?, zone)));
         let (best, zone) = bests.min_by_key(|(best, _)| *best)?;
         let (_, name) = zone.best.pop_first()?;
-        let rack = zone.racks.get_mut(name)?;
+        let rack = zone.racks.get_mut(&name)?;
         rack.nodes.pop_first();
         zone.best.extend(rack.best().map(|best| (best, name)));
         Some(best.node)
     }
 
-    /// Counts an instance in a zone and rack.
-    fn count(&mut self, zone: &'a str, rack: &'a str) {
+    /// Counts instances in a zone and rack.
+    fn count(&mut self, zone: Domain, rack: Domain, instances: u32) {
         self.change(zone, rack, |zone, rack| {
-            zone.count += 1;
-            if let Some(rack) = zone.racks.get_mut(rack) {
-                rack.count += 1;
-            }
+            zone.count += instances;
+            zone.racks.entry(rack).or_default().count += instances;
         });
     }
 
-    /// Puts a node back in.
-    fn insert(&mut self, zone: &'a str, rack: &'a str, score: NodeScore) {
+    /// Puts a node in.
+    fn insert(&mut self, zone: Domain, rack: Domain, score: NodeScore) {
         self.change(zone, rack, |zone, rack| {
             zone.racks.entry(rack).or_default().nodes.insert(score);
         });
     }
 
     /// Changes a rack and keeps its zone's order.
-    fn change(&mut self, zone: &'a str, rack: &'a str, change: impl FnOnce(&mut Zone<'a>, &'a str)) {
+    fn change(&mut self, zone: Domain, rack: Domain, change: impl FnOnce(&mut Zone, Domain)) {
         let zone = self.zones.entry(zone).or_default();
-        if let Some(best) = zone.racks.get(rack).and_then(Rack::best) {
+        if let Some(best) = zone.racks.get(&rack).and_then(Rack::best) {
             zone.best.remove(&(best, rack));
         }
         change(zone, rack);
-        if let Some(best) = zone.racks.get(rack).and_then(Rack::best) {
+        if let Some(best) = zone.racks.get(&rack).and_then(Rack::best) {
             zone.best.insert((best, rack));
         }
     }
@@ -162,7 +300,7 @@ impl<'a> Order<'a> {
 
 // === impl Zone ===
 
-impl Zone<'_> {
+impl Zone {
     fn best(&self) -> Option<NodeScore> {
         self.best.first().map(|(best, _)| NodeScore { in_zone: self.count, ..*best })
     }
@@ -176,16 +314,10 @@ impl Rack {
     }
 }
 
-/// Scores a node by itself; nothing when the instance does not fit there.
-fn score(slot: &Slot<'_>, ask: &Ask<'_>, on_node: &BTreeMap<NodeId, u32>, seed: u64) -> Option<NodeScore> {
-    slot.accepts(ask)?;
+/// Tells how the room of a node suits; nothing when the instance does not fit.
+fn rate<'a>(expected: &mut Expected<'a>, slot: &Slot<'a>, ask: &Ask<'_>) -> Option<Judged<'a>> {
+    let (stranded, choice) = expected.judge(slot, ask)?;
     let capacity = &slot.node.profile.capacity;
-    Some(NodeScore {
-        on_node: on_node.get(&slot.node.id).copied().unwrap_or(0),
-        in_zone: 0,
-        in_rack: 0,
-        leftover_permille: leftover_permille(capacity, &slot.free, &ask.resources),
-        tie: mix(seed, slot.node.id.0),
-        node: slot.node.id,
-    })
+    let leftover_permille = leftover_permille(capacity, &slot.free, &ask.resources);
+    Some((RoomScore { stranded, leftover_permille }, choice))
 }

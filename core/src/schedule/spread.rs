@@ -48,7 +48,7 @@ impl<'a> Fleet<'a> {
             Some((apart, left, mix(seed, slot.node.id.0), slot.node.id))
         };
         for slot in self.slots.values() {
-            if let Some(suits) = suits(slot, &on_node) {
+            if let Some(suits) = suits(&slot, &on_node) {
                 domains.nodes.entry((slot.zone, slot.rack)).or_default().insert(suits);
             }
         }
@@ -60,7 +60,7 @@ impl<'a> Fleet<'a> {
             self.take(best, ask, &devices);
             *on_node.entry(best).or_default() += 1;
             domains.count(rack, 1);
-            if let Some(suits) = self.slots.get(&best).and_then(|slot| suits(slot, &on_node)) {
+            if let Some(suits) = self.slots.get(&best).and_then(|slot| suits(&slot, &on_node)) {
                 domains.nodes.entry(rack).or_default().insert(suits);
             }
             placed.push(Placement { node: best, devices });
@@ -93,7 +93,7 @@ impl<'a> Fleet<'a> {
         let held: u32 = match domain(slot) {
             None => on_node.get(&slot.node.id).copied().unwrap_or(0),
             here => {
-                let same = |node: &NodeId| self.slots.get(node).is_some_and(|other| domain(other) == here);
+                let same = |node: &NodeId| self.slots.get(node).is_some_and(|other| domain(&other) == here);
                 on_node.iter().filter(|(node, _)| same(node)).map(|(_, count)| count).sum()
             }
         };

@@ -90,7 +90,7 @@ impl Verdict {
         // A rollout that goes on has nothing to explain; one that no node takes an instance of does.
         let on_node = fleet.instances(&ask);
         let takes_one = || {
-            fleet.slots.values().any(|slot| slot.accepts(&ask).is_some() && fleet.may_hold_more(&ask, slot, &on_node))
+            fleet.slots.values().any(|slot| slot.accepts(&ask).is_some() && fleet.may_hold_more(&ask, &slot, &on_node))
         };
         let is_stuck = updated < verdict.desired && !takes_one();
         if verdict.placed < verdict.desired || is_stuck {
@@ -149,7 +149,7 @@ impl Verdict {
         for node in fleet.state.nodes.values() {
             let Some(slot) = fleet.slots.get(&node.id) else { continue };
             let mut reasons = slot.refusals(ask);
-            reasons.extend(fleet.spread_refusal(ask, slot, &on_node));
+            reasons.extend(fleet.spread_refusal(ask, &slot, &on_node));
             if reasons.is_empty() {
                 continue;
             }

@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::usage::Usage;
+use super::{
+    rooms::{Held, RoomIndex, Rooms},
+    usage::Usage,
+};
 use crate::{
     id::{NodeId, ReplicaId, SlotId},
-    model::{Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Replica, ReserveSlot},
+    model::{
+        Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, Endpoint, EndpointName, Node, NodeName,
+        Replica, ReserveSlot,
+    },
     units::Resources,
 };
 
@@ -18,8 +24,8 @@ pub struct Index {
     slots_by_node: BTreeMap<NodeId, BTreeSet<SlotId>>,
     deployments: BTreeMap<EndpointName, BTreeSet<DeploymentKey>>,
     node_names: BTreeMap<NodeName, NodeId>,
-    held: BTreeMap<NodeId, Resources>,
     usage: Usage,
+    pub(super) rooms: RoomIndex,
 }
 
 // === impl Index ===
@@ -35,10 +41,12 @@ impl Index {
     ) -> Self {
         let usage = Usage::of(endpoints, deployments.clone());
         let mut index = Self { usage, ..Self::default() };
-        nodes.into_iter().for_each(|node| index.add_node(&node.profile.name, node.id));
-        deployments.into_iter().for_each(|deployment| index.add_deployment(&deployment.key));
-        replicas.into_iter().for_each(|replica| index.add_replica(replica));
-        slots.into_iter().for_each(|slot| index.add_slot(slot));
+        let nodes: BTreeMap<NodeId, &'a Node> = nodes.into_iter().map(|node| (node.id, node)).collect();
+        nodes.values().for_each(|node| index.add_node(node, []));
+        deployments.into_iter().for_each(|deployment| index.add_deployment(deployment));
+        replicas.into_iter().for_each(|replica| index.add_replica(replica, nodes.get(&replica.node).copied()));
+        slots.into_iter().for_each(|slot| index.add_slot(slot, nodes.get(&slot.node).copied()));
+        index.rooms.settle(&nodes);
         index
     }
 
@@ -74,7 +82,7 @@ impl Index {
 
     /// Returns what replicas and slots hold on a node.
     pub fn held_on(&self, node: NodeId) -> Resources {
-        self.held.get(&node).copied().unwrap_or_default()
+        self.held(node).map(|held| held.resources).unwrap_or_default()
     }
 
     /// Returns what every project takes.
@@ -86,58 +94,87 @@ impl Index {
         &mut self.usage
     }
 
-    pub(super) fn add_replica(&mut self, replica: &Replica) {
+    /// Returns what is held on a node, device by device; none when nothing is.
+    pub(crate) fn held(&self, node: NodeId) -> Option<&Held> {
+        self.rooms.held(node)
+    }
+
+    /// Returns the MiB held of one device of a node.
+    pub(super) fn held_of(&self, node: &Node, device: &Device) -> u64 {
+        let at = node.profile.devices.iter().position(|other| other.uuid == device.uuid);
+        self.held(node.id).zip(at).and_then(|(held, at)| held.device_mib.get(at)).copied().unwrap_or(0)
+    }
+
+    /// Ends an entry: what it changed about nodes is taken note of.
+    pub(super) fn settle(&mut self, nodes: &BTreeMap<NodeId, Node>) {
+        self.rooms.settle(nodes);
+    }
+
+    /// Returns the nodes that take something new, those alike together.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms.rooms
+    }
+
+    /// Returns what tells rooms apart.
+    pub(crate) fn room_index(&self) -> &RoomIndex {
+        &self.rooms
+    }
+
+    pub(super) fn add_replica(&mut self, replica: &Replica, node: Option<&Node>) {
         self.by_deployment.entry(replica.key.clone()).or_default().insert(replica.id);
         self.by_node.entry(replica.node).or_default().insert(replica.id);
-        *self.held.entry(replica.node).or_default() += replica.resources;
+        self.rooms.add(replica.node, node, &replica.resources, &replica.devices);
     }
 
-    pub(super) fn remove_replica(&mut self, replica: &Replica) {
+    pub(super) fn remove_replica(&mut self, replica: &Replica, node: Option<&Node>) {
         take_out(&mut self.by_deployment, &replica.key, replica.id);
         take_out(&mut self.by_node, &replica.node, replica.id);
-        self.give_back(replica.node, &replica.resources);
+        self.rooms.remove(replica.node, node, &replica.resources, &replica.devices);
     }
 
-    pub(super) fn add_slot(&mut self, slot: &ReserveSlot) {
+    pub(super) fn add_slot(&mut self, slot: &ReserveSlot, node: Option<&Node>) {
         self.slots_by_deployment.entry(slot.key.clone()).or_default().insert(slot.id);
         self.slots_by_node.entry(slot.node).or_default().insert(slot.id);
-        *self.held.entry(slot.node).or_default() += slot.resources;
+        self.rooms.add(slot.node, node, &slot.resources, &slot.devices);
     }
 
-    pub(super) fn remove_slot(&mut self, slot: &ReserveSlot) {
+    pub(super) fn remove_slot(&mut self, slot: &ReserveSlot, node: Option<&Node>) {
         take_out(&mut self.slots_by_deployment, &slot.key, slot.id);
         take_out(&mut self.slots_by_node, &slot.node, slot.id);
-        self.give_back(slot.node, &slot.resources);
+        self.rooms.remove(slot.node, node, &slot.resources, &slot.devices);
     }
 
-    fn give_back(&mut self, node: NodeId, resources: &Resources) {
-        if let Some(held) = self.held.get_mut(&node) {
-            *held = held.saturating_sub(resources);
-            if *held == Resources::ZERO {
-                self.held.remove(&node);
-            }
-        }
-    }
-
-    pub(super) fn add_deployment(&mut self, key: &DeploymentKey) {
+    pub(super) fn add_deployment(&mut self, deployment: &Deployment) {
+        let key = &deployment.key;
         self.deployments.entry(key.endpoint.clone()).or_default().insert(key.clone());
+        self.rooms.ask_labels(&BTreeMap::new(), &deployment.spec.constraints);
     }
 
-    pub(super) fn remove_deployment(&mut self, key: &DeploymentKey) {
+    /// Takes note that a deployment asks for other labels.
+    pub(super) fn change_deployment(&mut self, before: &DeploymentSpec, after: &DeploymentSpec) {
+        self.rooms.ask_labels(&before.constraints, &after.constraints);
+    }
+
+    pub(super) fn remove_deployment(&mut self, deployment: &Deployment) {
+        let key = &deployment.key;
         if let Some(keys) = self.deployments.get_mut(&key.endpoint) {
             keys.remove(key);
             if keys.is_empty() {
                 self.deployments.remove(&key.endpoint);
             }
         }
+        self.rooms.ask_labels(&deployment.spec.constraints, &BTreeMap::new());
     }
 
-    pub(super) fn add_node(&mut self, name: &NodeName, node: NodeId) {
-        self.node_names.insert(name.clone(), node);
+    /// Adds a node, or puts it in the place of what it was. `grants` is what is held of its devices.
+    pub(super) fn add_node<'a>(&mut self, node: &Node, grants: impl IntoIterator<Item = &'a [DeviceGrant]>) {
+        self.node_names.insert(node.profile.name.clone(), node.id);
+        self.rooms.recount(node, grants.into_iter());
     }
 
-    pub(super) fn remove_node(&mut self, name: &NodeName) {
-        self.node_names.remove(name);
+    pub(super) fn remove_node(&mut self, node: &Node) {
+        self.node_names.remove(&node.profile.name);
+        self.rooms.touch(node.id);
     }
 }
 

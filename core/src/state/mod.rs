@@ -9,6 +9,7 @@ mod event;
 mod feature;
 mod index;
 mod reply;
+pub(crate) mod rooms;
 mod routes;
 mod snapshot;
 mod status;
@@ -118,6 +119,17 @@ impl ClusterState {
     /// Returns the derived look-ups.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Builds the look-ups anew, for records that were changed other than by an entry.
+    pub fn reindex(&mut self) {
+        self.index = Index::of(
+            self.endpoints.values(),
+            self.nodes.values(),
+            self.deployments.values(),
+            self.replicas.values(),
+            self.slots.values(),
+        );
     }
 
     /// Finds an endpoint or says which name is near.

@@ -55,13 +55,13 @@ fn what_becomes_of_each_deployment() {
     for (text, blue, main, keeps, why) in [
         ("add cpu=4,memory=4GiB", Kept, Kept, true, "more room hurts nobody"),
         ("lose n1", Dipped, Dipped, true, "eight instances fit on two nodes of four places"),
-        ("lose n1;lose n2", Dipped, Short, false, "six of eight do not fit on one node of four"),
+        ("lose n2;lose n3", Dipped, Short, false, "six of eight do not fit on one node of four"),
         ("drain n1", Kept, Kept, true, "others come first"),
-        ("add cpu=4,memory=4GiB;lose n1;lose n2", Dipped, Dipped, true, "the added node takes what is lost"),
+        ("add cpu=4,memory=4GiB;lose n2;lose n3", Dipped, Dipped, true, "the added node takes what is lost"),
         ("spike llm=1.5x", Kept, Kept, true, "nine and two fit on twelve places"),
         ("spike llm=3x", Kept, Short, false, "eighteen do not"),
         ("spike llm=1.5x;lose n3", Dipped, Short, false, "eleven do not fit on eight places"),
-        ("scale llm/main=2;lose n1;lose n2", Dipped, Dipped, true, "four fit on one node"),
+        ("scale llm/main=2;lose n2;lose n3", Dipped, Dipped, true, "four fit on one node"),
     ] {
         let outcome = asked(&cluster.state, text);
         assert_eq!((of(&outcome, "fraud/blue").fate, of(&outcome, "llm/main").fate), (blue, main), "{text}: {why}");

@@ -8,7 +8,7 @@ mod trace;
 
 pub use trace::{Trace, TraceError, TraceProblem};
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use berth_core::{
     rng::{Rng, SeedTree},
@@ -20,6 +20,8 @@ use berth_core::{
 
 /// At how much of the devices arrived the figure is taken, in percent.
 const MARKS: [u64; 3] = [100, 120, 130];
+/// How much of all pods the kinds make up that the published policy takes for typical, in percent.
+const PUBLISHED_KINDS_PERCENT: u64 = 95;
 
 /// What became of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub fn pack(trace: &Trace, policy: Policy, seed: u64, inflate_permille: u64) -> 
     let capacity: u64 = trace.hosts.iter().map(|host| host.room.free()).sum();
     let arrivals = arrivals(trace, capacity * inflate_permille / 1_000, &mut tree.child("order").rng());
     let mut rng = tree.child("ties").rng();
-    let mut packer = Packer::new(policy, trace.hosts.clone(), kinds(trace));
+    let mut packer = Packer::new(policy, trace.hosts.clone(), kinds(trace, policy));
     let (mut asked, mut placed) = (0, 0);
     let mut allocated_ppm = BTreeMap::new();
     let mut marks = MARKS.into_iter().peekable();
@@ -98,11 +100,22 @@ fn arrivals(trace: &Trace, goal: u64, rng: &mut Rng) -> Vec<Work> {
     order
 }
 
-/// Counts the kinds of pods: the work that is expected.
-fn kinds(trace: &Trace) -> Vec<Kind> {
+/// Counts the kinds of pods: the work that is expected. The published policy looks at the most frequent ones alone.
+fn kinds(trace: &Trace, policy: Policy) -> Vec<Kind> {
     let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
     for work in &trace.pods {
         *counts.entry(work.kind(0)).or_default() += 1;
     }
-    counts.into_iter().map(|(kind, weight)| Kind { weight, ..kind }).collect()
+    let mut kinds: Vec<_> = counts.into_iter().map(|(kind, weight)| Kind { weight, ..kind }).collect();
+    if policy == Policy::Fgd {
+        kinds.sort_by_key(|kind| Reverse(kind.weight));
+        let enough = trace.pods.len() as u64 * PUBLISHED_KINDS_PERCENT;
+        let mut counted = 0;
+        kinds.retain(|kind| {
+            let is_typical = counted * 100 < enough;
+            counted += kind.weight;
+            is_typical
+        });
+    }
+    kinds
 }

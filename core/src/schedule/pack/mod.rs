@@ -1,13 +1,14 @@
 //! Packing: one piece of work after another onto hosts, by a named policy.
 //!
 //! Hosts with the same room are alike: each room is judged once per kind of ask and remembered, and a place taken moves
-//! one host from one room to another. Ties are drawn, so that a seed tells one run from another and nothing else does.
+//! one host from one room to another. Where a policy leaves a tie, hosts are drawn; the published ones give it
+//! to the first host of the list, as their authors do.
 
 mod policy;
 
 pub use policy::Policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fragment::{DEVICE, Kind, Room, fragment, stranded};
 use crate::rng::Rng;
@@ -62,7 +63,7 @@ pub struct Packer {
 #[derive(Clone, Debug)]
 struct Group {
     room: HostRoom,
-    hosts: Vec<usize>,
+    hosts: BTreeSet<usize>,
     /// The policy's measure of the room.
     measure: u64,
 }
@@ -82,7 +83,7 @@ impl Packer {
         };
         for (host, room) in hosts.into_iter().enumerate() {
             let at = packer.room(room);
-            packer.rooms[at].hosts.push(host);
+            packer.rooms[at].hosts.insert(host);
         }
         packer
     }
@@ -105,20 +106,29 @@ impl Packer {
                 ties.push(at);
             }
         }
-        let hosts: u64 = ties.iter().map(|at| self.rooms[*at].hosts.len() as u64).sum();
-        let mut nth_host = rng.below(hosts);
-        let at = ties.into_iter().find(|at| {
-            let count = self.rooms[*at].hosts.len() as u64;
-            let is_here = nth_host < count;
-            nth_host = if is_here { nth_host } else { nth_host - count };
-            is_here
-        })?;
+        let (at, host) = self.untie(&ties, rng)?;
         let Verdict::Fits { device, .. } = self.verdict(nth, at, work) else { return None };
-        let host = self.rooms[at].hosts.swap_remove(nth_host as usize);
+        self.rooms[at].hosts.remove(&host);
         let (after, shares) = taken(&self.rooms[at].room, work, device.or_draw(&self.rooms[at].room, work, rng));
         let to = self.room(after);
-        self.rooms[to].hosts.push(host);
+        self.rooms[to].hosts.insert(host);
         Some(Packed { host, shares })
+    }
+
+    /// Chooses among the hosts of equal rooms, and says in which room it is.
+    fn untie(&self, ties: &[usize], rng: &mut Rng) -> Option<(usize, usize)> {
+        let hosts = |at: &usize| &self.rooms[*at].hosts;
+        if matches!(self.policy, Policy::BestFit | Policy::Fgd) {
+            return ties.iter().filter_map(|at| Some((*at, *hosts(at).first()?))).min_by_key(|(_, host)| *host);
+        }
+        let mut nth = rng.below(ties.iter().map(|at| hosts(at).len() as u64).sum()) as usize;
+        for at in ties {
+            match hosts(at).iter().nth(nth) {
+                Some(host) => return Some((*at, *host)),
+                None => nth -= hosts(at).len(),
+            }
+        }
+        None
     }
 
     /// Returns what is left of all devices together, in thousandths.
@@ -133,7 +143,7 @@ impl Packer {
         let measure = measure(self.policy, &room.room, &self.kinds);
         let at = self.rooms.len();
         self.by_room.insert(room.clone(), at);
-        self.rooms.push(Group { room, hosts: Vec::new(), measure });
+        self.rooms.push(Group { room, hosts: BTreeSet::new(), measure });
         at
     }
 

@@ -41,6 +41,7 @@ impl ClusterState {
         }
         self.admit(key, spec)?;
         let Some(deployment) = self.deployments.get_mut(key) else { return cx.done() };
+        self.index.change_deployment(&deployment.spec, spec);
         if deployment.spec.differs_beyond_count(spec) {
             let old = std::mem::replace(&mut deployment.spec, spec.clone());
             deployment.old_specs.insert(deployment.generation, old);
@@ -101,7 +102,7 @@ impl ClusterState {
             yielded: Vec::new(),
             revision: cx.index,
         };
-        self.index.add_deployment(key);
+        self.index.add_deployment(&deployment);
         self.deployments.insert(key.clone(), deployment);
         self.recharge(cx, key);
         self.touch_routes(cx, &key.endpoint);
@@ -192,8 +193,9 @@ impl ClusterState {
         let gone = self.deployments.get(key).is_some_and(|deployment| deployment.deleting)
             && self.index.replicas_of(key).next().is_none();
         if gone {
-            self.deployments.remove(key);
-            self.index.remove_deployment(key);
+            if let Some(deployment) = self.deployments.remove(key) {
+                self.index.remove_deployment(&deployment);
+            }
             cx.event(Severity::Info, "deployment.deleted", about(key), format!("nothing of deployment {key} is left"));
         }
     }

@@ -25,7 +25,7 @@ impl ClusterState {
             return Err(stale_term(*term, self.term));
         }
         let subject = self.about_node(*id);
-        let Some(node) = self.nodes.get_mut(id) else {
+        let Some(node) = self.node_mut(*id) else {
             return Err(Error::new(Code::NodeNotFound, format!("node {id} does not exist")));
         };
         if node.epoch != *epoch {

@@ -38,7 +38,7 @@ impl ClusterState {
     fn drain_begin(&mut self, cx: &mut Context, id: NodeId, wish: &DrainWish) -> Result<Reply, Error> {
         let subject = self.about_node(id);
         let left = self.index.replicas_on(id).count();
-        let Some(node) = self.nodes.get_mut(&id) else { return cx.done() };
+        let Some(node) = self.node_mut(id) else { return cx.done() };
         // An agent that stops on a node which an operator is emptying has nothing to add.
         if wish.by_node && node.drain.as_ref().is_some_and(|drain| !drain.by_node) {
             return Ok(Reply::Done { revision: node.revision });
@@ -69,7 +69,7 @@ impl ClusterState {
 
     fn drain_withdraw(&mut self, cx: &mut Context, id: NodeId) -> Result<Reply, Error> {
         let subject = self.about_node(id);
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.drain.is_some()) else {
+        let Some(node) = self.node_mut(id).filter(|node| node.drain.is_some()) else {
             return Ok(Reply::Done { revision: self.nodes.get(&id).map_or(cx.index, |node| node.revision) });
         };
         node.drain = None;
@@ -81,7 +81,7 @@ impl ClusterState {
 
     /// Counts a replica that was stopped on a node which is to be empty.
     pub(super) fn count_drained(&mut self, id: NodeId, cut: u64) {
-        if let Some(drain) = self.nodes.get_mut(&id).and_then(|node| node.drain.as_mut()) {
+        if let Some(drain) = self.node_mut(id).and_then(|node| node.drain.as_mut()) {
             drain.moved = drain.moved.saturating_add(1);
             drain.cut_requests = drain.cut_requests.saturating_add(cut);
         }
@@ -93,7 +93,7 @@ impl ClusterState {
             return;
         }
         let subject = self.about_node(id);
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.node_mut(id) else { return };
         let Some(drain) = node.drain.as_mut().filter(|drain| drain.finished_at.is_none()) else { return };
         drain.finished_at = Some(cx.now);
         node.revision = cx.index;

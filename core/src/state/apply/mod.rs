@@ -48,6 +48,7 @@ impl ClusterState {
             .check_level(self.feature_level)
             .and_then(|()| self.dispatch(&mut context, &entry.command))
             .unwrap_or_else(Reply::Refused);
+        self.index.settle(&self.nodes);
         if let Some(request_id) = &entry.request_id {
             self.replies.insert(ReplyRecord {
                 request_id: request_id.clone(),

@@ -18,8 +18,8 @@ impl ClusterState {
         let known = self.nodes.get(&register.node);
         let epoch = known.map_or(NodeEpoch(1), |node| node.epoch.next()).max(register.epoch_seen.next());
         let was_lost = known.is_some_and(|node| node.state == NodeState::Lost);
-        if let Some(old_name) = known.map(|node| node.profile.name.clone()) {
-            self.index.remove_node(&old_name);
+        if let Some(known) = known {
+            self.index.remove_node(known);
         }
         let mut node = Node {
             id: register.node,
@@ -50,7 +50,7 @@ impl ClusterState {
         let held = self.index.held_on(register.node);
         let shrank = (!held.fits(&node.profile.capacity)).then_some(node.profile.capacity);
         node.overfull = shrank.is_some();
-        self.index.add_node(name, register.node);
+        self.index_node(&node);
         self.nodes.insert(register.node, node);
         if was_lost {
             self.replicas_return(cx, register.node);
@@ -64,6 +64,14 @@ impl ClusterState {
             cx.event(Severity::Warning, "node.overfull", subject, text);
         }
         Ok(Reply::Registered { epoch })
+    }
+
+    fn index_node(&mut self, node: &Node) {
+        let replicas = self.index.replicas_on(node.id).filter_map(|id| self.replicas.get(&id));
+        let slots = self.index.slots_on(node.id).filter_map(|id| self.slots.get(&id));
+        let grants = replicas.map(|replica| &replica.devices).chain(slots.map(|slot| &slot.devices));
+        let grants: Vec<_> = grants.map(Vec::as_slice).collect();
+        self.index.add_node(node, grants);
     }
 
     /// A name belongs to one node. A lost one gives it up to a host that was set up anew.
@@ -84,7 +92,7 @@ impl ClusterState {
         if transition.term < self.term {
             return Err(stale_term(transition.term, self.term));
         }
-        let Some(node) = self.nodes.get_mut(&transition.node) else {
+        let Some(node) = self.node_mut(transition.node) else {
             return Err(Error::new(Code::NodeNotFound, format!("node {} does not exist", transition.node)));
         };
         if node.epoch != transition.epoch {
@@ -122,7 +130,7 @@ impl ClusterState {
         let id = self.node_named(name)?.id;
         // Letting replicas come again also withdraws the wish that there be none.
         let is_new = |node: &&mut Node| node.cordoned != cordoned || (!cordoned && node.drain.is_some());
-        let Some(node) = self.nodes.get_mut(&id).filter(is_new) else {
+        let Some(node) = self.node_mut(id).filter(is_new) else {
             return Ok(Reply::Done { revision: self.nodes.get(&id).map_or(LogIndex(0), |node| node.revision) });
         };
         node.cordoned = cordoned;
@@ -159,7 +167,7 @@ impl ClusterState {
         self.drop_slots_on(cx, id);
         let subject = self.about_node(id);
         if let Some(node) = self.nodes.remove(&id) {
-            self.index.remove_node(&node.profile.name);
+            self.index.remove_node(&node);
             cx.event(Severity::Info, "node.forgotten", subject, format!("node {} was forgotten", node.profile.name));
         }
     }
@@ -204,7 +212,7 @@ impl ClusterState {
     pub(super) fn relieve_node(&mut self, cx: &mut Context, id: NodeId) {
         let held = self.index.held_on(id);
         let subject = self.about_node(id);
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.overfull) else { return };
+        let Some(node) = self.node_mut(id).filter(|node| node.overfull) else { return };
         if held.fits(&node.profile.capacity) {
             node.overfull = false;
             node.revision = cx.index;

@@ -141,7 +141,8 @@ impl ClusterState {
         if self.replicas.contains_key(&id) {
             return Err(Error::new(Code::AlreadyExists, format!("replica {id} exists")));
         }
-        let resources = deployment.spec.resources;
+        // The deployment's own key: what is kept shares its text.
+        let (key, resources) = (&deployment.key.clone(), deployment.spec.resources);
         let spent = place.spend.map(|spend| self.check_spend(spend, key, node, place.replaces)).transpose()?;
         self.check_spread(key, generation, node)?;
         self.check_room(node, &resources, devices, spent)?;
@@ -173,7 +174,7 @@ impl ClusterState {
         let spent = place.spend.map(|spend| format!(", from the reserve ({})", spend.cause)).unwrap_or_default();
         let text = format!("replica {} of {key} was placed on {}: {reason}{spent}", id.short(), self.name_of(node));
         cx.event(Severity::Info, "replica.placed", about(&replica), text);
-        self.index.add_replica(&replica);
+        self.index.add_replica(&replica, self.nodes.get(&node));
         self.replicas.insert(id, replica);
         // What came from the reserve is out of it for a while; it is no room that was found.
         if place.spend.is_none() {
@@ -204,10 +205,10 @@ impl ClusterState {
                 let condition = node.condition(device).map(crate::model::DeviceCondition::sentence);
                 return refuse(&grant.uuid, condition.unwrap_or_else(|| "it is not healthy".to_owned()));
             }
-            let by_replicas = self.replicas_on(node.id).flat_map(|replica| &replica.devices);
-            let slots = self.slots_on(node.id).filter(|slot| Some(slot.id) != spent);
-            let held = by_replicas.chain(slots.flat_map(|slot| &slot.devices)).filter(|held| held.uuid == grant.uuid);
-            let held_mib: u64 = held.map(|held| held.memory_mib.unwrap_or(device.memory_mib)).sum();
+            let returned = spent.and_then(|id| self.slots.get(&id)).into_iter().flat_map(|slot| &slot.devices);
+            let returned = returned.filter(|held| held.uuid == grant.uuid);
+            let returned_mib: u64 = returned.map(|held| held.memory_mib.unwrap_or(device.memory_mib)).sum();
+            let held_mib = self.index.held_of(node, device).saturating_sub(returned_mib);
             let same = devices.iter().filter(|other| other.uuid == grant.uuid).count();
             let wanted_mib = grant.memory_mib.unwrap_or(device.memory_mib);
             if same > 1 || held_mib.saturating_add(wanted_mib) > device.memory_mib {

@@ -156,7 +156,7 @@ impl ClusterState {
         let Some(replica) = self.replicas.remove(&id) else {
             return;
         };
-        self.index.remove_replica(&replica);
+        self.index.remove_replica(&replica, self.nodes.get(&replica.node));
         self.return_to_reserve(cx, &replica);
         if matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving) {
             self.touch_routes(cx, &replica.key.endpoint);

@@ -50,7 +50,7 @@ impl ClusterState {
         let slot = ReserveSlot { id, key, node, resources, devices, reason, since: cx.now, revision: cx.index };
         let text = format!("a place for {} is held in reserve on {}: {}", slot.key, self.name_of(node), slot.reason);
         cx.event(Severity::Info, "reserve.held", self.about_slot(&slot), text);
-        self.index.add_slot(&slot);
+        self.index.add_slot(&slot, self.nodes.get(&slot.node));
         self.slots.insert(id, slot);
     }
 
@@ -88,7 +88,7 @@ impl ClusterState {
     /// Takes a slot off the books.
     pub(super) fn drop_slot(&mut self, cx: &mut Context, id: SlotId) -> Option<ReserveSlot> {
         let slot = self.slots.remove(&id)?;
-        self.index.remove_slot(&slot);
+        self.index.remove_slot(&slot, self.nodes.get(&slot.node));
         self.relieve_node(cx, slot.node);
         Some(slot)
     }

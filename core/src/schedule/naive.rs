@@ -1,0 +1,213 @@
+//! The scheduler's rule in its plainest form: score every node, take the best, score every node again. What the rooms
+//! and the walk find must be the same, node by node and device by device.
+
+use std::collections::BTreeMap;
+
+use super::{Ask, Fleet, NodeScore, Placement, score::RoomScore, score::leftover_permille};
+use crate::{
+    id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
+    model::{
+        Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, GpuAsk, Node, NodeProfile, NodeState, Replica,
+        ReplicaState, Runtime,
+    },
+    rng::{Rng, SeedTree},
+    state::{ClusterState, rooms::Stand},
+    time::LogTime,
+    units::Resources,
+};
+
+/// Fleets compared.
+const FLEETS: u64 = 400;
+
+/// Places instances the plain way.
+fn place(fleet: &mut Fleet<'_>, ask: &Ask<'_>, count: u64, seed: u64) -> Vec<Placement> {
+    let mut on_node = fleet.instances(ask);
+    let mut placed = Vec::new();
+    while (placed.len() as u64) < count {
+        let stand = |id: &NodeId| fleet.state.nodes.get(id).map(Stand::of);
+        let (mut zones, mut racks) = (BTreeMap::<u64, u32>::new(), BTreeMap::<(u64, u64), u32>::new());
+        for (node, count) in &on_node {
+            let Some(Stand { zone, rack, .. }) = stand(node) else { continue };
+            *zones.entry(zone).or_default() += count;
+            *racks.entry((zone, rack)).or_default() += count;
+        }
+        let mut best: Option<(NodeScore, Vec<DeviceGrant>)> = None;
+        for id in fleet.state.nodes.keys() {
+            let Some(slot) = fleet.slots.get(id) else { continue };
+            let Some((stranded, devices)) = fleet.expected.best(&slot, ask) else { continue };
+            let leftover_permille = leftover_permille(&slot.node.profile.capacity, &slot.free, &ask.resources);
+            let Stand { zone, rack, ring, node } = Stand::of(slot.node);
+            let score = NodeScore {
+                on_node: on_node.get(id).copied().unwrap_or(0),
+                in_zone: zones.get(&zone).copied().unwrap_or(0),
+                in_rack: racks.get(&(zone, rack)).copied().unwrap_or(0),
+                room: RoomScore { stranded, leftover_permille },
+                rack_tie: rack.wrapping_sub(seed),
+                tie: ring.wrapping_sub(seed),
+                node,
+            };
+            if best.as_ref().is_none_or(|(least, _)| score < *least) {
+                best = Some((score, devices));
+            }
+        }
+        let Some((score, devices)) = best else { break };
+        fleet.take(score.node, ask, &devices);
+        *on_node.entry(score.node).or_default() += 1;
+        placed.push(Placement { node: score.node, devices });
+    }
+    placed
+}
+
+fn device(uuid: String, model: &str, rng: &mut Rng) -> Device {
+    Device { uuid, model: model.to_owned(), memory_mib: 24_000, healthy: !rng.chance(50), ..Device::default() }
+}
+
+fn node(id: u64, zones: u64, racks: u64, rng: &mut Rng) -> Node {
+    let mut labels = BTreeMap::new();
+    for (name, kinds) in [("zone", zones), ("rack", racks), ("kind", 3)] {
+        if kinds > 0 {
+            labels.insert(name.to_owned(), format!("{name}{}", rng.below(kinds)));
+        }
+    }
+    let gpus = rng.below(4);
+    let model = if rng.chance(500) { "A10" } else { "H100" };
+    let devices: Vec<_> = (0..gpus).map(|nth| device(format!("{id}-{nth}"), model, rng)).collect();
+    let size = 4 + 4 * rng.below(3);
+    let profile = NodeProfile {
+        name: format!("n{id}").parse().expect("a name"),
+        labels,
+        capacity: Resources { cpu_milli: size * 1_000, memory_mib: size * 1_024, disk_mib: 0, gpus },
+        devices,
+        gate_address: String::new(),
+        ingress_address: String::new(),
+        is_virtual: false,
+        version: String::new(),
+    };
+    Node {
+        id: NodeId(id.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        epoch: NodeEpoch(1),
+        profile,
+        state: if rng.chance(50) { NodeState::Suspect } else { NodeState::Ready },
+        cordoned: rng.chance(50),
+        drain: None,
+        overfull: false,
+        returns: 0,
+        returned_at: LogTime::default(),
+        devices: BTreeMap::new(),
+        reason: String::new(),
+        since: LogTime::default(),
+        revision: LogIndex(0),
+    }
+}
+
+fn spec(rng: &mut Rng) -> DeploymentSpec {
+    let mut spec = DeploymentSpec::new(Runtime::Command(vec!["serve".to_owned()]));
+    spec.instance_count = rng.below(12) as u32;
+    spec.resources = Resources { cpu_milli: 500 + 500 * rng.below(4), memory_mib: 512, disk_mib: 0, gpus: 0 };
+    match rng.below(4) {
+        0 => spec.gpu = GpuAsk::Memory { mib: 4_000 * (1 + rng.below(4)), model: None },
+        1 => {
+            let count = 1 + rng.below(2);
+            spec.resources.gpus = count;
+            spec.gpu = GpuAsk::Whole { count: count as u32, model: Some("A10".to_owned()), memory_mib_min: 0 };
+        }
+        _ => {}
+    }
+    if rng.chance(300) {
+        spec.constraints.insert("kind".to_owned(), format!("kind{}", rng.below(3)));
+    }
+    spec
+}
+
+fn deployment(key: &DeploymentKey, spec: DeploymentSpec) -> Deployment {
+    Deployment {
+        key: key.clone(),
+        spec,
+        generation: Generation(1),
+        old_specs: BTreeMap::new(),
+        created_at: LogTime::default(),
+        generation_at: LogTime::default(),
+        deleting: false,
+        failures: 0,
+        last_failure: None,
+        last_failed: None,
+        retry_at: LogTime::default(),
+        generation_served: false,
+        reserve_short_since: None,
+        yielded: Default::default(),
+        revision: LogIndex(0),
+    }
+}
+
+fn replica(id: u64, key: &DeploymentKey, resources: Resources, place: Placement) -> Replica {
+    Replica {
+        id: ReplicaId(id),
+        key: key.clone(),
+        generation: Generation(1),
+        node: place.node,
+        resources,
+        devices: place.devices,
+        replaces: None,
+        reserve_spent: None,
+        made_room_for: None,
+        state: ReplicaState::Serving,
+        reason: String::new(),
+        lost: false,
+        restarts: 0,
+        retry_at: LogTime::default(),
+        pid: 0,
+        address: String::new(),
+        placed_at: LogTime::default(),
+        since: LogTime::default(),
+        drain_deadline: LogTime::default(),
+        revision: LogIndex(0),
+    }
+}
+
+/// A fleet of some shape, with some of it taken.
+fn fleet(rng: &mut Rng) -> (ClusterState, Vec<DeploymentKey>) {
+    let mut state = ClusterState::new();
+    let (nodes, zones, racks) = (1 + rng.below(60), rng.below(4), rng.below(8));
+    for id in 1..=nodes {
+        let node = node(id, zones, racks, rng);
+        state.nodes.insert(node.id, node);
+    }
+    let keys: Vec<DeploymentKey> = (0..8).map(|nth| format!("some-{nth}/blue").parse().expect("a key")).collect();
+    for key in &keys {
+        state.deployments.insert(key.clone(), deployment(key, spec(rng)));
+    }
+    state.reindex();
+    let mut next = 1;
+    for key in &keys[..4] {
+        let ask = Ask::of(&state.deployments[key]);
+        let placed = place(&mut Fleet::of(&state), &ask, rng.below(10), 5);
+        let resources = ask.resources;
+        for place in placed {
+            state.replicas.insert(ReplicaId(next), replica(next, key, resources, place));
+            next += 1;
+        }
+        state.reindex();
+    }
+    (state, keys)
+}
+
+#[test]
+fn the_walk_finds_what_the_plain_rule_finds() {
+    let mut placed = 0;
+    for nth in 0..FLEETS {
+        let mut rng = SeedTree::new(nth).rng();
+        let (state, keys) = fleet(&mut rng);
+        let (mut walked, mut plain) = (Fleet::of(&state), Fleet::of(&state));
+        // One after the other on one fleet, so that later ones meet what earlier ones changed.
+        for round in 0..16 {
+            let key = rng.pick(&keys).expect("a key");
+            let ask = Ask::of(&state.deployments[key]);
+            let (count, seed) = (rng.below(if round == 0 { 200 } else { 20 }), rng.next_u64());
+            let seed = if rng.chance(100) { 0 } else { seed };
+            let found = walked.place(&ask, count, seed);
+            assert_eq!(found, place(&mut plain, &ask, count, seed), "fleet {nth}, round {round}, {ask:?}");
+            placed += found.len();
+        }
+    }
+    assert!(placed > 10_000, "the fleets were hardly used: {placed}");
+}
