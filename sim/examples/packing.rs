@@ -1,7 +1,7 @@
-//! Packs a published trace with every policy and ten seeds, one policy after another per seed, and prints medians beside
+//! Packs a published trace with every policy and ten seeds or more, one policy after another per seed, and prints medians beside
 //! the published figures.
 //!
-//! `cargo run --release -p berth-sim --example packing -- NODES.csv PODS.csv`. The trace is Alibaba's
+//! `cargo run --release -p berth-sim --example packing -- NODES.csv PODS.csv [SEEDS]`. The trace is Alibaba's
 //! cluster-trace-gpu-v2023 (`openb_node_list_gpu_node.csv`, `openb_pod_list_default.csv`); it is not part of this
 //! repository. The figures are those of Weng et al., USENIX ATC 2023, for its default trace.
 
@@ -12,8 +12,9 @@ use berth_sim::pack::{Outcome, Trace, pack};
 
 /// The published share of devices that is allocated when 120 % of them arrived, in percent.
 const PUBLISHED: [(Policy, &str); 3] = [(Policy::Random, "87.16"), (Policy::BestFit, "93.04"), (Policy::Fgd, "95.37")];
-/// The seeds of the published runs.
-const SEEDS: std::ops::Range<u64> = 42..52;
+/// The first seed, and how many there are unless the command line says otherwise: those of the published runs.
+const SEED: u64 = 42;
+const SEEDS: u64 = 10;
 /// How much arrives, in thousandths of all devices.
 const INFLATE_PERMILLE: u64 = 1_300;
 
@@ -26,12 +27,13 @@ struct Run {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
     let (Some(nodes), Some(pods)) = (words.next(), words.next()) else {
-        return Err("packing NODES.csv PODS.csv".into());
+        return Err("packing NODES.csv PODS.csv [SEEDS]".into());
     };
+    let seeds = words.next().map_or(Ok(SEEDS), |word| word.parse())?;
     let trace = Trace::read(File::open(nodes)?, File::open(pods)?)?;
     let mut out = std::io::stdout().lock();
     let mut runs: Vec<Run> = Vec::new();
-    for seed in SEEDS {
+    for seed in SEED..SEED + seeds {
         for policy in Policy::ALL {
             let run = Run::of(&trace, policy, seed);
             let marks: Vec<_> = [100, 120, 130].map(|mark| percent(run.at(mark))).into();

@@ -62,10 +62,7 @@ impl Fleet<'_> {
         covered: &BTreeMap<NodeId, u32>,
         slots: &BTreeMap<NodeId, u32>,
     ) -> Vec<Placement> {
-        let mut on_node = slots.clone();
-        for (node, replicas) in covered {
-            *on_node.entry(*node).or_default() += replicas.saturating_mul(REPLICA_WEIGHT);
-        }
+        let on_node = beside(covered, slots);
         // A slot holds no instance: whether one may go there is asked when it does.
         let spread = Spread { max_per_domain: None, ..ask.spread };
         self.place_beside(&Ask { spread, ..ask.clone() }, count, seed, on_node)
@@ -98,4 +95,13 @@ impl Fleet<'_> {
             (near, ..) => format!("same node as {near} of {all} of {key}: no other node fits"),
         }
     }
+}
+
+/// Counts what a new slot keeps apart from.
+pub(super) fn beside(covered: &BTreeMap<NodeId, u32>, slots: &BTreeMap<NodeId, u32>) -> BTreeMap<NodeId, u32> {
+    let mut on_node = slots.clone();
+    for (node, replicas) in covered {
+        *on_node.entry(*node).or_default() += replicas.saturating_mul(REPLICA_WEIGHT);
+    }
+    on_node
 }
