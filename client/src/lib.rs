@@ -60,6 +60,7 @@ mod stream;
 mod transport;
 
 pub use archive::Packed;
+pub use assets::Sent;
 pub use berth_core::error::{Code, Error, ErrorKind};
 pub use berth_proto::inference::v2 as inference;
 pub use berth_proto::{api::v1 as api, store::v1 as store};

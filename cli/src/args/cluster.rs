@@ -30,6 +30,8 @@ pub(crate) enum NodeVerb {
     Drain(DrainArgs),
     /// Walk the fleet: drain a node, have it upgraded, wait until it is back, go on with the next.
     Upgrade(UpgradeArgs),
+    /// Print the one line that makes another machine a node of this cluster.
+    JoinCommand(super::JoinArgs),
     /// Forget a node that is lost for good.
     Forget {
         /// The node.
@@ -101,11 +103,21 @@ pub(crate) enum OperatorVerb {
     /// Keep copies of the state.
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
+    /// Say how well the coordinators are, and how many of them may be lost.
+    #[command(subcommand)]
+    Autopilot(AutopilotVerb),
     /// Run every invariant over the state.
     Check,
     /// Look at what holds for the whole cluster, or change it.
     #[command(subcommand)]
     Settings(SettingsVerb),
+}
+
+/// `berth operator autopilot …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AutopilotVerb {
+    /// Ask every coordinator whether it answers, and in which term it is.
+    Health,
 }
 
 /// `berth operator settings …`

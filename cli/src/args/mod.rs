@@ -7,10 +7,11 @@ mod endpoint;
 mod help;
 mod plan;
 mod quota;
+mod start;
 
 pub(crate) use cluster::{
-    DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs, SimClusterArgs,
-    SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
+    AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs,
+    SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs};
 pub(crate) use deployment::{
@@ -22,6 +23,7 @@ pub(crate) use endpoint::{
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
+pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -50,6 +52,9 @@ pub(crate) struct GlobalArgs {
     // The variable is read where a client is made: a daemon must not take it for the address to listen on.
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Global options")]
     pub(crate) api: Option<String>,
+    /// The cluster of `berth dev` on this machine, whatever BERTH_API and the context say.
+    #[arg(long, global = true, conflicts_with_all = ["api", "context"], help_heading = "Global options")]
+    pub(crate) local: bool,
     /// How to print answers.
     #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     pub(crate) output: Format,
@@ -80,6 +85,11 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
     /// Show the main job from nothing to a report.
     Demo(DemoArgs),
+    /// Serve a model, a script or a program without writing a file: `berth deploy hello --onnx model.onnx` writes hello.yml
+    /// and applies it.
+    Deploy(Box<DeployArgs>),
+    /// Make a folder to begin in: an endpoint, a deployment, and what it serves.
+    Init(InitArgs),
     /// Create or change what a file describes: endpoints and deployments, in one or several documents.
     Apply(ApplyArgs),
     /// Say what would happen: what a file would change, or what becomes of every endpoint when nodes are lost, drained or
@@ -103,6 +113,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// List endpoints, deployments, replicas, nodes or events.
     Get(GetArgs),
+    /// Show everything about one endpoint, deployment, replica or node, with what happened to it last.
+    Describe(DescribeArgs),
     /// Print what a deployment's replicas wrote.
     Logs(LogsArgs),
     /// Say why a deployment's replicas are where they are, or nowhere.
@@ -199,6 +211,9 @@ pub(crate) struct TopArgs {
     /// What to show.
     #[arg(value_enum, default_value_t)]
     pub(crate) what: TopNoun,
+    /// Show it again every two seconds.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 /// What `berth top` shows.
@@ -299,6 +314,9 @@ pub(crate) struct ScaleArgs {
 pub(crate) struct StatusArgs {
     /// An endpoint; the whole cluster when absent.
     pub(crate) endpoint: Option<String>,
+    /// Show it again whenever something happens.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 /// `berth explain`.

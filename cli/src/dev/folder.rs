@@ -116,6 +116,11 @@ fn read(path: &Path) -> Result<Mark, String> {
     serde_json::from_slice(&bytes).map_err(|error| wrap(error.to_string()))
 }
 
+/// Finds where the cluster of a folder answers, if one was ever started there.
+pub(super) fn api_of(path: &Path) -> Option<SocketAddr> {
+    read(path).ok()?.coordinators.first().copied()
+}
+
 /// Finds where the cluster that runs in a folder takes orders, or says why it cannot be found.
 pub(super) fn control_of(path: &Path) -> Result<SocketAddr, String> {
     read(path)?.control.ok_or_else(|| "it has not come up yet".to_owned())

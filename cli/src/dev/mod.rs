@@ -430,10 +430,18 @@ async fn told(mut stop: watch::Receiver<bool>) {
 }
 
 /// Returns where state is kept by default.
-fn default_dir() -> Result<PathBuf, Error> {
+pub(crate) fn default_dir() -> Result<PathBuf, Error> {
     let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = var("XDG_STATE_HOME").or_else(|| var("HOME").map(|home| home.join(".local/state")));
     state
         .map(|state| state.join("berth/dev"))
         .ok_or_else(|| Error::new(Code::Invalid, "there is no home to keep data in").try_("--data-dir DIR"))
+}
+
+/// Returns where the development cluster of this machine answers, running or not.
+pub(crate) fn local_api() -> String {
+    let named = std::env::var_os("BERTH_DEV_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let dir = named.or_else(|| default_dir().ok());
+    let known = dir.and_then(|dir| folder::api_of(&dir));
+    known.map_or_else(|| format!("127.0.0.1:{}", DEFAULTS.api_port), |address| address.to_string())
 }

@@ -118,6 +118,15 @@ impl Output {
         ignore(out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush()));
     }
 
+    /// Begins a screen anew: a terminal is cleared, a pipe gets an empty line before what follows.
+    pub(crate) fn fresh_screen(&self) {
+        if self.is_for_programs() || self.is_names() {
+            return;
+        }
+        let text = if io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "\n" };
+        write_all(&mut io::stdout().lock(), text, false);
+    }
+
     /// Prints a sentence about what was done, unless it should be quiet or a program listens.
     pub(crate) fn done(&self, text: impl AsRef<str>) {
         if !self.quiet && !self.is_for_programs() && self.format != Format::Name {

@@ -21,6 +21,15 @@ struct Applied {
 }
 
 pub(super) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Fault> {
+    documents(context, args, true).await
+}
+
+/// As `berth apply`, but for the split and the mirrors: those stay as they are.
+pub(super) async fn without_traffic(context: &Context, args: ApplyArgs) -> Result<(), Fault> {
+    documents(context, args, false).await
+}
+
+async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Result<(), Fault> {
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     let loaded = yaml::load(&args.file, None, &settings).or_misused()?;
     context.out.warnings(&loaded.warnings);
@@ -57,7 +66,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Fault>
             context.out.done(format!("deployment {name} serves with {ready} of {}", deployment.desired));
         }
     }
-    for (file, last) in endpoints.iter().zip(&mut applied.endpoints) {
+    for (file, last) in endpoints.iter().zip(&mut applied.endpoints).filter(|_| with_traffic) {
         let [split, mirror] = [&file.traffic, &file.mirror].map(|shares| shares.as_ref().map(traffic::plain));
         if split.is_some() || mirror.is_some() {
             *last = context.client.set_traffic(file.name.as_str(), split, mirror).await?;

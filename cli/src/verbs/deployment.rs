@@ -3,12 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use berth_client::{
-    Client,
+    Client, Sent,
     api::{self, DeleteDeploymentRequest, PutDeploymentRequest, PutMode, ScaleDeploymentRequest},
 };
 use berth_core::{
     error::{Code, Error, Problem},
-    model::DeploymentKey,
+    model::{AssetRef, DeploymentKey},
     units::Count,
 };
 
@@ -19,10 +19,13 @@ use super::{
 };
 use crate::{
     args::{self, DeploymentVerb, GetLogsArgs, WaitArgs},
-    output::{Fault, Format, Misused, Output},
+    output::{Fault, Format, Misused, Output, Progress},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
 };
+
+/// How often a person is shown how far an upload is.
+const REDRAW: Duration = Duration::from_millis(150);
 
 pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), Fault> {
     match verb {
@@ -123,8 +126,7 @@ pub(super) async fn put_at(
     let mut uploaded = [None, None];
     for (slot, source) in uploaded.iter_mut().zip([&file.model, &file.code]) {
         if let Some(source) = source {
-            progress.show(&[(format!("uploading {}", source.path.display()), String::new())]);
-            *slot = Some(client.upload(&source.path).await?);
+            *slot = Some(upload(client, &source.path, &mut progress).await?);
         }
     }
     progress.clear();
@@ -139,6 +141,23 @@ pub(super) async fn put_at(
         ..Default::default()
     };
     client.put_deployment(request).await
+}
+
+/// Uploads a file or folder and shows how far it is.
+async fn upload(client: &Client, path: &Path, progress: &mut Progress) -> Result<AssetRef, Error> {
+    let sent = Sent::default();
+    let what = format!("uploading {}", path.display());
+    progress.show(&[(what.clone(), String::new())]);
+    let mut uploading = std::pin::pin!(client.upload_watched(path, &sent));
+    loop {
+        match tokio::time::timeout(REDRAW, &mut uploading).await {
+            Ok(uploaded) => return uploaded,
+            Err(_) => {
+                let bar = sent.progress().map(|(bytes, of)| view::bar(bytes, of)).unwrap_or_default();
+                progress.show(&[(what.clone(), bar)]);
+            }
+        }
+    }
 }
 
 /// Says before anything large is uploaded what would be refused after it.

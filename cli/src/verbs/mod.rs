@@ -3,14 +3,19 @@
 mod apply;
 mod context;
 mod daemon;
+mod deploy;
 mod deployment;
+mod describe;
 mod doctor;
 mod drain;
 mod endpoint;
 mod error;
 mod explain;
 mod get;
+mod health;
+mod init;
 mod invoke;
+mod join;
 mod logs;
 mod node;
 mod operator;
@@ -26,6 +31,7 @@ mod traffic;
 mod upgrade;
 mod version;
 mod wait;
+mod watch;
 mod why;
 
 pub use deployment::create_deployment;
@@ -77,6 +83,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Sim(verb) => return sim::run(verb, out).await,
         Verb::ServeOnnx(args) => return daemon::serve_onnx(args).await,
         Verb::Context(command) => return context::run(command, global.api.as_deref(), &out),
+        Verb::Init(args) => return init::run(&args, &out),
         Verb::Error(args) => return error::run(args, &out),
         Verb::Completion { shell } => return shell::completion(shell, &out),
         Verb::Man { dir } => return shell::man(&dir, &out),
@@ -84,6 +91,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     }
     let context = Context { client: client(&global).or_misused()?, out };
     match cli.verb {
+        Verb::Deploy(args) => deploy::run(&context, *args).await,
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
         Verb::Endpoint(verb) => endpoint::run(&context, verb).await,
@@ -94,8 +102,9 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,
         Verb::Get(args) => get::run(&context, args).await,
+        Verb::Describe(args) => describe::run(&context, &args.of).await,
         Verb::Events(args) => get::run(&context, GetArgs { noun: Noun::Events, of: args.of, watch: args.follow }).await,
-        Verb::Top(args) => top::run(&context, args.what).await,
+        Verb::Top(args) => top::run(&context, args).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Explain(args) => explain::run(&context, args).await,
         Verb::Quota(verb) => quota::run(&context, verb).await,
@@ -107,6 +116,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
             Some(verb) => node::run(&context, verb).await,
             None => Ok(()),
         },
+        Verb::Init(_) => Ok(()),
         Verb::Dev(_) | Verb::Doctor(_) | Verb::Coordinator(_) | Verb::Demo(_) | Verb::Sim(_) | Verb::ServeOnnx(_) => {
             Ok(())
         }
@@ -114,10 +124,11 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     }
 }
 
-/// Creates a client of the cluster that is meant: by `--api`, `--context`, `BERTH_API`, the context in use, or the default.
+/// Creates a client of the cluster that is meant: by `--local`, `--api`, `--context`, `BERTH_API`, the context in use, or the default.
 fn client(global: &GlobalArgs) -> Result<Client, Error> {
     let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
     let text = match (&global.api, &global.context) {
+        _ if global.local => crate::dev::local_api(),
         (Some(api), _) => api.clone(),
         (None, Some(name)) => Contexts::load()?.api_of(name)?.to_owned(),
         (None, None) => match from_env() {

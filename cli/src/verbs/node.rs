@@ -1,10 +1,10 @@
-//! `berth node ls|status|cordon|uncordon|drain|forget`.
+//! `berth node ls|status|cordon|uncordon|drain|join-command|forget`.
 
 use berth_client::api::{Node, Replica};
 use berth_core::error::{Code, Error, nearest};
 use serde::Serialize;
 
-use super::{Context, Deleted, confirm, drain, upgrade};
+use super::{Context, Deleted, confirm, drain, join, upgrade};
 use crate::{
     args::NodeVerb,
     output::{Fault, state_ink},
@@ -35,6 +35,7 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
         }
         NodeVerb::Drain(args) => drain::run(context, args).await,
         NodeVerb::Upgrade(args) => upgrade::run(context, args).await,
+        NodeVerb::JoinCommand(args) => join::run(context, args).await,
         NodeVerb::Forget { node, yes } => {
             confirm(&format!("This forgets {node}; should it come back, it registers anew."), yes)?;
             client.forget_node(&node).await?;
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
     }
 }
 
-async fn status(context: &Context, name: &str) -> Result<(), Fault> {
+pub(super) async fn status(context: &Context, name: &str) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     let nodes = client.list_nodes().await?;
     let Some(node) = nodes.iter().find(|node| node.node == name).cloned() else {

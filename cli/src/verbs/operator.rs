@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Context, by_prefix, confirm};
 use crate::{
-    args::{OperatorVerb, RaftVerb, SnapshotVerb},
+    args::{AutopilotVerb, OperatorVerb, RaftVerb, SnapshotVerb},
     output::{Cell, Fault, Ink, Table},
 };
 
@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, verb: OperatorVerb) -> Result<(), Fau
     match verb {
         OperatorVerb::Raft(verb) => raft(context, verb).await,
         OperatorVerb::Snapshot(SnapshotVerb::Save { file }) => save(context, &file).await,
+        OperatorVerb::Autopilot(AutopilotVerb::Health) => super::health::run(context).await,
         OperatorVerb::Check => check(context).await,
         OperatorVerb::Settings(verb) => super::settings::run(context, verb).await,
     }

@@ -4,7 +4,7 @@ use berth_client::api::{ClusterInfo, Deployment, Endpoint, Node, Replica};
 use berth_core::units::Count;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, watch};
 use crate::{
     args::StatusArgs,
     output::{Fault, Ink, now_ms, state_ink},
@@ -31,10 +31,11 @@ struct One {
 }
 
 pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<(), Fault> {
-    match args.endpoint {
-        Some(name) => one(context, &name).await,
+    let show = async || match &args.endpoint {
+        Some(name) => one(context, name).await,
         None => whole(context).await,
-    }
+    };
+    if args.watch { watch::on_events(context, show).await } else { show().await }
 }
 
 async fn whole(context: &Context) -> Result<(), Fault> {
@@ -68,7 +69,7 @@ async fn whole(context: &Context) -> Result<(), Fault> {
     })?)
 }
 
-async fn one(context: &Context, name: &str) -> Result<(), Fault> {
+pub(super) async fn one(context: &Context, name: &str) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     let endpoint = client.get_endpoint(name).await?;
     let deployments = client.list_deployments(&endpoint.name).await?;

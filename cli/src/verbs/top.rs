@@ -1,5 +1,7 @@
 //! `berth top`: what is used, the fullest first.
 
+use std::time::Duration;
+
 use berth_client::{
     api::{Deployment, Node, Replica},
     store::Resources,
@@ -7,12 +9,16 @@ use berth_client::{
 use berth_core::units::{Cores, Mib};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, watch};
 use crate::{
-    args::TopNoun,
+    args::{TopArgs, TopNoun},
     output::{Cell, Fault, Listed},
     view,
 };
+
+/// How often a screen that is watched is drawn: what nodes use comes with every heartbeat, which is faster than anybody
+/// reads.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What a node uses.
 #[derive(Serialize)]
@@ -35,7 +41,12 @@ struct DeploymentUse {
     restarts: u64,
 }
 
-pub(super) async fn run(context: &Context, what: TopNoun) -> Result<(), Fault> {
+pub(super) async fn run(context: &Context, args: TopArgs) -> Result<(), Fault> {
+    let show = async || show(context, args.what).await;
+    if args.watch { watch::every(context, AGAIN, show).await } else { show().await }
+}
+
+async fn show(context: &Context, what: TopNoun) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     match what {
         TopNoun::Nodes => {

@@ -8,7 +8,7 @@ mod text;
 
 pub(crate) use plan::plan;
 pub(crate) use request::request;
-pub(crate) use text::{age, amount, ready, shares, short as short_id, wish};
+pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};
 use berth_core::units::{Cores, Mib};

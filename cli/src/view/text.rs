@@ -25,6 +25,18 @@ pub(crate) fn age(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// Columns of a bar: with its numbers it fits beside a path.
+const BAR: u64 = 20;
+
+/// Draws how much of something is done: `[########            ]  42 %  12 of 30 MiB`.
+pub(crate) fn bar(done: u64, of: u64) -> String {
+    let part =
+        |whole: u64| u64::try_from(u128::from(done) * u128::from(whole) / u128::from(of.max(1))).unwrap_or(whole);
+    let full = part(BAR).min(BAR);
+    let (drawn, rest) = ("#".repeat(full as usize), " ".repeat((BAR - full) as usize));
+    format!("[{drawn}{rest}] {:3} %  {} of {}", part(100).min(100), Mib(done >> 20), Mib(of.div_ceil(1 << 20)))
+}
+
 /// Writes `blue=90 green=10`.
 pub(crate) fn shares(shares: &BTreeMap<String, u32>) -> String {
     let some: Vec<_> =

@@ -1,0 +1,121 @@
+//! `berth describe`: everything about one thing, whichever noun it is, and what happened to it last.
+
+use berth_client::api::Event;
+use berth_core::error::{Code, Error, nearest};
+
+use super::{Context, deployment, node, status};
+use crate::{
+    args::parse_key,
+    output::{Fault, Misused},
+};
+
+/// Events that fit below the rest.
+const EVENTS: usize = 10;
+
+/// Nouns that may stand before the name, as kubectl has them.
+const NOUNS: &[&str] = &[
+    "endpoint",
+    "endpoints",
+    "ep",
+    "deployment",
+    "deployments",
+    "dep",
+    "node",
+    "nodes",
+    "no",
+    "replica",
+    "replicas",
+    "rep",
+];
+
+pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
+    let (noun, name) = match of {
+        [name] => ("", name.to_ascii_lowercase()),
+        [noun, name] if NOUNS.contains(&noun.as_str()) => (noun.as_str(), name.to_ascii_lowercase()),
+        _ => {
+            let error = Error::new(Code::Invalid, "it is not clear what is meant");
+            return Err(Fault::misused(error.try_("berth describe fraud, fraud/blue, node-1, or a replica's id")));
+        }
+    };
+    if name.contains('/') {
+        return one_deployment(context, &name).await;
+    }
+    let client = &context.client;
+    let (wants_node, wants_replica) = (noun.starts_with("no"), noun.starts_with("rep"));
+    let nodes = client.list_nodes().await?;
+    if wants_node || (noun.is_empty() && nodes.iter().any(|node| node.node == name)) {
+        node::status(context, &name).await?;
+        return last_events(context, |event| event.node == name).await;
+    }
+    let endpoints = client.list_endpoints().await?;
+    if !wants_replica && endpoints.iter().any(|endpoint| endpoint.name == name) {
+        status::one(context, &name).await?;
+        return last_events(context, |event| event.endpoint == name).await;
+    }
+    let replicas = client.list_replicas("", "").await?;
+    let mut found = replicas.iter().filter(|replica| replica.replica.starts_with(&name));
+    if let (Some(replica), None) = (found.next(), found.next()) {
+        let id = replica.replica.clone();
+        context.out.value(replica, &id, || {
+            let lines = [
+                ("replica", id.clone()),
+                ("deployment", format!("{}/{}", replica.endpoint, replica.deployment)),
+                ("node", replica.node.clone()),
+                ("state", context.out.paint(&replica.state, crate::output::state_ink(&replica.state))),
+                ("for", crate::view::age(replica.since_ms, crate::output::now_ms())),
+                ("why", replica.reason.clone()),
+                ("pid", replica.pid.to_string()),
+                ("address", replica.address.clone()),
+                ("generation", replica.generation.to_string()),
+                ("restarts", replica.restarts.to_string()),
+                ("in flight", replica.in_flight.to_string()),
+            ];
+            for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty() && value != "0") {
+                context.out.line(format!("{key:10} = {value}"));
+            }
+            context.out.aside(format!(
+                "\nwhat it wrote: berth logs {}/{} --replica {id}",
+                replica.endpoint, replica.deployment
+            ));
+        })?;
+        return last_events(context, |event| event.replica == id).await;
+    }
+    let names = endpoints.iter().map(|it| it.name.as_str()).chain(nodes.iter().map(|it| it.node.as_str()));
+    let error = Error::new(Code::EndpointNotFound, format!("no endpoint, node or replica is called `{name}`"));
+    Err(match nearest(&name, names) {
+        Some(near) => error.try_(format!("did you mean `{near}`?")),
+        None => error.try_("`berth status` lists endpoints and nodes"),
+    }
+    .into())
+}
+
+async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
+    let key = parse_key(name).or_misused()?;
+    let (endpoint, deployment) = (key.endpoint.as_str(), key.deployment.as_str());
+    let current = context.client.get_deployment(endpoint, deployment).await?;
+    deployment::show(context, &current)?;
+    if context.out.is_for_programs() || context.out.is_names() {
+        return Ok(());
+    }
+    let replicas = context.client.list_replicas(endpoint, deployment).await?;
+    if !replicas.is_empty() {
+        context.out.line(format!("\n{}", context.out.rendered(&context.out.table(&replicas))));
+    }
+    if current.ready < current.desired {
+        let verdict = context.client.explain_deployment(endpoint, deployment).await?;
+        context.out.line(format!("\n{}", verdict.text.trim_end()));
+    }
+    last_events(context, |event| event.endpoint == endpoint && event.deployment == deployment).await
+}
+
+async fn last_events(context: &Context, fits: impl Fn(&Event) -> bool) -> Result<(), Fault> {
+    if context.out.is_for_programs() || context.out.is_names() {
+        return Ok(());
+    }
+    let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
+    let last = &kept[kept.len().saturating_sub(EVENTS)..];
+    if !last.is_empty() {
+        context.out.line(format!("\n{}", context.out.rendered(&context.out.table(last))));
+    }
+    Ok(())
+}

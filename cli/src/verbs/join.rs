@@ -1,0 +1,97 @@
+//! `berth node join-command`: the one line for the second machine.
+
+use std::path::{Path, PathBuf};
+
+use berth_core::error::{Code, Error};
+use serde::Serialize;
+
+use super::Context;
+use crate::{args::JoinArgs, output::Fault};
+
+/// Where a coordinator of this host keeps the token when it was set up by the packages.
+const PACKAGED: &str = "/var/lib/berth/coordinator/node.token";
+
+/// What joins, for programs.
+#[derive(Serialize)]
+struct Join {
+    command: String,
+    coordinators: Vec<String>,
+}
+
+pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> {
+    let mut places: Vec<PathBuf> = match args.token_file {
+        Some(path) => vec![path],
+        None => vec![PACKAGED.into()],
+    };
+    if places.len() == 1 && places[0] == Path::new(PACKAGED) {
+        places.extend(crate::dev::default_dir().ok().map(|dir| dir.join("coordinator-1/node.token")));
+    }
+    let token = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let token = token.map(|text| text.trim().to_owned()).filter(|token| is_plain(token));
+    let token = token.ok_or_else(|| {
+        let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        Error::new(Code::PathMissing, "the cluster's node token was not found on this host")
+            .why(format!("looked at {}", looked.join(", ")))
+            .try_("run this where a coordinator keeps its data, or name a copy of its node.token with --token-file")
+    })?;
+    let members = context.client.list_members().await?.members;
+    let coordinators: Vec<String> = members.into_iter().map(|member| member.address).collect();
+    let join = Join { command: command(&coordinators, &token), coordinators };
+    Ok(context.out.value(&join, &join.command, || {
+        context.out.line(&join.command);
+        if join.coordinators.iter().any(|address| is_loopback(address)) {
+            context.out.aside(
+                "these coordinators listen on loopback: another machine cannot reach them; `berth coordinator --api` \
+                 listens elsewhere",
+            );
+        }
+        context.out.aside("the line holds the cluster's node token: whoever has it can register nodes");
+    })?)
+}
+
+/// Writes the line. The token reaches the other machine's disk under a mode that others cannot read.
+fn command(coordinators: &[String], token: &str) -> String {
+    format!(
+        "(umask 077 && mkdir -p ~/.berth && printf '%s\\n' '{token}' > ~/.berth/node.token) && berth node \
+         --coordinators {} --token-file ~/.berth/node.token --data-dir ~/.berth/node",
+        coordinators.join(",")
+    )
+}
+
+/// Returns whether a text may stand between quotes of the shell.
+fn is_plain(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(&byte))
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_one_line_and_quotes_nothing_it_should_not() {
+        let line = command(&["10.0.0.1:7400".into(), "10.0.0.2:7400".into()], "node-1.abc");
+        assert_eq!(line.lines().count(), 1);
+        assert!(line.contains("--coordinators 10.0.0.1:7400,10.0.0.2:7400 "), "{line}");
+        for (token, plain) in [("abc-1.x=", true), ("", false), ("a'b", false), ("a b", false), ("$(x)", false)] {
+            assert_eq!(is_plain(token), plain, "{token}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_in_every_spelling() {
+        for (address, loopback) in [
+            ("127.0.0.1:7400", true),
+            ("[::1]:7400", true),
+            ("localhost:1", true),
+            ("10.0.0.1:7400", false),
+            ("h:1", false),
+        ] {
+            assert_eq!(is_loopback(address), loopback, "{address}");
+        }
+    }
+}
