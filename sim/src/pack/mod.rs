@@ -4,14 +4,18 @@
 //! at random, until what they ask for reaches a multiple of all devices; nothing departs. The figure is the share of all
 //! devices that is allocated when what arrived reaches 100, 120 and 130 % of them.
 
+mod cooked;
+mod draw;
 mod trace;
 
 pub use trace::{Trace, TraceError, TraceProblem};
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
+use draw::Draw;
+
 use berth_core::{
-    rng::{Rng, SeedTree},
+    rng::SeedTree,
     schedule::{
         fragment::Kind,
         pack::{Packer, Policy, Work},
@@ -42,7 +46,7 @@ pub struct Outcome {
 pub fn pack(trace: &Trace, policy: Policy, seed: u64, inflate_permille: u64) -> Outcome {
     let tree = SeedTree::new(seed).child("pack");
     let capacity: u64 = trace.hosts.iter().map(|host| host.room.free()).sum();
-    let arrivals = arrivals(trace, capacity * inflate_permille / 1_000, &mut tree.child("order").rng());
+    let arrivals = arrivals(trace, capacity * inflate_permille / 1_000, &mut Draw::of(seed));
     let mut rng = tree.child("ties").rng();
     let mut packer = Packer::new(policy, trace.hosts.clone(), kinds(trace, policy));
     let (mut asked, mut placed) = (0, 0);
@@ -71,11 +75,9 @@ fn demand(work: &Work) -> u64 {
 }
 
 /// Orders the pods at random, then draws more until the next would go beyond `goal`.
-fn arrivals(trace: &Trace, goal: u64, rng: &mut Rng) -> Vec<Work> {
+fn arrivals(trace: &Trace, goal: u64, draw: &mut Draw) -> Vec<Work> {
     let mut order = trace.pods.clone();
-    for last in (1..order.len()).rev() {
-        order.swap(last, rng.below(last as u64 + 1) as usize);
-    }
+    draw.shuffle(&mut order);
     let mut total: u64 = 0;
     // A goal below what the trace asks for is reached with a part of it.
     let fitting = order.iter().take_while(|work| {
@@ -89,7 +91,7 @@ fn arrivals(trace: &Trace, goal: u64, rng: &mut Rng) -> Vec<Work> {
     }
     // Pods without devices bring the goal no nearer: a trace of nothing else is never drawn from.
     while trace.pods.iter().any(|work| demand(work) > 0)
-        && let Some(work) = rng.pick(&trace.pods)
+        && let Some(work) = trace.pods.get(draw.below(trace.pods.len() as u32) as usize)
     {
         total += demand(work);
         if total > goal {

@@ -109,7 +109,8 @@ impl Packer {
         let (at, host) = self.untie(&ties, rng)?;
         let Verdict::Fits { device, .. } = self.verdict(nth, at, work) else { return None };
         self.rooms[at].hosts.remove(&host);
-        let (after, shares) = taken(&self.rooms[at].room, work, device.or_draw(&self.rooms[at].room, work, rng));
+        let (after, shares) =
+            taken(self.policy, &self.rooms[at].room, work, device.or_draw(&self.rooms[at].room, work, rng));
         let to = self.room(after);
         self.rooms[to].hosts.insert(host);
         Some(Packed { host, shares })
@@ -182,7 +183,7 @@ fn measure(policy: Policy, room: &Room, kinds: &[Kind]) -> u64 {
 
 /// Returns the room after a piece of work took its place, and what its devices had left before. A share comes from the
 /// device at `device`.
-fn taken(before: &HostRoom, work: &Work, device: usize) -> (HostRoom, Vec<u32>) {
+fn taken(policy: Policy, before: &HostRoom, work: &Work, device: usize) -> (HostRoom, Vec<u32>) {
     let mut after = before.clone();
     after.memory_mib = after.memory_mib.saturating_sub(work.memory_mib);
     after.room.cpu_milli = after.room.cpu_milli.saturating_sub(work.cpu_milli);
@@ -199,7 +200,10 @@ fn taken(before: &HostRoom, work: &Work, device: usize) -> (HostRoom, Vec<u32>) 
             *left = 0;
         }
     }
-    after.room.shares.sort_unstable();
+    // Devices with the same left are the same to every policy but the published one, which takes the first of equals.
+    if policy != Policy::Fgd {
+        after.room.shares.sort_unstable();
+    }
     (after, shares)
 }
 

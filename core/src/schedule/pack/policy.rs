@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{HostRoom, Kind, Work, measure, taken};
+use super::{DEVICE, HostRoom, Kind, Work, measure, taken};
 use crate::rng::Rng;
 
 /// Which host a piece of work goes to.
@@ -43,16 +43,8 @@ pub(super) enum Device {
 }
 
 /// The largest host of the published experiment: 128 cores and 8 devices.
-const LARGEST_CPU_MILLI: u64 = 128_000;
-const LARGEST_SHARES: u64 = 8_000;
-
-/// Where `floor(100 / (1 + e^-x))` reaches 51, 52, … 99, in thousandths of `x`, rounded up: 1000 ln(s / (100 - s)). Below 50 it is
-/// the mirror image. The published policy scores in whole points of it, and what falls into one point is a tie.
-const SIGMOID: [i64; 49] = [
-    41, 81, 121, 161, 201, 242, 282, 323, 364, 406, 448, 490, 533, 576, 620, 664, 709, 754, 801, 848, 896, 945, 995,
-    1_046, 1_099, 1_153, 1_209, 1_266, 1_325, 1_387, 1_451, 1_517, 1_586, 1_659, 1_735, 1_816, 1_901, 1_993, 2_091,
-    2_198, 2_314, 2_443, 2_587, 2_752, 2_945, 3_179, 3_477, 3_892, 4_596,
-];
+const LARGEST_CPU_MILLI: f64 = 128_000.0;
+const LARGEST_SHARES: f64 = 8_000.0;
 
 // === impl Policy ===
 
@@ -116,7 +108,7 @@ pub(super) fn judge(policy: Policy, host: &HostRoom, before: u64, work: &Work, k
         Policy::Fgd | Policy::Berth => {
             let weight: u64 = kinds.iter().map(|kind| kind.weight).sum();
             let scored = devices(host, work).map(|device| {
-                let (after, _) = taken(host, work, device);
+                let (after, _) = taken(policy, host, work, device);
                 let gained = before as i64 - measure(policy, &after.room, kinds) as i64;
                 let score = if policy == Policy::Fgd { points(gained, weight as i64) } else { gained };
                 (score, std::cmp::Reverse(device))
@@ -139,19 +131,19 @@ fn devices(host: &HostRoom, work: &Work) -> impl Iterator<Item = usize> {
     large.take(if is_share { usize::MAX } else { 0 }).chain((!is_share).then_some(0))
 }
 
-/// Returns how full the host is afterwards, in percent of the largest host, cores and devices counting the same.
+/// Returns how full the host is afterwards, in whole points of the largest host, cores and devices counting the same.
+/// Computed step by step as published: what falls into one point is a tie.
 fn tightness(host: &HostRoom, work: &Work) -> i64 {
-    let cores = host.room.cpu_milli.saturating_sub(work.cpu_milli);
-    let devices = host.room.free().saturating_sub(u64::from(work.devices) * u64::from(work.share));
-    let left = cores * 500_000 / LARGEST_CPU_MILLI + devices * 500_000 / LARGEST_SHARES;
-    (1_000_000 - left as i64) / 10_000
+    let cores = host.room.cpu_milli.saturating_sub(work.cpu_milli) as f64;
+    let devices = host.room.free().saturating_sub(u64::from(work.devices) * u64::from(work.share)) as f64;
+    let left = cores / LARGEST_CPU_MILLI * 0.5 + devices / LARGEST_SHARES * 0.5;
+    ((1.0 - left) * 100.0) as i64
 }
 
 /// Returns the published score: whole points of a sigmoid of the fragmentation gained, in devices.
 fn points(gained: i64, weight: i64) -> i64 {
-    let above = SIGMOID.iter().take_while(|threshold| gained >= **threshold * weight).count() as i64;
-    let below = SIGMOID.iter().take_while(|threshold| gained <= -**threshold * weight).count() as i64;
-    if gained >= 0 { 50 + above } else { 49 - below }
+    let devices = gained as f64 / weight as f64 / f64::from(DEVICE);
+    (100.0 / (1.0 + (-devices).exp())) as i64
 }
 
 #[cfg(test)]
