@@ -24,6 +24,8 @@ pub(crate) enum Action {
     RandomChange,
     /// A user asks for this change.
     Change(Box<Command>),
+    /// A user gives an endpoint a new key.
+    RotateKey,
     /// Something goes wrong and is mended later.
     RandomFault,
     /// Creates or changes a deployment.

@@ -61,6 +61,14 @@ bugs! {
     UnfairSplit = "unfair-split", "TR11";
     /// A request whose replica died is sent again although it may have run.
     RetryUnsafe = "retry-unsafe", "TR12";
+    /// A gate does not ask whether anybody still waits.
+    StartExpired = "start-expired", "TR14";
+    /// A router sends a request to a host it cannot reach again and again.
+    RetryForever = "retry-forever", "TR15";
+    /// A router goes on opening an endpoint to keys that are revoked.
+    KeepKeys = "keep-keys", "SE01";
+    /// A watch that is resumed at another coordinator skips an event.
+    SkipEvents = "skip-events", "WA01";
     /// A node does not end what it should not run.
     KeepProcesses = "keep-processes", "RC01";
     /// What a deposed leader planned is carried on by the next one, and takes effect.

@@ -61,6 +61,8 @@ pub(crate) enum Event {
     Answered { attempt: Attempt, result: Result<(), Failure> },
     /// Something someone does.
     Do(Action),
+    /// Whoever watches events reads on.
+    Look,
     /// Whoever upgrades the fleet looks how far it is.
     Walk(usize),
     /// An agent that was replaced while it slept wakes up and reports.

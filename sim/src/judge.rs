@@ -73,6 +73,7 @@ impl World {
         let now = self.now;
         let state = &self.members[member].state;
         let mut cut = Vec::new();
+        self.promises.note_keys(state, now);
         let mut violations = self.judge.witness.check_step(state, entry, reply);
         violations.extend(check(state));
         let gone = before.keys().filter(|id| !state.replicas.contains_key(id)).copied();
@@ -223,6 +224,7 @@ impl World {
             broken.push(("WR06", format!("request {request} was acknowledged and is not in the log")));
         }
         broken.extend(self.unrest());
+        self.judge_watch();
         for (id, what) in broken {
             self.judge.broken(id, what, now);
         }

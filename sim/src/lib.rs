@@ -24,6 +24,7 @@ mod member;
 mod net;
 mod node;
 pub mod pack;
+mod promises;
 mod report;
 mod request;
 mod rest;

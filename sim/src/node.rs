@@ -457,7 +457,8 @@ impl World {
                 if version < before {
                     self.judge.broken("TR10", format!("the table of n{} went from {before} to {version}", at + 1), now);
                 }
-                self.nodes[at].router.adopt(table);
+                let keeps_keys = self.has(Bug::KeepKeys);
+                self.nodes[at].router.adopt(table, keeps_keys);
                 let boot = self.nodes[at].boot;
                 let (warm, saved) = (1 + self.nodes[at].rng.below(8), 5 + self.nodes[at].rng.below(300));
                 self.after(warm, Event::RouterWarm { node: at, boot, version });

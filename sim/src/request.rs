@@ -9,7 +9,7 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         admission::{Answer, Ask, NotStarted, Waiter, Woken},
-        retry::{Failure, Request as Retryable},
+        retry::{Failure, Next, Request as Retryable},
         search::{Attempt as Turn, Failed, Search, Step, Turned},
         status::Refusal,
         table::ReplicaRoute,
@@ -23,7 +23,7 @@ use crate::{
     world::{World, wall_of},
 };
 
-/// Milliseconds a caller waits.
+/// Milliseconds a caller waits; some wait less.
 const DEADLINE_MS: u64 = 5_000;
 /// Milliseconds a connection attempt to a host that does not answer takes.
 const CONNECT_TIMEOUT_MS: u64 = 300;
@@ -62,6 +62,8 @@ struct Open {
     ingress: usize,
     ingress_boot: u64,
     began: u64,
+    /// When its caller is gone.
+    deadline: u64,
     /// The candidates, as its search counts them.
     replicas: Vec<ReplicaRoute>,
     search: Search,
@@ -114,6 +116,10 @@ impl World {
             self.judge.broken("TR11", format!("at n{}: {what}", ingress + 1), now);
         }
         self.tally.accepted += 1;
+        self.judge_keys(ingress, &endpoint);
+        let boot = self.nodes[ingress].boot;
+        self.promises.first(ingress, boot, &endpoint, now);
+        self.nodes[ingress].router.budget(&endpoint).deposit(Instant::from_millis(now));
         self.begin(endpoint.clone(), deployment, ingress, false);
         for copy in copies {
             self.tally.mirrored += 1;
@@ -122,6 +128,7 @@ impl World {
     }
 
     fn begin(&mut self, endpoint: EndpointName, deployment: DeploymentName, ingress: usize, is_mirror: bool) {
+        let patience = self.promises.patience(DEADLINE_MS);
         self.requests.next += 1;
         let id = self.requests.next;
         let router = &mut self.nodes[ingress].router;
@@ -139,6 +146,7 @@ impl World {
             ingress,
             ingress_boot: self.nodes[ingress].boot,
             began: self.now,
+            deadline: self.now + patience,
             replicas,
             search,
             turn,
@@ -192,11 +200,13 @@ impl World {
             return;
         }
         let (answers, instant) = (self.nodes[at].answers(attempt.replica, now), Instant::from_millis(now));
+        let careless = self.has(Bug::StartExpired);
         let Some(gate) = self.nodes[at].gates.get_mut(&attempt.replica) else {
             self.answer(at, attempt, not_started(NotStarted::Unknown));
             return;
         };
-        let deadline = self.requests.open.get(&attempt.request).map_or(now, |open| open.began + DEADLINE_MS);
+        let told = self.requests.open.get(&attempt.request).map_or(now, |open| open.deadline);
+        let deadline = if careless { now + DEADLINE_MS } else { told };
         let ask = Ask {
             now: instant,
             deadline: Instant::from_millis(deadline),
@@ -232,6 +242,11 @@ impl World {
             if *starts > 1 {
                 let what = format!("request {} is not idempotent and was started {starts} times", attempt.request);
                 self.judge.broken("TR12", what, self.now);
+            }
+            let late = self.requests.open.get(&attempt.request).filter(|open| self.now >= open.deadline);
+            if let Some(open) = late {
+                let what = format!("request {} began {} ms late", attempt.request, self.now - open.deadline);
+                self.judge.broken("TR14", what, self.now);
             }
         }
         let rng = &mut self.requests.rng;
@@ -321,13 +336,27 @@ impl World {
         };
         let request = Retryable { idempotent: self.has(Bug::RetryUnsafe), replayable: true };
         let draw = self.nodes[ingress].router.draw();
+        let stubborn = self.has(Bug::RetryForever) && failure == Failure::GateUnreachable;
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         let failed = Failed { failure, retry_after: None, request, draw };
-        match open.search.failed(open.turn.at, failed, || true) {
+        let budget = self.nodes[ingress].router.budget(&open.endpoint);
+        let step = match open.search.failed(open.turn.at, failed, || budget.withdraw(Instant::from_millis(now))) {
+            _ if stubborn => Step::Ask(open.turn),
+            step => step,
+        };
+        match step {
             _ if open.is_mirror => self.end(id, Err("the mirror is busy")),
-            _ if now >= open.began + DEADLINE_MS => self.end(id, Err("no answer in time")),
+            // Whoever hurries takes it on itself.
+            _ if now >= open.deadline && open.deadline < open.began + DEADLINE_MS => self.end(id, Err(SHED)),
+            _ if now >= open.deadline => self.end(id, Err("no answer in time")),
             Step::Ask(turn) => {
                 open.turn = turn;
+                if failure.next(request) == Next::Retry {
+                    let (boot, endpoint) = (open.ingress_boot, open.endpoint.clone());
+                    if let Some(what) = self.promises.again(ingress, boot, &endpoint, now) {
+                        self.judge.broken("TR15", what, now);
+                    }
+                }
                 self.ask(id);
             }
             Step::Refuse(Turned { refusal: Refusal::TooManyRequests, .. }) => self.end(id, Err(SHED)),

@@ -10,6 +10,7 @@ use berth_core::{
     traffic::{
         acks::TableAcks,
         balance::Load,
+        budget::RetryBudget,
         eject::{Ejection, Standing, is_panic},
         mirror,
         split::{Split, first_ticket},
@@ -31,6 +32,7 @@ pub(crate) struct Router {
     carried: BTreeMap<EndpointName, u64>,
     splits: BTreeMap<EndpointName, Tickets>,
     ejections: BTreeMap<ReplicaId, Ejection>,
+    budgets: BTreeMap<EndpointName, RetryBudget>,
     rng: Rng,
 }
 
@@ -62,6 +64,7 @@ impl Router {
             carried: BTreeMap::new(),
             splits: BTreeMap::new(),
             ejections: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             rng,
         }
     }
@@ -123,6 +126,11 @@ impl Router {
         (open, loads)
     }
 
+    /// What an endpoint may spend on retries here.
+    pub(crate) fn budget(&mut self, endpoint: &EndpointName) -> &RetryBudget {
+        self.budgets.entry(endpoint.clone()).or_default()
+    }
+
     /// Draws any number.
     pub(crate) fn draw(&mut self) -> u64 {
         self.rng.next_u64()
@@ -156,8 +164,12 @@ impl Router {
         self.carried.iter().filter(|(_, at)| lately(at)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Takes a newer table.
-    pub(crate) fn adopt(&mut self, table: RouteTable) {
+    /// Takes a newer table. `keeps_keys` plants a bug.
+    pub(crate) fn adopt(&mut self, mut table: RouteTable, keeps_keys: bool) {
+        for (name, route) in table.endpoints.iter_mut().filter(|_| keeps_keys) {
+            let known = self.table.endpoints.get(name).map(|known| known.key_hashes.clone());
+            std::sync::Arc::make_mut(route).key_hashes.extend(known.unwrap_or_default());
+        }
         self.acks.applied(table.version);
         self.table = table;
     }

@@ -31,7 +31,7 @@ const TRIES_MAX: u32 = 60;
 /// Versions from here on say how important they are: random ones nearly always do.
 const RANKED_FROM: u32 = 100;
 /// Endpoints of a random workload.
-const ENDPOINTS: [&str; 2] = ["fraud", "churn"];
+pub(crate) const ENDPOINTS: [&str; 2] = ["fraud", "churn"];
 /// Deployments of each.
 const DEPLOYMENTS: [&str; 2] = ["blue", "green"];
 
@@ -96,6 +96,13 @@ pub(crate) fn schedule(world: &mut World) {
         world.at(at, Event::Do(Action::RandomChange));
         at += 300 + rng.below(3_000);
     }
+    let mut rotates = world.seed.child("keys").rng();
+    let mut at = 4_000;
+    while at < ends {
+        world.at(at, Event::Do(Action::RotateKey));
+        at += 2_000 + rotates.below(12_000);
+    }
+    world.at(2_000, Event::Look);
     let mut at = 5_000;
     while faulty && at < ends {
         world.at(at, Event::Do(Action::RandomFault));
@@ -109,7 +116,7 @@ pub(crate) fn endpoint_put(name: &EndpointName) -> Command {
     Command::EndpointPut {
         project: None,
         name: name.clone(),
-        spec: EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() },
+        spec: EndpointSpec { auth_mode: AuthMode::Key, ..EndpointSpec::default() },
         keys: EndpointKeys { primary: key(1), secondary: key(2) },
         mode: PutMode::Upsert,
         if_revision: None,
@@ -232,6 +239,7 @@ impl World {
         match action {
             Action::RandomChange => self.random_change(),
             Action::Change(command) => drop(self.change(*command)),
+            Action::RotateKey => self.rotate_key(),
             Action::RandomFault => self.random_fault(),
             Action::Deploy { key, count, version, behaviour } => {
                 self.change(deployment_put(&key, count, version, behaviour));

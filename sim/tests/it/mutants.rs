@@ -21,6 +21,10 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::ForgetTermFence, 60),
     (Bug::UnfairSplit, 60),
     (Bug::RetryUnsafe, 40),
+    (Bug::StartExpired, 60),
+    (Bug::RetryForever, 60),
+    (Bug::KeepKeys, 20),
+    (Bug::SkipEvents, 10),
     (Bug::KeepProcesses, 60),
     (Bug::ForgetPlanTerm, 60),
     (Bug::FreeTooEarly, 20),
@@ -33,7 +37,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::NeverRestore, 10),
     (Bug::BreakPromise, 10),
     (Bug::TwoWalks, 80),
-    (Bug::IgnoreBrake, 20),
+    (Bug::IgnoreBrake, 60),
 ];
 
 /// Hunts one bug until the invariant that is meant for it catches it; others may catch it first in other seeds.
@@ -86,6 +90,10 @@ caught! {
     an_obeyed_deposed_leader_is_noticed: ForgetTermFence;
     an_unfair_split_is_noticed: UnfairSplit;
     an_unsafe_retry_is_noticed: RetryUnsafe;
+    work_for_nobody_is_noticed: StartExpired;
+    a_storm_of_retries_is_noticed: RetryForever;
+    a_kept_key_is_noticed: KeepKeys;
+    a_gap_in_a_watch_is_noticed: SkipEvents;
     a_kept_process_is_noticed: KeepProcesses;
     a_deposed_plan_is_noticed: ForgetPlanTerm;
     a_place_that_is_not_free_yet_is_noticed: FreeTooEarly;
