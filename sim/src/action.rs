@@ -1,7 +1,7 @@
 //! Actions: what users do, and what goes wrong.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, Traffic},
+    model::{DeploymentKey, EndpointName, GpuAsk, Traffic},
     state::Command,
 };
 
@@ -30,6 +30,18 @@ pub(crate) enum Action {
     RandomFault,
     /// Creates or changes a deployment.
     Deploy { key: DeploymentKey, count: u32, version: u32, behaviour: Behaviour },
+    /// Creates or changes a deployment that asks for GPUs.
+    DeployOnGpu { key: DeploymentKey, count: u32, version: u32, gpu: GpuAsk },
+    /// A user asks for something with GPUs.
+    RandomGpuChange,
+    /// Something goes wrong with a GPU.
+    RandomGpuFault,
+    /// The driver of a node reports an XID of its nth card.
+    Xid(usize, usize, u32),
+    /// A card that was lost is found again.
+    MendCard(usize, usize),
+    /// A node's driver answers nothing, or answers again.
+    HangDriver(usize, bool),
     /// Sets a split.
     Split { endpoint: EndpointName, split: Traffic },
     /// Sets the mirrors.

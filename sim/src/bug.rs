@@ -31,6 +31,12 @@ macro_rules! bugs {
 bugs! {
     /// Nodes take any amount.
     SkipCapacity = "skip-capacity", "PL01";
+    /// Devices are given beyond their memory.
+    OversellDevices = "oversell-devices", "PL02";
+    /// A broken device takes new work.
+    TrustBroken = "trust-broken", "PL10";
+    /// A card is blamed for what a program did.
+    BlameTheCard = "blame-the-card", "PL14";
     /// Replicas make room that their deployments were promised.
     TakePromised = "take-promised", "PL11";
     /// Replicas make room for what is no more important.

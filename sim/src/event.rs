@@ -35,6 +35,8 @@ pub(crate) enum Event {
     ToNode { node: usize, boot: u64, member: usize, message: Down },
     /// A node's heartbeat is due.
     Beat { node: usize, boot: u64 },
+    /// A node has something to tell that waits for no heartbeat.
+    Tell { node: usize, boot: u64 },
     /// A node looks after its connections.
     Dial { node: usize, boot: u64 },
     /// An agent asked to be woken.

@@ -90,6 +90,7 @@ impl World {
         self.judge.cut.extend(cut);
         if !matches!(reply, Reply::Refused(_)) {
             self.judge_walk(member, entry);
+            self.judge_device(entry);
         }
         self.judge.broken_all(violations, now);
     }
@@ -160,6 +161,10 @@ impl World {
         let drain = state.nodes.get(&replica_is.node).and_then(|node| node.drain.as_ref());
         // Whoever forces a drain wants its replicas gone by then, whoever still sends to them.
         if drain.is_some_and(|drain| drain.force && drain.deadline <= state.time) {
+            return None;
+        }
+        // Nobody is better off with a replica on a broken card.
+        if state.nodes.get(&replica_is.node).is_some_and(|node| node.condemned(&replica_is.devices).is_some()) {
             return None;
         }
         // One that promises none may be left with none, whether its place or the rest of a rollout is given up.

@@ -17,6 +17,7 @@ mod crowd;
 mod event;
 #[cfg(test)]
 mod foretold;
+mod gpu;
 mod judge;
 mod lies;
 mod log;

@@ -43,6 +43,7 @@ impl World {
     pub(crate) fn state_with_bugs(&self, at: usize) -> Option<ClusterState> {
         let (bug, mut state) = match self.options.bug.filter(|bug| self.has(*bug))? {
             bug @ (Bug::SkipCapacity
+            | Bug::OversellDevices
             | Bug::IgnoreBrake
             | Bug::TakePromised
             | Bug::TakeFromEquals
@@ -51,6 +52,7 @@ impl World {
         };
         match bug {
             Bug::SkipCapacity => stretch(&mut state, 100, 1),
+            Bug::OversellDevices => stretch_devices(&mut state, 4, 1),
             Bug::IgnoreBrake => (state.settings.brake_percent, state.settings.brake_floor) = (100, u64::MAX),
             bug => drop(mislead(&mut state, bug)),
         }
@@ -96,6 +98,12 @@ impl World {
                 stretch(state, 100, 1);
                 let applied = state.apply(index, &entry);
                 stretch(state, 1, 100);
+                applied
+            }
+            Bug::OversellDevices if matches!(entry.command, Command::PlanCommit(_)) => {
+                stretch_devices(state, 4, 1);
+                let applied = state.apply(index, &entry);
+                stretch_devices(state, 1, 4);
                 applied
             }
             Bug::TakePromised | Bug::TakeFromEquals | Bug::IgnoreSpread
@@ -175,6 +183,11 @@ fn spoil_state(bug: Bug, state: &mut ClusterState, entry: &Entry, slots: Vec<Res
                 replica.lost = false;
             }
         }
+        (Bug::TrustBroken, Command::DeviceTransition(transition)) => {
+            if let Some(node) = state.nodes.get_mut(&transition.node) {
+                node.profile.devices.iter_mut().for_each(|device| device.healthy = true);
+            }
+        }
         (Bug::RaidReserve, Command::PlanCommit(plan)) => raid(state, plan),
         (Bug::KeepSlots, Command::DeploymentDelete { .. } | Command::EndpointDelete { .. }) => {
             let gone: Vec<_> = slots.into_iter().filter(|slot| !state.slots.contains_key(&slot.id)).collect();
@@ -240,6 +253,12 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
         }
     }
     state.reindex();
+}
+
+/// Multiplies the memory of every device, for the bug that ignores it.
+fn stretch_devices(state: &mut ClusterState, by: u64, of: u64) {
+    let devices = state.nodes.values_mut().flat_map(|node| &mut node.profile.devices);
+    devices.for_each(|device| device.memory_mib = device.memory_mib * by / of);
 }
 
 /// What deployments really say about their importance, their minimum and their spread.

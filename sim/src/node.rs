@@ -6,7 +6,7 @@ use berth_core::{
     agent::{self, Agent, Effect, GateState, Input, Ledger, Process, ReplicaOrder, Signal, Timing},
     controller::Heartbeat,
     id::{NodeEpoch, NodeId, ReplicaId, Term},
-    model::NodeProfile,
+    model::{DeviceGrant, NodeProfile},
     rng::{Rng, SeedTree},
     state::ReplicaReport,
     traffic::{
@@ -20,6 +20,7 @@ use berth_core::{
 use crate::{
     Bug,
     event::{Attempt, Down, Event, Up, not_started},
+    gpu::{Gpus, Layout},
     net::Addr,
     router::Router,
     world::World,
@@ -54,6 +55,7 @@ pub(crate) struct SimNode {
     /// The table its disk holds.
     pub(crate) saved_table: RouteTable,
     pub(crate) processes: BTreeMap<u32, FakeProcess>,
+    pub(crate) gpus: Gpus,
     pub(crate) gates: BTreeMap<ReplicaId, Gate>,
     /// The newest term a leader ever showed it.
     max_term: Term,
@@ -73,11 +75,13 @@ pub(crate) struct SimNode {
 }
 
 /// A process of a replica.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FakeProcess {
     pub(crate) replica: ReplicaId,
     /// What it may use up.
     pub(crate) resources: Resources,
+    /// The devices it was given.
+    pub(crate) devices: Vec<DeviceGrant>,
     attempt: u64,
     port: u16,
     ready_at: u64,
@@ -139,6 +143,7 @@ impl SimNode {
             router: Router::new(id, RouteTable::default(), seed.child("router").rng()),
             saved_table: RouteTable::default(),
             processes: BTreeMap::new(),
+            gpus: Gpus::default(),
             gates: BTreeMap::new(),
             max_term: Term(0),
             agent: Agent::new(Timing::default()),
@@ -159,6 +164,19 @@ impl SimNode {
     /// Puts it into a rack.
     pub(crate) fn stand_in(&mut self, rack: usize) {
         self.profile.labels.insert("rack".to_owned(), format!("r{}", rack + 1));
+    }
+
+    /// Puts GPUs into it.
+    pub(crate) fn fit_gpus(&mut self, layout: Layout) {
+        self.gpus = Gpus::of(self.profile.name.as_str(), layout);
+        self.find_gpus();
+    }
+
+    /// Takes into its profile what its driver finds.
+    fn find_gpus(&mut self) {
+        self.profile.devices = self.gpus.found_at_start();
+        let whole = self.profile.devices.iter().filter(|device| device.mig_profile.is_none());
+        self.profile.capacity.gpus = whole.count() as u64;
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -200,6 +218,7 @@ impl World {
         let node = &mut self.nodes[at];
         (node.up, node.host_up, node.started_at) = (true, true, now);
         node.boot += 1;
+        node.find_gpus();
         node.agent = Agent::new(Timing::default());
         (node.epoch, node.session, node.feed, node.wake_at) = (None, None, None, None);
         node.reports.clear();
@@ -322,7 +341,18 @@ impl World {
             return;
         }
         self.after(BEAT_MS, Event::Beat { node: at, boot });
-        let now = self.now;
+        let now = self.instant();
+        self.nodes[at].gpus.look(now);
+        self.tell(at, boot);
+    }
+
+    /// Tells the leader how the node is.
+    pub(crate) fn tell(&mut self, at: usize, boot: u64) {
+        if self.nodes[at].boot != boot || !self.nodes[at].up {
+            return;
+        }
+        let (now, instant) = (self.now, self.instant());
+        let devices = self.nodes[at].gpus.signs(instant);
         let node = &self.nodes[at];
         let (Some(session), Some(epoch)) = (node.session.filter(|session| session.is_open), node.epoch) else { return };
         let acks = node.router.acks;
@@ -332,7 +362,7 @@ impl World {
         }
         in_flight.retain(|_, count| *count > 0);
         let heartbeat =
-            Heartbeat { node: node.id, epoch, acks, in_flight, carried: node.router.carried(now), devices: Vec::new() };
+            Heartbeat { node: node.id, epoch, acks, in_flight, carried: node.router.carried(now), devices };
         self.tell_member(at, session.member, Up::Heartbeat { session: session.id, heartbeat });
         self.send_reports(at);
     }
@@ -600,13 +630,18 @@ impl World {
         let (pid, port) = (node.next_pid, 20_000 + (node.next_pid % 40_000) as u16);
         let ready_at = now + 50 + node.rng.below(900);
         let resources = order.spec.resources;
-        let process = FakeProcess { replica: order.replica, resources, attempt, port, ready_at, forgotten: false };
+        let devices = order.devices.clone();
+        let finds_its_card = node.gpus.has(&devices);
+        let process =
+            FakeProcess { replica: order.replica, resources, devices, attempt, port, ready_at, forgotten: false };
         node.processes.insert(pid, process);
         self.judge_launch(at, order.replica);
         let process = Process { pid, start_ticks: now, port };
         self.agent_step(at, Input::Started { replica: order.replica, attempt, process });
         if order.spec.environment_variables.contains_key(EXIT_VARIABLE) {
             self.after(30, Event::ProcessEnds { node: at, pid, how: "exited with code 3" });
+        } else if !finds_its_card {
+            self.after(30, Event::ProcessEnds { node: at, pid, how: "found no CUDA device" });
         }
     }
 
@@ -618,12 +653,18 @@ impl World {
         let held = node.processes.values().fold(Resources::ZERO, |sum, process| sum + process.resources);
         let has = node.profile.capacity;
         // One that came back with less than it had runs more than fits until it has said so and the rest has moved.
+        let on_devices = node.processes.values().flat_map(|process| &process.devices);
+        let too_much = node.gpus.exceeded_by(on_devices).map(|what| format!("n{} {what}", at + 1));
         let known = self.truth().nodes.get(&node.id);
         let shrank = known.is_none_or(|known| known.overfull || known.profile.capacity != has);
         if copies > 1 {
             let what = format!("n{} starts replica {}, of which {copies} run now", at + 1, replica.short());
             self.judge.broken("RE04", what, self.now);
         }
+        if let Some(what) = too_much {
+            self.judge.broken("PL05", what, self.now);
+        }
+        let held = Resources { gpus: 0, ..held };
         if !held.fits(&has) && !shrank {
             self.judge.broken("PL05", format!("n{} runs {held} and has {has}", at + 1), self.now);
         }

@@ -54,6 +54,13 @@ impl World {
                 found.push(("RC01", format!("{name} routes by {version} of {}", truth.routes.version())));
             }
         }
+        for replica in truth.replicas.values() {
+            let node = truth.nodes.get(&replica.node);
+            if node.is_some_and(|node| node.condemned(&replica.devices).is_some()) {
+                let what = format!("replica {} is {} on a broken GPU", replica.id.short(), replica.state);
+                found.push(("RC01", what));
+            }
+        }
         for replica in truth.replicas.values().filter(|replica| replica.is_ready()) {
             let runs = self.nodes.iter().any(|node| {
                 node.id == replica.node && node.processes.values().any(|process| process.replica == replica.id)

@@ -1,10 +1,10 @@
 //! Stories: a script of what happens and what must then be so, and its retelling.
 //!
-//! One line is one thing. `members N` and `nodes N` set the stage; `at TIME …` says what is done, what goes wrong, or with
+//! One line is one thing. `members N`, `nodes N`, `gpus N` (cards per host) and `slices` (the last of them is cut) set the stage; `at TIME …` says what is done, what goes wrong, or with
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, NodeName, NodeState, ReserveSlot, Traffic},
+    model::{DeploymentKey, DeviceState, EndpointName, GpuAsk, NodeName, NodeState, ReserveSlot, Traffic},
     state::{ClusterState, Command, DrainWish},
     time::Millis,
 };
@@ -13,14 +13,16 @@ use crate::{
     Options, Tally,
     action::{Action, Behaviour},
     event::Event,
+    gpu::Layout,
     net::Addr,
-    workload::endpoint_put,
+    workload::{deployment_put, endpoint_put},
     world::World,
 };
 
 /// Lines of the trace that a story retells: what changed for people, not every replica's every step.
-const RETOLD: [&str; 9] = [
+const RETOLD: [&str; 10] = [
     "fault",
+    "GPU ",
     "coordinator c",
     "node ",
     "endpoint ",
@@ -54,6 +56,8 @@ enum Expected {
     Serving(DeploymentKey),
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
+    Yielded(DeploymentKey),
+    GpusOut,
     Slots(DeploymentKey),
     Short(DeploymentKey),
     SlotsOn(NodeName),
@@ -76,6 +80,7 @@ struct Line<'a> {
 
 /// Tells a story with a seed: every line that matters, what was expected, and what became of the requests.
 pub fn story(script: &str, seed: u64) -> Result<String, StoryError> {
+    let mut layout = Layout::default();
     let mut options = Options { seed, members: 3, nodes: 3, ..Options::default() };
     let mut acts = Vec::new();
     let mut expectations = Vec::new();
@@ -86,6 +91,8 @@ pub fn story(script: &str, seed: u64) -> Result<String, StoryError> {
             None => {}
             Some("members") => options.members = line.number("a number of coordinators")? as usize,
             Some("nodes") => options.nodes = line.number("a number of nodes")? as usize,
+            Some("gpus") => layout.cards = line.number("a number of cards per host")? as usize,
+            Some("slices") => layout.sliced = true,
             Some("end") => acts.push((line.millis()?, Action::Settle)),
             Some("at") => {
                 let at = line.millis()?;
@@ -98,6 +105,9 @@ pub fn story(script: &str, seed: u64) -> Result<String, StoryError> {
     options.whole_trace = true;
     let mut world = World::new(&options);
     world.expectations = expectations;
+    if layout.cards > 0 {
+        world.nodes.iter_mut().for_each(|node| node.fit_gpus(layout));
+    }
     for (at, action) in acts {
         world.at(at, Event::Do(action));
     }
@@ -109,7 +119,8 @@ fn retell(world: World) -> String {
     let report = world.into_report();
     let tells = |line: &&String| {
         let what = line.get(11..).unwrap_or_default();
-        RETOLD.iter().any(|start| what.starts_with(start)) && !what.starts_with("coordinator 0")
+        let is_of_people = RETOLD.iter().any(|start| what.starts_with(start)) && !what.starts_with("coordinator 0");
+        is_of_people || what.contains("gives up its place") || what.contains("has back what it gave up")
     };
     let mut told: Vec<String> = report.trace.iter().filter(tells).cloned().collect();
     let Tally { accepted, answered, shed, failed_by_fault, lost, mirrored } = report.requests;
@@ -178,6 +189,29 @@ impl Line<'_> {
         Ok(Traffic::from_iter(shares))
     }
 
+    /// Reads `n2` or `n2/1`: a node, and which card of it, from zero.
+    fn card(&mut self) -> Result<(usize, usize), StoryError> {
+        let word = self.word("a card such as `n1/0`")?;
+        let (node, card) = word.split_once('/').unwrap_or((&word, "0"));
+        let node = node.strip_prefix('n').and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
+        match (node, card.parse()) {
+            (Some(node), Ok(card)) => Ok((node, card)),
+            _ => Err(self.error(format!("`{word}` is no card such as `n1/0`"))),
+        }
+    }
+
+    /// Reads `1` for whole cards, `24GiB` for a share of one, `mig:3g.40gb` for a slice.
+    fn gpu(&mut self) -> Result<GpuAsk, StoryError> {
+        let word = self.word("what of a GPU")?;
+        let share = word.strip_suffix("GiB").and_then(|digits| digits.parse::<u64>().ok());
+        match (word.parse(), share, word.strip_prefix("mig:")) {
+            (Ok(count), _, _) => Ok(GpuAsk::Whole { count, model: None, memory_mib_min: 0 }),
+            (_, Some(gib), _) => Ok(GpuAsk::Memory { mib: gib << 10, model: None }),
+            (_, _, Some(profile)) => Ok(GpuAsk::Mig { profile: profile.to_owned(), count: 1 }),
+            _ => Err(self.error(format!("`{word}` is none of `1`, `24GiB` and `mig:3g.40gb`"))),
+        }
+    }
+
     fn action(&mut self, at: u64, expectations: &mut Vec<Expectation>) -> Result<Action, StoryError> {
         let verb = self.word("what happens")?;
         Ok(match verb.as_str() {
@@ -188,6 +222,32 @@ impl Line<'_> {
                 version: self.number("a version")? as u32,
                 behaviour: if verb == "break" { Behaviour::ExitsAtStart } else { Behaviour::Good },
             },
+            "deploy-gpu" => Action::DeployOnGpu {
+                key: self.parse("a deployment such as `llm/blue`")?,
+                count: self.number("a count")? as u32,
+                version: self.number("a version")? as u32,
+                gpu: self.gpu()?,
+            },
+            "rank" => {
+                let key = self.parse("a deployment such as `llm/blue`")?;
+                let (count, version) = (self.number("a count")? as u32, self.number("a version")? as u32);
+                let (priority, minimum) = (self.number("a priority")? as u32, self.number("a minimum")? as u32);
+                let mut command = deployment_put(&key, count, version, Behaviour::Good);
+                if let Command::DeploymentPut { spec, .. } = &mut command {
+                    (spec.priority, spec.min_instances) = (priority, Some(minimum));
+                }
+                Action::Change(Box::new(command))
+            }
+            "xid" => {
+                let (node, card) = self.card()?;
+                Action::Xid(node, card, self.number("an XID")? as u32)
+            }
+            "mend-card" => {
+                let (node, card) = self.card()?;
+                Action::MendCard(node, card)
+            }
+            "hang-driver" => Action::HangDriver(self.card()?.0, true),
+            "wake-driver" => Action::HangDriver(self.card()?.0, false),
             "scale" => {
                 let key = self.parse("a deployment such as `llm/blue`")?;
                 let instance_count = self.number("a count")? as u32;
@@ -298,6 +358,8 @@ impl Line<'_> {
                 Expected::SlotsOn(node)
             }
             "nodes-of" => Expected::NodesOf(keyed(self)?),
+            "yielded" => Expected::Yielded(keyed(self)?),
+            "gpus-out" => Expected::GpusOut,
             "nodes-lost" => Expected::NodesLost,
             "nodes-suspect" => Expected::NodesSuspect,
             "drained" => Expected::Drained,
@@ -335,6 +397,11 @@ impl World {
             Expected::NodesOf(key) => {
                 let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
+            }
+            Expected::Yielded(key) => truth.deployments.get(key).map_or(0, berth_core::model::Deployment::yielded),
+            Expected::GpusOut => {
+                let conditions = truth.nodes.values().flat_map(|node| node.devices.values());
+                conditions.filter(|condition| condition.state != DeviceState::Healthy).count() as u64
             }
             Expected::Slots(key) => truth.slots_of(key).count() as u64,
             Expected::SlotsOn(name) => {

@@ -18,6 +18,7 @@ use crate::{
     Bug,
     action::{Action, Behaviour},
     event::Event,
+    gpu,
     log::Origin,
     net::Addr,
     node::EXIT_VARIABLE,
@@ -108,6 +109,7 @@ pub(crate) fn schedule(world: &mut World) {
         world.at(at, Event::Do(Action::RandomFault));
         at += 500 + rng.below(6_000);
     }
+    gpu::schedule(world, ends, faulty);
     world.at(ends, Event::Do(Action::Settle));
 }
 
@@ -244,6 +246,15 @@ impl World {
             Action::Deploy { key, count, version, behaviour } => {
                 self.change(deployment_put(&key, count, version, behaviour));
             }
+            Action::DeployOnGpu { key, count, version, gpu } => {
+                let command = deployment_put(&key, count, version, Behaviour::Good);
+                self.change(gpu::deployment_with(command, &gpu));
+            }
+            Action::RandomGpuChange => self.random_gpu_change(),
+            Action::RandomGpuFault => self.random_gpu_fault(),
+            Action::Xid(node, card, xid) => self.xid(node, card, xid),
+            Action::MendCard(node, card) => self.mend_card(node, card),
+            Action::HangDriver(node, hangs) => self.hang_driver(node, hangs),
             Action::Split { endpoint, split } => {
                 self.change(Command::TrafficSet { endpoint, split: Some(split), mirror: None, if_revision: None });
             }
@@ -325,6 +336,7 @@ impl World {
             None => {
                 self.note("every fault is mended");
                 self.heal();
+                self.mend_gpus();
                 self.end_walks();
                 (0..self.members.len()).for_each(|member| self.start_member(member));
                 (0..self.nodes.len()).for_each(|node| self.start_node(node));

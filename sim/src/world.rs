@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Draws that belong to nobody else: elections and losses.
     pub(crate) rng: Rng,
+    /// Draws of what uses GPUs and what breaks about them.
+    pub(crate) gpu_rng: Rng,
     /// When the changes and faults end.
     pub(crate) settles_at: Option<u64>,
     pub(crate) tally: Tally,
@@ -93,6 +95,7 @@ impl World {
             promises: Promises::new(seed.child("promises").rng()),
             trace: Trace::new(options.whole_trace),
             rng: seed.child("world").rng(),
+            gpu_rng: seed.child("gpus").rng(),
             settles_at: None,
             tally: Tally::default(),
             walks: Vec::new(),
@@ -225,6 +228,7 @@ impl World {
             }
             Event::ToNode { node, boot, member, message } => self.node_hears(node, boot, member, message),
             Event::Beat { node, boot } => self.beat(node, boot),
+            Event::Tell { node, boot } => self.tell(node, boot),
             Event::Dial { node, boot } => self.dial(node, boot),
             Event::Wake { node, boot } => self.wake_agent(node, boot),
             Event::Agent { node, boot, input } => {

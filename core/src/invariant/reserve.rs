@@ -75,9 +75,14 @@ impl Witness {
                 *generation == replica.generation && others.any(|other| other.generation < *generation)
             }
             SpendCause::Recovery { node } => {
-                // A host that came back with less lost what the difference carried.
-                let is_lost = |other: &Node| other.state == NodeState::Lost || self.holds_too_much(other);
-                replaced.is_some_and(|other| is_on(other, node) && node_of(other).is_some_and(is_lost))
+                // A host that came back with less lost what the difference carried, a broken device what it did.
+                replaced.filter(|other| is_on(other, node)).is_some_and(|other| {
+                    node_of(other).is_some_and(|node| {
+                        node.state == NodeState::Lost
+                            || self.holds_too_much(node)
+                            || super::step::holds_condemned(node, other)
+                    })
+                })
             }
             SpendCause::Drain { node } | SpendCause::AgentUpgrade { node } => {
                 let is_emptied = |other: &Node| other.drain.is_some();

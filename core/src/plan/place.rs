@@ -48,7 +48,10 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     let wanted_here = group.current.iter().chain(&group.outdated);
     let replaced: BTreeSet<_> = wanted_here.filter_map(|replica| replica.replaces).collect();
     let open = |replica: &&&Replica| !replaced.contains(&replica.id) && !draft.view.in_grace.contains(&replica.node);
-    let lost = group.lost.iter().filter(open).map(|replica| Need {
+    // What a broken device carried is lost as well, from the plan that takes it off to its last sign of life.
+    let is_broken = |replica: &&&Replica| !replica.lost && is_lost(state, replica);
+    let broken = group.condemned.iter().chain(group.leaving.iter().filter(is_broken));
+    let lost = group.lost.iter().chain(broken).filter(open).map(|replica| Need {
         is_missing: true,
         replaces: Some(replica.id),
         cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),
@@ -72,6 +75,12 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     });
     needs.extend(emptied.chain(rolled).take(surge as usize));
     needs
+}
+
+/// Returns whether a replica is out with its node, or with a device of it.
+fn is_lost(state: &ClusterState, replica: &Replica) -> bool {
+    let node = state.nodes.get(&replica.node);
+    replica.lost || node.is_some_and(|node| node.condemned(&replica.devices).is_some())
 }
 
 fn node_name(state: &ClusterState, replica: &Replica) -> Option<crate::model::NodeName> {
@@ -144,9 +153,10 @@ fn push(draft: &mut Draft<'_>, at: usize, need: &Need, place: Placement, reserve
     let deployment = group.deployment;
     let nth = group.kept_current().count() + group.placed.len() + 1;
     let instance = format!("instance {nth} of {}", deployment.desired());
-    let is_lost = |id: &ReplicaId| draft.view.state.replicas.get(id).is_none_or(|replica| replica.lost);
+    let state = draft.view.state;
+    let is_gone = |id: &ReplicaId| state.replicas.get(id).is_none_or(|replica| is_lost(state, replica));
     let reason = match &need.cause {
-        Some(cause @ SpendCause::Recovery { .. }) if !need.replaces.as_ref().is_none_or(is_lost) => {
+        Some(cause @ SpendCause::Recovery { .. }) if !need.replaces.as_ref().is_none_or(is_gone) => {
             format!("{instance}, {cause}")
         }
         Some(SpendCause::Recovery { .. }) => format!("{instance}, in place of a lost one"),

@@ -224,7 +224,7 @@ impl<'a> Group<'a> {
 
     /// Counts the places beyond the desired ones that replicas hold now: what is out of the reserve.
     pub(super) fn beyond(&self) -> u64 {
-        let leaving = self.leaving.iter().filter(|replica| !replica.lost).count();
+        let leaving = self.leaving.iter().filter(|replica| !replica.lost).count() + self.condemned.len();
         let places = self.current.len() + self.outdated.len() + leaving + self.placed.len();
         (places as u64).saturating_sub(self.desired())
     }
@@ -235,9 +235,11 @@ impl<'a> Group<'a> {
         self.deployment.reserve().saturating_sub(held + self.beyond())
     }
 
-    /// Returns whether nothing of the deployment moves.
+    /// Returns whether nothing of the deployment moves, and nothing is about to: while a replica more than asked for is
+    /// there, it has the place that a slot would be held for.
     fn is_at_rest(&self) -> bool {
         let moving = self.outdated.len() + self.leaving.len() + self.placed.len() + self.retired.len();
+        let moving = moving + self.condemned.len() + self.beyond() as usize;
         let answers = |replica: &&Replica| matches!(replica.state, ReplicaState::Warm | ReplicaState::Serving);
         moving == 0 && self.in_grace == 0 && self.current.iter().all(answers)
     }

@@ -24,7 +24,7 @@ impl Group<'_> {
     /// fifth of the deployment as long as there is room.
     pub(super) fn surge_left(&self, missing: u64) -> u64 {
         if self.deployment.reserve() > 0 {
-            let leaving = self.leaving.iter().filter(|replica| !replica.lost).count();
+            let leaving = self.leaving.iter().filter(|replica| !replica.lost).count() + self.condemned.len();
             let places = (self.current.len() + self.outdated.len() + leaving) as u64 + missing;
             return self.deployment.reserve().saturating_sub(places.saturating_sub(self.desired()));
         }

@@ -93,6 +93,59 @@ fn a_fault_empties_the_card_at_once_and_its_place_is_filled_elsewhere() {
 }
 
 #[test]
+fn what_a_broken_card_carried_comes_back_from_the_reserve() {
+    // Two nodes of one card each: the instance has one, its reserve the other, and nothing else is free.
+    let mut cluster = Cluster::empty();
+    for node in 1..=2 {
+        cluster.node(node, gpu_profile(&format!("n{node}"), 1));
+    }
+    cluster.deploy("fraud/blue", DeploymentSpec { reserve: true, ..whole(1) });
+    cluster.settle();
+    let slot = cluster.state.slots.values().next().expect("one is held").clone();
+    let card = card_of_the_one(&cluster);
+    fault(&mut cluster, &card, 1);
+    let (steps, _) = cluster.plan();
+    let spent = steps.iter().find_map(|step| match step {
+        Step::Place { reserve_spent, .. } => reserve_spent.as_ref(),
+        _ => None,
+    });
+    let spent = spent.unwrap_or_else(|| panic!("a place, from the reserve: {steps:?}"));
+    assert_eq!(spent.slot, slot.id);
+    assert_eq!(spent.cause.to_string(), format!("recovery of {}", if slot.node.0 == 1 { "n2" } else { "n1" }));
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), cluster.state.slots.len()), (1, 0));
+    assert!(cluster.state.deployments[&key("fraud/blue")].reserve_short_since.is_some(), "visibly short");
+    let mended = transition(&cluster, &card, DeviceState::Healthy, 1);
+    cluster.must(mended);
+    cluster.settle();
+    assert_eq!(cluster.state.slots.values().map(|slot| slot.devices[0].uuid.clone()).collect::<Vec<_>>(), [card]);
+    assert!(cluster.state.deployments[&key("fraud/blue")].reserve_short_since.is_none(), "restored");
+}
+
+/// The planner must not count the place of what a broken card still carries as free for a slot.
+#[test]
+fn no_slot_is_held_for_a_place_that_a_broken_card_still_takes() {
+    let mut cluster = Cluster::empty();
+    for node in 1..=4 {
+        cluster.node(node, gpu_profile(&format!("n{node}"), 1));
+    }
+    cluster.deploy("fraud/blue", DeploymentSpec { reserve: true, ..whole(2) });
+    cluster.settle();
+    let card = card_of_the_one(&cluster);
+    fault(&mut cluster, &card, 1);
+    // Every step of every plan is taken, however long the broken one takes to go.
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    for _ in 0..4 {
+        let (steps, _) = cluster.plan_with(&Default::default(), &Default::default());
+        cluster.commit(steps);
+        cluster.nodes_act();
+    }
+    cluster.settle();
+    assert_eq!((cluster.ready("fraud/blue"), cluster.state.slots.len()), (2, 1));
+}
+
+#[test]
 fn a_neighbour_on_another_card_of_the_node_stays() {
     let mut cluster = settled(1, 2);
     let card = card_of_the_one(&cluster);

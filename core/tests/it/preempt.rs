@@ -1,9 +1,11 @@
 //! Pre-emption: who makes room for whom, and that it ends.
 
+use std::collections::BTreeSet;
+
 use berth_core::{
     error::Code,
     id::ReplicaId,
-    model::{DeploymentSpec, Device, GpuAsk, NodeProfile, NodeState, ReleaseCause, ReplicaState, Yielded},
+    model::{DeploymentSpec, Device, GpuAsk, NodeProfile, NodeState, ReleaseCause, Replica, ReplicaState, Yielded},
     state::{Command, Observed, Plan, Reply, Step},
     time::{LogTime, Millis},
     units::Resources,
@@ -337,6 +339,53 @@ fn an_extra_replica_of_a_rollout_is_not_owed() {
     assert_eq!(yielded(&cluster, "batch/low"), [("fraud/high".to_owned(), 2)]);
     cluster.settle();
     assert_eq!((cluster.ready("batch/low"), cluster.ready("fraud/high")), (1, 7), "what is left stays");
+}
+
+/// Each row: instances, the minimum, whether a reserve lets the rollout start beside the old ones, and how many of the
+/// new generation have started but do not serve when the important one comes. Whoever makes room, an old one that serves
+/// is retired only for a new one that does.
+#[test]
+fn a_rollout_whose_start_is_preempted_retires_nothing() {
+    for (count, minimum, reserve, newcomers) in
+        [(1, 0, true, 2), (1, 0, false, 2), (1, 0, true, 3), (2, 0, true, 1), (2, 1, true, 2), (3, 0, false, 1)]
+    {
+        let row = format!("{count} {minimum} {reserve} {newcomers}");
+        let mut cluster = Cluster::of(1);
+        let base = |version: &str| {
+            let mut spec = DeploymentSpec { reserve, ..yielding(count, minimum, 20) };
+            spec.environment_variables.insert("VERSION".to_owned(), version.to_owned());
+            spec
+        };
+        cluster.deploy("batch/low", base("1"));
+        cluster.settle();
+        cluster.deploy("batch/low", base("2"));
+        let (steps, _) = cluster.plan();
+        cluster.commit(steps);
+        let starting = cluster.in_state("batch/low", ReplicaState::Placed);
+        assert!(!starting.is_empty(), "{row}: the new generation starts");
+        cluster.stuck.extend(starting.iter().copied());
+        let free = 4 - cluster.replicas("batch/low").len() as u32 - cluster.state.slots.len() as u32;
+        cluster.deploy("fraud/high", important(free + newcomers, 90));
+        let mut preempted = BTreeSet::new();
+        for _ in 0..40 {
+            let (steps, _) = cluster.plan();
+            preempted.extend(victims(&steps));
+            for step in &steps {
+                let Step::Drain { replica, reason, .. } = step else { continue };
+                if reason.contains("took over") {
+                    let of = |replica: &&Replica| replica.generation.0 == 2 && replica.is_ready();
+                    let serve = cluster.replicas("batch/low").into_iter().filter(of).count();
+                    assert!(serve > 0, "{row}: {} goes for nobody", replica.short());
+                }
+            }
+            cluster.commit(steps);
+            cluster.nodes_act();
+        }
+        assert!(starting.iter().any(|id| preempted.contains(id)), "{row}: what only starts goes first");
+        assert!(cluster.ready("batch/low") >= minimum as usize, "{row}");
+        let went = preempted.difference(&starting.iter().copied().collect()).count();
+        assert_eq!(cluster.ready("batch/low"), count as usize - went, "{row}: what was not taken serves");
+    }
 }
 
 /// Each row: what a step of an old or lying leader says, and how it is refused.

@@ -6,6 +6,9 @@ use berth_sim::{Bug, Options, swarm};
 /// circumstances: a request that takes long, a leader that dies at the wrong moment, a node that meets a deposed one.
 const BUDGETS: &[(Bug, u64)] = &[
     (Bug::SkipCapacity, 10),
+    (Bug::OversellDevices, 40),
+    (Bug::TrustBroken, 40),
+    (Bug::BlameTheCard, 40),
     (Bug::TakePromised, 40),
     (Bug::TakeFromEquals, 40),
     (Bug::IgnoreSpread, 40),
@@ -75,6 +78,9 @@ macro_rules! caught {
 
 caught! {
     a_full_node_is_noticed: SkipCapacity;
+    an_oversold_device_is_noticed: OversellDevices;
+    a_trusted_broken_device_is_noticed: TrustBroken;
+    a_card_blamed_for_a_program_is_noticed: BlameTheCard;
     a_broken_promise_is_noticed: TakePromised;
     taking_from_equals_is_noticed: TakeFromEquals;
     an_ignored_spread_is_noticed: IgnoreSpread;

@@ -137,7 +137,9 @@ impl ClusterState {
         let Some(replaced) = replaces.and_then(|id| self.replicas.get(&id)) else { return false };
         let Some(node) = self.nodes.get(&replaced.node) else { return false };
         let is_down = match cause {
-            SpendCause::Recovery { .. } => replaced.lost || node.overfull,
+            SpendCause::Recovery { .. } => {
+                replaced.lost || node.overfull || node.condemned(&replaced.devices).is_some()
+            }
             SpendCause::AgentUpgrade { .. } => node.drain.as_ref().is_some_and(|drain| drain.by_node),
             _ => node.drain.is_some(),
         };
