@@ -127,9 +127,7 @@ impl Gpus {
     }
 
     fn is_on(&self, grants: &[DeviceGrant], card: &str) -> bool {
-        grants.iter().any(|grant| {
-            self.devices.iter().any(|device| device.uuid == grant.uuid && device.card() == card)
-        })
+        grants.iter().any(|grant| self.devices.iter().any(|device| device.uuid == grant.uuid && device.card() == card))
     }
 
     /// Names what the grants of everything on this host exceed, if they do.
@@ -286,7 +284,11 @@ impl World {
 
     pub(crate) fn hang_driver(&mut self, at: usize, hangs: bool) {
         if self.nodes[at].gpus.hangs != hangs && !self.nodes[at].gpus.devices.is_empty() {
-            self.note(&format!("fault: the GPU driver of n{} {}", at + 1, if hangs { "hangs" } else { "answers again" }));
+            self.note(&format!(
+                "fault: the GPU driver of n{} {}",
+                at + 1,
+                if hangs { "hangs" } else { "answers again" }
+            ));
         }
         self.nodes[at].gpus.hangs = hangs;
     }
@@ -300,7 +302,8 @@ impl World {
 
     /// Insists that nothing but a fault of its own, or its absence, condemns a card.
     pub(crate) fn judge_device(&mut self, entry: &Entry) {
-        let Command::DeviceTransition(DeviceTransition { node, card, to: Some(to), reason, .. }) = &entry.command else {
+        let Command::DeviceTransition(DeviceTransition { node, card, to: Some(to), reason, .. }) = &entry.command
+        else {
             return;
         };
         let Some(host) = self.nodes.iter().find(|host| host.id == *node) else { return };

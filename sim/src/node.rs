@@ -361,8 +361,7 @@ impl World {
             *in_flight.entry(*replica).or_default() += gate.admission.in_flight();
         }
         in_flight.retain(|_, count| *count > 0);
-        let heartbeat =
-            Heartbeat { node: node.id, epoch, acks, in_flight, carried: node.router.carried(now), devices };
+        let heartbeat = Heartbeat { node: node.id, epoch, acks, in_flight, carried: node.router.carried(now), devices };
         self.tell_member(at, session.member, Up::Heartbeat { session: session.id, heartbeat });
         self.send_reports(at);
     }
