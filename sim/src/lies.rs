@@ -252,6 +252,7 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
             *amount = *amount * by / of;
         }
     }
+    *state = ClusterState::from_snapshot(state.to_snapshot());
     state.reindex();
 }
 
@@ -259,6 +260,8 @@ fn stretch(state: &mut ClusterState, by: u64, of: u64) {
 fn stretch_devices(state: &mut ClusterState, by: u64, of: u64) {
     let devices = state.nodes.values_mut().flat_map(|node| &mut node.profile.devices);
     devices.for_each(|device| device.memory_mib = device.memory_mib * by / of);
+    // What is looked up must believe it too.
+    *state = ClusterState::from_snapshot(state.to_snapshot());
 }
 
 /// What deployments really say about their importance, their minimum and their spread.

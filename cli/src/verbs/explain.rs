@@ -27,7 +27,19 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         (of, None) => {
             let key = parse_key(of).or_misused()?;
             let verdict = context.client.explain_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-            Ok(out.value(&verdict, of, || out.line(verdict.text.trim_end()))?)
+            let mut standing = Vec::new();
+            // Nothing is refused and nothing is waited for: then where it is and what it survives is the answer.
+            if !out.is_for_programs() && verdict.ready >= verdict.desired && verdict.desired > 0 {
+                let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+                let deployment = context.client.get_deployment(endpoint, name).await?;
+                let replicas = context.client.list_replicas(endpoint, name).await?;
+                let slots = context.client.list_slots(endpoint, name).await?;
+                standing = view::standing::lines(&deployment, &replicas, &slots);
+            }
+            Ok(out.value(&verdict, of, || {
+                out.line(verdict.text.trim_end());
+                standing.iter().for_each(|line| out.line(line));
+            })?)
         }
     }
 }

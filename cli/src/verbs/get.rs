@@ -9,7 +9,7 @@ use super::Context;
 use crate::{
     args::{GetArgs, Noun},
     output::{Fault, Listed, now_ms},
-    view::coming,
+    view::{coming, standing},
 };
 
 /// Events that come together lead to one look.
@@ -55,16 +55,19 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
     }
 }
 
-/// Says which deployments have fewer replicas because they fail, and when they are tried again: between two tries there
-/// is no replica that would show it.
+/// Says which deployments have fewer replicas than they ask for: because they fail, and when they are tried again, or
+/// because no node takes them. No replica would show it.
 async fn next_tries(context: &Context, endpoint: &str, deployment: &str) -> Result<(), Fault> {
     if context.out.is_for_programs() || context.out.is_names() {
         return Ok(());
     }
     let all = context.client.list_deployments(endpoint).await?;
+    let replicas = context.client.list_replicas(endpoint, deployment).await?;
     for found in all.iter().filter(|found| deployment.is_empty() || found.name == deployment) {
         if let Some((line, next)) = coming::next_try(found, now_ms()) {
             context.out.aside(format!("{}/{}{line}; {next}", found.endpoint, found.name));
+        } else if let Some(line) = standing::missing(found, &replicas) {
+            context.out.aside(line);
         }
     }
     Ok(())

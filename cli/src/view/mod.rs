@@ -4,6 +4,7 @@ pub(crate) mod coming;
 pub(crate) mod gpu;
 mod plan;
 mod request;
+pub(crate) mod standing;
 mod text;
 
 pub(crate) use plan::plan;
