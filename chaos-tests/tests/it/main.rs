@@ -8,6 +8,7 @@ mod gpu;
 mod kill;
 mod outage;
 mod partition;
+mod python;
 mod reserve;
 mod stop;
 mod stranger;

@@ -18,6 +18,8 @@ mod source;
 mod tree;
 
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use cluster::load_cluster;

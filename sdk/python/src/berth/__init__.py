@@ -1,0 +1,52 @@
+"""Python SDK of Berth: inference endpoints on plain Linux hosts.
+
+`Client` blocks, `AsyncClient` is awaited; both have the same names, which are azure-ai-ml's where those exist.
+"""
+
+from ._ops import Applied
+from .aio import AsyncClient, AsyncPoller
+from .client import Client, Poller
+from .entities import (
+    CodeConfiguration,
+    EndpointAuthKeys,
+    Environment,
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    Model,
+    OnlineRequestSettings,
+    ProbeSettings,
+)
+from .errors import (
+    BerthError,
+    ConflictError,
+    InvalidError,
+    InvokeError,
+    NotFoundError,
+    Problem,
+    UnavailableError,
+    WaitTimeoutError,
+)
+
+__all__ = [
+    "Applied",
+    "AsyncClient",
+    "AsyncPoller",
+    "BerthError",
+    "Client",
+    "CodeConfiguration",
+    "ConflictError",
+    "EndpointAuthKeys",
+    "Environment",
+    "InvalidError",
+    "InvokeError",
+    "ManagedOnlineDeployment",
+    "ManagedOnlineEndpoint",
+    "Model",
+    "NotFoundError",
+    "OnlineRequestSettings",
+    "Poller",
+    "ProbeSettings",
+    "Problem",
+    "UnavailableError",
+    "WaitTimeoutError",
+]

@@ -1,0 +1,92 @@
+"""Streams that survive the loss of a coordinator: where they are, and what becomes of one that broke."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Optional
+
+from ._call import _MAY_RETRY, Members, explain
+from ._steps import Failed, Op, Sleep
+from .api.v1 import api_pb2 as api
+
+EVENTS = "/berth.api.v1.Watch/Events"
+LOGS = "/berth.api.v1.Deployments/Logs"
+# Attempts in a row that bring nothing before a stream gives up, and the wait between them: longer than an election.
+_ATTEMPTS_MAX = 30
+_PAUSE_S = 0.5
+
+
+class Stream:
+    """What all of them share."""
+
+    def __init__(self, members: Members) -> None:
+        self.ended = False
+        self._members = members
+        self._failures = 0
+
+    def broke(self, address: str, failed: Failed) -> Op[None]:
+        """Turns to another coordinator after a while, or raises."""
+        error = explain(address, failed)
+        self._failures += 1
+        if error.code not in _MAY_RETRY or self._failures >= _ATTEMPTS_MAX:
+            raise error
+        self._members.leave(address)
+        yield Sleep(_PAUSE_S if self._failures > 1 else 0.0)
+
+
+class Events(Stream):
+    """Where a watch is."""
+
+    def __init__(self, members: Members, from_seq: Optional[int], follow: bool) -> None:
+        super().__init__(members)
+        self._seq = from_seq
+        self._follow = follow
+
+    def request(self) -> api.WatchEventsRequest:
+        """Asks for what comes next."""
+        return api.WatchEventsRequest(from_seq=self._seq, once=not self._follow)
+
+    def take(self, batch: api.EventBatch) -> Iterator[api.Event]:
+        """Yields what is new."""
+        self._failures = 0
+        for event in batch.events:
+            self._seq = event.seq + 1
+            yield event
+        self._seq = batch.next_seq
+
+    def finished(self) -> None:
+        """A coordinator that stops ends its streams; a watch that follows goes on elsewhere."""
+        if self._follow:
+            raise Failed("UNAVAILABLE", "the coordinator ended the watch", b"", True)
+        self.ended = True
+
+
+class Logs(Stream):
+    """A log that is read. What was already read is not read again: it ends where it broke."""
+
+    def __init__(self, members: Members) -> None:
+        super().__init__(members)
+        self.began = False
+
+    def broke(self, address: str, failed: Failed) -> Op[None]:
+        if self.began:
+            raise explain(address, failed)
+        yield from super().broke(address, failed)
+
+
+def logs_request(endpoint: str, deployment: str, lines: int, follow: bool, previous: bool) -> api.LogsRequest:
+    """Asks for a deployment's log."""
+    return api.LogsRequest(
+        endpoint=endpoint, deployment=deployment, tail_lines=lines, follow=follow, previous=previous
+    )
+
+
+def text_of(parts: Iterable[api.LogLines]) -> str:
+    """Joins a log, one replica after the other."""
+    logs: dict[str, bytes] = {}
+    for part in parts:
+        logs[part.replica] = logs.get(part.replica, b"") + part.data
+    if len(logs) == 1:
+        return next(iter(logs.values())).decode(errors="replace")
+    whole = [f"==> {name} <==\n{data.decode(errors='replace')}" for name, data in sorted(logs.items())]
+    return "\n".join(whole)

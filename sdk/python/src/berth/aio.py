@@ -1,0 +1,348 @@
+"""The asynchronous client: the same names as the blocking one, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Callable, Generic, Optional, TypeVar, Union
+
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from . import _ops, _stream
+from ._call import Members, parse_address
+from ._ops import Applied, DeploymentLike, EndpointLike, PathLike
+from ._progress import Progress
+from ._steps import Failed, Op
+from ._async import Driver
+from .api.v1 import api_pb2 as api
+from .api.v1 import request_pb2
+from .entities import EndpointAuthKeys, ManagedOnlineDeployment, ManagedOnlineEndpoint
+from .client import WAIT_S, body_of, tell
+from .errors import error_of
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+
+class AsyncPoller(Generic[T]):
+    """Something that goes on in the cluster. `result` waits for it."""
+
+    def __init__(self, wait: Callable[[float, Optional[Progress]], Awaitable[T]], now: Callable[[], Awaitable[str]]) -> None:
+        self._wait = wait
+        self._now = now
+        self._result: Optional[T] = None
+        self._done = False
+
+    async def result(self, timeout: float = WAIT_S, progress: bool = False) -> T:
+        """Waits and returns what came of it; with `progress`, a line on stderr says how it comes along."""
+        if not self._done:
+            self._result = await self._wait(timeout, Progress() if progress else None)
+            self._done = True
+        return self._result  # type: ignore[return-value]
+
+    async def wait(self, timeout: float = WAIT_S, progress: bool = False) -> None:
+        """Waits."""
+        await self.result(timeout, progress)
+
+    async def status(self) -> str:
+        """Returns Azure's word for how it is now: `Creating`, `Updating`, `Succeeded`, `Failed`, `Deleting`."""
+        return "Succeeded" if self._done else await self._now()
+
+    async def done(self) -> bool:
+        """Returns whether there is nothing more to wait for."""
+        return await self.status() in ("Succeeded", "Failed")
+
+
+class AsyncClient:
+    """A client of a Berth cluster: any coordinator takes any call, and the next is asked when one does not answer.
+
+    `addresses` are coordinators, `HOST:PORT`. `timeout` bounds every call with all its attempts.
+    """
+
+    def __init__(self, addresses: Union[str, Sequence[str]] = "127.0.0.1:7400", timeout: float = 15.0) -> None:
+        texts = addresses.split(",") if isinstance(addresses, str) else list(addresses)
+        if not texts:
+            raise error_of("E_INVALID", "no coordinator is named", "", "give at least one HOST:PORT")
+        self._ctx = _ops.Context(Members([parse_address(text) for text in texts], timeout), warn=tell)
+        self._driver = Driver()
+        self.online_endpoints = OnlineEndpoints(self)
+        self.online_deployments = OnlineDeployments(self)
+        self.nodes = Nodes(self)
+        self.cluster = Cluster(self)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._driver.close()
+
+    async def apply(self, path: PathLike, *, wait: bool = True, timeout: float = WAIT_S, progress: bool = False) -> Applied:
+        """Applies a file of endpoints and deployments, as `berth apply -f` does."""
+        return await self._run(_ops.apply(self._ctx, path, wait, timeout), Progress() if progress else None)
+
+    async def infer(
+        self,
+        endpoint: str,
+        inputs: Union[NDArray[Any], Mapping[str, NDArray[Any]]],
+        *,
+        outputs: Optional[list[str]] = None,
+        deployment_name: Optional[str] = None,
+        model: Optional[str] = None,
+        timeout: Optional[float] = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Sends arrays by the Open Inference Protocol and returns the model's output arrays by name."""
+        return await self._run(_ops.infer(self._ctx, endpoint, inputs, outputs, deployment_name, model, timeout))
+
+    async def events(self, from_seq: Optional[int] = None, *, follow: bool = True) -> AsyncIterator[api.Event]:
+        """Yields what happens, without gap, duplicate or reorder; goes on at another coordinator when one is lost.
+
+        From the oldest event kept, or from number `from_seq`. Ends after what there is now unless it follows.
+        """
+        reading = _stream.Events(self._ctx.members, from_seq, follow)
+        while not reading.ended:
+            address = self._ctx.members.address()
+            request = reading.request()
+            try:
+                async for batch in self._driver.stream(address, _stream.EVENTS, request, api.EventBatch):
+                    for event in reading.take(batch):
+                        yield event
+                reading.finished()
+            except Failed as failed:
+                await self._run(reading.broke(address, failed))
+
+    async def replicas(self, endpoint: str = "", deployment: str = "") -> list[api.Replica]:
+        """Lists replicas; an empty name stands for all."""
+        return await self._run(_ops.list_replicas(self._ctx, endpoint, deployment))
+
+    async def explain_request(self, request_id: str) -> request_pb2.RequestReport:
+        """Tells what became of a request, by the `x-request-id` of its answer or the caller's own id."""
+        request = request_pb2.ExplainRequestRequest(id=request_id)
+        return await self.call("Requests/Explain", request, request_pb2.RequestReport)
+
+    async def call(self, method: str, request: Message, answer: type[M]) -> M:
+        """Sends any unary call of `berth.api.v1`, such as `Cluster/Check`, with retries and a request id."""
+        answered: M = await self._run(_ops.unary(self._ctx, method, request, answer))
+        return answered
+
+    async def _run(self, op: Op[T], progress: Optional[Progress] = None) -> T:
+        return await self._driver.run(op, progress)
+
+
+class OnlineEndpoints:
+    """Endpoints, under azure-ai-ml's names."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def begin_create_or_update(
+        self, endpoint: EndpointLike, *, if_revision: Optional[int] = None
+    ) -> AsyncPoller[ManagedOnlineEndpoint]:
+        """Creates or changes an endpoint: an object, a mapping, or the path of a YAML file."""
+        client = self._client
+        made = await client._run(_ops.put_endpoint(client._ctx, endpoint, if_revision))
+        return AsyncPoller(_ready(made), _state(lambda: self.get(made.name)))
+
+    async def get(self, name: str) -> ManagedOnlineEndpoint:
+        """Returns an endpoint."""
+        return await self._client._run(_ops.get_endpoint(self._client._ctx, name))
+
+    async def list(self) -> list[ManagedOnlineEndpoint]:
+        """Lists every endpoint."""
+        return await self._client._run(_ops.list_endpoints(self._client._ctx))
+
+    async def begin_delete(self, name: str) -> AsyncPoller[None]:
+        """Deletes an endpoint with all its deployments."""
+        client = self._client
+        await client._run(_ops.delete_endpoint(client._ctx, name))
+        return AsyncPoller(
+            lambda timeout, progress: client._run(_ops.wait_gone(client._ctx, name, "", timeout), progress),
+            _word("Deleting"),
+        )
+
+    async def set_traffic(
+        self, name: str, traffic: Mapping[str, int], *, if_revision: Optional[int] = None
+    ) -> ManagedOnlineEndpoint:
+        """Replaces the split: percent per deployment, in total 0 or 100."""
+        return await self._client._run(_ops.set_traffic(self._client._ctx, name, traffic, None, if_revision))
+
+    async def set_mirror_traffic(
+        self, name: str, mirror_traffic: Mapping[str, int], *, if_revision: Optional[int] = None
+    ) -> ManagedOnlineEndpoint:
+        """Replaces the mirrors: percent of requests that a deployment gets a copy of."""
+        return await self._client._run(_ops.set_traffic(self._client._ctx, name, None, mirror_traffic, if_revision))
+
+    async def invoke(
+        self,
+        endpoint_name: str,
+        *,
+        request_file: Optional[PathLike] = None,
+        input_data: Union[str, bytes, None] = None,
+        deployment_name: Optional[str] = None,
+        path: str = "/score",
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> str:
+        """Sends a file, or text, to an endpoint and returns the answer as text."""
+        content = await asyncio.get_running_loop().run_in_executor(None, body_of, request_file, input_data)
+        ctx = self._client._ctx
+        return await self._client._run(
+            _ops.invoke(ctx, endpoint_name, content, deployment_name, path, headers or {}, timeout)
+        )
+
+    async def get_keys(self, name: str) -> EndpointAuthKeys:
+        """Returns both keys of an endpoint."""
+        return await self._client._run(_ops.get_keys(self._client._ctx, name))
+
+    async def begin_regenerate_keys(
+        self, name: str, *, key_type: str = "primary", key_value: str = ""
+    ) -> AsyncPoller[EndpointAuthKeys]:
+        """Replaces one key of an endpoint."""
+        keys = await self._client._run(_ops.regenerate_key(self._client._ctx, name, key_type, key_value))
+        return AsyncPoller(_ready(keys), _word("Succeeded"))
+
+
+class OnlineDeployments:
+    """Deployments, under azure-ai-ml's names."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def begin_create_or_update(
+        self, deployment: DeploymentLike, *, if_revision: Optional[int] = None, progress: bool = False
+    ) -> AsyncPoller[ManagedOnlineDeployment]:
+        """Uploads what a deployment brings and creates or changes it; the result waits until it serves."""
+        client = self._client
+        op = _ops.put_deployment(client._ctx, deployment, if_revision)
+        made = await client._run(op, Progress() if progress else None)
+        return self._poller(made)
+
+    async def begin_scale(self, name: str, endpoint_name: str, instance_count: int) -> AsyncPoller[ManagedOnlineDeployment]:
+        """Changes how many instances a deployment has."""
+        client = self._client
+        made = await client._run(_ops.scale_deployment(client._ctx, endpoint_name, name, instance_count))
+        return self._poller(made)
+
+    async def get(self, name: str, endpoint_name: str) -> ManagedOnlineDeployment:
+        """Returns a deployment."""
+        return await self._client._run(_ops.get_deployment(self._client._ctx, endpoint_name, name))
+
+    async def list(self, endpoint_name: str = "") -> list[ManagedOnlineDeployment]:
+        """Lists the deployments of an endpoint; of all without a name."""
+        return await self._client._run(_ops.list_deployments(self._client._ctx, endpoint_name))
+
+    async def begin_delete(self, name: str, endpoint_name: str) -> AsyncPoller[None]:
+        """Deletes a deployment that carries no traffic."""
+        client = self._client
+        await client._run(_ops.delete_deployment(client._ctx, endpoint_name, name))
+        return AsyncPoller(
+            lambda timeout, progress: client._run(
+                _ops.wait_gone(client._ctx, endpoint_name, name, timeout), progress
+            ),
+            _word("Deleting"),
+        )
+
+    async def explain(self, name: str, endpoint_name: str) -> api.Verdict:
+        """Says why its replicas are where they are, or nowhere."""
+        return await self._client._run(_ops.explain_deployment(self._client._ctx, endpoint_name, name))
+
+    async def get_logs(self, name: str, endpoint_name: str, lines: int = 50, *, previous: bool = False) -> str:
+        """Returns the last lines that a deployment's replicas wrote."""
+        request = _stream.logs_request(endpoint_name, name, lines, False, previous)
+        return _stream.text_of([part async for part in self._logs(request)])
+
+    def follow_logs(self, name: str, endpoint_name: str, lines: int = 10) -> AsyncIterator[api.LogLines]:
+        """Yields what a deployment's replicas write, as it is written."""
+        return self._logs(_stream.logs_request(endpoint_name, name, lines, True, False))
+
+    async def _logs(self, request: api.LogsRequest) -> AsyncIterator[api.LogLines]:
+        members = self._client._ctx.members
+        reading = _stream.Logs(members)
+        while not reading.ended:
+            address = members.address()
+            try:
+                async for part in self._client._driver.stream(address, _stream.LOGS, request, api.LogLines):
+                    reading.began = True
+                    yield part
+                reading.ended = True
+            except Failed as failed:
+                await self._client._run(reading.broke(address, failed))
+
+    def _poller(self, made: ManagedOnlineDeployment) -> AsyncPoller[ManagedOnlineDeployment]:
+        client, endpoint, name, generation = self._client, made.endpoint_name, made.name, made.generation
+
+        async def wait(timeout: float, progress: Optional[Progress]) -> ManagedOnlineDeployment:
+            return await client._run(_ops.wait_serving(client._ctx, endpoint, name, generation, timeout), progress)
+
+        return AsyncPoller(wait, _state(lambda: self.get(name, endpoint)))
+
+
+class Nodes:
+    """Hosts."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> list[api.Node]:
+        """Lists every node."""
+        answer = await self._client.call("Nodes/List", api.ListNodesRequest(), api.ListNodesResponse)
+        return list(answer.nodes)
+
+    async def cordon(self, node: str, cordoned: bool = True) -> api.Node:
+        """Places nothing new on a node, or does again."""
+        return await self._client.call("Nodes/Cordon", api.CordonNodeRequest(node=node, cordoned=cordoned), api.Node)
+
+    async def drain(self, node: str, *, within: float = 60.0, reason: str = "", force: bool = False) -> api.Node:
+        """Wishes a node empty: others take over first."""
+        request = api.DrainNodeRequest(node=node, within_ms=int(within * 1000), reason=reason, force=force)
+        return await self._client.call("Nodes/Drain", request, api.Node)
+
+    async def cancel_drain(self, node: str) -> api.Node:
+        """Withdraws the wish."""
+        return await self._client.call("Nodes/Drain", api.DrainNodeRequest(node=node, cancel=True), api.Node)
+
+
+class Cluster:
+    """The cluster itself."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def info(self) -> api.ClusterInfo:
+        """Returns how the cluster does."""
+        return await self._client.call("Cluster/Info", api.ClusterInfoRequest(), api.ClusterInfo)
+
+    async def members(self) -> list[api.Member]:
+        """Lists the coordinators."""
+        answer = await self._client.call("Cluster/Members", api.ListMembersRequest(), api.ListMembersResponse)
+        return list(answer.members)
+
+
+def _ready(value: T) -> Callable[[float, Optional[Progress]], Awaitable[T]]:
+    async def wait(_timeout: float, _progress: Optional[Progress]) -> T:
+        return value
+
+    return wait
+
+
+def _word(word: str) -> Callable[[], Awaitable[str]]:
+    async def now() -> str:
+        return word
+
+    return now
+
+
+def _state(
+    get: Callable[[], Awaitable[Union[ManagedOnlineEndpoint, ManagedOnlineDeployment]]],
+) -> Callable[[], Awaitable[str]]:
+    async def now() -> str:
+        return (await get()).provisioning_state
+
+    return now

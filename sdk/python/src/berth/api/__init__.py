@@ -1,0 +1,1 @@
+"""Messages generated from the protos; see `generate.py`."""
