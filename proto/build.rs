@@ -3,6 +3,7 @@
 /// Every file is named: a stray one is not part of the contract.
 const FILES: &[&str] = &[
     "proto/berth/api/v1/api.proto",
+    "proto/berth/api/v1/mirror.proto",
     "proto/berth/api/v1/plan.proto",
     "proto/berth/api/v1/request.proto",
     "proto/berth/api/v1/quota.proto",
@@ -68,6 +69,7 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
     const SHARED: &[&str] = &[
         "Resources",
         "EndpointSpec",
+        "MirrorRules",
         "AssetRef",
         "Model",
         "Code",

@@ -334,6 +334,24 @@ impl Client {
     }
 }
 
+/// Mirrors.
+impl Client {
+    /// Tells how the answers of an endpoint's mirrors compare with those that callers got.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for verdict in client.mirror_report("fraud").await?.mirrors {
+    ///     println!("{} answers as {} does in {:?} %", verdict.mirror, verdict.primary, verdict.match_percent);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn mirror_report(&self, endpoint: &str) -> Result<MirrorReport, Error> {
+        let request = MirrorReportRequest { endpoint: endpoint.to_owned() };
+        send!(self.call, mirrors_client::MirrorsClient.report, request)
+    }
+}
+
 /// Nodes.
 impl Client {
     /// Lists every node.

@@ -9,7 +9,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use berth_core::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
-    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, ReplicaState},
+    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, ReplicaState},
     traffic::{
         change::TableChange,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -143,6 +143,7 @@ fn table(owner: u64, gate: SocketAddr) -> Result<RouteTable, AnyError> {
         idempotent: None,
         split: vec![(DeploymentName::new("blue")?, 100)],
         mirror: Vec::new(),
+        mirror_rules: MirrorRules::default(),
         deployments: vec![deployment],
     };
     let endpoints = [(name, Arc::new(route))].into();

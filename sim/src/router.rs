@@ -96,7 +96,7 @@ impl Router {
         tickets.next += 1;
         tickets.given[at] += 1;
         let chosen = route.split[at].0.clone();
-        let copies = mirror::targets(&route.mirror, false, &chosen, tickets.mirror_next).cloned().collect();
+        let copies = mirror::targets(&route.mirror, &chosen, tickets.mirror_next).cloned().collect();
         tickets.mirror_next += 1;
         Some((chosen, copies, tickets.check(endpoint)))
     }

@@ -256,10 +256,22 @@ impl World {
             Action::MendCard(node, card) => self.mend_card(node, card),
             Action::HangDriver(node, hangs) => self.hang_driver(node, hangs),
             Action::Split { endpoint, split } => {
-                self.change(Command::TrafficSet { endpoint, split: Some(split), mirror: None, if_revision: None });
+                self.change(Command::TrafficSet {
+                    endpoint,
+                    split: Some(split),
+                    mirror: None,
+                    strict_azure: false,
+                    if_revision: None,
+                });
             }
             Action::Mirror { endpoint, mirror } => {
-                self.change(Command::TrafficSet { endpoint, split: None, mirror: Some(mirror), if_revision: None });
+                self.change(Command::TrafficSet {
+                    endpoint,
+                    split: None,
+                    mirror: Some(mirror),
+                    strict_azure: false,
+                    if_revision: None,
+                });
             }
             Action::Load { endpoint, gap_ms, until_ms } => self.start_load(endpoint, gap_ms, until_ms),
             Action::KillAgent(node) => {

@@ -71,6 +71,9 @@ pub(crate) struct UpdateEndpointArgs {
     /// All mirrors: "green=10".
     #[arg(long, value_name = "SHARES", num_args = 1..)]
     pub(crate) mirror_traffic: Vec<String>,
+    /// Refuse mirrors that Azure would: several, more than 50 %, or one that has live traffic.
+    #[arg(long)]
+    pub(crate) strict_azure: bool,
     /// Accepted for Azure's sake; a change is there at once.
     #[arg(long, hide = true)]
     pub(crate) no_wait: bool,

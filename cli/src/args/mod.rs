@@ -103,8 +103,8 @@ pub(crate) enum Verb {
     Deployment(DeploymentVerb),
     /// Split an endpoint's traffic: `berth traffic fraud blue=90 green=10`.
     Traffic(TrafficArgs),
-    /// Copy a share of an endpoint's traffic: `berth mirror fraud green=10`.
-    Mirror(TrafficArgs),
+    /// Copy a share of an endpoint's traffic: `berth mirror fraud green=10`; `berth mirror report fraud` compares the answers.
+    Mirror(MirrorArgs),
     /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
     Scale(ScaleArgs),
     /// Call an endpoint.
@@ -190,6 +190,9 @@ pub(crate) struct ApplyArgs {
     /// Refuse if anything the file describes has changed since `berth plan -f` printed this number.
     #[arg(long, value_name = "N")]
     pub(crate) check_index: Option<u64>,
+    /// Refuse mirrors that Azure would: several, more than 50 %, or one that has live traffic.
+    #[arg(long)]
+    pub(crate) strict_azure: bool,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -288,6 +291,30 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
     if fits { Ok((columns, rows)) } else { Err(expected.to_owned()) }
 }
 
+/// `berth mirror`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct MirrorArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<MirrorVerb>,
+    #[command(flatten)]
+    pub(crate) set: Option<TrafficArgs>,
+}
+
+/// `berth mirror …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MirrorVerb {
+    /// Tell how the mirrors' answers compare with those that callers got.
+    Report(MirrorReportArgs),
+}
+
+/// `berth mirror report`.
+#[derive(Debug, Args)]
+pub(crate) struct MirrorReportArgs {
+    /// The endpoint.
+    pub(crate) endpoint: String,
+}
+
 /// `berth traffic` and `berth mirror`.
 #[derive(Debug, Args)]
 pub(crate) struct TrafficArgs {
@@ -296,6 +323,9 @@ pub(crate) struct TrafficArgs {
     /// DEPLOYMENT=PERCENT; replaces all shares. None: show them. `none` takes all away.
     #[arg(value_name = "DEPLOYMENT=PERCENT")]
     pub(crate) shares: Vec<String>,
+    /// Refuse what Azure would: several mirrors, more than 50 %, or a mirror that has live traffic.
+    #[arg(long)]
+    pub(crate) strict_azure: bool,
 }
 
 /// `berth scale`.

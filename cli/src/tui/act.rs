@@ -58,6 +58,7 @@ pub(crate) async fn change(client: &Client, act: Act) -> Result<String, Error> {
                 endpoint: endpoint.clone(),
                 split: Some(TrafficMap { percent: shares }),
                 mirror: None,
+                strict_azure: false,
                 if_revision: Some(revision),
             };
             client.put_traffic(request).await?;

@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
         Err(error) if error.kind() == ErrorKind::NotFound && is_first => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let applied = ApplyArgs { file: path, set: Vec::new(), check_index: None, wait: args.wait };
+    let applied = ApplyArgs { strict_azure: false, file: path, set: Vec::new(), check_index: None, wait: args.wait };
     apply::without_traffic(context, applied).await?;
     let takes_all = match args.traffic {
         Some(share) => share == AllOrNone::All,

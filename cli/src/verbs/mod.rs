@@ -97,7 +97,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Endpoint(verb) => endpoint::run(&context, verb).await,
         Verb::Deployment(verb) => deployment::run(&context, verb).await,
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
-        Verb::Mirror(args) => traffic::run(&context, args, traffic::What::Mirror).await,
+        Verb::Mirror(args) => traffic::mirror(&context, args).await,
         Verb::Scale(args) => deployment::scale(&context, args).await,
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,

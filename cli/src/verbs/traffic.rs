@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use berth_client::{
+    Client,
+    api::{Endpoint, SetTrafficRequest, TrafficMap},
+};
 use berth_core::{
     error::{Code, Error},
     model::{DeploymentName, Traffic},
@@ -9,8 +13,8 @@ use berth_core::{
 
 use super::{Context, endpoint};
 use crate::{
-    args::TrafficArgs,
-    output::{Fault, Misused},
+    args::{MirrorArgs, MirrorVerb, TrafficArgs},
+    output::{Fault, Misused, now_ms},
     view,
 };
 
@@ -32,8 +36,37 @@ pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Res
         What::Split => (Some(shares), None),
         What::Mirror => (None, Some(shares)),
     };
-    let changed = context.client.set_traffic(&args.endpoint, split, mirror).await?;
+    let changed = set(&context.client, &args.endpoint, split, mirror, args.strict_azure).await?;
     endpoint::show(context, &changed)
+}
+
+/// `berth mirror`.
+pub(super) async fn mirror(context: &Context, args: MirrorArgs) -> Result<(), Fault> {
+    match (args.verb, args.set) {
+        (Some(MirrorVerb::Report(of)), _) => {
+            let report = context.client.mirror_report(&of.endpoint).await?;
+            let out = &context.out;
+            Ok(out.value(&report, &of.endpoint, || out.line(view::mirrors(&report, now_ms())))?)
+        }
+        (None, Some(shares)) => run(context, shares, What::Mirror).await,
+        (None, None) => {
+            let error = Error::new(Code::Invalid, "no endpoint is named");
+            Err(Fault::misused(error.try_("berth mirror ENDPOINT, or berth mirror report ENDPOINT")))
+        }
+    }
+}
+
+/// Sets the split, the mirrors, or both.
+pub(super) async fn set(
+    client: &Client,
+    endpoint: &str,
+    split: Option<BTreeMap<String, u32>>,
+    mirror: Option<BTreeMap<String, u32>>,
+    strict_azure: bool,
+) -> Result<Endpoint, Error> {
+    let [split, mirror] = [split, mirror].map(|shares| shares.map(|percent| TrafficMap { percent }));
+    let endpoint = endpoint.to_owned();
+    client.put_traffic(SetTrafficRequest { endpoint, split, mirror, strict_azure, ..Default::default() }).await
 }
 
 /// Returns the shares as the API has them.

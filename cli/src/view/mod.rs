@@ -2,11 +2,13 @@
 
 pub(crate) mod coming;
 pub(crate) mod gpu;
+mod mirror;
 mod plan;
 mod request;
 pub(crate) mod standing;
 mod text;
 
+pub(crate) use mirror::mirrors;
 pub(crate) use plan::plan;
 pub(crate) use request::request;
 pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, wish};

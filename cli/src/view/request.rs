@@ -38,9 +38,17 @@ pub(crate) fn request(report: &RequestReport, now_ms: u64) -> String {
         line("", format!("{unlisted} more attempts"));
     }
     if !report.mirrors.is_empty() {
-        line("mirrors", report.mirrors.join(", "));
+        line("mirrors", mirrors(report));
     }
     out
+}
+
+fn mirrors(report: &RequestReport) -> String {
+    let told = report.mirrors.iter().enumerate().map(|(at, name)| match report.mirror_verdicts.get(at) {
+        Some(verdict) => format!("{name}: {verdict}"),
+        None => name.clone(),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn ids(report: &RequestReport) -> String {
@@ -104,7 +112,7 @@ fn attempted(attempt: &RequestAttempt) -> String {
 }
 
 /// Writes microseconds as milliseconds, with what matters behind the point.
-fn ms(us: u64) -> String {
+pub(super) fn ms(us: u64) -> String {
     match us {
         0..10_000 => format!("{:.2} ms", us as f64 / 1e3),
         10_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
@@ -159,7 +167,8 @@ mod tests {
                 },
             ],
             attempt_count: 2,
-            mirrors: vec!["blue".into()],
+            mirrors: vec!["blue".into(), "red".into()],
+            mirror_verdicts: vec!["mismatch".into(), "timeout".into()],
             status: 424,
             model_status: Some(500),
             request_bytes: 18,
@@ -180,7 +189,7 @@ POST /score  HTTP/2
               b2  4 at work, takes 4, 11.3 ms lately, on another node
   attempt 1   a1  after 0.09 ms: not started: full in 0.04 ms
   attempt 2   b2  after 0.15 ms: 500 in 12.0 ms, queued 3 ms
-  mirrors     blue";
+  mirrors     blue: mismatch, red: timeout";
         assert_eq!(request(&report, 6_000), text);
     }
 

@@ -8,6 +8,7 @@ use berth_core::{
 use super::{
     fields::{Field, Fields, clip},
     finding::Findings,
+    mirror,
     tree::Node,
 };
 
@@ -47,8 +48,11 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
     if let Some(field) = fields.take("idempotent") {
         spec.idempotent = field.flag(findings);
     }
+    if let Some(field) = fields.take("mirror_settings") {
+        mirror::read(&field, &mut spec.mirror_rules, findings);
+    }
     let traffic = fields.take("traffic").map(|field| read_traffic(&field, true, findings));
-    let mirror = fields.take("mirror_traffic").map(|field| read_traffic(&field, false, findings));
+    let mirrors = fields.take("mirror_traffic").map(|field| read_traffic(&field, false, findings));
     read_unsupported(&mut fields, findings);
     fields.finish(findings);
     if let Err(error) = spec.validate() {
@@ -56,7 +60,7 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
             findings.error(error.code, document.place_of(&problem.field), &problem.field, problem.what, problem.try_);
         }
     }
-    Some(EndpointFile { name: name?, spec, project, traffic, mirror })
+    Some(EndpointFile { name: name?, spec, project, traffic, mirror: mirrors })
 }
 
 fn read_name(fields: &mut Fields<'_>, document: &Node, findings: &mut Findings) -> Option<EndpointName> {

@@ -13,6 +13,7 @@ mod endpoint;
 mod environment;
 mod fields;
 mod finding;
+mod mirror;
 mod set;
 mod source;
 mod tree;
@@ -92,7 +93,8 @@ const DEPLOYMENT_FIELDS: &[&str] = &[
 ];
 
 /// Fields that only an endpoint has.
-const ENDPOINT_FIELDS: &[&str] = &["auth_mode", "traffic", "mirror_traffic", "public_network_access", "max_body_mib"];
+const ENDPOINT_FIELDS: &[&str] =
+    &["auth_mode", "traffic", "mirror_traffic", "mirror_settings", "public_network_access", "max_body_mib"];
 
 /// Loads a file. `expected` is what the verb is about, if it is about one noun; `settings` are laid over each document.
 pub(crate) fn load(path: &Path, expected: Option<Kind>, settings: &[Setting]) -> Result<Loaded, Error> {

@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use berth_core::{
     error::{Code, Error},
-    model::{AssetKind, AuthMode, DeploymentSpec, GpuAsk, ModelType, Reconcile, Runtime, Spread, SpreadBy},
+    model::{
+        AssetKind, AuthMode, DeploymentSpec, GpuAsk, MirrorRules, ModelType, Reconcile, Runtime, Spread, SpreadBy,
+    },
     time::Millis,
 };
 use proptest::prelude::*;
@@ -191,6 +193,7 @@ scoring_uri: http://x
     assert_eq!(file.name.as_str(), "fraud");
     assert_eq!(file.traffic.expect("a split").total(), 100);
     assert_eq!(file.mirror.expect("a mirror").total(), 10);
+    assert_eq!(file.spec.mirror_rules, MirrorRules::default());
     let mut warned = warned_fields(text);
     warned.sort();
     assert_eq!(warned, ["auth_mode", "compute", "identity", "properties", "public_network_access", "scoring_uri"]);
@@ -238,6 +241,19 @@ fn the_runtime_follows_from_what_is_there() {
     }
     let (_, lines) = refusal("name: blue\nendpoint_name: digits\nmodel: {path: green}\n");
     assert!(lines[0].contains("model.onnx"), "{lines:?}");
+}
+
+#[test]
+fn mirror_settings_are_read_as_numbers_people_write() {
+    let text = "name: digits\nmirror_settings:\n  rtol: 1e-3\n  atol: 0\n  ignore: [id, 'p[*].ms']\n  redact: true\n";
+    let expected = MirrorRules {
+        rtol_ppb: 1_000_000,
+        atol_ppb: 0,
+        ignore: vec!["id".into(), "p[*].ms".into()],
+        redact: true,
+        ..MirrorRules::default()
+    };
+    assert_eq!(endpoint(text).spec.mirror_rules, expected);
 }
 
 #[test]
@@ -399,6 +415,10 @@ fn each_mistake_has_its_code_and_its_way_out() {
         ("name: x\nauth_mode: key\n", Code::Invalid, "3 to 32 characters"),
         ("name: digits\ndescription: {a: b}\n", Code::Invalid, "expected text, found a mapping"),
         ("name: digits\nmax_body_mib: 0\n", Code::Invalid, "use 1 to 2048"),
+        ("name: digits\nmirror_settings:\n  rtol: -1\n", Code::Invalid, "such as 1e-5"),
+        ("name: digits\nmirror_settings:\n  rtol: 2\n", Code::Invalid, "such as 1e-5"),
+        ("name: digits\nmirror_settings:\n  ignore: ['a..b']\n", Code::Invalid, "predictions[0].score"),
+        ("name: digits\nmirror_settings:\n  rtoll: 1\n", Code::UnknownField, "rtol"),
         ("name: blue\nendpoint_name: digits\nmodel: azureml:my-model:1\n", Code::Invalid, "no registry"),
         ("name: blue\nendpoint_name: digits\nmodel: {path: nowhere}\n", Code::PathMissing, "nowhere` does not exist"),
         ("name: blue\nendpoint_name: digits\nmodel: {path: green/model.onx}\n", Code::PathMissing, "model.onnx"),

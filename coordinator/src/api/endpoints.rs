@@ -125,7 +125,8 @@ impl Api {
             return Err(checks.refusal());
         };
         let if_revision = if_revision(request.if_revision);
-        let command = Command::TrafficSet { endpoint: endpoint.clone(), split, mirror, if_revision };
+        let strict_azure = request.strict_azure;
+        let command = Command::TrafficSet { endpoint: endpoint.clone(), split, mirror, strict_azure, if_revision };
         self.context.proposer.change(asker, command, call.deadline).await?;
         self.endpoint(&endpoint)
     }

@@ -11,6 +11,7 @@ mod deployments;
 mod endpoints;
 mod forward;
 mod logs;
+mod mirrors;
 mod nodes;
 mod plans;
 mod quotas;

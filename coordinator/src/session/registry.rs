@@ -9,7 +9,7 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
 };
-use berth_proto::api::v1::RequestReport;
+use berth_proto::{api::v1::RequestReport, node::v1::MirrorTally};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -54,6 +54,8 @@ pub(crate) enum Ask {
     Log(LogAsk),
     /// For a request its ingress took.
     Request(RequestAsk),
+    /// For what it makes of an endpoint's mirrors.
+    Mirrors(MirrorsAsk),
 }
 
 /// A question for a request, by its id.
@@ -61,6 +63,13 @@ pub(crate) enum Ask {
 pub(crate) struct RequestAsk {
     pub(crate) id: String,
     pub(crate) answer: oneshot::Sender<Option<RequestReport>>,
+}
+
+/// A question for the verdicts on an endpoint's mirrors.
+#[derive(Debug)]
+pub(crate) struct MirrorsAsk {
+    pub(crate) endpoint: String,
+    pub(crate) answer: oneshot::Sender<Vec<MirrorTally>>,
 }
 
 /// A question for a part of a replica's log.
@@ -148,10 +157,19 @@ impl Sessions {
 
     /// Asks a node for a request. One that cannot be asked now does not answer.
     pub(crate) fn ask_request(&self, node: NodeId, ask: RequestAsk) {
+        self.ask(node, Ask::Request(ask));
+    }
+
+    /// Asks a node for the verdicts on mirrors. One that cannot be asked now does not answer.
+    pub(crate) fn ask_mirrors(&self, node: NodeId, ask: MirrorsAsk) {
+        self.ask(node, Ask::Mirrors(ask));
+    }
+
+    fn ask(&self, node: NodeId, ask: Ask) {
         let session = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
         if let Some(session) = session {
             // Dropped with its answer, which tells whoever waits.
-            let _ = session.asks.try_send(Ask::Request(ask));
+            let _ = session.asks.try_send(ask);
         }
     }
 }

@@ -22,8 +22,8 @@ use berth_proto::{
     node::{
         acks_from_wire, assignments_to_wire, device_sign_from_wire, prefetch_from_wire, report_from_wire,
         v1::{
-            self as wire, FindRequest, FromNode, LogChunk, LogRequest, LogStream, ReportsTaken, ToNode, from_node,
-            to_node,
+            self as wire, FindRequest, FromNode, LogChunk, LogRequest, LogStream, MirrorTally, ReportsTaken,
+            TellMirrors, ToNode, from_node, to_node,
         },
     },
 };
@@ -68,6 +68,7 @@ const WISH: Duration = Duration::from_secs(5);
 enum Asked {
     Log(oneshot::Sender<Result<LogPiece, Error>>),
     Request(oneshot::Sender<Option<RequestReport>>),
+    Mirrors(oneshot::Sender<Vec<MirrorTally>>),
 }
 
 /// One session.
@@ -240,6 +241,11 @@ impl Session {
                     let _ = answer.send(found.report);
                 }
             }
+            from_node::Message::MirrorsTold(told) => {
+                if let Some(Asked::Mirrors(answer)) = self.asked.remove(&told.question) {
+                    let _ = answer.send(told.tallies);
+                }
+            }
         }
         Ok(())
     }
@@ -298,7 +304,13 @@ impl Session {
                 let find = FindRequest { question: self.questions, id: ask.id };
                 self.outgoing.push_back(to_node::Message::FindRequest(find));
             }
-            Ask::Log(_) | Ask::Request(_) => {}
+            Ask::Mirrors(ask) if !ask.answer.is_closed() => {
+                self.questions += 1;
+                self.asked.insert(self.questions, Asked::Mirrors(ask.answer));
+                let tell = TellMirrors { question: self.questions, endpoint: ask.endpoint };
+                self.outgoing.push_back(to_node::Message::TellMirrors(tell));
+            }
+            Ask::Log(_) | Ask::Request(_) | Ask::Mirrors(_) => {}
         }
     }
 
@@ -342,6 +354,7 @@ impl Asked {
         match self {
             Self::Log(answer) => answer.is_closed(),
             Self::Request(answer) => answer.is_closed(),
+            Self::Mirrors(answer) => answer.is_closed(),
         }
     }
 }

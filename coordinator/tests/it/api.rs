@@ -54,6 +54,7 @@ async fn one_member_takes_every_call_of_a_life() {
     fleet.put_deployment(0, "fraud", "blue", 2).await.expect("created");
     fleet.put_deployment(0, "fraud", "green", 1).await.expect("created");
     let traffic = SetTrafficRequest {
+        strict_azure: false,
         request_id: fresh_id(),
         endpoint: "fraud".into(),
         split: split(&[("blue", 90), ("green", 10)]),
@@ -85,6 +86,7 @@ async fn one_member_takes_every_call_of_a_life() {
         deployments.list(ListDeploymentsRequest { endpoint: "fraud".into() }).await.expect("listed").into_inner();
     assert_eq!(listed.deployments.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["blue", "green"]);
     let clear = SetTrafficRequest {
+        strict_azure: false,
         request_id: fresh_id(),
         endpoint: "fraud".into(),
         split: split(&[("blue", 100)]),
@@ -147,6 +149,7 @@ async fn every_refusal_has_its_code() {
         [(split(&[("blue", 90)]), Code::Traffic), (split(&[("red", 100)]), Code::Traffic), (None, Code::Invalid)]
     {
         let request = SetTrafficRequest {
+            strict_azure: false,
             request_id: fresh_id(),
             endpoint: "fraud".into(),
             split: shares,
@@ -181,6 +184,7 @@ async fn every_refusal_has_its_code() {
     assert_eq!(code(deployments.scale(scale(2, Some(at + 1_000))).await), Err(Code::Revision));
 
     let full = SetTrafficRequest {
+        strict_azure: false,
         request_id: fresh_id(),
         endpoint: "fraud".into(),
         split: split(&[("blue", 100)]),

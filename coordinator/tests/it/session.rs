@@ -82,6 +82,7 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
 
     // Traffic moves only to what is there; a deployment without traffic goes, and its replicas with it.
     let traffic = SetTrafficRequest {
+        strict_azure: false,
         request_id: fresh_id(),
         endpoint: "fraud".into(),
         split: Some(TrafficMap { percent: [("blue".to_owned(), 100)].into() }),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointName, ProjectName, Traffic};
+use super::{EndpointName, MirrorRules, ProjectName, Traffic};
 use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
@@ -37,6 +37,8 @@ pub struct EndpointSpec {
     /// Whether an unanswered request may be sent again to another replica on any route; `None` leaves it to the route's
     /// protocol.
     pub idempotent: Option<bool>,
+    /// How its mirrors are judged.
+    pub mirror_rules: MirrorRules,
 }
 
 /// A key under the cluster key: readable by coordinators alone.
@@ -92,6 +94,7 @@ impl Default for EndpointSpec {
             auth_mode: AuthMode::Key,
             max_body_bytes: DEFAULTS.max_body_mib << 20,
             idempotent: None,
+            mirror_rules: MirrorRules::default(),
         }
     }
 }
@@ -113,6 +116,7 @@ impl EndpointSpec {
         if self.tags.len() > 64 {
             problems.add("tags", "more than 64 tags");
         }
+        self.mirror_rules.check(&mut problems);
         problems.into_result(Code::Invalid, "the endpoint")
     }
 }

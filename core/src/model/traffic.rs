@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::DeploymentName;
 use crate::error::Problems;
 
+/// The largest share that Azure mirrors.
+const AZURE_MIRROR_MAX: u32 = 50;
+
 /// Percent per deployment, as a split (total 0 or 100) or as mirrors (each at most 100).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -51,6 +54,27 @@ impl Traffic {
         self.check_each("mirror_traffic", exists, problems);
     }
 
+    /// Notes what Azure would refuse: more than one mirror, more than half of the requests, a mirror that answers callers
+    /// too.
+    pub fn check_as_azure(&self, split: &Self, problems: &mut Problems) {
+        let targets: Vec<_> = self.0.iter().filter(|(_, percent)| **percent > 0).collect();
+        if targets.len() > 1 {
+            let what = format!("{} deployments get copies, and Azure mirrors to one", targets.len());
+            problems.add_try("mirror_traffic", what, "name one, or leave out --strict-azure");
+        }
+        for (name, percent) in targets {
+            let field = format!("mirror_traffic.{name}");
+            if *percent > AZURE_MIRROR_MAX {
+                let what = format!("{percent} is more than the {AZURE_MIRROR_MAX} that Azure allows");
+                problems.add_try(&*field, what, "take less, or leave out --strict-azure");
+            }
+            if split.percent(name) > 0 {
+                let what = "it answers callers too, and in Azure a deployment does one or the other";
+                problems.add_try(field, what, "take it out of the split, or leave out --strict-azure");
+            }
+        }
+    }
+
     fn check_each(&self, field: &str, exists: impl Fn(&DeploymentName) -> bool, problems: &mut Problems) {
         for (name, percent) in &self.0 {
             if *percent > 100 {
@@ -80,6 +104,30 @@ impl FromIterator<(DeploymentName, u32)> for Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn azure_has_one_mirror_of_at_most_half_that_is_not_live() {
+        let shares = |shares: &[(&str, u32)]| -> Traffic {
+            shares.iter().map(|(text, percent)| (DeploymentName::new(text).expect("a valid name"), *percent)).collect()
+        };
+        let split = shares(&[("blue", 90), ("green", 10)]);
+        for (mirror, refused, why) in [
+            (shares(&[]), 0, "none"),
+            (shares(&[("red", 50)]), 0, "half"),
+            (shares(&[("red", 51)]), 1, "more than half"),
+            (shares(&[("red", 10), ("pink", 10)]), 1, "two"),
+            (shares(&[("red", 10), ("pink", 0)]), 0, "zero means absent"),
+            (shares(&[("green", 10)]), 1, "it is live"),
+            (shares(&[("green", 60), ("blue", 60)]), 5, "everything at once"),
+        ] {
+            let mut found = Problems::default();
+            mirror.check_as_azure(&split, &mut found);
+            let got = found
+                .into_result(crate::error::Code::Traffic, "traffic")
+                .map_or_else(|error| error.problems.len(), |()| 0);
+            assert_eq!(got, refused, "{why}");
+        }
+    }
 
     #[test]
     fn a_split_totals_zero_or_a_hundred() {

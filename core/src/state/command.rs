@@ -98,6 +98,8 @@ pub enum Command {
         split: Option<Traffic>,
         /// The whole new set of mirrors.
         mirror: Option<Traffic>,
+        /// Refuse what Azure would refuse.
+        strict_azure: bool,
         /// Refuse unless the endpoint is at this revision.
         if_revision: Option<LogIndex>,
     },

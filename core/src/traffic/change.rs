@@ -136,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::AuthMode;
+    use crate::model::{AuthMode, MirrorRules};
 
     fn table(version: u64, endpoints: &BTreeMap<u8, u64>) -> RouteTable {
         let route = |(name, revision): (&u8, &u64)| {
@@ -150,6 +150,7 @@ mod tests {
                 idempotent: None,
                 split: Vec::new(),
                 mirror: Vec::new(),
+                mirror_rules: MirrorRules::default(),
                 deployments: Vec::new(),
             };
             (name, Arc::new(route))

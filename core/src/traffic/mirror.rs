@@ -4,7 +4,7 @@
 //! neither the split nor the mirror of the others. The positions within each hundred are rotated from one hundred to the
 //! next: with a fixed order a mirror of 10 % beside a split of 90/10 would copy the requests of one deployment only.
 
-use crate::model::DeploymentName;
+use crate::model::{DeploymentName, MirrorRules};
 
 /// An odd constant near 2⁶⁴/φ: its multiples spread evenly over the hundred positions.
 const ROTATION: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -18,14 +18,24 @@ pub fn draws(percent: u32, ticket: u64) -> bool {
     (at + 1) * percent / 100 > at * percent / 100
 }
 
-/// Returns the deployments that get a copy: never for a pinned request, never the one that answers.
+/// Returns whether a request takes part in the draw: one that names its deployment only where the endpoint says so.
+pub fn may_copy(mirrors: &[(DeploymentName, u32)], rules: &MirrorRules, pinned: bool) -> bool {
+    !mirrors.is_empty() && (rules.pinned || !pinned)
+}
+
+/// Returns whether a copy may start at a replica that answers callers too: one slot stays free for them. A replica with a
+/// single slot takes one when it has nothing to do.
+pub fn leaves_room(slots: u32, busy: u32) -> bool {
+    busy.saturating_add(1) < slots || (slots == 1 && busy == 0)
+}
+
+/// Returns the deployments that get a copy: never the one that answers.
 pub fn targets<'a>(
     mirrors: &'a [(DeploymentName, u32)],
-    pinned: bool,
     primary: &'a DeploymentName,
     ticket: u64,
 ) -> impl Iterator<Item = &'a DeploymentName> {
-    let drawn = move |(name, percent): &&(DeploymentName, u32)| !pinned && name != primary && draws(*percent, ticket);
+    let drawn = move |(name, percent): &&(DeploymentName, u32)| name != primary && draws(*percent, ticket);
     mirrors.iter().filter(drawn).map(|(name, _)| name)
 }
 
@@ -59,11 +69,24 @@ mod tests {
     }
 
     #[test]
-    fn pinned_requests_and_the_answering_deployment_are_not_copied() {
+    fn pinned_requests_and_the_answering_deployment_are_not_copied_unless_asked_for() {
         let name = |text| DeploymentName::new(text).expect("a valid name");
         let mirrors = [(name("green"), 100)];
-        assert_eq!(targets(&mirrors, false, &name("blue"), 0).count(), 1);
-        assert_eq!(targets(&mirrors, true, &name("blue"), 0).count(), 0);
-        assert_eq!(targets(&mirrors, false, &name("green"), 0).count(), 0);
+        assert_eq!(targets(&mirrors, &name("blue"), 0).count(), 1);
+        assert_eq!(targets(&mirrors, &name("green"), 0).count(), 0);
+        let (quiet, all) = (MirrorRules::default(), MirrorRules { pinned: true, ..MirrorRules::default() });
+        assert!(
+            may_copy(&mirrors, &quiet, false) && !may_copy(&mirrors, &quiet, true) && may_copy(&mirrors, &all, true)
+        );
+        assert!(!may_copy(&[], &all, true));
+    }
+
+    #[test]
+    fn a_copy_leaves_a_slot_for_callers() {
+        for (slots, busy, may) in
+            [(1, 0, true), (1, 1, false), (2, 0, true), (2, 1, false), (8, 6, true), (8, 7, false)]
+        {
+            assert_eq!(leaves_room(slots, busy), may, "{busy} of {slots}");
+        }
     }
 }

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod balance;
 pub mod budget;
 pub mod change;
+pub mod compare;
 pub mod eject;
 pub mod json;
 pub mod mirror;

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
     use crate::{
         id::{Generation, LogIndex},
-        model::{AuthMode, DeploymentName},
+        model::{AuthMode, DeploymentName, MirrorRules},
         traffic::table::{DeploymentRoute, RouteRuntime},
     };
 
@@ -326,6 +326,7 @@ mod tests {
             idempotent: None,
             split: Vec::new(),
             mirror: Vec::new(),
+            mirror_rules: MirrorRules::default(),
             deployments: deployments.iter().map(deployment).collect(),
         }
     }

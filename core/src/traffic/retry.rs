@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::{
         id::LogIndex,
-        model::{AuthMode, EndpointName},
+        model::{AuthMode, EndpointName, MirrorRules},
     };
 
     #[test]
@@ -119,6 +119,7 @@ mod tests {
             idempotent,
             split: Vec::new(),
             mirror: Vec::new(),
+            mirror_rules: MirrorRules::default(),
             deployments: Vec::new(),
         };
         for (said, dialect, method, path, may) in [

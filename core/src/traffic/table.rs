@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
-    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, NodeState, ReplicaState, Runtime},
+    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, NodeState, ReplicaState, Runtime},
     state::ClusterState,
 };
 
@@ -38,6 +38,8 @@ pub struct EndpointRoute {
     pub split: Vec<(DeploymentName, u32)>,
     /// Percent of copies per deployment.
     pub mirror: Vec<(DeploymentName, u32)>,
+    /// How the copies' answers are judged.
+    pub mirror_rules: MirrorRules,
     /// Its deployments, in order of name.
     pub deployments: Vec<DeploymentRoute>,
 }
@@ -147,6 +149,7 @@ impl EndpointRoute {
             idempotent: endpoint.spec.idempotent,
             split: shares(&endpoint.traffic),
             mirror: shares(&endpoint.mirror),
+            mirror_rules: endpoint.spec.mirror_rules.clone(),
             deployments: state
                 .deployments_of(name)
                 .filter(|deployment| !deployment.deleting)

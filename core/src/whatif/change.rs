@@ -115,6 +115,7 @@ impl Change {
                 endpoint: endpoint.clone(),
                 split: split.clone(),
                 mirror: mirror.clone(),
+                strict_azure: false,
                 if_revision: None,
             }]),
             Self::PutDeployment { key, spec } => {

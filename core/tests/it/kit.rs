@@ -153,7 +153,13 @@ impl Cluster {
     pub(crate) fn traffic(&mut self, name: &str) {
         let key = key(name);
         let split = Some(Traffic::all_to(key.deployment));
-        self.must(Command::TrafficSet { endpoint: key.endpoint, split, mirror: None, if_revision: None });
+        self.must(Command::TrafficSet {
+            endpoint: key.endpoint,
+            split,
+            mirror: None,
+            strict_azure: false,
+            if_revision: None,
+        });
     }
 
     pub(crate) fn scale(&mut self, name: &str, instance_count: u32) {

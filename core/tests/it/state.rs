@@ -18,6 +18,7 @@ fn set_traffic(shares: &[(&str, u32)]) -> Command {
         endpoint: "fraud".parse().unwrap(),
         split: Some(traffic(shares)),
         mirror: None,
+        strict_azure: false,
         if_revision: None,
     }
 }

@@ -38,7 +38,10 @@ pub(super) fn same_secret(shown: &[u8], expected: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::{id::LogIndex, model::EndpointName};
+    use berth_core::{
+        id::LogIndex,
+        model::{EndpointName, MirrorRules},
+    };
     use http::{HeaderName, HeaderValue};
 
     use super::*;
@@ -54,6 +57,7 @@ mod tests {
             idempotent: None,
             split: Vec::new(),
             mirror: Vec::new(),
+            mirror_rules: MirrorRules::default(),
             deployments: Vec::new(),
         };
         for (name, value, opens) in [

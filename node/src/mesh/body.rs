@@ -17,7 +17,9 @@ use super::{
     dispatch::Outstanding,
     pool::WorkHold,
     record::{End, Recording},
-    replay::{Attempt, Copied},
+    replay::Attempt,
+    tee::Copied,
+    verdict::Tap,
     wire::Wire,
 };
 
@@ -44,6 +46,8 @@ pub(super) struct Download {
     outstanding: Option<Outstanding>,
     /// What the ingress writes down.
     recording: Option<Recording>,
+    /// What the comparator hears of the answer.
+    tap: Option<Box<Tap>>,
     /// How long the replica may be silent in the middle of the answer.
     stall: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -141,7 +145,7 @@ impl Download {
 
     /// Wraps an answer that came from another gate.
     pub(super) fn of_gate(inner: Wire) -> Self {
-        Self { inner: Some(inner), work: None, outstanding: None, recording: None, stall: None, timer: None }
+        Self { inner: Some(inner), work: None, outstanding: None, recording: None, tap: None, stall: None, timer: None }
     }
 
     /// Counts the request as under way until the answer ends; `stall` bounds the replica's silence.
@@ -157,6 +161,15 @@ impl Download {
             true => recording.close(End::Whole),
             false => self.recording = Some(recording),
         }
+    }
+
+    /// Lets the comparator hear the answer on its way.
+    pub(super) fn tapped(mut self, tap: Box<Tap>) -> Self {
+        match self.inner.as_ref().is_none_or(Body::is_end_stream) {
+            true => tap.whole(),
+            false => self.tap = Some(tap),
+        }
+        self
     }
 
     /// Reads the answer to its end and forgets it.
@@ -183,6 +196,9 @@ impl Download {
             work.end(whole);
         }
         self.outstanding = None;
+        if let Some(tap) = self.tap.take().filter(|_| whole) {
+            tap.whole();
+        }
         if let Some(mut recording) = self.recording.take() {
             recording.close(if whole { End::Whole } else { End::Cut });
         }
@@ -212,6 +228,9 @@ impl Body for Download {
             Some(Ok(frame)) => {
                 if let (Some(recording), Some(data)) = (&mut this.recording, frame.data_ref()) {
                     recording.sent(data.len());
+                }
+                if let Some(tap) = &mut this.tap {
+                    tap.hear(frame);
                 }
                 if this.inner.as_ref().is_some_and(Body::is_end_stream) {
                     this.end(true);

@@ -195,7 +195,7 @@ impl Dispatch<'_> {
         let missed = |failure| Missed { failure, load: None, retry_after: None, queued_ms: 0 };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
-        let entry = Entry { deadline: self.deadline, may_queue };
+        let entry = Entry { deadline: self.deadline, may_queue, spare: false };
         let entered = gate.enter(entry).await;
         let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after, queued_ms }| Missed {
             failure: Failure::NotStarted(reason),
@@ -217,7 +217,7 @@ impl Dispatch<'_> {
         let link = self.core.links.to(&replica.gate_address, Lane::Primary);
         let token = shared.token();
         let remaining_ms = self.deadline.since(shared.clock.now()).0;
-        let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue, remaining_ms };
+        let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue, spare: false, remaining_ms };
         link::call(&link, ask, request).await
     }
 

@@ -21,6 +21,7 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         admission::{Admission, Answer, Ask, NotStarted, Phase, Waiter, Woken},
+        mirror,
         table::RouteRuntime,
     },
 };
@@ -99,6 +100,8 @@ pub(super) struct Refused {
 pub(super) struct Entry {
     pub(super) deadline: Instant,
     pub(super) may_queue: bool,
+    /// A slot has to stay free beside the one that is taken.
+    pub(super) spare: bool,
 }
 
 // === impl LocalState ===
@@ -207,7 +210,11 @@ impl GateReplica {
     /// Gets a slot, at once or after waiting, or says why not. Returns it with the milliseconds it took.
     pub(super) async fn enter(self: &Arc<Self>, entry: Entry) -> Result<(Slot, u64), Refused> {
         let max_wait = Millis(self.local.load().max_queue_wait_ms);
+        let slots = self.local.load().slots;
         let asked = self.with(|inner, now| {
+            if entry.spare && !mirror::leaves_room(slots, inner.admission.busy()) {
+                return Err(inner.refused(NotStarted::Full, now, now));
+            }
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
             match inner.admission.ask(ask) {
                 Answer::Start => Ok(None),

@@ -26,6 +26,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
     }
     let Some(entry) = GateEntry::read(request.headers()) else { return empty(StatusCode::BAD_REQUEST) };
     let map = request.headers_mut();
+    let is_copy = map.contains_key(headers::MIRROR);
     let ends = Ends::of(map);
     ends.strip_internal(map);
     ends.strip_hop_by_hop(map);
@@ -34,18 +35,21 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unknown, None);
     };
     let deadline = shared.clock.now() + Millis(entry.remaining_ms);
-    let (slot, queued_ms) = match replica.enter(Entry { deadline, may_queue: entry.may_queue }).await {
-        Ok(entered) => entered,
-        Err(refused) => {
-            let mut response = not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.in_flight()));
-            response.headers_mut().insert(headers::GATE_QUEUE_MS, refused.queued_ms.into());
-            if let Some(after) = refused.retry_after {
-                response.headers_mut().insert(headers::GATE_RETRY_MS, after.0.into());
+    let (slot, queued_ms) =
+        match replica.enter(Entry { deadline, may_queue: entry.may_queue, spare: entry.spare }).await {
+            Ok(entered) => entered,
+            Err(refused) => {
+                let mut response =
+                    not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.in_flight()));
+                response.headers_mut().insert(headers::GATE_QUEUE_MS, refused.queued_ms.into());
+                if let Some(after) = refused.retry_after {
+                    response.headers_mut().insert(headers::GATE_RETRY_MS, after.0.into());
+                }
+                return response;
             }
-            return response;
-        }
-    };
-    let sent = core.pool.send(slot, Box::new(request.map(ReqBody::wire))).await;
+        };
+    let pool = if is_copy { &core.copies } else { &core.pool };
+    let sent = pool.send(slot, Box::new(request.map(ReqBody::wire))).await;
     let mut response = match sent {
         Ok(response) => response.map(OutBody::Download),
         Err(SendFailure::Unreachable | SendFailure::Unprocessed) => {

@@ -20,7 +20,10 @@ use berth_core::{
         table::RouteTable,
     },
 };
-use berth_proto::api::v1::RequestReport;
+use berth_proto::{
+    api::v1::RequestReport,
+    node::{v1::MirrorTally, verdicts_to_wire},
+};
 use http::HeaderValue;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -34,6 +37,7 @@ use super::{
     record::Record,
     report::report,
     routes::Routes,
+    verdict::Comparator,
     worker::{self, Listeners, Shared},
 };
 
@@ -87,7 +91,9 @@ impl Mesh {
         });
         let access_log = access_log.transpose()?;
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
-        let shared = Arc::new(Shared::new(options, cores, access_log));
+        let comparator =
+            Comparator::start(options.limits.compare_bytes_per_node).map_err(|error| cannot_start(&error))?;
+        let shared = Arc::new(Shared::new(options, cores, access_log, comparator));
         if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             shared.set_token(token);
         }
@@ -255,6 +261,12 @@ impl MeshHandle {
         let read = |record: &Record| (record.begun, report(record));
         let found = self.0.shared.recent.iter().filter_map(|core| core.find(id.as_bytes(), read));
         found.max_by_key(|(begun, _)| *begun).map(|(_, report)| report)
+    }
+
+    /// Tells what this node's ingress has made of the answers of an endpoint's mirrors.
+    pub fn mirror_verdicts(&self, endpoint: &str) -> Vec<MirrorTally> {
+        let routes = self.0.shared.routes.load();
+        routes.endpoint(endpoint).map(|endpoint| verdicts_to_wire(&endpoint.soft.verdicts())).unwrap_or_default()
     }
 
     /// Returns what was counted since the start.

@@ -17,6 +17,10 @@ pub(super) const GATE_PROBE: HeaderName = HeaderName::from_static("x-berth-gate-
 pub(super) const GATE_LOAD: HeaderName = HeaderName::from_static("x-berth-gate-load");
 /// How long the request waited at the gate.
 pub(super) const GATE_QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-gate-queue-ms");
+/// Whether a slot has to stay free beside the one that is taken.
+pub(super) const GATE_SPARE: HeaderName = HeaderName::from_static("x-berth-gate-spare");
+/// Where the JSON of an answer ends and its tensors begin.
+pub(super) const INFERENCE_JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// When a place at a full replica is expected to come free.
 pub(super) const GATE_RETRY_MS: HeaderName = HeaderName::from_static("x-berth-gate-retry-ms");
 /// The replica broke off: `body` when it may have worked on the request, `head` when no body byte was sent.
@@ -77,10 +81,11 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Headers that only gates may write: a caller's are dropped, and so are a replica's.
-const INTERNAL: [HeaderName; 10] = [
+const INTERNAL: [HeaderName; 11] = [
     GATE_TOKEN,
     GATE_REPLICA,
     GATE_MAY_QUEUE,
+    GATE_SPARE,
     GATE_DEADLINE,
     GATE_PROBE,
     GATE_LOAD,

@@ -12,6 +12,7 @@ use std::{
 use berth_core::{
     time::{Instant, Millis},
     traffic::{
+        compare::Asked,
         json, mirror,
         pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
         retry,
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts, uri};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
+use tokio::sync::watch;
 
 use super::{
     answer, auth,
@@ -30,10 +32,11 @@ use super::{
     dispatch::{Answer, Dispatch, Head},
     headers::{self, Ends},
     metrics::Stats,
-    mirror::Planned,
+    mirror::{Mirrored, Planned},
     record::{Choice, End, Record, Recording},
     replay::{Fault, Upload},
     routes::Endpoint,
+    verdict::{HeardBy, Told},
     wire::Wire,
     worker::Core,
 };
@@ -176,7 +179,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let scoring = status::is_azure_scoring(routed.dialect, path.path(), &route.scoring_path);
     let head = head(call, routed, path);
     endpoint.soft.budget.deposit(call.begun);
-    let mirrors = draw_mirrors(core, routed, at, &head, call.upload.as_ref());
+    let mirrors = draw_mirrors(core, routed, at, &head, call);
+    let (mirrors, primary) = mirrors.unzip();
     if let Some(planned) = &mirrors {
         call.recording.note(|record| record.mirrors.clone_from(&planned.targets));
     }
@@ -193,6 +197,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         recording: &mut call.recording,
     };
     let mut leaving = Abandonable(Some(stats));
+    let dispatched = tokio::time::Instant::now();
     let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
     leaving.0 = None;
     if let Some(upload) = &call.upload {
@@ -202,7 +207,14 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         Ok(Answer { response, replica, queued_ms, model_ms, outstanding }) => {
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
-            let mut response = response.map(|body| OutBody::Download(body.counted(outstanding, stall)));
+            let (parts, mut body) = response.into_parts();
+            body = body.counted(outstanding, stall);
+            if let Some(primary) = primary.filter(|_| endpoint.route.mirror_rules.compare) {
+                let took_us = dispatched.elapsed().as_micros() as u64;
+                let limits = &core.shared.options.limits;
+                body = body.tapped(core.shared.comparator.tap(&parts, took_us, limits.compare_bytes, primary));
+            }
+            let mut response = Response::from_parts(parts, OutBody::Download(body));
             if scoring {
                 response.headers_mut().insert(headers::AZURE_MODEL_TIME, model_ms.into());
             }
@@ -415,32 +427,39 @@ fn head(call: &mut Call, routed: &Routed, path: uri::PathAndQuery) -> Head {
     }
 }
 
-/// Draws the mirrors of a request the split has placed.
+/// Draws the mirrors of a request whose deployment is known. Returns beside them where its own answer is to be heard.
 fn draw_mirrors(
     core: &Rc<Core>,
     routed: &Routed,
     at: usize,
     head: &Head,
-    upload: Option<&Upload>,
-) -> Option<Box<Planned>> {
+    call: &Call,
+) -> Option<(Box<Planned>, HeardBy)> {
     let endpoint = &routed.endpoint;
-    let pinned = routed.pin != Pin::None;
-    if endpoint.route.mirror.is_empty() || pinned {
+    let route = &endpoint.route;
+    if !mirror::may_copy(&route.mirror, &route.mirror_rules, routed.pin != Pin::None) {
         return None;
     }
-    let primary = &endpoint.route.deployments[at].name;
-    let drawn = mirror::targets(&endpoint.route.mirror, pinned, primary, endpoint.mirror_ticket());
-    let targets: Vec<usize> = drawn.filter_map(|name| endpoint.position(name)).collect();
+    let primary = &route.deployments[at].name;
+    let drawn = mirror::targets(&route.mirror, primary, endpoint.mirror_ticket());
+    let positions = drawn.filter_map(|name| endpoint.position(name));
+    let targets: Vec<_> = positions.map(|at| Mirrored { at, told: Told::default() }).collect();
     if targets.is_empty() {
         return None;
     }
-    Some(Box::new(Planned {
+    let (heard, answer) = watch::channel(None);
+    let planned = Planned {
         core: core.clone(),
         endpoint: endpoint.clone(),
+        primary: at,
+        answer,
         targets,
+        asked: Asked::of(routed.dialect, head.path.path()),
+        request_id: call.id.clone(),
         head: head.clone(),
-        upload: upload.cloned(),
-    }))
+        upload: call.upload.clone(),
+    };
+    Some((Box::new(planned), heard))
 }
 
 /// Returns whether an answer may be silent between its parts.

@@ -54,6 +54,8 @@ pub(super) struct GateAsk<'a> {
     pub(super) token: Option<&'a HeaderValue>,
     pub(super) replica: &'a HeaderValue,
     pub(super) may_queue: bool,
+    /// A copy for a deployment that answers callers too.
+    pub(super) spare: bool,
     pub(super) remaining_ms: u64,
 }
 
@@ -81,6 +83,9 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Reque
     }
     map.insert(headers::GATE_REPLICA, ask.replica.clone());
     map.insert(headers::GATE_MAY_QUEUE, HeaderValue::from_static(if ask.may_queue { "1" } else { "0" }));
+    if ask.spare {
+        map.insert(headers::GATE_SPARE, HeaderValue::from_static("1"));
+    }
     map.insert(headers::GATE_DEADLINE, ask.remaining_ms.into());
     let mut response = link.send(request).await.map_err(|failure| Missed {
         failure: match failure {
@@ -131,6 +136,7 @@ fn number(map: &HeaderMap, name: &http::HeaderName) -> Option<u64> {
 pub(super) struct GateEntry {
     pub(super) replica: ReplicaId,
     pub(super) may_queue: bool,
+    pub(super) spare: bool,
     pub(super) remaining_ms: u64,
 }
 
@@ -142,6 +148,7 @@ impl GateEntry {
         Some(Self {
             replica: headers::text(map, &headers::GATE_REPLICA)?.parse().ok()?,
             may_queue: map.get(headers::GATE_MAY_QUEUE).is_some_and(|value| value == "1"),
+            spare: map.contains_key(headers::GATE_SPARE),
             remaining_ms: number(map, &headers::GATE_DEADLINE)?,
         })
     }

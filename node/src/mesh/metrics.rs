@@ -185,6 +185,7 @@ impl Collector for MeshCollector {
             let labels = [("endpoint", *endpoint), ("deployment", *deployment)];
             counters.took.encode(family.encode_family(&labels)?)?;
         }
+        encode_verdicts(&mut encoder, &shared)?;
         let help = "Requests a replica of this node has, running and waiting";
         let mut family = encoder.encode_descriptor("berth_mesh_gate_in_flight", help, None, MetricType::Gauge)?;
         for (replica, key, load) in shared.gate.loads() {
@@ -209,6 +210,30 @@ impl Collector for MeshCollector {
         }
         Ok(())
     }
+}
+
+/// Shows what mirrors answered. The counts begin anew with a generation, as counters do with a process.
+fn encode_verdicts(encoder: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), fmt::Error> {
+    let help = "Copies by what became of them and of the comparison";
+    let mut family = encoder.encode_descriptor("berth_mesh_mirror_verdicts", help, None, MetricType::Counter)?;
+    for endpoint in shared.routes.load().endpoints() {
+        for (pair, _, tally) in endpoint.soft.verdicts().tallies() {
+            let different = tally.mismatched.iter().map(|(kind, count)| (kind.word(), *count));
+            let unjudged = tally.unjudged.iter().map(|(why, count)| (why.word(), *count));
+            let missed = tally.missed.iter().map(|(why, count)| (why.word(), *count));
+            let all = [("match", tally.matched)].into_iter().chain(different).chain(unjudged).chain(missed);
+            for (verdict, count) in all {
+                let labels = [
+                    ("endpoint", endpoint.route.name.as_str()),
+                    ("deployment", pair.mirror.as_str()),
+                    ("primary", pair.primary.as_str()),
+                    ("verdict", verdict),
+                ];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 type Row<'a> = (&'a str, &'a str, &'a DeploymentCounters);

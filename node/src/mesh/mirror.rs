@@ -1,4 +1,6 @@
 //! Copies of requests: sent after the primary is under way, answered to nobody, waited for by nobody.
+//!
+//! What comes back is compared with what the caller got, once both are whole.
 
 use std::{
     rc::Rc,
@@ -6,19 +8,30 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use berth_core::{time::Millis, traffic::balance};
-use http::HeaderValue;
+use berth_core::{
+    time::Millis,
+    traffic::{
+        balance,
+        compare::{Asked, Missed, tally::Pair},
+        retry::Failure,
+    },
+};
+use http::{HeaderValue, Response};
+use tokio::sync::watch;
 
 use super::{
-    body::ReqBody,
+    body::{Download, ReqBody},
     dispatch::{self, Head, Outstanding},
     gate::Entry,
     headers,
     link::{self, GateAsk, Gated, Lane},
     replay::Upload,
     routes::Endpoint,
+    tee::Fate,
+    verdict::{Copy, Heard, Told},
     worker::Core,
 };
 
@@ -26,14 +39,41 @@ use super::{
 pub(super) struct Planned {
     pub(super) core: Rc<Core>,
     pub(super) endpoint: Arc<Endpoint>,
-    /// Positions of the deployments that get one.
-    pub(super) targets: Vec<usize>,
+    /// The position of the deployment that answers the caller.
+    pub(super) primary: usize,
+    /// What the caller gets, once it is whole.
+    pub(super) answer: watch::Receiver<Option<Arc<Heard>>>,
+    pub(super) targets: Vec<Mirrored>,
+    pub(super) asked: Asked,
+    pub(super) request_id: HeaderValue,
     pub(super) head: Head,
     pub(super) upload: Option<Upload>,
 }
 
+/// A deployment that gets a copy.
+#[derive(Clone)]
+pub(super) struct Mirrored {
+    /// Its position.
+    pub(super) at: usize,
+    /// What became of it.
+    pub(super) told: Told,
+}
+
 /// One of the copies that may be under way at once on a node.
 struct Permit(Arc<AtomicU32>);
+
+/// One copy on its way.
+struct Sending {
+    core: Rc<Core>,
+    endpoint: Arc<Endpoint>,
+    at: usize,
+    head: Head,
+    body: ReqBody,
+    /// Why its body ended early, if it did.
+    fate: Option<Fate>,
+    upload: Option<Upload>,
+    answer: watch::Receiver<Option<Arc<Heard>>>,
+}
 
 // === impl Permit ===
 
@@ -55,65 +95,158 @@ impl Drop for Permit {
 impl Planned {
     /// Begins the copies. Never waits: what finds no room is counted and forgotten.
     pub(super) fn start(self) {
-        for at in &self.targets {
-            let stats = self.endpoint.deployments[*at].stats.clone();
-            let shared = &self.core.shared;
-            let permit = Permit::take(&shared.mirrors, shared.options.limits.mirrors);
-            let body = match &self.upload {
-                Some(upload) => upload.tee().map(ReqBody::copied),
-                None => Some(ReqBody::empty()),
-            };
-            let (Some(permit), Some(body)) = (permit, body) else {
-                stats.of(self.core.index).mirror_dropped.fetch_add(1, Relaxed);
-                continue;
-            };
-            let (core, endpoint, head, at) = (self.core.clone(), self.endpoint.clone(), self.head.clone(), *at);
-            tokio::task::spawn_local(async move {
-                let status = copy(&core, &endpoint, at, head, body).await;
-                let stats = stats.of(core.index);
-                match status {
-                    Some(status) => {
-                        stats.mirrored.fetch_add(1, Relaxed);
-                        stats.mirror_answer(status);
-                    }
-                    None => {
-                        stats.mirror_dropped.fetch_add(1, Relaxed);
+        for mirrored in &self.targets {
+            self.begin(mirrored);
+        }
+    }
+
+    fn begin(&self, Mirrored { at, told }: &Mirrored) {
+        let Self { core, endpoint, .. } = self;
+        let shared = &core.shared;
+        let limits = &shared.options.limits;
+        let stats = endpoint.deployments[*at].stats.clone();
+        let copy = self.copy(*at, told.clone());
+        let permit = Permit::take(&shared.mirrors, limits.mirrors);
+        let body = match &self.upload {
+            Some(upload) => upload.tee(limits.copy_bytes, &core.copy_room).map(|copied| {
+                let fate = copied.fate();
+                (ReqBody::copied(copied), Some(fate))
+            }),
+            None => Some((ReqBody::empty(), None)),
+        };
+        let (permit, (body, fate)) = match (permit, body) {
+            (Some(permit), Some(body)) => (permit, body),
+            (permit, _) => {
+                stats.of(core.index).mirror_dropped.fetch_add(1, Relaxed);
+                return copy.missed(if permit.is_none() { Missed::Budget } else { Missed::Behind });
+            }
+        };
+        let (core, endpoint, head) = (core.clone(), endpoint.clone(), self.head.clone());
+        let (upload, answer) = (self.upload.clone(), self.answer.clone());
+        let compares = endpoint.route.mirror_rules.compare;
+        let sending = Sending { core, endpoint, at: *at, head, body, fate, upload, answer: answer.clone() };
+        tokio::task::spawn_local(async move {
+            let core = sending.core.clone();
+            let outcome = Box::pin(sending.send()).await;
+            drop(permit);
+            let counted = stats.of(core.index);
+            match outcome {
+                Ok((status, heard)) => {
+                    counted.mirrored.fetch_add(1, Relaxed);
+                    counted.mirror_answer(status);
+                    copy.told.answered();
+                    if let Some(heard) = heard.filter(|_| compares) {
+                        let primary = whole(answer).await;
+                        core.shared.comparator.compare(copy, primary, heard);
                     }
                 }
-                drop(permit);
-            });
+                Err(why) => {
+                    counted.mirror_dropped.fetch_add(1, Relaxed);
+                    copy.missed(why);
+                }
+            }
+        });
+    }
+
+    fn copy(&self, at: usize, told: Told) -> Copy {
+        let endpoint = &self.endpoint;
+        let name = |at: usize| endpoint.route.deployments[at].name.clone();
+        Copy {
+            soft: endpoint.soft.clone(),
+            rules: endpoint.rules.clone(),
+            asked: self.asked,
+            pair: Pair { mirror: name(at), primary: name(self.primary) },
+            basis: endpoint.basis(at, self.primary),
+            revision: endpoint.route.revision,
+            request_id: self.request_id.clone(),
+            told,
         }
     }
 }
 
-/// Sends one copy and reads its answer to the end, within the deployment's own time limit. Returns the status.
-async fn copy(core: &Rc<Core>, endpoint: &Arc<Endpoint>, at: usize, mut head: Head, body: ReqBody) -> Option<u16> {
-    let route = &endpoint.route.deployments[at];
-    let deployment = &endpoint.deployments[at];
-    let shared = &core.shared;
-    let deadline = shared.clock.now() + Millis(route.request_timeout_ms);
-    let candidates = dispatch::candidates(core, deployment, true);
-    let drawn = balance::draw(&candidates.loads, core.draw())?;
-    let replica = &deployment.replicas[candidates.replicas[drawn.first]];
-    head.headers.insert(headers::MIRROR, HeaderValue::from_static("1"));
-    let request = head.request(true, body);
-    let exchange = async {
-        let outstanding = Outstanding::new(&replica.soft);
-        let response = if replica.is_local {
-            // A copy never takes a place in the queue from a request somebody waits for.
-            let entry = Entry { deadline, may_queue: false };
-            let (slot, _) = shared.gate.find(replica.id)?.enter(entry).await.ok()?;
-            core.pool.send(slot, request).await.ok()?
-        } else {
-            let token = shared.token();
-            let remaining_ms = deadline.since(shared.clock.now()).0;
-            let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue: false, remaining_ms };
-            let Gated { response, .. } =
-                link::call(&core.links.to(&replica.gate_address, Lane::Mirror), ask, request).await.ok()?;
-            response
-        };
+/// Waits until the caller has its whole answer; nothing when it never got one. It ends with the caller's request.
+async fn whole(mut answer: watch::Receiver<Option<Arc<Heard>>>) -> Option<Arc<Heard>> {
+    let heard = answer.wait_for(Option::is_some).await.ok()?;
+    heard.clone()
+}
+
+// === impl Sending ===
+
+impl Sending {
+    /// Sends the copy and reads its answer to the end. Returns the status, and what was heard of it.
+    async fn send(mut self) -> Result<(u16, Option<Arc<Heard>>), Missed> {
+        let fate = self.fate.clone();
+        let upload = self.upload.take();
+        let sent = self.exchange().await;
+        sent.map_err(|why| match why {
+            Missed::Broken if fate.is_some_and(|fate| fate.is_behind()) => Missed::Behind,
+            Missed::Broken if upload.is_some_and(|upload| upload.fault().is_some()) => Missed::Cut,
+            why => why,
+        })
+    }
+
+    async fn exchange(self) -> Result<(u16, Option<Arc<Heard>>), Missed> {
+        let Self { core, endpoint, at, mut head, body, answer, .. } = self;
+        let timeout_ms = endpoint.route.deployments[at].request_timeout_ms;
+        let shared = &core.shared;
+        let begun = tokio::time::Instant::now();
+        let deadline = shared.clock.of(begun) + Millis(timeout_ms);
+        head.headers.insert(headers::MIRROR, HeaderValue::from_static("1"));
+        let request = head.request(true, body);
+        let asked = tokio::time::timeout_at(shared.clock.timer(deadline), ask(&core, &endpoint, at, request, deadline));
+        let (response, outstanding) = asked.await.map_err(|_| Missed::Timeout)??;
         let (parts, body) = response.into_parts();
-        body.counted(outstanding, None).discard().await.then(|| parts.status.as_u16())
-    };
-    tokio::time::timeout_at(shared.clock.timer(deadline), exchange).await.ok().flatten()
+        let took_us = begun.elapsed().as_micros() as u64;
+        let (to, heard) = watch::channel(None);
+        let tap = shared.comparator.tap(&parts, took_us, shared.options.limits.compare_bytes, to);
+        let patience = Duration::from_millis(timeout_ms);
+        // A stream goes on for as long as the caller's does, and as much longer as a request may take.
+        let too_long = async {
+            whole(answer).await;
+            tokio::time::sleep(patience).await;
+        };
+        let read = body.counted(outstanding, Some(patience)).tapped(tap).discard();
+        let is_whole = tokio::select! {
+            is_whole = read => is_whole,
+            () = too_long => return Err(Missed::Timeout),
+        };
+        if !is_whole {
+            return Err(Missed::Broken);
+        }
+        let heard = heard.borrow().clone();
+        Ok((parts.status.as_u16(), heard))
+    }
+}
+
+/// Asks one replica. A copy never takes a place in the queue from a request somebody waits for, and of a deployment that
+/// answers callers too it leaves one slot free for them.
+async fn ask(
+    core: &Rc<Core>,
+    endpoint: &Endpoint,
+    at: usize,
+    request: Box<http::Request<ReqBody>>,
+    deadline: berth_core::time::Instant,
+) -> Result<(Response<Download>, Outstanding), Missed> {
+    let (shared, deployment) = (&core.shared, &endpoint.deployments[at]);
+    let candidates = dispatch::candidates(core, deployment, true);
+    let drawn = balance::draw(&candidates.loads, core.draw()).ok_or(Missed::NoReplica)?;
+    let replica = &deployment.replicas[candidates.replicas[drawn.first]];
+    let outstanding = Outstanding::new(&replica.soft);
+    let spare = endpoint.is_live(at);
+    if replica.is_local {
+        let gate = shared.gate.find(replica.id).ok_or(Missed::NoReplica)?;
+        let entered = gate.enter(Entry { deadline, may_queue: false, spare }).await;
+        let (slot, _) = entered.map_err(|_| Missed::Refused)?;
+        let response = core.copies.send(slot, request).await.map_err(|_| Missed::Broken)?;
+        return Ok((response, outstanding));
+    }
+    let token = shared.token();
+    let remaining_ms = deadline.since(shared.clock.now()).0;
+    let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue: false, spare, remaining_ms };
+    let called = link::call(&core.links.to(&replica.gate_address, Lane::Mirror), ask, request).await;
+    let Gated { response, .. } = called.map_err(|missed| match missed.failure {
+        Failure::NotStarted(_) => Missed::Refused,
+        Failure::GateUnreachable | Failure::BeforeBody | Failure::Broken => Missed::Broken,
+    })?;
+    Ok((response, outstanding))
 }

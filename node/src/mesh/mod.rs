@@ -35,6 +35,8 @@ mod record;
 mod replay;
 mod report;
 mod routes;
+mod tee;
+mod verdict;
 mod warm;
 mod wire;
 mod worker;

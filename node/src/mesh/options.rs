@@ -62,6 +62,14 @@ pub struct Limits {
     pub connections: usize,
     /// Copies under way at once per node; further ones are dropped and counted.
     pub mirrors: u32,
+    /// Bytes of a request that one copy may be behind; one that is slower is given up and counted.
+    pub copy_bytes: usize,
+    /// Bytes of requests that all copies of a core may be behind.
+    pub copy_bytes_per_core: usize,
+    /// Bytes of an answer that are kept to compare it; a longer one is the same or is not judged.
+    pub compare_bytes: usize,
+    /// Bytes of answers that a node keeps to compare them; further ones are not judged.
+    pub compare_bytes_per_node: usize,
     /// Bytes kept of one request's body in case it has to be sent again.
     pub replay_bytes: usize,
     /// Bytes kept of all requests of a core in case they have to be sent again.
@@ -103,6 +111,12 @@ impl Default for Limits {
             connections: 8_192,
             // Measured: a mirror whose target hangs costs its own memory only, up to this many bodies.
             mirrors: 256,
+            // A body of ten megabytes may arrive at once while the mirror's connection is still being made.
+            copy_bytes: 16 << 20,
+            copy_bytes_per_core: 64 << 20,
+            // Tensors of a batch of images fit; comparing one takes milliseconds of a thread of its own.
+            compare_bytes: 1 << 20,
+            compare_bytes_per_node: 64 << 20,
             // More than an HTTP/2 stream window and send buffer together, so that a request whose gate refuses it
             // from its headers can always be sent elsewhere.
             replay_bytes: 1 << 20,

@@ -15,7 +15,7 @@ use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status:
 use http::{HeaderValue, Method, Version, header, request::Parts, uri};
 use tokio::time::Instant;
 
-use super::{routes::Endpoint, worker::Core};
+use super::{mirror::Mirrored, routes::Endpoint, worker::Core};
 
 /// Records kept per core. At a thousand requests a second that is four seconds, and most who ask have the id of a
 /// request that failed a moment ago; a record is some 600 bytes.
@@ -42,8 +42,8 @@ pub(super) struct Record {
     pub(super) attempts: Vec<Attempted>,
     /// All of them, those beyond [`ATTEMPTS_MAX`] too.
     pub(super) attempt_count: u32,
-    /// Positions of the deployments that were to get a copy.
-    pub(super) mirrors: Vec<usize>,
+    /// The deployments that were to get a copy, and what became of it.
+    pub(super) mirrors: Vec<Mirrored>,
     /// What the caller saw; 0 until the head of the answer.
     pub(super) status: u16,
     /// The model's own, where the caller saw another one.

@@ -12,15 +12,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use super::{
+    BoxError,
+    tee::{Copied, Tee},
+    wire::Wire,
+};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
-
-use super::{BoxError, wire::Wire};
-
-/// Frames a mirror may be behind. Enough to ride out a burst, little enough that a stuck one costs next to nothing.
-const TEE_FRAMES: usize = 16;
 
 /// One frame of a body, in a form that can be given out more than once.
 #[derive(Clone, Debug)]
@@ -65,7 +64,7 @@ struct Source {
     given: u64,
     total: Option<u64>,
     owner: u32,
-    tees: Vec<mpsc::Sender<Piece>>,
+    tees: Vec<Tee>,
     fault: Option<Fault>,
     ended: bool,
 }
@@ -76,10 +75,15 @@ pub(super) struct Attempt {
     number: u32,
 }
 
-/// A mirror's copy of the body.
-pub(super) struct Copied {
-    pieces: mpsc::Receiver<Piece>,
-    done: bool,
+// === impl Piece ===
+
+impl Piece {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(_) | Self::End => 0,
+        }
+    }
 }
 
 // === impl Room ===
@@ -89,7 +93,7 @@ impl Room {
         Self(Rc::new(Cell::new(bytes)))
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         let left = self.0.get().checked_sub(bytes);
         if let Some(left) = left {
             self.0.set(left);
@@ -97,7 +101,7 @@ impl Room {
         left.is_some()
     }
 
-    fn give_back(&self, bytes: usize) {
+    pub(super) fn give_back(&self, bytes: usize) {
         self.0.set(self.0.get() + bytes);
     }
 }
@@ -167,16 +171,17 @@ impl Upload {
         self.0.borrow().fault
     }
 
-    /// Copies everything that is read from now on, and what was read before; nothing when that is no longer at hand.
-    pub(super) fn tee(&self) -> Option<Copied> {
-        let (sender, pieces) = mpsc::channel(TEE_FRAMES);
+    /// Copies everything that is read from now on, and what was read before; nothing when that is no longer at hand, or
+    /// more than `keep_max` bytes or the room of all copies.
+    pub(super) fn tee(&self, keep_max: usize, room: &Room) -> Option<Copied> {
+        let (tee, copied) = Tee::new(keep_max, room.clone());
         let mut source = self.0.borrow_mut();
         let mut early = source.kept.iter().cloned().chain(source.ended.then_some(Piece::End));
-        let fits = source.whole && early.all(|piece| sender.try_send(piece).is_ok());
+        let fits = source.whole && source.fault.is_none() && early.all(|piece| tee.push(piece));
         if fits && !source.ended {
-            source.tees.push(sender);
+            source.tees.push(tee);
         }
-        fits.then(|| Copied { pieces, done: false })
+        fits.then_some(copied)
     }
 
     /// Reads one more frame into what is kept, to look at it before any attempt. False at the end of the body.
@@ -273,14 +278,11 @@ impl Source {
     }
 
     fn copy(&mut self, piece: &Piece) {
-        self.tees.retain(|tee| tee.try_send(piece.clone()).is_ok());
+        self.tees.retain(|tee| tee.push(piece.clone()));
     }
 
     fn keep(&mut self, piece: &Piece) {
-        let bytes = match piece {
-            Piece::Data(data) => data.len(),
-            Piece::Trailers(_) | Piece::End => 0,
-        };
+        let bytes = piece.bytes();
         let fits = self.keeping && self.kept_bytes + bytes <= self.keep_max && self.room.take(bytes);
         if fits {
             self.kept_bytes += bytes;
@@ -352,31 +354,5 @@ impl Body for Attempt {
     fn size_hint(&self) -> SizeHint {
         let source = self.source.borrow();
         source.total.map_or_else(SizeHint::default, |total| SizeHint::with_exact(total.saturating_sub(source.given)))
-    }
-}
-
-// === impl Copied ===
-
-impl Body for Copied {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.done {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
-            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
-            Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
-            Some(Piece::End) => {
-                self.done = true;
-                None
-            }
-            None => Some(Err("the copy fell behind and was given up".into())),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.done
     }
 }

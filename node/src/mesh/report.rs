@@ -70,7 +70,8 @@ fn chosen(report: &mut RequestReport, record: &Record, endpoint: &Endpoint, at: 
     report.candidates = u32::try_from(record.candidates).unwrap_or(u32::MAX);
     report.drawn = record.drawn.iter().flatten().map(|weighed| drawn(deployment, *weighed)).collect();
     report.attempts = record.attempts.iter().map(|attempted| attempt(deployment, attempted)).collect();
-    report.mirrors = record.mirrors.iter().map(|at| text(&endpoint.deployments[*at].name)).collect();
+    report.mirrors = record.mirrors.iter().map(|mirrored| text(&endpoint.deployments[mirrored.at].name)).collect();
+    report.mirror_verdicts = record.mirrors.iter().map(|mirrored| mirrored.told.word().to_owned()).collect();
 }
 
 fn drawn(deployment: &Deployment, Weighed { replica, load }: Weighed) -> DrawnReplica {

@@ -18,6 +18,10 @@ use berth_core::{
     traffic::{
         balance::{self, Failing, Latency, Load, Reported},
         budget::RetryBudget,
+        compare::{
+            Rules,
+            tally::{Basis, Verdicts},
+        },
         eject::{Ejection, Standing},
         split::{self, Split},
         sticky,
@@ -43,6 +47,9 @@ pub(super) struct Endpoint {
     pub(super) soft: Arc<EndpointSoft>,
     /// In the order of the route's deployments.
     pub(super) deployments: Vec<Deployment>,
+    /// How the answers of mirrors are judged.
+    pub(super) rules: Arc<Rules>,
+    rules_fingerprint: u64,
     split: Split,
     /// Where each share of the split points; nothing when its deployment has no routes.
     shares: Vec<Option<usize>>,
@@ -75,6 +82,7 @@ pub(super) struct EndpointSoft {
     /// When it was last called, in milliseconds of the mesh's clock; zero for never.
     pub(super) carried_ms: AtomicU64,
     pub(super) stats: SharedStats,
+    verdicts: Mutex<Verdicts>,
 }
 
 /// What this node remembers about a replica.
@@ -145,6 +153,8 @@ impl Endpoint {
             name: header(route.name.as_str()),
             soft: memory.endpoint(&route.name),
             deployments: route.deployments.iter().map(|of| Deployment::new(route, of, memory)).collect(),
+            rules: Arc::new(Rules::of(&route.mirror_rules)),
+            rules_fingerprint: route.mirror_rules.fingerprint(),
             split: Split::of(&route.split),
             shares: route.split.iter().map(|(name, _)| at(name)).collect(),
             route: route.clone(),
@@ -177,6 +187,17 @@ impl Endpoint {
     /// Draws a ticket for the mirrors.
     pub(super) fn mirror_ticket(&self) -> u64 {
         self.soft.mirror_ticket.fetch_add(1, Relaxed)
+    }
+
+    /// Returns what the answers of two deployments are compared for.
+    pub(super) fn basis(&self, mirror: usize, primary: usize) -> Basis {
+        let generation = |at: usize| self.route.deployments[at].generation;
+        Basis { mirror: generation(mirror), primary: generation(primary), rules: self.rules_fingerprint }
+    }
+
+    /// Returns whether a deployment answers callers that name none.
+    pub(super) fn is_live(&self, at: usize) -> bool {
+        self.shares.contains(&Some(at))
     }
 
     /// Finds a deployment.
@@ -224,6 +245,15 @@ impl Replica {
             latency_us: seen.latency.read(now),
             remote: !self.is_local,
         }
+    }
+}
+
+// === impl EndpointSoft ===
+
+impl EndpointSoft {
+    /// Opens what was made of the mirrors' answers; held for as long as it takes to count one.
+    pub(super) fn verdicts(&self) -> std::sync::MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -305,6 +335,7 @@ impl Memory {
                 budget: RetryBudget::default(),
                 carried_ms: AtomicU64::new(0),
                 stats: Arc::new(CoreStats::new(cores)),
+                verdicts: Mutex::default(),
             })
         });
         soft.clone()
@@ -331,7 +362,11 @@ impl Memory {
 
     /// Forgets what the table no longer names; a replica that still has requests is remembered until it has none.
     fn forget(&mut self, table: &RouteTable) {
-        self.endpoints.retain(|name, _| table.endpoints.contains_key(name));
+        self.endpoints.retain(|name, soft| {
+            let Some(route) = table.endpoints.get(name) else { return false };
+            soft.verdicts().retain(&route.deployments.iter().map(|deployment| &deployment.name).collect());
+            true
+        });
         self.deployments.retain(|(endpoint, name), _| {
             table.endpoints.get(endpoint).is_some_and(|route| route.deployment(name.as_str()).is_some())
         });

@@ -45,6 +45,7 @@ use super::{
     record::Recent,
     replay::Room,
     routes::{Memory, Routes},
+    verdict::Comparator,
     warm,
     wire::Wire,
 };
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     /// The newest table, for whoever warms it.
     pub(super) applied: watch::Sender<LogIndex>,
     pub(super) mirrors: Arc<AtomicU32>,
+    pub(super) comparator: Comparator,
     /// Open connections of every core, for a drain to wait on.
     pub(super) connections: AtomicU32,
     pub(super) unrouted: CoreStats,
@@ -88,8 +90,12 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     pub(super) pool: Rc<Pool>,
+    /// The same for copies: a stuck one holds no connection and no window of a caller's request.
+    pub(super) copies: Rc<Pool>,
     pub(super) links: Links,
     pub(super) room: Room,
+    /// What copies of requests may be behind.
+    pub(super) copy_room: Room,
     /// What the connections of this core see of [`Shared::draining`].
     pub(super) drain: Rc<Drain>,
     rng: RefCell<Rng>,
@@ -116,7 +122,12 @@ pub(super) enum Door {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(options: MeshOptions, cores: usize, access_log: Option<AccessLog>) -> Self {
+    pub(super) fn new(
+        options: MeshOptions,
+        cores: usize,
+        access_log: Option<AccessLog>,
+        comparator: Comparator,
+    ) -> Self {
         let mut memory = Memory::new(options.node, cores);
         let routes = Routes::new(berth_core::traffic::table::RouteTable::default(), None, &mut memory);
         let clock = Clock::new();
@@ -128,6 +139,7 @@ impl Shared {
             acks: watch::Sender::new(TableAcks::default()),
             applied: watch::Sender::new(LogIndex(0)),
             mirrors: Arc::default(),
+            comparator,
             connections: AtomicU32::new(0),
             unrouted: CoreStats::new(cores),
             recent: (0..cores).map(|_| Recent::default()).collect(),
@@ -181,8 +193,10 @@ impl Core {
         Self {
             index,
             pool: Rc::default(),
+            copies: Rc::default(),
             links: Links::default(),
             room: Room::new(shared.options.limits.replay_bytes_per_core),
+            copy_room: Room::new(shared.options.limits.copy_bytes_per_core),
             drain: Rc::default(),
             rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),
             connections: Cell::new(0),
@@ -275,7 +289,9 @@ impl Core {
     async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            self.pool.sweep(|id| self.shared.gate.find(id).is_some());
+            for pool in [&self.pool, &self.copies] {
+                pool.sweep(|id| self.shared.gate.find(id).is_some());
+            }
             let gates = self.shared.routes.load().remote_gates();
             self.links.retain(|address| gates.contains(address));
         }
@@ -349,6 +365,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize, seed: &SeedTree, listeners
         tokio::task::spawn_local(core.clone().accept(gate, Door::Gate));
         tokio::task::spawn_local(core.clone().drain_in_time());
         tokio::task::spawn_local(core.pool.clone().read_orphans());
+        tokio::task::spawn_local(core.copies.clone().read_orphans());
         tokio::task::spawn_local(core.clone().sweep());
         if index == 0 {
             tokio::task::spawn_local(warm::run(core.clone()));

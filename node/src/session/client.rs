@@ -13,8 +13,8 @@ use berth_core::{
 use berth_proto::node::{
     acks_to_wire, assignments_from_wire, device_sign_to_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, ReplicaLoad, ReplicaReports,
-        RequestFound, ToNode, Usage, Welcome, from_node::Message as Up, to_node::Message as Down,
+        DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, MirrorsTold, ReplicaLoad,
+        ReplicaReports, RequestFound, ToNode, Usage, Welcome, from_node::Message as Up, to_node::Message as Down,
     },
 };
 use tokio::{
@@ -337,6 +337,10 @@ impl Session<'_> {
                 // The memory of the ingress is looked through at once: it is small, and asked by people.
                 let report = self.options.mesh.find_request(&find.id);
                 self.send(Up::RequestFound(Box::new(RequestFound { question: find.question, report }))).await?;
+            }
+            Some(Down::TellMirrors(tell)) => {
+                let tallies = self.options.mesh.mirror_verdicts(&tell.endpoint);
+                self.send(Up::MirrorsTold(MirrorsTold { question: tell.question, tallies })).await?;
             }
             Some(Down::Redirect(redirect)) => {
                 return Ok(Some(End::Redirect(Some(redirect.leader_address).filter(|leader| !leader.is_empty()))));

@@ -4,6 +4,7 @@ mod agent;
 mod gpu;
 mod mesh_gate;
 mod mesh_law;
+mod mesh_mirror;
 mod mesh_models;
 mod mesh_pick;
 mod mesh_record;

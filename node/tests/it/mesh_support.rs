@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use berth_core::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
-    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, ReplicaState},
+    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, ReplicaState},
     traffic::{
         change::TableChange,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -156,6 +156,7 @@ pub(crate) fn endpoint(name: &str, split: &[(&str, u32)], deployments: Vec<Deplo
         idempotent: None,
         split: shares(split),
         mirror: Vec::new(),
+        mirror_rules: MirrorRules::default(),
         deployments,
     }
 }

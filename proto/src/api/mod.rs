@@ -1,5 +1,6 @@
 //! The public API: its messages, and how the state looks in them.
 
+mod mirror;
 mod plan;
 mod quota;
 mod view;
@@ -10,6 +11,7 @@ pub mod v1 {
     tonic::include_proto!("berth.api.v1");
 }
 
+pub use mirror::mirror_verdicts;
 pub use plan::{plan_changes, plan_question, plan_report};
 pub use quota::{loan_message, project, project_of, quota_limits, quota_report};
 pub use view::{

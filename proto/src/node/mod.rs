@@ -1,6 +1,7 @@
 //! Between agents and coordinators: orders, reports, route tables.
 
 mod device;
+mod mirror;
 mod order;
 mod table;
 
@@ -11,6 +12,7 @@ pub mod v1 {
 }
 
 pub use device::{device_sign_from_wire, device_sign_to_wire};
+pub use mirror::{tally_from_wire, verdicts_to_wire};
 pub use order::{
     acks_from_wire, acks_to_wire, assignments_from_wire, assignments_to_wire, prefetch_from_wire, prefetch_to_wire,
     profile_from_wire, profile_to_wire, report_from_wire, report_to_wire,

@@ -139,6 +139,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             idempotent: value.idempotent,
             split: wires(&value.split),
             mirror: wires(&value.mirror),
+            mirror_rules: Some(Wire::wire(&value.mirror_rules)),
             deployments: wires(&value.deployments),
         }
     }
@@ -155,6 +156,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             idempotent: self.idempotent,
             split,
             mirror,
+            mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
             deployments: all(self.deployments)?,
         })
     }

@@ -65,12 +65,15 @@ impl Wire<Command> for v1::Command {
                 name: name.to_string(),
                 if_revision: if_revision.map(|revision| revision.0),
             }),
-            Command::TrafficSet { endpoint, split, mirror, if_revision } => C::TrafficSet(v1::TrafficSet {
-                endpoint: endpoint.to_string(),
-                split: split.as_ref().map(Wire::wire),
-                mirror: mirror.as_ref().map(Wire::wire),
-                if_revision: if_revision.map(|revision| revision.0),
-            }),
+            Command::TrafficSet { endpoint, split, mirror, strict_azure, if_revision } => {
+                C::TrafficSet(v1::TrafficSet {
+                    endpoint: endpoint.to_string(),
+                    split: split.as_ref().map(Wire::wire),
+                    mirror: mirror.as_ref().map(Wire::wire),
+                    strict_azure: *strict_azure,
+                    if_revision: if_revision.map(|revision| revision.0),
+                })
+            }
             Command::DeploymentPut { key, spec, mode, if_revision } => C::DeploymentPut(v1::DeploymentPut {
                 endpoint: key.endpoint.to_string(),
                 deployment: key.deployment.to_string(),
@@ -188,6 +191,7 @@ impl Wire<Command> for v1::Command {
                 endpoint: name(&c.endpoint)?,
                 split: c.split.map(Wire::core).transpose()?,
                 mirror: c.mirror.map(Wire::core).transpose()?,
+                strict_azure: c.strict_azure,
                 if_revision: c.if_revision.map(LogIndex),
             },
             C::DeploymentPut(c) => Command::DeploymentPut {

@@ -9,9 +9,9 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
-        FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile,
-        Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Spread, SpreadBy,
-        Traffic, UpgradeLock, Yielded,
+        FailedReplica, GpuAsk, HttpRoute, MirrorRules, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState,
+        Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Spread,
+        SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -56,6 +56,7 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             auth_mode: i32::wire(&value.auth_mode),
             max_body_bytes: value.max_body_bytes,
             idempotent: value.idempotent,
+            mirror_rules: Some(Wire::wire(&value.mirror_rules)),
         }
     }
 
@@ -66,6 +67,32 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             auth_mode: self.auth_mode.core()?,
             max_body_bytes: self.max_body_bytes,
             idempotent: self.idempotent,
+            mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
+        })
+    }
+}
+
+impl Wire<MirrorRules> for v1::MirrorRules {
+    fn wire(value: &MirrorRules) -> Self {
+        Self {
+            skip_compare: !value.compare,
+            rtol_ppb: Some(value.rtol_ppb),
+            atol_ppb: Some(value.atol_ppb),
+            ignore: value.ignore.clone(),
+            redact: value.redact,
+            pinned: value.pinned,
+        }
+    }
+
+    fn core(self) -> Result<MirrorRules, Error> {
+        let default = MirrorRules::default();
+        Ok(MirrorRules {
+            compare: !self.skip_compare,
+            rtol_ppb: self.rtol_ppb.unwrap_or(default.rtol_ppb),
+            atol_ppb: self.atol_ppb.unwrap_or(default.atol_ppb),
+            ignore: self.ignore,
+            redact: self.redact,
+            pinned: self.pinned,
         })
     }
 }

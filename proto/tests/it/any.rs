@@ -12,8 +12,8 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, Model, ModelType, Node, NodeDrain, NodeName,
-        NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
+        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, MirrorRules, Model, ModelType, Node, NodeDrain,
+        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
         ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange,
         SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
@@ -72,7 +72,11 @@ any_struct! {
     resources: Resources { cpu_milli: number(), memory_mib: number(), disk_mib: number(), gpus: number() }
     endpoint_spec: EndpointSpec {
         description: text(), tags: words(), auth_mode: auth_mode(), max_body_bytes: number(),
-        idempotent: option::of(any::<bool>()),
+        idempotent: option::of(any::<bool>()), mirror_rules: mirror_rules(),
+    }
+    mirror_rules: MirrorRules {
+        compare: any::<bool>(), rtol_ppb: number(), atol_ppb: number(), ignore: vec(text(), 0..3),
+        redact: any::<bool>(), pinned: any::<bool>(),
     }
     sealed_key: SealedKey {
         cluster_key_id: any::<u32>(), nonce: vec(any::<u8>(), 0..13), ciphertext: vec(any::<u8>(), 0..60),
@@ -241,6 +245,7 @@ any_struct! {
     endpoint_route: EndpointRoute {
         name: endpoint_name(), revision: index(), auth_mode: auth_mode(), key_hashes: vec(any::<[u8; 32]>(), 0..3),
         max_body_bytes: number(), idempotent: option::of(any::<bool>()), split: shares(), mirror: shares(),
+        mirror_rules: mirror_rules(),
         deployments: vec(deployment_route(), 0..3),
     }
     order: ReplicaOrder {
@@ -393,11 +398,12 @@ fn command() -> impl Strategy<Value = Command> {
         (endpoint_name(), revision())
             .prop_map(|(name, if_revision)| Command::EndpointDelete { name, if_revision })
             .boxed(),
-        (endpoint_name(), option::of(traffic()), option::of(traffic()), revision())
-            .prop_map(|(endpoint, split, mirror, if_revision)| Command::TrafficSet {
+        (endpoint_name(), option::of(traffic()), option::of(traffic()), any::<bool>(), revision())
+            .prop_map(|(endpoint, split, mirror, strict_azure, if_revision)| Command::TrafficSet {
                 endpoint,
                 split,
                 mirror,
+                strict_azure,
                 if_revision,
             })
             .boxed(),

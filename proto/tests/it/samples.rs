@@ -10,8 +10,8 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, Model, ModelType, Node, NodeDrain, NodeName,
-        NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
+        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, MirrorRules, Model, ModelType, Node, NodeDrain,
+        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
         ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange,
         SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
@@ -53,6 +53,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
                 endpoint: endpoint_name("fraud"),
                 split: Some(shares([("blue", 90), ("green", 10)])),
                 mirror: Some(shares([("green", 5)])),
+                strict_azure: true,
                 if_revision,
             },
         ),
@@ -298,6 +299,7 @@ pub(crate) fn table() -> RouteTable {
         idempotent: Some(false),
         split: vec![(deployment_name("blue"), 90), (deployment_name("green"), 10)],
         mirror: vec![(deployment_name("red"), 5)],
+        mirror_rules: mirror_rules(),
         deployments: deployments.collect(),
     };
     let open = EndpointRoute {
@@ -388,6 +390,18 @@ fn endpoint_spec() -> EndpointSpec {
         auth_mode: AuthMode::Key,
         max_body_bytes: 1 << 20,
         idempotent: Some(true),
+        mirror_rules: mirror_rules(),
+    }
+}
+
+fn mirror_rules() -> MirrorRules {
+    MirrorRules {
+        compare: false,
+        rtol_ppb: 1_000_000,
+        atol_ppb: 7,
+        ignore: vec!["took_ms".into()],
+        redact: true,
+        pinned: true,
     }
 }
 

@@ -117,8 +117,7 @@ impl ClusterState {
         &mut self,
         cx: &mut Context,
         name: &EndpointName,
-        split: Option<&Traffic>,
-        mirror: Option<&Traffic>,
+        (split, mirror, strict_azure): (Option<&Traffic>, Option<&Traffic>, bool),
         if_revision: Option<LogIndex>,
     ) -> Result<Reply, Error> {
         let endpoint = self.endpoint(name)?;
@@ -134,9 +133,16 @@ impl ClusterState {
         if let Some(mirror) = mirror {
             mirror.check_mirror(exists, &mut problems);
         }
-        problems.into_result(Code::Traffic, &format!("the traffic of endpoint `{name}`"))?;
         let split = split.map_or_else(|| endpoint.traffic.clone(), |split| split.clone().normalised());
         let mirror = mirror.map_or_else(|| endpoint.mirror.clone(), |mirror| mirror.clone().normalised());
+        if strict_azure {
+            mirror.check_as_azure(&split, &mut problems);
+            if endpoint.spec.mirror_rules.pinned && !mirror.0.is_empty() {
+                let what = "requests that name their deployment are copied too, and Azure does not";
+                problems.add_try("mirror_settings.pinned", what, "set it to false, or leave out --strict-azure");
+            }
+        }
+        problems.into_result(Code::Traffic, &format!("the traffic of endpoint `{name}`"))?;
         if endpoint.traffic == split && endpoint.mirror == mirror {
             return Ok(Reply::Done { revision: endpoint.revision });
         }

@@ -86,8 +86,8 @@ impl ClusterState {
                 self.endpoint_keys_put(cx, name, keys, *if_revision)
             }
             Command::EndpointDelete { name, if_revision } => self.endpoint_delete(cx, name, *if_revision),
-            Command::TrafficSet { endpoint, split, mirror, if_revision } => {
-                self.traffic_set(cx, endpoint, split.as_ref(), mirror.as_ref(), *if_revision)
+            Command::TrafficSet { endpoint, split, mirror, strict_azure, if_revision } => {
+                self.traffic_set(cx, endpoint, (split.as_ref(), mirror.as_ref(), *strict_azure), *if_revision)
             }
             Command::DeploymentPut { key, spec, mode, if_revision } => {
                 self.deployment_put(cx, key, spec, *mode, *if_revision)

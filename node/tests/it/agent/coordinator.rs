@@ -350,6 +350,7 @@ impl Service {
                 // No test here asks for requests: whole clusters do.
                 Some(Up::RequestFound(_)) => {}
                 Some(Up::Hello(_)) | None => return,
+                Some(Up::MirrorsTold(_)) => {}
             }
         }
     }

@@ -1,0 +1,220 @@
+//! Mirrors are compared with the primary, and nothing they do reaches the caller.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use berth_core::{model::MirrorRules, traffic::table::EndpointRoute};
+use berth_node::mesh::{Mesh, MeshHandle};
+use berth_proto::node::v1::MirrorTally;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::mesh_support::{
+    Body, Deployed, Node, backend, body_of, call, counters, echo, endpoint, full, header, node, options, shares, until,
+    within,
+};
+
+/// A model that scores the number it is sent, off by half of it where `wrong` says so.
+async fn model(wrong: fn(u64) -> bool) -> SocketAddr {
+    backend(move |request: Request<Incoming>| async move {
+        let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let number: u64 = str::from_utf8(&body).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let score = number as f64 * if wrong(number) { 0.75 } else { 0.5 };
+        json(format!(r#"{{"score": {score:.3}, "took_ms": {}}}"#, if wrong(1) { 9 } else { number % 5 }))
+    })
+    .await
+}
+
+fn json(text: String) -> Response<Body> {
+    let mut response = Response::new(body_of(text));
+    response.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
+    response
+}
+
+fn ask(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post("/e/fraud/score").header("host", "any").body(Full::new(body.into())).expect("a request")
+}
+
+/// `blue` answers callers; each of the others gets a copy of every request.
+fn mirrored(node: &Node, blue: SocketAddr, mirrors: &[Deployed<'_>]) -> EndpointRoute {
+    let mut deployments = vec![Deployed::one("blue", node, 1, blue).publish("fraud")];
+    deployments.extend(mirrors.iter().map(|mirror| mirror.publish("fraud")));
+    let mut route = endpoint("fraud", &[("blue", 100)], deployments);
+    route.max_body_bytes = 64 << 20;
+    route.mirror = shares(&mirrors.iter().map(|mirror| (mirror.name, 100)).collect::<Vec<_>>());
+    route
+}
+
+fn tally(mesh: &MeshHandle, mirror: &str) -> MirrorTally {
+    let tallies = mesh.mirror_verdicts("fraud");
+    tallies.into_iter().find(|tally| tally.mirror == mirror).unwrap_or_default()
+}
+
+fn counted(tally: &MirrorTally) -> u64 {
+    let all = [&tally.mismatched, &tally.unjudged, &tally.missed];
+    tally.matched + all.into_iter().flat_map(|counts| counts.values()).sum::<u64>()
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_wrong_once_in_a_hundred_is_told_to_be() {
+    let (n1, n2) = (node(1), node(2));
+    let (blue, right) = (model(|_| false).await, model(|_| false).await);
+    let wrong = model(|number| number % 100 == 37).await;
+    let mirrors = [Deployed::one("green", &n1, 2, wrong), Deployed::one("red", &n2, 3, right)];
+    let mut route = mirrored(&n1, blue, &mirrors);
+    route.mirror_rules = MirrorRules { ignore: vec!["took_ms".into()], ..MirrorRules::default() };
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    for number in 0..1_000_u64 {
+        let (parts, body) = call(n1.mesh.ingress_addr(), ask(number.to_string())).await;
+        let alone = format!(r#"{{"score": {:.3}, "took_ms": {}}}"#, number as f64 * 0.5, number % 5);
+        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-deployment")), (200, "blue"));
+        assert_eq!(body, alone, "the caller's bytes are the primary's");
+    }
+    until(|| ["green", "red"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == 1_000)).await;
+    let green = tally(&n1.mesh, "green");
+    // A copy that met a full gate was not answered; of those that were, every wrong one is found.
+    assert!(green.missed.values().sum::<u64>() < 100, "{:?}", green.missed);
+    assert!(green.mismatched.get("value").is_some_and(|wrong| (9..=10).contains(wrong)), "{:?}", green.mismatched);
+    let judged = green.matched + green.mismatched["value"];
+    let percent = 100.0 * green.mismatched["value"] as f64 / judged as f64;
+    assert!((percent - 1.0).abs() <= 0.1, "{percent} % of {judged}");
+    let worst = &green.worst[0];
+    assert_eq!((worst.place.as_str(), worst.places, worst.off_ppb), ("score", 1, 500_000_000));
+    assert!(green.worst.len() <= 8 && !worst.request_id.is_empty());
+    let found = n1.mesh.find_request(&worst.request_id).expect("it is remembered");
+    assert_eq!(found.mirrors, ["green", "red"]);
+    assert_eq!(found.mirror_verdicts[0], "mismatch");
+    let red = tally(&n1.mesh, "red");
+    assert_eq!((red.mismatched.len(), red.matched + red.missed.values().sum::<u64>()), (0, 1_000), "through a gate");
+    assert_eq!(red.primary_took.values().sum::<u64>(), red.mirror_took.values().sum::<u64>());
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_dead_or_stalled_changes_nothing_and_is_not_waited_for() {
+    let n1 = node(1);
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    // It takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let stalled = silent.local_addr().expect("an address");
+    // It answers once it may: after all callers have theirs.
+    let release = Arc::new(Semaphore::new(0));
+    let hold = release.clone();
+    let slow = backend(move |_| {
+        let hold = hold.clone();
+        async move {
+            hold.acquire().await.expect("open").forget();
+            json("[1.0]".to_owned())
+        }
+    })
+    .await;
+    let blue = backend(|_| async { json("[1.0]".to_owned()) }).await;
+    let mirrors = [
+        Deployed::one("dead", &n1, 2, dead),
+        Deployed { slots: 16, timeout_ms: 60_000, ..Deployed::one("slow", &n1, 3, slow) },
+        Deployed { slots: 2, timeout_ms: 300, ..Deployed::one("stalled", &n1, 4, stalled) },
+    ];
+    n1.mesh.apply_table(full(1, vec![mirrored(&n1, blue, &mirrors)])).expect("a table");
+    for _ in 0..16 {
+        let (parts, body) = call(n1.mesh.ingress_addr(), ask("x")).await;
+        assert_eq!((parts.status.as_u16(), body.as_ref()), (200, b"[1.0]".as_slice()));
+        assert_eq!(header(&parts, "x-berth-attempts"), "1");
+    }
+    // Nothing of the slow one was answered when every caller had its answer: nobody waited for it.
+    assert_eq!(counters(&n1, "slow").mirrored, 0);
+    until(|| counted(&tally(&n1.mesh, "dead")) == 16).await;
+    assert_eq!(tally(&n1.mesh, "dead").missed.keys().collect::<Vec<_>>(), ["broken"]);
+    until(|| counted(&tally(&n1.mesh, "stalled")) == 16).await;
+    let missed = tally(&n1.mesh, "stalled").missed;
+    assert!(missed["timeout"] >= 2 && missed.keys().all(|why| ["refused", "timeout"].contains(&&**why)), "{missed:?}");
+    release.add_permits(16);
+    until(|| tally(&n1.mesh, "slow").matched == 16).await;
+}
+
+#[tokio::test]
+async fn a_large_body_is_copied_whole_and_one_that_finds_no_room_is_counted() {
+    // Sockets take some megabytes by themselves; what is beyond those has to fit into the room.
+    for (large, room, outcome) in [(4 << 20, 8 << 20, "match"), (32 << 20, 1 << 20, "behind")] {
+        let body = Bytes::from((0..large).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut options = options(1, &dir);
+        options.limits.copy_bytes = room;
+        let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+        let n1 = Node { mesh, id: berth_core::id::NodeId(1), dir };
+        // It reads nothing until the caller has the whole answer.
+        let release = Arc::new(Semaphore::new(0));
+        let hold = release.clone();
+        let late = backend(move |request: Request<Incoming>| {
+            let hold = hold.clone();
+            async move {
+                hold.acquire().await.expect("open").forget();
+                let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                Response::new(body_of([b"blue:", body.as_ref()].concat()))
+            }
+        })
+        .await;
+        let route = mirrored(&n1, echo("blue").await, &[Deployed::one("late", &n1, 2, late)]);
+        let route = EndpointRoute { mirror_rules: MirrorRules::default(), ..route };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+        let (parts, answer) = call(n1.mesh.ingress_addr(), ask(body.clone())).await;
+        assert_eq!((parts.status.as_u16(), answer.len()), (200, large + 5));
+        release.add_permits(1);
+        until(|| counted(&tally(&n1.mesh, "late")) == 1).await;
+        let tally = tally(&n1.mesh, "late");
+        // The answers are longer than what is kept of one: all of their bytes are compared by a checksum.
+        match outcome {
+            "match" => assert_eq!(tally.matched, 1, "{tally:?}"),
+            why => assert_eq!(tally.missed, [(why.to_owned(), 1)].into(), "{tally:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_live_deployment_may_be_a_mirror_and_keeps_a_slot_for_callers() {
+    let n1 = node(1);
+    let release = Arc::new(Semaphore::new(0));
+    let hold = release.clone();
+    let green = backend(move |request: Request<Incoming>| {
+        let hold = hold.clone();
+        async move {
+            if request.headers().contains_key("x-berth-mirror") {
+                hold.acquire().await.expect("open").forget();
+            }
+            json("[2.0]".to_owned())
+        }
+    })
+    .await;
+    let blue = backend(|_| async { json("[1.0]".to_owned()) }).await;
+    let deployments = vec![
+        Deployed::one("blue", &n1, 1, blue).publish("fraud"),
+        Deployed { slots: 3, queue_ms: 0, ..Deployed::one("green", &n1, 2, green) }.publish("fraud"),
+    ];
+    let mut route = endpoint("fraud", &[("blue", 50), ("green", 50)], deployments);
+    route.mirror = shares(&[("green", 100)]);
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    // Copies hang in green, and still every caller of green finds a slot at once.
+    for _ in 0..20 {
+        let (parts, body) = call(n1.mesh.ingress_addr(), ask("x")).await;
+        let expected = if header(&parts, "x-berth-deployment") == "green" { "[2.0]" } else { "[1.0]" };
+        assert_eq!((parts.status.as_u16(), body.as_ref()), (200, expected.as_bytes()));
+    }
+    until(|| tally(&n1.mesh, "green").missed.get("refused") == Some(&8)).await;
+    release.add_permits(2);
+    until(|| tally(&n1.mesh, "green").mismatched.get("value") == Some(&2)).await;
+    assert_eq!(counted(&tally(&n1.mesh, "green")), 10, "what green answered itself is not copied to it");
+}
+
+#[tokio::test]
+async fn what_the_caller_did_not_get_is_not_judged() {
+    let n1 = node(1);
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let green = backend(|_| async { json("[1.0]".to_owned()) }).await;
+    n1.mesh.apply_table(full(1, vec![mirrored(&n1, dead, &[Deployed::one("green", &n1, 2, green)])])).expect("a table");
+    let (parts, _) = within(call(n1.mesh.ingress_addr(), ask("x"))).await;
+    assert_ne!(parts.status.as_u16(), 200);
+    until(|| counted(&tally(&n1.mesh, "green")) == 1).await;
+    let green = tally(&n1.mesh, "green");
+    assert!(green.unjudged.contains_key("no-primary") || green.missed.contains_key("cut"), "{green:?}");
+}
