@@ -43,8 +43,62 @@ pub(super) enum Device {
 }
 
 /// The largest host of the published experiment: 128 cores and 8 devices.
-const LARGEST_CPU_MILLI: f64 = 128_000.0;
-const LARGEST_SHARES: f64 = 8_000.0;
+const LARGEST_CPU_MILLI: u64 = 128_000;
+const LARGEST_SHARES: u64 = 8_000;
+
+/// The devices gained, in billionths, from which the published sigmoid is worth 51, 52, … 99 points: `ln(p / (100 - p))`.
+/// The curve is point-symmetric around 50.
+const FROM: [i128; 49] = [
+    40_005_335,
+    80_042_708,
+    120_144_312,
+    160_342_651,
+    200_670_696,
+    241_162_057,
+    281_851_153,
+    322_773_393,
+    363_965_378,
+    405_465_109,
+    447_312_219,
+    489_548_226,
+    532_216_814,
+    575_364_145,
+    619_039_209,
+    663_294_218,
+    708_185_058,
+    753_771_803,
+    800_119_301,
+    847_297_861,
+    895_384_048,
+    944_461_609,
+    994_622_576,
+    1_045_968_556,
+    1_098_612_289,
+    1_152_679_510,
+    1_208_311_206,
+    1_265_666_374,
+    1_324_925_415,
+    1_386_294_362,
+    1_450_010_176,
+    1_516_347_490,
+    1_585_627_264,
+    1_658_228_077,
+    1_734_601_056,
+    1_815_289_967,
+    1_900_958_762,
+    1_992_430_165,
+    2_090_741_097,
+    2_197_224_578,
+    2_313_634_930,
+    2_442_347_036,
+    2_586_689_345,
+    2_751_535_314,
+    2_944_438_980,
+    3_178_053_831,
+    3_476_098_690,
+    3_891_820_299,
+    4_595_119_851,
+];
 
 // === impl Policy ===
 
@@ -132,18 +186,23 @@ fn devices(host: &HostRoom, work: &Work) -> impl Iterator<Item = usize> {
 }
 
 /// Returns how full the host is afterwards, in whole points of the largest host, cores and devices counting the same.
-/// Computed step by step as published: what falls into one point is a tie.
+/// What falls into one point is a tie, as published.
 fn tightness(host: &HostRoom, work: &Work) -> i64 {
-    let cores = host.room.cpu_milli.saturating_sub(work.cpu_milli) as f64;
-    let devices = host.room.free().saturating_sub(u64::from(work.devices) * u64::from(work.share)) as f64;
-    let left = cores / LARGEST_CPU_MILLI * 0.5 + devices / LARGEST_SHARES * 0.5;
-    ((1.0 - left) * 100.0) as i64
+    let cores = host.room.cpu_milli.saturating_sub(work.cpu_milli);
+    let devices = host.room.free().saturating_sub(u64::from(work.devices) * u64::from(work.share));
+    let whole = 2 * LARGEST_CPU_MILLI * LARGEST_SHARES;
+    let left = cores * LARGEST_SHARES + devices * LARGEST_CPU_MILLI;
+    (whole.saturating_sub(left) * 100 / whole) as i64
 }
 
 /// Returns the published score: whole points of a sigmoid of the fragmentation gained, in devices.
 fn points(gained: i64, weight: i64) -> i64 {
-    let devices = gained as f64 / weight as f64 / f64::from(DEVICE);
-    (100.0 / (1.0 + (-devices).exp())) as i64
+    let (gained, unit) = (i128::from(gained) * 1_000_000_000, i128::from(weight) * i128::from(DEVICE));
+    if gained >= 0 {
+        50 + FROM.partition_point(|from| from * unit <= gained) as i64
+    } else {
+        49 - FROM.partition_point(|from| from * unit <= -gained) as i64
+    }
 }
 
 #[cfg(test)]
