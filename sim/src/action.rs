@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Resize(usize, u64),
     /// Nodes lose the coordinators together.
     CutOff(Vec<usize>),
+    /// This many percent of the hosts lose power together, the first ones.
+    Blackout(u64),
     /// Every host of a rack loses power.
     KillRack(String),
     /// Every host of a rack is started.

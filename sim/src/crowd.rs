@@ -23,6 +23,17 @@ impl World {
         }
     }
 
+    /// Lets a share of the hosts lose power, told in one line.
+    pub(crate) fn blackout(&mut self, percent: u64) {
+        let count = self.nodes.len() * percent as usize / 100;
+        self.note(&format!("fault: {count} of {} hosts lose power", self.nodes.len()));
+        for node in 0..count {
+            self.nodes[node].host_up = false;
+            self.kill_agent(node);
+            self.kill_processes(node);
+        }
+    }
+
     /// Kills every host of a rack.
     pub(crate) fn kill_rack(&mut self, rack: &str) {
         self.note(&format!("fault: rack {rack} loses power"));

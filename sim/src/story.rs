@@ -312,6 +312,7 @@ impl Line<'_> {
             },
             "upgrade" => Action::Upgrade(self.word("who upgrades")?),
             "forget" => Action::Change(Box::new(Command::NodeForget { name: self.node_name()? })),
+            "blackout" => Action::Blackout(self.number("percent of the hosts")?.min(100)),
             "isolate" => Action::Isolate(self.addr()?),
             "cut" => Action::Cut(self.addr()?, self.addr()?),
             "heal" => Action::Heal,

@@ -309,6 +309,7 @@ impl World {
             Action::Shrink(node, cores) => self.nodes[node].profile.capacity.cpu_milli = cores * 1_000,
             Action::Resize(node, cores) => self.shrink(node, cores),
             Action::CutOff(nodes) => self.cut_off(&nodes),
+            Action::Blackout(percent) => self.blackout(percent),
             Action::KillRack(rack) => self.kill_rack(&rack),
             Action::StartRack(rack) => self.start_rack(&rack),
             Action::Flap { node, half_ms, until_ms } => self.flap(node, half_ms, until_ms),

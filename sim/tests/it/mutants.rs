@@ -1,5 +1,6 @@
 //! Checking the checkers: every planted bug is caught by the invariant that is meant to catch it.
 
+use berth_core::invariant::INVARIANTS;
 use berth_sim::{Bug, Options, swarm};
 
 /// Seeds within which each bug must be caught. Those of one are caught wherever they are planted; the others need
@@ -65,6 +66,16 @@ fn hunt(bug: Bug) {
 fn every_bug_has_a_budget() {
     let listed: Vec<Bug> = BUDGETS.iter().map(|(bug, _)| *bug).collect();
     assert_eq!(listed, Bug::ALL);
+}
+
+/// Placement, lives of replicas, reserves and rollouts: what a plan may get wrong is proved to be noticed.
+#[test]
+fn every_invariant_of_plans_has_a_bug() {
+    let families = ["PL", "RE", "RS", "RO"];
+    let of_plans = |id: &&str| families.iter().any(|family| id.starts_with(family));
+    let ids = INVARIANTS.iter().map(|(id, _)| *id).filter(of_plans);
+    let unproved: Vec<_> = ids.filter(|id| Bug::ALL.iter().all(|bug| bug.caught_by() != *id)).collect();
+    assert!(unproved.is_empty(), "nobody knows whether these would notice anything: {unproved:?}");
 }
 
 macro_rules! caught {
