@@ -36,6 +36,8 @@ mod story;
 mod swarm;
 mod trace;
 mod walk;
+#[cfg(test)]
+mod waves;
 mod workload;
 mod world;
 
