@@ -1,5 +1,7 @@
 //! Compiles the .proto files without a `protoc` binary.
 
+use prost::Message as _;
+
 /// Every file is named: a stray one is not part of the contract.
 const FILES: &[&str] = &[
     "proto/berth/api/v1/api.proto",
@@ -32,6 +34,9 @@ const ENUMS: &[&str] = &["PutMode", "KeyType", "Runtime.runtime", "GpuAsk.ask"];
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
+    // What describes the messages to programs that learn them at run time, comments included.
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
+    std::fs::write(out, descriptors.encode_to_vec())?;
     let mut config = tonic_prost_build::configure()
         // Commands and snapshot chunks are handed on, not read: no copy on the way.
         .bytes(".berth.raft.v1")

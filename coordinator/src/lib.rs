@@ -18,6 +18,7 @@ mod options;
 mod peers;
 mod propose;
 pub mod raft;
+mod rest;
 mod serve;
 mod service;
 mod session;

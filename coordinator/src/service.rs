@@ -52,6 +52,7 @@ use crate::{
     peers::Peers,
     propose::Proposer,
     raft::{Member, RaftHandle, RaftOptions, RaftService, RaftToken},
+    rest,
     serve::{NodeRpc, PeerRpc},
     table::{self, Feed},
 };
@@ -72,6 +73,8 @@ pub struct CoordinatorService {
     listener: TcpListener,
     raft: RaftService,
     keeper: Keeper,
+    /// How others call this member.
+    advertise: String,
 }
 
 /// A handle on a coordinator. Clones are cheap.
@@ -119,7 +122,13 @@ impl CoordinatorService {
         let tokens = key.member_tokens().into_iter().map(RaftToken::new).collect();
         let raft_options = RaftOptions {
             timings: options.timings.clone(),
-            ..RaftOptions::new(&options.data_dir, key.cluster_id(), tokens, advertise, options.formation.clone())
+            ..RaftOptions::new(
+                &options.data_dir,
+                key.cluster_id(),
+                tokens,
+                advertise.clone(),
+                options.formation.clone(),
+            )
         };
         // Whatever else can fail comes before consensus, which runs from here on.
         write_node_token(&options.data_dir, &key)?;
@@ -156,7 +165,7 @@ impl CoordinatorService {
             stop: CancellationToken::new(),
         };
         let handle = CoordinatorHandle { context: Arc::new(context), api_addr };
-        Ok(Self { handle, listener, raft, keeper })
+        Ok(Self { handle, listener, raft, keeper, advertise })
     }
 
     /// Returns a handle.
@@ -167,10 +176,10 @@ impl CoordinatorService {
     /// Serves until `shutdown` completes, or until the member stops by itself: then its error is returned, and the
     /// process should end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Self { handle, listener, raft, keeper } = self;
+        let Self { handle, listener, raft, keeper, advertise } = self;
         let context = handle.context.clone();
         let stop = context.stop.clone();
-        let routes = routes(&context, &raft);
+        let routes = routes(&context, &raft, &advertise)?;
         let incoming = incoming(listener)?;
         let (tasks, drained) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(keeper.run(stop.clone()));
@@ -325,8 +334,8 @@ fn incoming(listener: TcpListener) -> Result<TcpIncoming, Error> {
     Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
 }
 
-/// Everything on the one listener: the API, nodes, members, consensus, and two plain pages for operators.
-fn routes(context: &Arc<Context>, raft: &RaftService) -> Routes {
+/// Everything on the one listener: the API over gRPC and over HTTP, nodes, members, consensus, and pages for operators.
+fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result<Routes, Error> {
     let api = Api { context: context.clone() };
     let nodes = NodeServer::new(NodeRpc(context.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let members = PeerServer::new(PeerRpc(context.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -350,7 +359,9 @@ fn routes(context: &Arc<Context>, raft: &RaftService) -> Routes {
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(health_page))
         .with_state(context.clone());
-    Routes::from(routes.routes().into_axum_router().merge(pages)).prepare()
+    let services = routes.routes().into_axum_router();
+    let rest = rest::router(services.clone(), advertise)?;
+    Ok(Routes::from(services.merge(pages).merge(rest)).prepare())
 }
 
 async fn metrics_page(State(context): State<Arc<Context>>) -> String {

@@ -4,6 +4,9 @@
 //! beside them convert to and from the types of `berth_core`. Conversions into core check everything: bytes from a disk
 //! or a peer may be anything.
 
+/// Every message and service, described: a `FileDescriptorSet` with the comments of the .proto files.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub mod api;
 mod convert;
 pub mod node;

@@ -1,4 +1,4 @@
-//! Errors on the wire: the one place that maps kinds to gRPC codes.
+//! Errors on the wire: the one place that maps kinds to gRPC codes and to HTTP statuses of the API.
 
 use berth_core::error::{Code, Error, ErrorKind, Problem};
 use prost::Message;
@@ -22,21 +22,43 @@ pub fn grpc_code(kind: ErrorKind) -> GrpcCode {
     }
 }
 
+/// Returns the HTTP status of an error, where the API is called over HTTP.
+pub fn http_status(error: &Error) -> u16 {
+    match error.kind() {
+        // HTTP has a word of its own for it, and libraries act on that.
+        _ if error.code == Code::TooLarge => 413,
+        ErrorKind::Invalid => 400,
+        ErrorKind::NotFound => 404,
+        ErrorKind::AlreadyExists | ErrorKind::Conflict => 409,
+        ErrorKind::Unauthenticated => 401,
+        ErrorKind::Forbidden => 403,
+        ErrorKind::Exhausted => 429,
+        ErrorKind::Unavailable => 503,
+        ErrorKind::Timeout => 504,
+        ErrorKind::Internal => 500,
+    }
+}
+
 /// Puts an error on the wire: the message says what, the details carry everything.
 pub fn to_status(error: &Error) -> Status {
+    let detail = error_detail(error);
+    Status::with_details(grpc_code(error.kind()), &error.what, detail.encode_to_vec().into())
+}
+
+/// Writes an error as the message that carries it.
+pub fn error_detail(error: &Error) -> ErrorDetail {
     let problems = error.problems.iter().map(|problem| ProblemDetail {
         field: problem.field.clone(),
         what: problem.what.clone(),
         r#try: problem.try_.clone(),
     });
-    let detail = ErrorDetail {
+    ErrorDetail {
         code: error.code.word().to_owned(),
         what: error.what.clone(),
         why: error.why.clone(),
         r#try: error.try_.clone(),
         problems: problems.collect(),
-    };
-    Status::with_details(grpc_code(error.kind()), &error.what, detail.encode_to_vec().into())
+    }
 }
 
 /// Takes an error off the wire. One that Berth did not make (a broken connection, another server) gets the nearest code.

@@ -139,18 +139,20 @@ class DeleteEndpointRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., if_revision: _Optional[int] = ...) -> None: ...
 
 class SetTrafficRequest(_message.Message):
-    __slots__ = ("request_id", "endpoint", "split", "mirror", "if_revision")
+    __slots__ = ("request_id", "endpoint", "split", "mirror", "if_revision", "strict_azure")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     MIRROR_FIELD_NUMBER: _ClassVar[int]
     IF_REVISION_FIELD_NUMBER: _ClassVar[int]
+    STRICT_AZURE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     endpoint: str
     split: TrafficMap
     mirror: TrafficMap
     if_revision: int
-    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., split: _Optional[_Union[TrafficMap, _Mapping]] = ..., mirror: _Optional[_Union[TrafficMap, _Mapping]] = ..., if_revision: _Optional[int] = ...) -> None: ...
+    strict_azure: bool
+    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., split: _Optional[_Union[TrafficMap, _Mapping]] = ..., mirror: _Optional[_Union[TrafficMap, _Mapping]] = ..., if_revision: _Optional[int] = ..., strict_azure: bool = ...) -> None: ...
 
 class TrafficMap(_message.Message):
     __slots__ = ("percent",)

@@ -1,3 +1,4 @@
+from berth.api.v1 import mirror_pb2 as _mirror_pb2
 from berth.api.v1 import request_pb2 as _request_pb2
 from berth.store.v1 import model_pb2 as _model_pb2
 from google.protobuf.internal import containers as _containers
@@ -51,18 +52,20 @@ ROUTE_RUNTIME_ONNX: RouteRuntime
 ROUTE_RUNTIME_COMMAND: RouteRuntime
 
 class FromNode(_message.Message):
-    __slots__ = ("hello", "heartbeat", "reports", "log_chunk", "request_found")
+    __slots__ = ("hello", "heartbeat", "reports", "log_chunk", "request_found", "mirrors_told")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     LOG_CHUNK_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FOUND_FIELD_NUMBER: _ClassVar[int]
+    MIRRORS_TOLD_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     reports: ReplicaReports
     log_chunk: LogChunk
     request_found: RequestFound
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., reports: _Optional[_Union[ReplicaReports, _Mapping]] = ..., log_chunk: _Optional[_Union[LogChunk, _Mapping]] = ..., request_found: _Optional[_Union[RequestFound, _Mapping]] = ...) -> None: ...
+    mirrors_told: MirrorsTold
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., reports: _Optional[_Union[ReplicaReports, _Mapping]] = ..., log_chunk: _Optional[_Union[LogChunk, _Mapping]] = ..., request_found: _Optional[_Union[RequestFound, _Mapping]] = ..., mirrors_told: _Optional[_Union[MirrorsTold, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("node_id", "profile", "replicas", "term_seen", "revision_seen", "cluster_id", "epoch", "epoch_seen")
@@ -226,8 +229,83 @@ class RequestFound(_message.Message):
     report: _request_pb2.RequestReport
     def __init__(self, question: _Optional[int] = ..., report: _Optional[_Union[_request_pb2.RequestReport, _Mapping]] = ...) -> None: ...
 
+class MirrorsTold(_message.Message):
+    __slots__ = ("question", "tallies")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    TALLIES_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    tallies: _containers.RepeatedCompositeFieldContainer[MirrorTally]
+    def __init__(self, question: _Optional[int] = ..., tallies: _Optional[_Iterable[_Union[MirrorTally, _Mapping]]] = ...) -> None: ...
+
+class MirrorTally(_message.Message):
+    __slots__ = ("mirror", "primary", "mirror_generation", "primary_generation", "rules", "since_ms", "matched", "mismatched", "unjudged", "missed", "primary_took", "mirror_took", "slower_us", "worst")
+    class MismatchedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class UnjudgedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class MissedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class PrimaryTookEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    class MirrorTookEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    MISMATCHED_FIELD_NUMBER: _ClassVar[int]
+    UNJUDGED_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_TOOK_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_TOOK_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_US_FIELD_NUMBER: _ClassVar[int]
+    WORST_FIELD_NUMBER: _ClassVar[int]
+    mirror: str
+    primary: str
+    mirror_generation: int
+    primary_generation: int
+    rules: int
+    since_ms: int
+    matched: int
+    mismatched: _containers.ScalarMap[str, int]
+    unjudged: _containers.ScalarMap[str, int]
+    missed: _containers.ScalarMap[str, int]
+    primary_took: _containers.ScalarMap[int, int]
+    mirror_took: _containers.ScalarMap[int, int]
+    slower_us: int
+    worst: _containers.RepeatedCompositeFieldContainer[_mirror_pb2.MirrorExample]
+    def __init__(self, mirror: _Optional[str] = ..., primary: _Optional[str] = ..., mirror_generation: _Optional[int] = ..., primary_generation: _Optional[int] = ..., rules: _Optional[int] = ..., since_ms: _Optional[int] = ..., matched: _Optional[int] = ..., mismatched: _Optional[_Mapping[str, int]] = ..., unjudged: _Optional[_Mapping[str, int]] = ..., missed: _Optional[_Mapping[str, int]] = ..., primary_took: _Optional[_Mapping[int, int]] = ..., mirror_took: _Optional[_Mapping[int, int]] = ..., slower_us: _Optional[int] = ..., worst: _Optional[_Iterable[_Union[_mirror_pb2.MirrorExample, _Mapping]]] = ...) -> None: ...
+
 class ToNode(_message.Message):
-    __slots__ = ("welcome", "assignments", "reports_taken", "log_request", "redirect", "refused", "find_request")
+    __slots__ = ("welcome", "assignments", "reports_taken", "log_request", "redirect", "refused", "find_request", "tell_mirrors")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
     REPORTS_TAKEN_FIELD_NUMBER: _ClassVar[int]
@@ -235,6 +313,7 @@ class ToNode(_message.Message):
     REDIRECT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     FIND_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TELL_MIRRORS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     assignments: Assignments
     reports_taken: ReportsTaken
@@ -242,7 +321,8 @@ class ToNode(_message.Message):
     redirect: Redirect
     refused: Refused
     find_request: FindRequest
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assignments: _Optional[_Union[Assignments, _Mapping]] = ..., reports_taken: _Optional[_Union[ReportsTaken, _Mapping]] = ..., log_request: _Optional[_Union[LogRequest, _Mapping]] = ..., redirect: _Optional[_Union[Redirect, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., find_request: _Optional[_Union[FindRequest, _Mapping]] = ...) -> None: ...
+    tell_mirrors: TellMirrors
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assignments: _Optional[_Union[Assignments, _Mapping]] = ..., reports_taken: _Optional[_Union[ReportsTaken, _Mapping]] = ..., log_request: _Optional[_Union[LogRequest, _Mapping]] = ..., redirect: _Optional[_Union[Redirect, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., find_request: _Optional[_Union[FindRequest, _Mapping]] = ..., tell_mirrors: _Optional[_Union[TellMirrors, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("cluster_id", "term", "epoch", "gate_token", "heartbeat_ms", "coordinators")
@@ -336,6 +416,14 @@ class FindRequest(_message.Message):
     id: str
     def __init__(self, question: _Optional[int] = ..., id: _Optional[str] = ...) -> None: ...
 
+class TellMirrors(_message.Message):
+    __slots__ = ("question", "endpoint")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    endpoint: str
+    def __init__(self, question: _Optional[int] = ..., endpoint: _Optional[str] = ...) -> None: ...
+
 class Redirect(_message.Message):
     __slots__ = ("leader_address",)
     LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -416,7 +504,7 @@ class RouteTable(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., version: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[EndpointRoute, _Mapping]]] = ...) -> None: ...
 
 class EndpointRoute(_message.Message):
-    __slots__ = ("name", "revision", "auth_mode", "key_hashes", "max_body_bytes", "idempotent", "split", "mirror", "deployments")
+    __slots__ = ("name", "revision", "auth_mode", "key_hashes", "max_body_bytes", "idempotent", "split", "mirror", "deployments", "mirror_rules")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     AUTH_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +514,7 @@ class EndpointRoute(_message.Message):
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     MIRROR_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: int
     auth_mode: _model_pb2.AuthMode
@@ -435,7 +524,8 @@ class EndpointRoute(_message.Message):
     split: _containers.RepeatedCompositeFieldContainer[Share]
     mirror: _containers.RepeatedCompositeFieldContainer[Share]
     deployments: _containers.RepeatedCompositeFieldContainer[DeploymentRoute]
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., auth_mode: _Optional[_Union[_model_pb2.AuthMode, str]] = ..., key_hashes: _Optional[_Iterable[bytes]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., split: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., mirror: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[DeploymentRoute, _Mapping]]] = ...) -> None: ...
+    mirror_rules: _model_pb2.MirrorRules
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., auth_mode: _Optional[_Union[_model_pb2.AuthMode, str]] = ..., key_hashes: _Optional[_Iterable[bytes]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., split: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., mirror: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[DeploymentRoute, _Mapping]]] = ..., mirror_rules: _Optional[_Union[_model_pb2.MirrorRules, _Mapping]] = ...) -> None: ...
 
 class Share(_message.Message):
     __slots__ = ("deployment", "percent")

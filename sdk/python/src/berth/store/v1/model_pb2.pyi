@@ -132,7 +132,7 @@ class Resources(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_mib: _Optional[int] = ..., disk_mib: _Optional[int] = ..., gpus: _Optional[int] = ...) -> None: ...
 
 class EndpointSpec(_message.Message):
-    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent")
+    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -145,12 +145,30 @@ class EndpointSpec(_message.Message):
     AUTH_MODE_FIELD_NUMBER: _ClassVar[int]
     MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
     description: str
     tags: _containers.ScalarMap[str, str]
     auth_mode: AuthMode
     max_body_bytes: int
     idempotent: bool
-    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ...) -> None: ...
+    mirror_rules: MirrorRules
+    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ...) -> None: ...
+
+class MirrorRules(_message.Message):
+    __slots__ = ("skip_compare", "rtol_ppb", "atol_ppb", "ignore", "redact", "pinned")
+    SKIP_COMPARE_FIELD_NUMBER: _ClassVar[int]
+    RTOL_PPB_FIELD_NUMBER: _ClassVar[int]
+    ATOL_PPB_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_FIELD_NUMBER: _ClassVar[int]
+    REDACT_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    skip_compare: bool
+    rtol_ppb: int
+    atol_ppb: int
+    ignore: _containers.RepeatedScalarFieldContainer[str]
+    redact: bool
+    pinned: bool
+    def __init__(self, skip_compare: bool = ..., rtol_ppb: _Optional[int] = ..., atol_ppb: _Optional[int] = ..., ignore: _Optional[_Iterable[str]] = ..., redact: bool = ..., pinned: bool = ...) -> None: ...
 
 class SealedKey(_message.Message):
     __slots__ = ("cluster_key_id", "nonce", "ciphertext", "hash")

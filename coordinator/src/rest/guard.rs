@@ -1,0 +1,87 @@
+//! Who may call from a browser: the page this member served, and nobody else's.
+//!
+//! A coordinator without roles trusts whoever reaches its port. A browser reaches it on behalf of any page it shows, so
+//! what only a browser sends is looked at: a foreign `Origin`, and a `Host` that is a name of somebody else's choosing
+//! (a name that an attacker points at this address makes its page same-origin with us). Changes also need a media type
+//! that a foreign page cannot send without asking first; see `call`.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use berth_core::error::{Code, Error};
+
+/// Knows by which names this member is called.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    /// The host others call it by.
+    advertised: String,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    pub(super) fn new(advertise: &str) -> Self {
+        Self { advertised: host(advertise).to_ascii_lowercase() }
+    }
+
+    /// Refuses what another site's page had sent.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_ascii_lowercase();
+        let called = headers.get(header::HOST).map(text).unwrap_or_default();
+        if !called.is_empty() && !self.is_ours(host(&called)) {
+            return Err(Error::new(Code::Forbidden, format!("this coordinator is not called `{}`", host(&called)))
+                .why("a name that is not its own may have been pointed at it by another site")
+                .try_("call it by its address, or by the name it advertises"));
+        }
+        match headers.get(header::ORIGIN).map(text) {
+            Some(origin) if origin.split_once("://").map(|(_, rest)| rest) != Some(called.as_str()) => {
+                Err(Error::new(Code::Forbidden, format!("pages of `{origin}` may not call this coordinator"))
+                    .try_("open the page of the coordinator itself"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name == self.advertised || bare.parse::<IpAddr>().is_ok()
+    }
+}
+
+/// Takes the port off.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_page_is_refused() {
+        let guard = Guard::new("node-1.example:7400");
+        for (host, origin, allowed, why) in [
+            ("127.0.0.1:7400", "", true, "a program"),
+            ("[::1]:7400", "", true, "an address of the other kind"),
+            ("localhost:7400", "http://localhost:7400", true, "its own page"),
+            ("Node-1.example:7400", "", true, "the advertised name"),
+            ("evil.example:7400", "http://evil.example:7400", false, "a name pointed at us"),
+            ("evil.example", "", false, "the same without a port"),
+            ("127.0.0.1:7400", "http://evil.example", false, "another site's page"),
+            ("127.0.0.1:7400", "http://127.0.0.1:8080", false, "another server of this host"),
+            ("127.0.0.1:7400", "null", false, "a page without a site"),
+            ("", "", true, "HTTP/2 without a host"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+                if !value.is_empty() {
+                    headers.insert(name, value.parse().expect("a value"));
+                }
+            }
+            assert_eq!(guard.check(&headers).is_ok(), allowed, "{why}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+// What the cluster is doing, read from the API of the coordinator that served this page. Nothing here changes anything.
+"use strict";
+
+// How often everything is read; events come by themselves.
+const READ_EVERY_MS = 2000;
+const KEPT = { points: 60, events: 50, replicas: 200 };
+
+const inFlight = new Map(); // endpoint → the last counts of requests at work
+const seen = []; // events, newest first
+let applied = 0;
+let lostSince = null;
+
+const el = (id) => document.getElementById(id);
+
+/** Makes an element; text is always text, so that no name can be markup. */
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+async function read(path) {
+  const answer = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(`${body.what} [${body.code}]`);
+  return body;
+}
+
+const GOOD = new Set(["Succeeded", "ready", "serving", "info"]);
+const BAD = new Set(["Failed", "lost", "failed", "crash_looping", "error"]);
+const ink = (word) => (GOOD.has(word) ? "good" : BAD.has(word) ? "bad" : "wait");
+const state = (word) => make("span", { class: ink(word) }, word);
+
+function age(since_ms) {
+  let seconds = Math.max(0, Math.round((Date.now() - since_ms) / 1000));
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m${seconds % 60}s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours}h${minutes % 60}m` : `${Math.floor(hours / 24)}d`;
+}
+
+function table(id, heads, rows, empty) {
+  const into = el(id);
+  if (rows.length === 0) return into.replaceChildren(make("p", { class: "empty" }, empty));
+  const cell = (it) => {
+    if (typeof it === "number") return make("td", { class: "number" }, String(it));
+    return it instanceof HTMLTableCellElement ? it : make("td", {}, it);
+  };
+  const body = make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell))));
+  const head = make("thead", {}, make("tr", {}, ...heads.map((name) => make("th", { scope: "col" }, name))));
+  into.replaceChildren(make("table", {}, head, body));
+}
+
+/** Draws parts of a whole beside each other, with words for those who do not see colours. */
+function bar(parts, total, words) {
+  const width = 140;
+  const drawing = svg("svg", { width, height: 12, viewBox: `0 0 ${width} 12`, role: "img", "aria-label": words });
+  drawing.append(svg("title", {}, words), svg("rect", { class: "room", width, height: 12 }));
+  let x = 0;
+  for (const [kind, amount] of parts) {
+    const wide = total > 0 ? Math.min(width - x, (amount / total) * width) : 0;
+    drawing.append(svg("rect", { class: kind, x, width: wide, height: 12 }));
+    x += wide;
+  }
+  return drawing;
+}
+
+function sparkline(points, words) {
+  const [width, height] = [120, 22];
+  const most = Math.max(1, ...points);
+  const at = (count, index) => {
+    const x = (index / (KEPT.points - 1)) * width;
+    return `${x.toFixed(1)},${(height - 2 - (count / most) * (height - 4)).toFixed(1)}`;
+  };
+  const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
+  drawing.append(svg("title", {}, words), svg("polyline", { class: "line", points: points.map(at).join(" ") }));
+  return drawing;
+}
+
+function shares(percent, names) {
+  const parts = names.map((name, at) => [`s${at % 5}`, percent[name] || 0]);
+  const words = names.filter((name) => percent[name]).map((name) => `${name} ${percent[name]} %`).join(", ");
+  const cell = make("td", {}, bar(parts, 100, words || "no traffic"));
+  cell.append(make("small", { class: "dim" }, words || "no traffic"));
+  return cell;
+}
+
+function showEndpoints(endpoints, deployments, replicas) {
+  const rows = endpoints.map((endpoint) => {
+    const own = deployments.filter((it) => it.endpoint === endpoint.name);
+    const names = own.map((it) => it.name);
+    const busy = replicas.filter((it) => it.endpoint === endpoint.name).reduce((sum, it) => sum + it.in_flight, 0);
+    const points = [...(inFlight.get(endpoint.name) || []), busy].slice(-KEPT.points);
+    inFlight.set(endpoint.name, points);
+    const ready = own.map((it) => `${it.name} ${it.ready}/${it.desired}`).join(", ");
+    const why = own.filter((it) => it.reason).map((it) => `${it.name}: ${it.reason}`).join("; ");
+    const mirrors = Object.entries(endpoint.mirror_traffic || {}).map(([name, share]) => `${name} ${share} %`).join(", ");
+    return [
+      endpoint.name,
+      state(endpoint.provisioning_state),
+      shares(endpoint.traffic || {}, names),
+      mirrors,
+      ready,
+      sparkline(points, `${busy} requests at work`),
+      make("td", { class: "wrap dim" }, why),
+    ];
+  });
+  for (const name of inFlight.keys()) if (!endpoints.some((it) => it.name === name)) inFlight.delete(name);
+  const heads = ["endpoint", "state", "traffic", "mirrors", "ready", "at work", "why"];
+  table("endpoints", heads, rows, "No endpoint yet: berth apply -f FILE makes one.");
+}
+
+function showNodes(nodes) {
+  const gib = (mib) => `${(mib / 1024).toFixed(mib < 10240 ? 1 : 0)} GiB`;
+  const rows = nodes.map((node) => {
+    const [all, held, used] = [node.capacity || {}, node.allocated || {}, node.used || {}];
+    const cores = `${held.cpu_milli / 1000} of ${all.cpu_milli / 1000} cores held`;
+    const memory = `${gib(held.memory_mib || 0)} of ${gib(all.memory_mib || 0)} held, ${gib(used.memory_mib || 0)} used`;
+    const where = node.drain ? "draining" : node.cordoned ? "cordoned" : node.state;
+    const gpus = (node.gpus || []).map((it) => `${it.model} ${it.state}${it.simulated ? " (simulated)" : ""}`);
+    return [
+      node.node,
+      state(where),
+      age(node.since_ms),
+      bar([["held", held.cpu_milli || 0]], all.cpu_milli, cores),
+      bar([["held", held.memory_mib || 0]], all.memory_mib, memory),
+      gpus.length ? `${gpus.length}: ${[...new Set(gpus)].join(", ")}` : "",
+      node.replicas,
+      make("td", { class: "wrap dim" }, node.reason),
+    ];
+  });
+  table("nodes", ["node", "state", "for", "cpu", "memory", "GPUs", "replicas", "why"], rows, "No node has joined.");
+}
+
+function showReplicas(replicas) {
+  const rows = replicas.slice(0, KEPT.replicas).map((it) => [
+    it.replica.slice(0, 8),
+    `${it.endpoint}/${it.deployment}`,
+    it.node,
+    state(it.state),
+    age(it.since_ms),
+    it.in_flight,
+    it.restarts,
+    make("td", { class: "wrap dim" }, it.reason),
+  ]);
+  table("replicas", ["replica", "deployment", "node", "state", "for", "at work", "restarts", "why"], rows, "None runs.");
+  if (replicas.length > KEPT.replicas) {
+    el("replicas").append(make("p", { class: "dim" }, `and ${replicas.length - KEPT.replicas} more: berth get replicas`));
+  }
+}
+
+function showEvents() {
+  const rows = seen.map((it) => [
+    make("time", { datetime: new Date(it.at_ms).toISOString() }, new Date(it.at_ms).toLocaleTimeString()),
+    state(it.severity),
+    it.kind,
+    make("td", { class: "wrap" }, it.text),
+  ]);
+  table("events", ["at", "severity", "kind", "what"], rows, "Nothing has happened.");
+}
+
+async function readAll() {
+  const [info, endpoints, deployments, replicas, nodes] = await Promise.all([
+    read("cluster/info"),
+    read("endpoints/list"),
+    read("deployments/list"),
+    read("replicas/list"),
+    read("nodes/list"),
+  ]);
+  applied = info.applied;
+  const words = `cluster ${info.cluster_id.slice(0, 8)} · version ${info.version} · term ${info.term} · at ${info.applied}`;
+  el("cluster").textContent = `${words} · leader ${info.leader_address || "none"}`;
+  el("warnings").replaceChildren(...[...info.warnings, ...info.not_covered].map((text) => make("li", {}, text)));
+  el("warnings").hidden = info.warnings.length + info.not_covered.length === 0;
+  showEndpoints(endpoints.endpoints, deployments.deployments, replicas.replicas);
+  showReplicas(replicas.replicas);
+  showNodes(nodes.nodes);
+}
+
+/** Reads until the page is closed; what is shown stays when nobody answers, and is said to be old. */
+async function follow() {
+  for (;;) {
+    try {
+      await readAll();
+      lostSince = null;
+      el("frozen").hidden = true;
+      document.body.dataset.ready = "yes";
+    } catch (error) {
+      lostSince = lostSince || new Date();
+      el("frozen").textContent = `frozen at version ${applied} since ${lostSince.toLocaleTimeString()}: ${error.message}`;
+      el("frozen").hidden = false;
+    }
+    await new Promise((done) => setTimeout(done, READ_EVERY_MS));
+  }
+}
+
+/** Follows the watch of events, and opens it again where it broke. */
+async function followEvents() {
+  let next = null;
+  for (;;) {
+    try {
+      const from = next === null ? "" : `?from_seq=${next}`;
+      const answer = await fetch(`/api/v1/watch/events${from}`);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const lines = (text + value).split("\n");
+        text = lines.pop();
+        for (const line of lines.filter((it) => it)) {
+          const batch = JSON.parse(line);
+          // What was asked for is no longer kept: the watch starts anew.
+          if (batch.error) { next = null; seen.length = 0; break; }
+          seen.unshift(...batch.events.slice().reverse());
+          seen.length = Math.min(seen.length, KEPT.events);
+          next = batch.next_seq;
+        }
+        showEvents();
+      }
+    } catch (error) {
+      // `follow` says that nobody answers.
+      console.debug(error);
+    }
+    await new Promise((done) => setTimeout(done, READ_EVERY_MS));
+  }
+}
+
+showEvents();
+follow();
+followEvents();
