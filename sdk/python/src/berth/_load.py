@@ -161,6 +161,9 @@ def _endpoint(root: Field, base: Optional[store.EndpointSpec]) -> Optional[Endpo
         flag = found.flag()
         if flag is not None:
             spec.idempotent = flag
+    found = fields.take("mirror_settings")
+    if found:
+        _mirror_settings(found, spec.mirror_rules)
     split = fields.take("traffic")
     traffic = _traffic(split, True) if split else None
     mirrors = fields.take("mirror_traffic")
@@ -168,6 +171,45 @@ def _endpoint(root: Field, base: Optional[store.EndpointSpec]) -> Optional[Endpo
     _endpoint_unsupported(fields)
     fields.finish()
     return EndpointFile(name, spec, project_name or "", traffic, mirror) if name else None
+
+
+def _mirror_settings(found: Field, rules: store.MirrorRules) -> None:
+    """Reads how mirrors are judged; what is not said stays."""
+    fields = Fields(found)
+    for name in ("compare", "redact", "pinned"):
+        one = fields.take(name)
+        flag = one.flag() if one else None
+        if flag is not None and name == "compare":
+            rules.skip_compare = not flag
+        elif flag is not None:
+            setattr(rules, name, flag)
+    for name in ("rtol", "atol"):
+        one = fields.take(name)
+        parts = _tolerance(one) if one else None
+        if parts is not None:
+            setattr(rules, f"{name}_ppb", parts)
+    one = fields.take("ignore")
+    if one:
+        rules.ignore[:] = one.texts()
+    fields.finish()
+
+
+def _tolerance(found: Field) -> Optional[int]:
+    """Reads a tolerance in billionths."""
+    text = found.text()
+    if text is None:
+        return None
+    try:
+        said = float(text)
+    except ValueError:
+        said = -1.0
+    if not 0.0 <= said <= 1e6:
+        found.refuse(f"`{clip(text)}` is no tolerance", "a number from 0 on, such as 1e-5")
+        return None
+    parts = said * 1e9
+    if 0.0 < parts < 0.5:
+        found.warn("is less than a billionth and counts as zero")
+    return int(parts + 0.5)
 
 
 def _auth(fields: Fields, spec: store.EndpointSpec) -> None:

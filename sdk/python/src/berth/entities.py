@@ -75,6 +75,7 @@ class ManagedOnlineEndpoint:
     project: Optional[str] = None
     traffic: Optional[dict[str, int]] = None
     mirror_traffic: Optional[dict[str, int]] = None
+    mirror_settings: Optional[dict[str, Any]] = None
     max_body_mib: Optional[int] = None
     idempotent: Optional[bool] = None
     # Read-only: what the cluster says.
