@@ -49,6 +49,7 @@
 
 mod archive;
 mod assets;
+mod board;
 mod calls;
 mod codec;
 pub mod http1;
@@ -64,6 +65,7 @@ pub use assets::Sent;
 pub use berth_core::error::{Code, Error, ErrorKind};
 pub use berth_proto::inference::v2 as inference;
 pub use berth_proto::{api::v1 as api, store::v1 as store};
+pub use board::BoardStream;
 pub use infer::{Answer, GrpcAnswer, InferClient};
 pub use oip::{Inference, Tensor, TensorData};
 pub use options::{Address, ClientOptions};

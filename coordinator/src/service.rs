@@ -19,10 +19,10 @@ use berth_core::{
 };
 use berth_proto::{
     api::v1::{
-        assets_server::AssetsServer, cluster_server::ClusterServer, deployments_server::DeploymentsServer,
-        endpoints_server::EndpointsServer, mirrors_server::MirrorsServer, nodes_server::NodesServer,
-        plans_server::PlansServer, quotas_server::QuotasServer, replicas_server::ReplicasServer,
-        requests_server::RequestsServer, watch_server::WatchServer,
+        assets_server::AssetsServer, boards_server::BoardsServer, cluster_server::ClusterServer,
+        deployments_server::DeploymentsServer, endpoints_server::EndpointsServer, mirrors_server::MirrorsServer,
+        nodes_server::NodesServer, plans_server::PlansServer, quotas_server::QuotasServer,
+        replicas_server::ReplicasServer, requests_server::RequestsServer, watch_server::WatchServer,
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
@@ -347,6 +347,7 @@ fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result
         .add_service(NodesServer::new(api.clone()))
         .add_service(AssetsServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WatchServer::new(api.clone()))
+        .add_service(BoardsServer::new(api.clone()))
         .add_service(PlansServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RequestsServer::new(api.clone()))
         .add_service(MirrorsServer::new(api.clone()))

@@ -45,7 +45,7 @@ pub(crate) enum Format {
 }
 
 /// Where and how to print.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     format: Format,
     query: Option<Query>,

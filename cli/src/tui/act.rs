@@ -1,30 +1,36 @@
-//! What a key asks of the world outside the screen, and how the client does it.
+//! What a screen asks of the world, and how the client does it.
 
 use std::collections::BTreeMap;
 
 use berth_client::{
     Client, Error,
     api::{
-        DeleteDeploymentRequest, DeleteEndpointRequest, LogsRequest, ScaleDeploymentRequest, SetTrafficRequest,
-        TrafficMap,
+        DeleteDeploymentRequest, DeleteEndpointRequest, DrainNodeRequest, PlanRequest, PutDeploymentRequest,
+        PutEndpointRequest, ScaleDeploymentRequest, SetTrafficRequest, TrafficMap,
     },
 };
+use berth_core::{error::Code, units::Count};
 
 use super::view::{Page, PageKind, Subject};
+use crate::{output::now_ms, view};
 
-/// Lines of a log that a page shows at first.
-const TAIL_LINES: u64 = 500;
+/// How long requests may go on at a node that is drained from here: the default of `berth node drain`.
+const DRAIN_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
-/// What a key asks of the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a screen asks of the world.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Act {
     Quit,
-    /// Look at everything again.
-    Refresh,
+    /// Draw everything again, as if the terminal had forgotten it.
+    Redraw,
     /// Fetch what a page shows.
     Open(Page),
     /// Hand text to the terminal's clipboard.
     Copy(String),
+    /// Let a person edit it, plan what they changed, and ask.
+    Edit(Subject),
+    /// Find out what draining these means, and ask.
+    AskDrain(Vec<String>),
     SetTraffic {
         endpoint: String,
         shares: BTreeMap<String, u32>,
@@ -39,20 +45,56 @@ pub(crate) enum Act {
         node: String,
         cordoned: bool,
     },
+    Drain {
+        node: String,
+        cancel: bool,
+    },
+    PutEndpoint(Box<PutEndpointRequest>),
+    PutDeployment(Box<PutDeploymentRequest>),
     DeleteEndpoint(String),
     DeleteDeployment {
         endpoint: String,
         name: String,
     },
+    /// Several, one after another; the first that fails ends it.
+    All(Vec<Act>),
+}
+
+// === impl Act ===
+
+impl Act {
+    /// Makes one of several.
+    pub(crate) fn all(mut acts: Vec<Self>) -> Self {
+        match (acts.len(), acts.pop()) {
+            (1, Some(only)) => only,
+            (_, last) => Self::All(acts.into_iter().chain(last).collect()),
+        }
+    }
 }
 
 /// Does what changes the cluster and says what was done.
 pub(crate) async fn change(client: &Client, act: Act) -> Result<String, Error> {
+    let Act::All(acts) = act else { return one(client, act).await };
+    let (all, mut done) = (acts.len(), Vec::new());
+    for act in acts {
+        match one(client, act).await {
+            Ok(text) => done.push(text),
+            Err(error) if done.is_empty() => return Err(error),
+            Err(error) => {
+                let what = format!("{} of {all} done, then: {}", done.len(), error.what);
+                return Err(Error { what, ..error });
+            }
+        }
+    }
+    Ok(done.join("; "))
+}
+
+async fn one(client: &Client, act: Act) -> Result<String, Error> {
     // The client names a request that has no name yet, so that a retry of it is applied once.
     let request_id = String::new();
     match act {
         Act::SetTraffic { endpoint, shares, revision } => {
-            let text = crate::view::shares(&shares);
+            let text = view::shares(&shares);
             let request = SetTrafficRequest {
                 request_id,
                 endpoint: endpoint.clone(),
@@ -69,11 +111,33 @@ pub(crate) async fn change(client: &Client, act: Act) -> Result<String, Error> {
             let request =
                 ScaleDeploymentRequest { request_id, endpoint, name: deployment, instance_count, if_revision: None };
             client.scale_deployment(request).await?;
-            Ok(format!("{name} goes to {}", berth_core::units::Count(u64::from(instance_count), "instance")))
+            Ok(format!("{name} goes to {}", Count(u64::from(instance_count), "instance")))
         }
         Act::Cordon { node, cordoned } => {
             client.cordon_node(&node, cordoned).await?;
             Ok(if cordoned { format!("{node} takes nothing new") } else { format!("{node} takes replicas again") })
+        }
+        Act::Drain { node, cancel } => {
+            let request = DrainNodeRequest {
+                request_id,
+                node: node.clone(),
+                within_ms: DRAIN_WITHIN_MS,
+                reason: "from the screen".to_owned(),
+                force: false,
+                cancel,
+            };
+            client.drain_node(request).await?;
+            Ok(if cancel { format!("{node} takes replicas again") } else { format!("{node} becomes empty") })
+        }
+        Act::PutEndpoint(request) => {
+            let name = request.name.clone();
+            client.put_endpoint(*request).await?;
+            Ok(format!("{name} was changed"))
+        }
+        Act::PutDeployment(request) => {
+            let name = format!("{}/{}", request.endpoint, request.name);
+            client.put_deployment(*request).await?;
+            Ok(format!("{name} was changed"))
         }
         Act::DeleteEndpoint(name) => {
             client.delete_endpoint(DeleteEndpointRequest { request_id, name: name.clone(), if_revision: None }).await?;
@@ -84,70 +148,198 @@ pub(crate) async fn change(client: &Client, act: Act) -> Result<String, Error> {
             client.delete_deployment(DeleteDeploymentRequest { request_id, endpoint, name, if_revision: None }).await?;
             Ok(text)
         }
-        Act::Quit | Act::Refresh | Act::Open(_) | Act::Copy(_) => Ok(String::new()),
+        Act::Quit | Act::Redraw | Act::Open(_) | Act::Copy(_) | Act::Edit(_) | Act::AskDrain(_) | Act::All(_) => {
+            Ok(String::new())
+        }
     }
 }
 
-/// Fetches what a page shows, as lines. What follows a log goes on through `more` until nobody reads any more.
+/// Finds out what draining nodes means: the question, and what `y` does.
+pub(crate) async fn ask_drain(client: &Client, nodes: Vec<String>) -> Result<(Vec<String>, Act), Error> {
+    let request = PlanRequest { drain: nodes.clone(), ..PlanRequest::default() };
+    let report = client.plan(request).await?;
+    let mut question = vec![format!("Drain {}: everything moves away, requests may end.", nodes.join(", "))];
+    question.push(String::new());
+    question.extend(view::plan_lines(&report));
+    let acts = nodes.into_iter().map(|node| Act::Drain { node, cancel: false });
+    Ok((question, Act::all(acts.collect())))
+}
+
+/// Fetches what a page shows, as lines; logs come by themselves.
 pub(crate) async fn fetch(client: &Client, page: &Page) -> Result<Vec<String>, Error> {
     match (page.kind, &page.of) {
-        (PageKind::Yaml, of) => yaml(client, of).await,
         (PageKind::Describe, Subject::Deployment { endpoint, name }) => {
             let verdict = client.explain_deployment(endpoint, name).await?;
             Ok(lines(&verdict.text))
         }
-        (PageKind::Describe, of) => yaml(client, of).await,
-        (PageKind::Logs, of) => logs(client, of, false).await,
-        (PageKind::PrepareLogs, of) => logs(client, of, true).await,
+        (PageKind::Describe, Subject::Node(name) | Subject::Device { node: name, .. }) => node(client, name).await,
+        (PageKind::WhatIf, Subject::Node(name)) => {
+            let request = PlanRequest { lose: vec![name.clone()], ..PlanRequest::default() };
+            let report = client.plan(request).await?;
+            let mut text = vec![format!("If {name} were lost now:"), String::new()];
+            text.extend(view::plan_lines(&report));
+            Ok(text)
+        }
+        (PageKind::Request, Subject::Request(id)) => {
+            Ok(lines(&view::request(&client.explain_request(id).await?, now_ms())))
+        }
+        (PageKind::Mirror, Subject::Endpoint(name)) => mirror(client, name).await,
+        (_, of) => Ok(lines(&yaml(client, of).await?)),
     }
 }
 
-async fn yaml(client: &Client, of: &Subject) -> Result<Vec<String>, Error> {
-    let text = match of {
-        Subject::Endpoint(name) => crate::output::as_yaml(&client.get_endpoint(name).await?)?,
-        Subject::Deployment { endpoint, name } => {
-            crate::output::as_yaml(&client.get_deployment(endpoint, name).await?)?
+async fn node(client: &Client, name: &str) -> Result<Vec<String>, Error> {
+    let nodes = client.list_nodes().await?;
+    let Some(node) = nodes.iter().find(|node| node.node == name) else {
+        return Ok(vec![format!("{name} is no longer known")]);
+    };
+    let mut text = Vec::new();
+    if !node.reason.is_empty() {
+        text.extend([node.reason.clone(), String::new()]);
+    }
+    if let Some(drain) = node.drain.as_ref().filter(|drain| !drain.waits_for.is_empty()) {
+        text.push("waits for".to_owned());
+        text.extend(drain.waits_for.iter().map(|line| format!("  {line}")));
+        text.push(String::new());
+    }
+    if !node.gpus.is_empty() {
+        text.extend(lines(&view::gpu::table(&node.gpus, now_ms()).render(false)));
+        text.push(String::new());
+    }
+    text.extend(lines(&crate::output::as_yaml(node)?));
+    Ok(text)
+}
+
+async fn mirror(client: &Client, name: &str) -> Result<Vec<String>, Error> {
+    let endpoint = client.get_endpoint(name).await?;
+    if endpoint.mirror_traffic.values().all(|percent| *percent == 0) {
+        return Ok(vec![
+            format!("{name} has no mirror"),
+            String::new(),
+            format!("berth mirror {name} DEPLOYMENT=10 copies a tenth of its requests to a deployment"),
+        ]);
+    }
+    let mut text = vec![format!("{name} copies to {}", view::shares(&endpoint.mirror_traffic)), String::new()];
+    for deployment in client.list_deployments(name).await? {
+        if deployment.mirror_percent > 0 {
+            text.push(format!(
+                "{}  {} ready, {} % mirrored, {} % live",
+                deployment.name,
+                view::ready(&deployment),
+                deployment.mirror_percent,
+                deployment.traffic_percent
+            ));
         }
+    }
+    Ok(text)
+}
+
+async fn yaml(client: &Client, of: &Subject) -> Result<String, Error> {
+    match of {
+        Subject::Endpoint(name) => crate::output::as_yaml(&client.get_endpoint(name).await?),
+        Subject::Deployment { endpoint, name } => crate::output::as_yaml(&client.get_deployment(endpoint, name).await?),
         Subject::Replica { id, endpoint, deployment } => {
             let replicas = client.list_replicas(endpoint, deployment).await?;
-            crate::output::as_yaml(&replicas.iter().find(|replica| replica.replica == *id))?
+            crate::output::as_yaml(&replicas.iter().find(|replica| replica.replica == *id))
+        }
+        Subject::Slot(id) => {
+            let slots = client.list_slots("", "").await?;
+            crate::output::as_yaml(&slots.iter().find(|slot| slot.slot == *id))
         }
         Subject::Node(name) | Subject::Device { node: name, .. } => {
             let nodes = client.list_nodes().await?;
-            crate::output::as_yaml(&nodes.iter().find(|node| node.node == *name))?
+            crate::output::as_yaml(&nodes.iter().find(|node| node.node == *name))
         }
         Subject::Event(seq) => {
             let events = client.events().await?;
-            crate::output::as_yaml(&events.iter().find(|event| event.seq == *seq))?
+            crate::output::as_yaml(&events.iter().find(|event| event.seq == *seq))
         }
         Subject::Coordinator(id) => {
             let members = client.list_members().await?.members;
-            crate::output::as_yaml(&members.iter().find(|member| member.id == *id))?
+            crate::output::as_yaml(&members.iter().find(|member| member.id == *id))
         }
-        Subject::Line(_) => String::new(),
-    };
-    Ok(lines(&text))
+        Subject::Line(_) | Subject::Request(_) => Ok(String::new()),
+    }
 }
 
-async fn logs(client: &Client, of: &Subject, prepare: bool) -> Result<Vec<String>, Error> {
-    let (endpoint, deployment, replica) = match of {
-        Subject::Deployment { endpoint, name } => (endpoint.clone(), name.clone(), String::new()),
-        Subject::Replica { id, endpoint, deployment } => (endpoint.clone(), deployment.clone(), id.clone()),
-        _ => return Ok(Vec::new()),
+/// What a person edits: the text, and what it was made of.
+pub(crate) struct Draft {
+    pub(crate) text: String,
+    of: DraftOf,
+}
+
+enum DraftOf {
+    Endpoint(PutEndpointRequest),
+    Deployment(PutDeploymentRequest),
+}
+
+/// Writes down what may be changed of an endpoint or a deployment.
+pub(crate) async fn draft(client: &Client, of: &Subject) -> Result<Draft, Error> {
+    match of {
+        Subject::Endpoint(name) => {
+            let found = client.get_endpoint(name).await?;
+            let text = crate::output::as_yaml(&found.spec)?;
+            let request =
+                PutEndpointRequest { name: name.clone(), if_revision: Some(found.revision), ..Default::default() };
+            Ok(Draft { text, of: DraftOf::Endpoint(request) })
+        }
+        Subject::Deployment { endpoint, name } => {
+            let found = client.get_deployment(endpoint, name).await?;
+            let text = crate::output::as_yaml(&found.spec)?;
+            let request = PutDeploymentRequest {
+                endpoint: endpoint.clone(),
+                name: name.clone(),
+                if_revision: Some(found.revision),
+                ..Default::default()
+            };
+            Ok(Draft { text, of: DraftOf::Deployment(request) })
+        }
+        _ => Err(Error::new(Code::Invalid, "endpoints and deployments can be edited")),
+    }
+}
+
+/// Plans what an edited draft changes: the question, and what `y` does; nothing when nothing changes.
+pub(crate) async fn ask_edited(
+    client: &Client,
+    draft: Draft,
+    edited: &str,
+) -> Result<Option<(Vec<String>, Act)>, Error> {
+    let value = crate::yaml::json(edited)?;
+    let unfit = |error: serde_json::Error| {
+        Error::new(Code::Invalid, "what was edited does not fit").why(error.to_string()).try_("`e` edits it again")
     };
-    let request =
-        LogsRequest { endpoint, deployment, replica, tail_lines: TAIL_LINES, prepare, ..LogsRequest::default() };
-    let mut stream = client.logs(request).await?;
-    let mut all = Vec::new();
-    while let Some(chunk) = stream.next().await? {
-        all.extend(lines(&String::from_utf8_lossy(&chunk.data)));
+    let mut ask = PlanRequest::default();
+    let act = match draft.of {
+        DraftOf::Endpoint(mut request) => {
+            request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
+            ask.endpoints.push(request.clone());
+            Act::PutEndpoint(Box::new(request))
+        }
+        DraftOf::Deployment(mut request) => {
+            request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
+            ask.deployments.push(request.clone());
+            Act::PutDeployment(Box::new(request))
+        }
+    };
+    let report = client.plan(ask).await?;
+    if report.changes.iter().all(|change| change.action == "none") {
+        return Ok(None);
     }
-    if all.is_empty() {
-        all.push("nothing was written yet".to_owned());
-    }
-    Ok(all)
+    Ok(Some((view::plan_lines(&report), act)))
 }
 
 fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_is_itself() {
+        let delete = |name: &str| Act::DeleteEndpoint(name.to_owned());
+        assert_eq!(Act::all(vec![delete("a")]), delete("a"));
+        assert_eq!(Act::all(vec![delete("a"), delete("b")]), Act::All(vec![delete("a"), delete("b")]));
+    }
 }

@@ -1,21 +1,27 @@
-//! The state of the screen, and what every key makes of it. Nothing here reads a clock or touches the terminal.
+//! The state of the screen: what was told, where one is, and what messages make of it ([`App::update`]).
+//!
+//! Nothing here reads a clock or touches the terminal or the network; what the world should do is returned as [`Act`]s.
+//! What keys mean is in [`super::keys`], what asks before it changes something in [`super::change`].
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::{cell::Cell as Counter, collections::BTreeMap, collections::VecDeque};
 
 use super::{
+    Msg,
     act::Act,
-    board::{Board, History},
-    dialog::{Answer, Dialog, Prompt, PromptKind, TrafficEdit},
+    board::Board,
+    dialog::Dialog,
+    history::History,
     list::{Filter, ListPlace, Step},
-    rows::{Rows, rows},
-    view::{Page, PageKind, Subject, View, Word},
+    rows::Look,
+    view::{Page, PageKind, Subject, View},
 };
 use crate::output::Ink;
 
 /// Screens that `esc` and `[` can lead back to.
 const BACK_MAX: usize = 50;
+
+/// Lines of a log that are kept.
+pub(crate) const LOG_LINES_MAX: usize = 5_000;
 
 /// How long a message stands in the last line.
 const MESSAGE_MS: u64 = 5_000;
@@ -26,15 +32,16 @@ pub(crate) const PANELS: [View; 3] = [View::Endpoints, View::Nodes, View::Events
 /// The state of the screen.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Board,
+    /// Whether the board was ever told; before that there is nothing, not even an empty cluster.
+    pub(crate) is_told: bool,
     pub(crate) history: History,
     /// Since when, and why, nothing new comes in.
     pub(crate) frozen: Option<Frozen>,
     pub(crate) view: View,
-    back: Vec<View>,
+    pub(super) back: Vec<View>,
     forward: Vec<View>,
     places: BTreeMap<View, ListPlace>,
-    pub(crate) rows: Rows,
     /// The panel of the dashboard that has the cursor.
     pub(crate) panel: usize,
     pub(crate) page: PageText,
@@ -45,6 +52,8 @@ pub(crate) struct App {
     /// Lines the list had when it was last drawn.
     pub(crate) page_height: usize,
     pub(crate) now_ms: u64,
+    /// Rows that were formatted since the start: what a frame costs.
+    pub(crate) formatted: Counter<u64>,
 }
 
 /// Since when nothing new comes in.
@@ -66,8 +75,10 @@ pub(crate) struct Message {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageText {
     of: Option<Page>,
-    pub(crate) lines: Vec<String>,
+    pub(crate) lines: VecDeque<String>,
     pub(crate) top: usize,
+    /// Whether it stays at its end while lines come.
+    pub(crate) follows: bool,
 }
 
 // === impl App ===
@@ -75,14 +86,14 @@ pub(crate) struct PageText {
 impl App {
     pub(crate) fn new(view: View, read_only: bool, now_ms: u64) -> Self {
         Self {
-            board: Arc::default(),
+            board: Board::default(),
+            is_told: false,
             history: History::default(),
             frozen: None,
             view,
             back: Vec::new(),
             forward: Vec::new(),
             places: BTreeMap::new(),
-            rows: Rows::default(),
             panel: 0,
             page: PageText::default(),
             dialog: None,
@@ -91,32 +102,68 @@ impl App {
             read_only,
             page_height: 20,
             now_ms,
+            formatted: Counter::new(0),
         }
     }
 
-    /// Takes a fresh look at the cluster.
-    pub(crate) fn take_board(&mut self, board: Arc<Board>) {
-        self.board = board;
-        self.frozen = None;
-        self.lay_out();
-    }
-
-    /// Takes note that nothing new comes in; what was seen last stays.
-    pub(crate) fn freeze(&mut self, why: String) {
-        let since_ms = self.frozen.as_ref().map_or(self.now_ms, |frozen| frozen.since_ms);
-        self.frozen = Some(Frozen { since_ms, why });
+    /// Takes a message and returns what it asks of the world.
+    pub(crate) fn update(&mut self, msg: Msg) -> Vec<Act> {
+        match msg {
+            Msg::Key(key) => return self.key(key),
+            Msg::Resized => {}
+            Msg::Tick(now_ms) => self.tick(now_ms),
+            Msg::Board(update) => {
+                self.is_told |= self.board.take(*update);
+                self.frozen = None;
+            }
+            Msg::Events(events, anew) => self.board.take_events(events, anew),
+            Msg::Frozen(why) => {
+                let since_ms = self.frozen.as_ref().map_or(self.now_ms, |frozen| frozen.since_ms);
+                self.frozen = Some(Frozen { since_ms, why });
+            }
+            Msg::Page(page, lines) => self.take_page(page, lines),
+            Msg::Lines(page, lines) => self.take_lines(&page, lines),
+            Msg::Question(question, act) => self.take_question(question, act),
+            Msg::Done(text) => self.say(text, Ink::Green),
+            Msg::Failed(text) => self.say(text, Ink::Red),
+        }
+        Vec::new()
     }
 
     /// Takes the text of a page, if it is still looked at.
-    pub(crate) fn take_page(&mut self, of: Page, lines: Vec<String>) {
+    fn take_page(&mut self, of: Page, lines: Vec<String>) {
         if self.view != View::Page(of.clone()) {
             return;
         }
         let fresh = self.page.of.as_ref() != Some(&of);
-        let is_log = matches!(of.kind, PageKind::Logs | PageKind::PrepareLogs);
-        // A log is read from its end.
-        let top = if fresh && is_log { lines.len().saturating_sub(self.page_height) } else { self.page.top };
-        self.page = PageText { of: Some(of), top: top.min(lines.len().saturating_sub(1)), lines };
+        let top = if fresh { 0 } else { self.page.top.min(lines.len().saturating_sub(1)) };
+        let follows = of.kind.is_log();
+        self.page = PageText { of: Some(of), lines: lines.into(), top, follows };
+    }
+
+    /// Takes more lines of a log, if it is still looked at.
+    fn take_lines(&mut self, of: &Page, lines: Vec<String>) {
+        if self.view != View::Page(of.clone()) {
+            return;
+        }
+        if self.page.of.as_ref() != Some(of) {
+            self.page = PageText { of: Some(of.clone()), follows: true, ..PageText::default() };
+        }
+        let page = &mut self.page;
+        page.lines.extend(lines);
+        let beyond = page.lines.len().saturating_sub(LOG_LINES_MAX);
+        page.lines.drain(..beyond);
+        page.top = page.top.saturating_sub(beyond);
+    }
+
+    /// Asks what the world wants to know before it does something, unless somebody is at something else by now.
+    fn take_question(&mut self, question: Vec<String>, act: Act) {
+        if self.dialog.is_some() {
+            self.say("an answer came while something else was asked; press the key again", Ink::Yellow);
+        } else {
+            self.message = None;
+            self.ask(question, act);
+        }
     }
 
     /// Says something in the last line.
@@ -125,19 +172,22 @@ impl App {
     }
 
     /// Takes the time of day, once a second.
-    pub(crate) fn tick(&mut self, now_ms: u64) {
+    fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         if self.message.as_ref().is_some_and(|message| message.until_ms <= now_ms) {
             self.message = None;
         }
-        let board = Arc::clone(&self.board);
-        self.history.note(&board);
-        self.lay_out();
+        if self.frozen.is_none() && self.is_told {
+            self.history.note(&self.board);
+        }
     }
 
-    /// Returns where one is in a list.
+    /// Returns where one is in a list, as it is laid out now.
     pub(crate) fn place(&mut self, view: &View) -> &mut ListPlace {
-        self.places.entry(view.clone()).or_default()
+        let look = Look { board: &self.board, wide: self.wide, now_ms: self.now_ms, formatted: &self.formatted };
+        let place = self.places.entry(view.clone()).or_default();
+        place.lay_out(view, look);
+        place
     }
 
     /// Returns the list that has the cursor: the screen itself, or a panel of the dashboard.
@@ -145,156 +195,23 @@ impl App {
         if self.view == View::Dashboard { PANELS[self.panel].clone() } else { self.view.clone() }
     }
 
-    /// Builds the rows of a list as they stand now.
-    pub(crate) fn rows_of(&mut self, view: &View) -> Rows {
-        let mut rows = rows(view, &self.board, self.wide, self.now_ms);
-        self.place(view).lay_out(&mut rows);
-        rows
+    /// Returns the lines of the page that its filter lets through.
+    pub(crate) fn page_lines(&mut self) -> Vec<String> {
+        let view = self.view.clone();
+        let filter = self.place(&view).filter.clone();
+        self.page.lines.iter().filter(|line| filter.lets([line.as_str()])).cloned().collect()
     }
 
-    fn lay_out(&mut self) {
-        let list = self.list();
-        self.rows = self.rows_of(&list);
+    /// Returns the first line of the page to show: its end, while it follows.
+    pub(crate) fn page_top(&mut self, lines: usize, height: usize) -> usize {
+        let last = lines.saturating_sub(height);
+        self.page.top = if self.page.follows { last } else { self.page.top.min(lines.saturating_sub(1)) };
+        self.page.top
     }
 
-    /// Takes a key and says what it asks of the world.
-    pub(crate) fn key(&mut self, key: KeyEvent) -> Vec<Act> {
-        let acts = match self.dialog.take() {
-            Some(dialog) => self.dialog_key(dialog, key),
-            None => self.screen_key(key),
-        };
-        self.lay_out();
-        acts
-    }
-
-    fn dialog_key(&mut self, mut dialog: Dialog, key: KeyEvent) -> Vec<Act> {
-        match dialog.key(key) {
-            Answer::Stays => self.dialog = Some(dialog),
-            Answer::Closed => {
-                if matches!(&dialog, Dialog::Prompt(prompt) if prompt.kind == PromptKind::Filter) {
-                    self.set_filter(Filter::default());
-                }
-            }
-            Answer::Done(act) => return vec![act],
-            Answer::Typing(text) => {
-                if matches!(&dialog, Dialog::Prompt(prompt) if prompt.kind == PromptKind::Filter) {
-                    self.set_filter(Filter::typed(&text));
-                }
-                self.dialog = Some(dialog);
-            }
-            Answer::Typed(kind, text) => return self.typed(kind, &text),
-        }
-        Vec::new()
-    }
-
-    fn typed(&mut self, kind: PromptKind, text: &str) -> Vec<Act> {
-        match kind {
-            PromptKind::Filter => self.set_filter(Filter::typed(text)),
-            PromptKind::Command => {
-                // A word that begins a name is that name, as `tab` would make it.
-                let word = match View::of_word(text) {
-                    Word::Unknown => View::complete(text).map_or(Word::Unknown, View::of_word),
-                    known => known,
-                };
-                match word {
-                    Word::Open(view) => self.open(view),
-                    Word::Quit => return vec![Act::Quit],
-                    Word::Unknown if text.trim().is_empty() => {}
-                    Word::Unknown => {
-                        self.say(format!("no screen is called `{}`; ctrl-a lists them", text.trim()), Ink::Red);
-                    }
-                }
-            }
-            PromptKind::Scale { endpoint, deployment } => match text.trim().parse::<u32>() {
-                Ok(instance_count) => {
-                    let act = Act::Scale { endpoint: endpoint.clone(), deployment: deployment.clone(), instance_count };
-                    let count = berth_core::units::Count(u64::from(instance_count), "instance");
-                    let question = format!("{endpoint}/{deployment} goes to {count}.");
-                    self.ask(vec![question], act);
-                }
-                Err(_) => self.say(format!("`{}` is no number of instances", text.trim()), Ink::Red),
-            },
-        }
-        Vec::new()
-    }
-
-    fn set_filter(&mut self, filter: Filter) {
+    pub(super) fn set_filter(&mut self, filter: Filter) {
         let list = self.list();
         self.place(&list).filter = filter;
-    }
-
-    fn screen_key(&mut self, key: KeyEvent) -> Vec<Act> {
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return self.control_key(key.code);
-        }
-        match key.code {
-            KeyCode::Char(':') => self.prompt(PromptKind::Command),
-            KeyCode::Char('/') => self.prompt(PromptKind::Filter),
-            KeyCode::Char('?') => self.open(View::Help),
-            KeyCode::Char('q') => return vec![Act::Quit],
-            KeyCode::Esc => self.escape(),
-            KeyCode::Char('-') => self.swap_with_last(),
-            KeyCode::Char('[') => self.go_back(),
-            KeyCode::Char(']') => self.go_forward(),
-            KeyCode::Up | KeyCode::Char('k') => self.step(Step::Up),
-            KeyCode::Down | KeyCode::Char('j') => self.step(Step::Down),
-            KeyCode::PageUp => self.step(Step::PageUp),
-            KeyCode::PageDown => self.step(Step::PageDown),
-            KeyCode::Home => self.step(Step::Top),
-            KeyCode::End | KeyCode::Char('G') => self.step(Step::Bottom),
-            KeyCode::Char('P') => self.open(View::Pulses),
-            KeyCode::Char('X') => self.open(View::Tree),
-            KeyCode::Char('g') => self.open(View::Gpus),
-            KeyCode::Char(c @ '1'..='9') if self.view == View::Dashboard => self.focus(c as usize - '1' as usize),
-            KeyCode::Tab if self.view == View::Dashboard => self.focus((self.panel + 1) % PANELS.len()),
-            KeyCode::Char(' ') => {
-                let list = self.list();
-                self.place(&list).mark();
-                self.step(Step::Down);
-            }
-            KeyCode::Char('N') => self.sort(0),
-            KeyCode::Char('A') => self.sort_named(&["AGE", "FOR"]),
-            KeyCode::Char('S') => self.sort_named(&["STATE", "SEVERITY"]),
-            KeyCode::Char('O') => self.sort_next(),
-            KeyCode::Enter => return self.enter(),
-            KeyCode::Char('d') => return self.page(PageKind::Describe),
-            KeyCode::Char('y') => return self.page(PageKind::Yaml),
-            KeyCode::Char('l') => return self.page(PageKind::Logs),
-            KeyCode::Char('p') => return self.page(PageKind::PrepareLogs),
-            KeyCode::Char('c') => return self.copy(),
-            KeyCode::Char('t') => self.edit_traffic(),
-            KeyCode::Char('s') => self.ask_scale(),
-            KeyCode::Char('u') => self.ask_cordon(),
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    fn control_key(&mut self, code: KeyCode) -> Vec<Act> {
-        match code {
-            KeyCode::Char('c') => return vec![Act::Quit],
-            KeyCode::Char('a') => self.open(View::Aliases),
-            KeyCode::Char('r') => {
-                let page = if let View::Page(page) = &self.view { Some(Act::Open(page.clone())) } else { None };
-                return page.into_iter().chain([Act::Refresh]).collect();
-            }
-            KeyCode::Char('w') => self.wide = !self.wide,
-            KeyCode::Char('d') => self.ask_delete(),
-            KeyCode::Char('u' | 'b') => self.step(Step::PageUp),
-            KeyCode::Char('f') => self.step(Step::PageDown),
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    fn prompt(&mut self, kind: PromptKind) {
-        self.dialog = Some(Dialog::Prompt(Prompt { kind, text: String::new() }));
-    }
-
-    fn ask(&mut self, mut question: Vec<String>, act: Act) {
-        question.push(String::new());
-        question.push("y does it, n leaves everything as it is".to_owned());
-        self.dialog = Some(Dialog::Confirm { question, act });
     }
 
     // --- where one goes
@@ -313,91 +230,66 @@ impl App {
         self.page.top = 0;
     }
 
-    fn escape(&mut self) {
+    /// Opens a page and asks for its text.
+    pub(super) fn open_page(&mut self, kind: PageKind, of: Subject) -> Vec<Act> {
+        let page = Page { kind, of };
+        self.page = PageText { of: None, lines: ["…".to_owned()].into(), top: 0, follows: false };
+        self.open(View::Page(page.clone()));
+        vec![Act::Open(page)]
+    }
+
+    /// Returns what has to be fetched again for a screen that was come back to.
+    pub(super) fn reopened(&mut self) -> Vec<Act> {
+        let View::Page(page) = &self.view else { return Vec::new() };
+        let page = page.clone();
+        if self.page.of.as_ref() == Some(&page) {
+            return Vec::new();
+        }
+        self.page = PageText { of: None, lines: ["…".to_owned()].into(), top: 0, follows: false };
+        vec![Act::Open(page)]
+    }
+
+    pub(super) fn escape(&mut self) -> Vec<Act> {
         let list = self.list();
         if self.place(&list).filter.is_on() {
             self.set_filter(Filter::default());
         } else if !self.place(&list).marked.is_empty() {
             self.place(&list).marked.clear();
         } else {
-            self.go_back();
+            return self.go_back();
         }
+        Vec::new()
     }
 
-    fn go_back(&mut self) {
+    pub(super) fn go_back(&mut self) -> Vec<Act> {
         if let Some(view) = self.back.pop() {
             self.forward.push(std::mem::replace(&mut self.view, view));
         }
+        self.reopened()
     }
 
-    fn go_forward(&mut self) {
+    pub(super) fn go_forward(&mut self) -> Vec<Act> {
         if let Some(view) = self.forward.pop() {
             self.back.push(std::mem::replace(&mut self.view, view));
         }
+        self.reopened()
     }
 
-    fn swap_with_last(&mut self) {
-        if let Some(view) = self.back.last().cloned() {
-            self.open(view);
+    pub(super) fn step(&mut self, step: Step) {
+        if matches!(self.view, View::Page(_) | View::Help | View::Pulses | View::GpuGraphs) {
+            let lines = if matches!(self.view, View::Page(_)) { self.page_lines().len() } else { usize::MAX };
+            return self.page.step(step, lines, self.page_height.max(1));
         }
-    }
-
-    fn focus(&mut self, panel: usize) {
-        if panel < PANELS.len() {
-            self.panel = panel;
-        }
-    }
-
-    fn step(&mut self, step: Step) {
-        if matches!(self.view, View::Page(_) | View::Help | View::Pulses) {
-            let last = self.page.lines.len().saturating_sub(1);
-            let (top, page) = (self.page.top, self.page_height.max(1));
-            self.page.top = match step {
-                Step::Up => top.saturating_sub(1),
-                Step::Down => (top + 1).min(last),
-                Step::PageUp => top.saturating_sub(page),
-                Step::PageDown => (top + page).min(last),
-                Step::Top => 0,
-                Step::Bottom => (last + 1).saturating_sub(page),
-            };
-            return;
-        }
-        let (list, rows, page) = (self.list(), std::mem::take(&mut self.rows), self.page_height);
-        self.place(&list).step(step, &rows, page);
-        self.rows = rows;
-    }
-
-    fn sort(&mut self, column: usize) {
-        if let Some(name) = self.rows.columns.get(column).copied() {
-            let list = self.list();
-            self.place(&list).sort_by(name);
-        }
-    }
-
-    fn sort_named(&mut self, names: &[&str]) {
-        if let Some(column) = self.rows.columns.iter().position(|column| names.contains(column)) {
-            self.sort(column);
-        }
-    }
-
-    /// Orders by the column right of the one that orders now.
-    fn sort_next(&mut self) {
-        let list = self.list();
-        let columns = self.rows.columns.clone();
-        let place = self.place(&list);
-        let now = columns.iter().position(|column| !place.arrow(column).is_empty());
-        let next = now.map_or(0, |at| (at + 1) % columns.len().max(1));
-        if let Some(name) = columns.get(next) {
-            place.sort_by(name);
-        }
+        let (list, page) = (self.list(), self.page_height);
+        self.place(&list).step(step, page);
     }
 
     // --- what is under the cursor
 
-    fn subject(&mut self) -> Option<Subject> {
+    pub(super) fn subject(&mut self) -> Option<Subject> {
         match &self.view {
             View::Page(page) => Some(page.of.clone()),
-            View::Help | View::Pulses => None,
+            View::Help | View::Pulses | View::GpuGraphs => None,
             _ => {
                 let list = self.list();
                 self.place(&list).at().cloned()
@@ -405,128 +297,29 @@ impl App {
         }
     }
 
-    fn enter(&mut self) -> Vec<Act> {
-        let Some(subject) = self.subject() else { return Vec::new() };
-        match subject {
-            Subject::Endpoint(endpoint) => self.open(View::Deployments { endpoint }),
-            Subject::Deployment { endpoint, name } => {
-                self.open(View::Replicas { endpoint, deployment: name, node: String::new() });
-            }
-            Subject::Node(node) => {
-                self.open(View::Replicas { endpoint: String::new(), deployment: String::new(), node });
-            }
-            Subject::Line(at) => {
-                if let Some(alias) = super::view::ALIASES.get(at) {
-                    return self.typed(PromptKind::Command, alias.names[0]);
-                }
-            }
-            Subject::Coordinator(_) => {}
-            Subject::Replica { .. } | Subject::Device { .. } | Subject::Event(_) => {
-                return self.page(PageKind::Describe);
-            }
-        }
-        Vec::new()
+    /// Returns what is marked, else what is under the cursor.
+    pub(super) fn subjects(&mut self) -> Vec<Subject> {
+        let list = self.list();
+        let marked: Vec<_> = self.place(&list).marked.iter().cloned().collect();
+        if marked.is_empty() { self.subject().into_iter().collect() } else { marked }
     }
+}
 
-    fn page(&mut self, kind: PageKind) -> Vec<Act> {
-        let Some(of) = self.subject() else { return Vec::new() };
-        let has_logs = matches!(of, Subject::Deployment { .. } | Subject::Replica { .. });
-        if matches!(kind, PageKind::Logs | PageKind::PrepareLogs) && !has_logs {
-            self.say("deployments and replicas have logs; go to one first", Ink::Yellow);
-            return Vec::new();
-        }
-        let page = Page { kind, of };
-        self.page = PageText { of: None, lines: vec!["…".to_owned()], top: 0 };
-        self.open(View::Page(page.clone()));
-        vec![Act::Open(page)]
-    }
+// === impl PageText ===
 
-    fn copy(&mut self) -> Vec<Act> {
-        let text = match self.subject() {
-            Some(Subject::Replica { id, .. }) => id,
-            Some(subject) => subject.to_string(),
-            None => return Vec::new(),
+impl PageText {
+    fn step(&mut self, step: Step, lines: usize, height: usize) {
+        let last = lines.saturating_sub(1);
+        self.top = match step {
+            Step::Up => self.top.saturating_sub(1),
+            Step::Down => self.top.saturating_add(1).min(last),
+            Step::PageUp => self.top.saturating_sub(height),
+            Step::PageDown => self.top.saturating_add(height).min(last),
+            Step::Top => 0,
+            // What draws knows where the end is.
+            Step::Bottom => last.saturating_sub(height.saturating_sub(1)),
         };
-        self.say(format!("copied {text}"), Ink::Plain);
-        vec![Act::Copy(text)]
-    }
-
-    // --- changes
-
-    fn may_change(&mut self) -> bool {
-        if self.read_only {
-            self.say("this screen was started with --read-only", Ink::Yellow);
-        } else if self.frozen.is_some() {
-            self.say("no coordinator answers: nothing can be changed now", Ink::Red);
-        }
-        !self.read_only && self.frozen.is_none()
-    }
-
-    fn edit_traffic(&mut self) {
-        let endpoint = match self.subject() {
-            Some(Subject::Endpoint(name)) => name,
-            Some(Subject::Deployment { endpoint, .. } | Subject::Replica { endpoint, .. }) => endpoint,
-            _ => return self.say("choose an endpoint, a deployment or a replica first", Ink::Yellow),
-        };
-        if !self.may_change() {
-            return;
-        }
-        let board = Arc::clone(&self.board);
-        let Some(found) = board.endpoint(&endpoint) else { return };
-        let names: Vec<_> = board.deployments_of(&endpoint).map(|deployment| deployment.name.clone()).collect();
-        if names.is_empty() {
-            return self.say(format!("{endpoint} has no deployments yet"), Ink::Yellow);
-        }
-        let edit = TrafficEdit::open(&endpoint, &found.traffic, names.into_iter(), found.revision);
-        self.dialog = Some(Dialog::Traffic(edit));
-    }
-
-    fn ask_scale(&mut self) {
-        match self.subject() {
-            Some(Subject::Deployment { endpoint, name }) if self.may_change() => {
-                self.prompt(PromptKind::Scale { endpoint, deployment: name });
-            }
-            Some(Subject::Deployment { .. }) => {}
-            _ => self.say("choose a deployment first", Ink::Yellow),
-        }
-    }
-
-    fn ask_cordon(&mut self) {
-        let Some(Subject::Node(node)) = self.subject() else {
-            return self.say("choose a node first", Ink::Yellow);
-        };
-        if !self.may_change() {
-            return;
-        }
-        let is_cordoned = self.board.nodes.iter().any(|known| known.node == node && known.cordoned);
-        let what = if is_cordoned { "takes replicas again." } else { "takes nothing new; what runs there stays." };
-        self.ask(vec![format!("{node} {what}")], Act::Cordon { node, cordoned: !is_cordoned });
-    }
-
-    fn ask_delete(&mut self) {
-        let Some(subject) = self.subject() else { return };
-        if !self.may_change() {
-            return;
-        }
-        match subject {
-            Subject::Endpoint(name) => {
-                let deployments: Vec<_> = self
-                    .board
-                    .deployments_of(&name)
-                    .map(|deployment| format!("  {}/{}", name, deployment.name))
-                    .collect();
-                let mut question = vec![format!("Endpoint {name} goes, and with it:")];
-                question.extend(deployments);
-                self.ask(question, Act::DeleteEndpoint(name));
-            }
-            Subject::Deployment { endpoint, name } => {
-                let found = self.board.deployment(&endpoint, &name);
-                let replicas = found.map_or(0, |deployment| self.board.replicas_of(deployment).count());
-                let replicas = berth_core::units::Count(replicas as u64, "replica");
-                let question = vec![format!("Deployment {endpoint}/{name} goes with {replicas}.")];
-                self.ask(question, Act::DeleteDeployment { endpoint, name });
-            }
-            _ => self.say("endpoints and deployments can be deleted here", Ink::Yellow),
-        }
+        // Whoever scrolls reads; whoever goes to the end follows again.
+        self.follows = step == Step::Bottom && self.of.as_ref().is_some_and(|of| of.kind.is_log());
     }
 }

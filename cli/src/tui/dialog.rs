@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{act::Act, view::View};
 
 /// What lies over a screen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Dialog {
     /// The line one types in.
     Prompt(Prompt),
@@ -15,6 +15,8 @@ pub(crate) enum Dialog {
     Confirm {
         question: Vec<String>,
         act: Act,
+        /// The first line shown of a long one.
+        top: usize,
     },
     Traffic(TrafficEdit),
 }
@@ -32,6 +34,8 @@ pub(crate) enum PromptKind {
     Command,
     /// After `/`.
     Filter,
+    /// After `x`: the id of a request.
+    Request,
     /// How many instances a deployment shall have.
     Scale { endpoint: String, deployment: String },
 }
@@ -50,7 +54,7 @@ pub(crate) struct TrafficEdit {
 }
 
 /// What a key did to a dialog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// It stays.
     Stays,
@@ -71,8 +75,16 @@ impl Dialog {
     pub(crate) fn key(&mut self, key: KeyEvent) -> Answer {
         match self {
             Self::Prompt(prompt) => prompt.key(key),
-            Self::Confirm { act, .. } => match key.code {
+            Self::Confirm { act, top, question } => match key.code {
                 KeyCode::Char('y' | 'Y') => Answer::Done(act.clone()),
+                KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => {
+                    *top = (*top + 1).min(question.len().saturating_sub(1));
+                    Answer::Stays
+                }
+                KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => {
+                    *top = top.saturating_sub(1);
+                    Answer::Stays
+                }
                 KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => Answer::Closed,
                 _ => Answer::Stays,
             },
@@ -111,6 +123,7 @@ impl Prompt {
         match &self.kind {
             PromptKind::Command => ":".to_owned(),
             PromptKind::Filter => "/".to_owned(),
+            PromptKind::Request => "explain request: ".to_owned(),
             PromptKind::Scale { endpoint, deployment } => format!("instances of {endpoint}/{deployment}: "),
         }
     }

@@ -1,95 +1,70 @@
-//! Keeps the board fresh: events say that something changed, a slow pulse brings what no event tells.
+//! Keeps the screen told: the board and the events, both followed, across members that go away.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use berth_client::{Client, Error, api::Event};
+use berth_client::Client;
 use tokio::{
-    sync::{Notify, mpsc},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    sync::mpsc,
+    time::{sleep, timeout},
 };
 
-use super::{
-    Msg,
-    board::{Board, EVENTS_MAX},
-};
+use super::Msg;
 
-/// Events that come together lead to one look; with the look itself well below a tenth of a second.
-const SETTLE: Duration = Duration::from_millis(30);
+/// The board says something every second. After this much silence nothing new comes in, and the screen says so.
+const SILENCE: Duration = Duration::from_secs(3);
 
-/// How often the figures that no event tells are read: usage, requests in flight.
-const PULSE: Duration = Duration::from_secs(2);
+/// Pause before a stream that ended is opened again: it ends when no member answered for a whole deadline.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// How long a look may take before the screen says that nothing comes in.
-const LOOK: Duration = Duration::from_secs(3);
+/// Events that are handed over together.
+const TOGETHER_MAX: usize = 256;
 
-/// Runs until the screen is gone. `again` asks for a look at once.
-pub(super) async fn run(client: Client, again: Arc<Notify>, screen: mpsc::Sender<Msg>) {
-    let (news, mut fresh) = mpsc::channel(256);
-    let watcher = tokio::spawn(watch(client.clone(), news));
-    let mut events = VecDeque::new();
-    let mut pulse = interval(PULSE);
-    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Follows the board until the screen is gone.
+pub(super) async fn board(client: Client, screen: mpsc::Sender<Msg>) {
     loop {
-        tokio::select! {
-            Some(event) = fresh.recv() => {
-                keep(&mut events, event);
-                let settled = Instant::now() + SETTLE;
-                while let Ok(Some(event)) = tokio::time::timeout_at(settled, fresh.recv()).await {
-                    keep(&mut events, event);
-                }
-            }
-            _ = pulse.tick() => {}
-            () = again.notified() => {}
-            () = screen.closed() => break,
-        }
-        let msg = match timeout(LOOK, look(&client, &events)).await {
-            Ok(Ok(board)) => Msg::Board(Arc::new(board)),
-            Ok(Err(error)) => Msg::Frozen(error.what.clone()),
-            Err(_) => Msg::Frozen("no coordinator answers in time".to_owned()),
-        };
-        if screen.send(msg).await.is_err() {
-            break;
-        }
-    }
-    watcher.abort();
-}
-
-fn keep(events: &mut VecDeque<Event>, event: Event) {
-    if events.len() == EVENTS_MAX {
-        events.pop_front();
-    }
-    events.push_back(event);
-}
-
-/// Follows the events for as long as somebody wants them, across broken watches.
-async fn watch(client: Client, news: mpsc::Sender<Event>) {
-    let mut next = None;
-    loop {
-        let mut stream = client.watch_events(next);
-        while let Ok(Some(event)) = stream.next().await {
-            next = Some(event.seq + 1);
-            if news.send(event).await.is_err() {
+        let mut stream = client.follow_board();
+        let why = loop {
+            let msg = match timeout(SILENCE, stream.next()).await {
+                Ok(Ok(Some(update))) => Msg::Board(Box::new(update)),
+                Ok(Ok(None)) => break "the coordinators ended the stream".to_owned(),
+                Ok(Err(error)) => break error.what,
+                // The stream goes on looking for a member; the screen says what it shows meanwhile.
+                Err(_) => Msg::Frozen("no coordinator answers".to_owned()),
+            };
+            if screen.send(msg).await.is_err() {
                 return;
             }
+        };
+        if screen.send(Msg::Frozen(why)).await.is_err() {
+            return;
         }
-        // It fell behind what is kept, or nobody answered for a whole deadline: begin with what is kept now.
-        tokio::select! {
-            () = sleep_until(Instant::now() + PULSE) => {}
-            () = news.closed() => return,
-        }
+        sleep(AGAIN).await;
     }
 }
 
-/// Reads everything once.
-pub(super) async fn look(client: &Client, events: &VecDeque<Event>) -> Result<Board, Error> {
-    let (info, members, endpoints, deployments, replicas, nodes) = tokio::try_join!(
-        client.cluster_info(),
-        client.list_members(),
-        client.list_endpoints(),
-        client.list_deployments(""),
-        client.list_replicas("", ""),
-        client.list_nodes(),
-    )?;
-    let members = members.members;
-    Ok(Board { info, members, endpoints, deployments, replicas, nodes, events: events.clone() })
+/// Follows the events until the screen is gone. Whoever falls behind what is kept begins anew; the board notices what is
+/// missing between.
+pub(super) async fn events(client: Client, screen: mpsc::Sender<Msg>) {
+    loop {
+        let mut stream = client.watch_events(None);
+        let mut anew = true;
+        while let Ok(Some(first)) = stream.next().await {
+            let mut events = vec![first];
+            // What came with it, without waiting: the first look brings all that is kept.
+            while events.len() < TOGETHER_MAX {
+                match timeout(Duration::ZERO, stream.next()).await {
+                    Ok(Ok(Some(event))) => events.push(event),
+                    _ => break,
+                }
+            }
+            if screen.send(Msg::Events(events, anew)).await.is_err() {
+                return;
+            }
+            anew = false;
+        }
+        tokio::select! {
+            () = sleep(AGAIN) => {}
+            () = screen.closed() => return,
+        }
+    }
 }

@@ -1,13 +1,17 @@
 //! Where one is in a list: the row under the cursor, the filter, the order, the marks.
 //!
-//! The cursor and the marks stay with what a row is about, not with its line: rows come and go while one looks.
+//! The cursor and the marks stay with what a row is about, not with its line: rows come and go while one looks. The rows
+//! are laid out when the board, the filter or the order changed; moving the cursor lays out nothing.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use super::{
-    rows::{Row, Rows},
-    view::Subject,
+    rows::{self, Item, Look},
+    view::{Subject, View},
 };
+
+/// No column but the last takes more room: one long name would push the others off the screen.
+const COLUMN_MAX: usize = 44;
 
 /// Where one is in a list.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,20 @@ pub(crate) struct ListPlace {
     pub(crate) filter: Filter,
     sort: Option<Sort>,
     pub(crate) marked: BTreeSet<Subject>,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) items: Vec<Item>,
+    /// What the items were made of.
+    laid: Option<Laid>,
+    /// The widest text of each column that was shown: columns grow while one scrolls and never jump back.
+    widths: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Laid {
+    revision: u64,
+    wide: bool,
+    filter: Filter,
+    sort: Option<Sort>,
 }
 
 /// Which rows are shown.
@@ -62,38 +80,62 @@ impl Filter {
         !self.text.is_empty()
     }
 
-    fn lets(&self, row: &Row) -> bool {
-        if !self.is_on() {
-            return true;
-        }
-        let found = row.cells.iter().any(|cell| cell.text().to_lowercase().contains(&self.text));
-        found != self.inverse
+    /// Returns whether a text is shown.
+    pub(crate) fn lets<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> bool {
+        !self.is_on() || texts.into_iter().any(|text| text.to_lowercase().contains(&self.text)) != self.inverse
     }
 }
 
 // === impl ListPlace ===
 
 impl ListPlace {
-    /// Filters and orders the rows of a list and finds the cursor in them again.
-    pub(crate) fn lay_out(&mut self, rows: &mut Rows) {
-        rows.rows.retain(|row| self.filter.lets(row));
+    /// Lists the rows anew if anything they depend on changed, and finds the cursor in them again.
+    pub(crate) fn lay_out(&mut self, view: &View, look: Look<'_>) {
+        let laid = Laid {
+            revision: look.board.revision,
+            wide: look.wide,
+            filter: self.filter.clone(),
+            sort: self.sort.clone(),
+        };
+        if self.laid.as_ref() == Some(&laid) {
+            return;
+        }
+        let columns = rows::columns(view, look.wide);
+        if columns != self.columns {
+            self.widths.clear();
+            self.columns = columns;
+        }
+        self.items = rows::items(view, look.board);
+        if self.filter.is_on() {
+            let filter = &self.filter;
+            self.items.retain(|item| filter.lets(item.cells(look).iter().map(crate::output::Cell::text)));
+        }
         if let Some(sort) = &self.sort
-            && let Some(column) = rows.columns.iter().position(|name| *name == sort.column)
+            && let Some(column) = self.columns.iter().position(|name| *name == sort.column)
         {
-            let text = |row: &Row| row.cells.get(column).map(|cell| cell.text().to_owned()).unwrap_or_default();
-            rows.rows.sort_by(|left, right| {
-                let order = natural(&text(left), &text(right));
+            let text =
+                |item: &Item| item.cells(look).get(column).map(|cell| cell.text().to_owned()).unwrap_or_default();
+            let mut keyed: Vec<_> =
+                std::mem::take(&mut self.items).into_iter().map(|item| (text(&item), item)).collect();
+            keyed.sort_by(|(left, _), (right, _)| {
+                let order = natural(left, right);
                 if sort.descending { order.reverse() } else { order }
             });
+            self.items = keyed.into_iter().map(|(_, item)| item).collect();
         }
-        let found = self.at.as_ref().and_then(|at| rows.rows.iter().position(|row| row.subject == *at));
-        self.line = found.unwrap_or_else(|| self.line.min(rows.rows.len().saturating_sub(1)));
-        self.at = rows.rows.get(self.line).map(|row| row.subject.clone());
+        self.laid = Some(laid);
+        let found = self.at.as_ref().and_then(|at| {
+            // It is mostly where it was.
+            let still = self.items.get(self.line).is_some_and(|item| item.is(at));
+            if still { Some(self.line) } else { self.items.iter().position(|item| item.is(at)) }
+        });
+        self.line = found.unwrap_or_else(|| self.line.min(self.items.len().saturating_sub(1)));
+        self.at = self.items.get(self.line).map(Item::subject);
     }
 
     /// Moves the cursor.
-    pub(crate) fn step(&mut self, step: Step, rows: &Rows, page: usize) {
-        let last = rows.rows.len().saturating_sub(1);
+    pub(crate) fn step(&mut self, step: Step, page: usize) {
+        let last = self.items.len().saturating_sub(1);
         self.line = match step {
             Step::Up => self.line.saturating_sub(1),
             Step::Down => (self.line + 1).min(last),
@@ -102,7 +144,7 @@ impl ListPlace {
             Step::Top => 0,
             Step::Bottom => last,
         };
-        self.at = rows.rows.get(self.line).map(|row| row.subject.clone());
+        self.at = self.items.get(self.line).map(Item::subject);
     }
 
     /// Scrolls so that the cursor shows, and returns the first line to show.
@@ -113,7 +155,23 @@ impl ListPlace {
         if height > 0 && self.line >= self.top + height {
             self.top = self.line + 1 - height;
         }
+        // Nothing is left empty below while there is more above.
+        self.top = self.top.min(self.items.len().saturating_sub(height));
         self.top
+    }
+
+    /// Returns the width of each column, with room for what is shown now.
+    pub(crate) fn widths(&mut self, shown: &[Vec<crate::output::Cell>]) -> Vec<usize> {
+        self.widths.resize(self.columns.len(), 0);
+        let last = self.columns.len().saturating_sub(1);
+        for (at, name) in self.columns.iter().enumerate() {
+            let cells = shown.iter().filter_map(|cells| cells.get(at)).map(|cell| cell.text().chars().count());
+            let heading = name.chars().count() + self.arrow(name).chars().count();
+            let most = cells.chain([heading]).max().unwrap_or(0);
+            let most = if at == last { most } else { most.min(COLUMN_MAX) };
+            self.widths[at] = self.widths[at].max(most);
+        }
+        self.widths.clone()
     }
 
     pub(crate) fn line(&self) -> usize {
@@ -153,18 +211,38 @@ impl ListPlace {
     }
 }
 
-/// Compares as people do: numbers by value where both begin with one, else letters.
-fn natural(left: &str, right: &str) -> Ordering {
-    let seconds = |text: &str| span_seconds(text).or_else(|| leading_number(text));
-    match (seconds(left), seconds(right)) {
-        (Some(a), Some(b)) => a.cmp(&b).then_with(|| left.cmp(right)),
-        _ => left.to_lowercase().cmp(&right.to_lowercase()),
+/// Compares as people do: ages by what they mean, digits by their value, else letters.
+pub(crate) fn natural(left: &str, right: &str) -> Ordering {
+    if let (Some(a), Some(b)) = (span_seconds(left), span_seconds(right)) {
+        return a.cmp(&b).then_with(|| left.cmp(right));
+    }
+    let (mut a, mut b) = (left, right);
+    loop {
+        let order = match (number(a), number(b)) {
+            (Some((x, rest_a)), Some((y, rest_b))) => {
+                (a, b) = (rest_a, rest_b);
+                x.cmp(&y)
+            }
+            _ => match (a.chars().next(), b.chars().next()) {
+                (Some(x), Some(y)) => {
+                    (a, b) = (&a[x.len_utf8()..], &b[y.len_utf8()..]);
+                    x.to_lowercase().cmp(y.to_lowercase())
+                }
+                (x, y) => return x.cmp(&y).then_with(|| left.cmp(right)),
+            },
+        };
+        if order.is_ne() {
+            return order;
+        }
     }
 }
 
-fn leading_number(text: &str) -> Option<u64> {
-    let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    digits.parse().ok()
+/// Splits a leading number off.
+fn number(text: &str) -> Option<(u128, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    // Longer ones are ids, not numbers: letter by letter will do.
+    let value = text[..end.min(30)].parse().ok().filter(|_| end <= 30)?;
+    Some((value, &text[end..]))
 }
 
 /// Reads an age as the lists write it: `4m12s`, `3d2h`.
@@ -191,40 +269,45 @@ fn span_seconds(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, sync::Arc};
+
+    use berth_client::api::Node;
+
     use super::*;
+    use crate::tui::board::Board;
 
-    fn rows(names: &[&str]) -> Rows {
-        let row = |name: &&str| Row { subject: Subject::Node((*name).to_owned()), cells: vec![(*name).into()] };
-        Rows { columns: vec!["NODE"], rows: names.iter().map(row).collect() }
-    }
-
-    fn shown(place: &mut ListPlace, names: &[&str]) -> Vec<String> {
-        let mut rows = rows(names);
-        place.lay_out(&mut rows);
-        rows.rows.iter().map(|row| row.subject.to_string()).collect()
+    fn lay(place: &mut ListPlace, names: &[&str]) -> Vec<String> {
+        let node = |name: &&str| Arc::new(Node { node: (*name).to_owned(), ..Node::default() });
+        let mut board = Board::default();
+        board.nodes = names.iter().map(node).collect();
+        // Whatever came before, this is another board.
+        board.revision = place.laid.as_ref().map_or(0, |laid| laid.revision + 1);
+        let formatted = Cell::new(0);
+        place.lay_out(&View::Nodes, Look { board: &board, wide: false, now_ms: 0, formatted: &formatted });
+        place.items.iter().map(|item| item.subject().to_string()).collect()
     }
 
     #[test]
     fn the_cursor_stays_with_its_row() {
         let mut place = ListPlace::default();
-        shown(&mut place, &["a", "c", "d"]);
-        place.step(Step::Down, &rows(&["a", "c", "d"]), 10);
-        shown(&mut place, &["a", "b", "c", "d"]);
+        lay(&mut place, &["a", "c", "d"]);
+        place.step(Step::Down, 10);
+        lay(&mut place, &["a", "b", "c", "d"]);
         assert_eq!((place.line(), place.at()), (2, Some(&Subject::Node("c".to_owned()))));
-        shown(&mut place, &["a", "b", "d"]);
+        lay(&mut place, &["a", "b", "d"]);
         assert_eq!(place.at(), Some(&Subject::Node("d".to_owned())), "a row that is gone leaves its line");
-        shown(&mut place, &[]);
+        lay(&mut place, &[]);
         assert_eq!(place.at(), None);
     }
 
     #[test]
     fn a_filter_may_be_turned_round() {
-        let mut place = ListPlace { filter: Filter::typed("B"), ..ListPlace::default() };
-        assert_eq!(shown(&mut place, &["ab", "c", "bd"]), ["ab", "bd"]);
-        place.filter = Filter::typed("!b");
-        assert_eq!(shown(&mut place, &["ab", "c", "bd"]), ["c"]);
+        let mut place = ListPlace { filter: Filter::typed("Q"), ..ListPlace::default() };
+        assert_eq!(lay(&mut place, &["aq", "c", "qd"]), ["aq", "qd"]);
+        place.filter = Filter::typed("!q");
+        assert_eq!(lay(&mut place, &["aq", "c", "qd"]), ["c"]);
         place.filter = Filter::typed("!");
-        assert_eq!(shown(&mut place, &["ab", "c"]).len(), 2, "nothing typed hides nothing");
+        assert_eq!(lay(&mut place, &["aq", "c"]).len(), 2, "nothing typed hides nothing");
     }
 
     #[test]
@@ -232,12 +315,28 @@ mod tests {
         let mut place = ListPlace::default();
         let names = ["node-10", "node-9", "node-1"];
         place.sort_by("NODE");
-        assert_eq!(shown(&mut place, &["9", "10", "1"]), ["1", "9", "10"]);
-        assert_eq!(shown(&mut place, &["4m12s", "59s", "3h0m"]), ["59s", "4m12s", "3h0m"]);
+        assert_eq!(lay(&mut place, &["9", "10", "1"]), ["1", "9", "10"]);
+        assert_eq!(lay(&mut place, &names), ["node-1", "node-9", "node-10"]);
         place.sort_by("NODE");
-        assert_eq!(shown(&mut place, &["9", "10", "1"]), ["10", "9", "1"]);
+        assert_eq!(lay(&mut place, &["9", "10", "1"]), ["10", "9", "1"]);
         place.sort_by("NODE");
-        assert_eq!(shown(&mut place, &names), names);
+        assert_eq!(lay(&mut place, &names), names);
+    }
+
+    #[test]
+    fn order_is_as_people_count() {
+        for (less, more) in [
+            ("59s", "4m12s"),
+            ("4m12s", "3h0m"),
+            ("9", "10"),
+            ("node-9", "node-10"),
+            ("node-9-1", "node-9-2"),
+            ("a", "B"),
+            ("4/64", "16/64"),
+        ] {
+            assert_eq!(natural(less, more), Ordering::Less, "{less} before {more}");
+            assert_eq!(natural(more, less), Ordering::Greater, "{more} after {less}");
+        }
     }
 
     #[test]
@@ -245,11 +344,14 @@ mod tests {
         let mut place = ListPlace::default();
         let names: Vec<_> = (0..100).map(|n| format!("{n:02}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        shown(&mut place, &names);
+        lay(&mut place, &names);
         for step in [Step::Bottom, Step::PageUp, Step::Up, Step::Top, Step::PageDown, Step::Down] {
-            place.step(step, &rows(&names), 10);
+            place.step(step, 10);
             let top = place.scroll(10);
             assert!((top..top + 10).contains(&place.line()), "{step:?}: line {} of {top}", place.line());
         }
+        place.step(Step::Bottom, 10);
+        place.scroll(10);
+        assert_eq!(place.scroll(60), 40, "a taller screen is filled");
     }
 }

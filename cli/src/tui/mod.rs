@@ -1,48 +1,55 @@
 //! `berth tui`: the screen of the operator.
 //!
-//! [`app`] is the state and what keys make of it, [`draw`] turns it into frames, [`feed`] keeps it fresh, [`act`] does
-//! what a key asks of the world. Frames are drawn only when something changed, twenty a second at most. Every screen has
-//! a text twin (`--once`), drawn by the same code.
+//! A pure machine and a thin shell. [`app`] is the state and [`app::App::update`] what messages make of it, [`draw`] turns
+//! it into frames; neither reads a clock or waits. [`feed`] and [`log`] follow what the coordinators tell, [`act`] does
+//! what a key asks of the world. Frames are drawn only when something changed, twenty a second at most. Every screen has a
+//! text twin (`--once`), drawn by the same code.
 
 mod act;
 mod app;
 mod board;
+mod change;
 mod dialog;
 mod draw;
 mod feed;
+mod history;
+mod keys;
 mod list;
+mod log;
 mod rows;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::{
-    collections::VecDeque,
     io::{self, IsTerminal},
-    sync::Arc,
     time::Duration,
 };
 
-use berth_client::Client;
+use berth_client::{
+    Client,
+    api::{BoardUpdate, Event},
+};
 use berth_core::error::{Code, Error};
 use futures::{Stream, StreamExt};
 use ratatui::{
     Terminal,
     backend::{Backend, TestBackend},
-    crossterm::event::{Event as TerminalEvent, EventStream, KeyEvent},
+    crossterm::event::KeyEvent,
 };
 use tokio::{
-    sync::{Notify, mpsc},
-    time::{MissedTickBehavior, interval},
+    sync::mpsc,
+    task::AbortHandle,
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
     args::TuiArgs,
-    output::{Fault, Ink, Output, now_ms},
+    output::{Fault, Output, now_ms},
 };
 use act::Act;
 use app::App;
-use board::Board;
 use view::{Page, View, Word};
 
 /// Time between two frames.
@@ -51,17 +58,45 @@ const FRAME: Duration = Duration::from_millis(50);
 /// Messages that wait for the screen: beyond that their senders wait.
 const MESSAGES_MAX: usize = 64;
 
+/// How long the text of what is edited may take to come: nothing else is done meanwhile.
+const DRAFT: Duration = Duration::from_secs(3);
+
 /// What comes to the screen.
 #[derive(Debug)]
 enum Msg {
     Key(KeyEvent),
     Resized,
-    Board(Arc<Board>),
+    /// A second passed; the time of day.
+    Tick(u64),
+    /// A part of what the coordinators tell.
+    Board(Box<BoardUpdate>),
+    /// Events, and whether their stream began anew.
+    Events(Vec<Event>, bool),
     /// Nothing new comes in, and why.
     Frozen(String),
+    /// The text of a page.
     Page(Page, Vec<String>),
+    /// More lines of a page.
+    Lines(Page, Vec<String>),
+    /// What is to be answered before something is done.
+    Question(Vec<String>, Act),
     Done(String),
     Failed(String),
+}
+
+/// Where keys come from and where a person edits; what tests stand in for.
+trait World {
+    /// Keys, as they are pressed.
+    type Keys: Stream<Item = Msg> + Unpin;
+
+    /// Begins to read keys.
+    fn keys(&mut self) -> Self::Keys;
+
+    /// Lets a person edit a text. Nobody reads keys meanwhile.
+    async fn edit(&mut self, text: &str) -> io::Result<String>;
+
+    /// Hands text to the clipboard.
+    fn copy(&mut self, text: &str);
 }
 
 /// Runs the screen, or prints it once.
@@ -82,14 +117,9 @@ pub(crate) async fn run(client: Client, out: Output, args: TuiArgs) -> Result<()
             .into());
     }
     let app = App::new(view, args.read_only, now_ms());
-    let keys = EventStream::new().filter_map(async |event| match event {
-        Ok(TerminalEvent::Key(key)) if key.is_press() => Some(Msg::Key(key)),
-        Ok(TerminalEvent::Resize(..)) => Some(Msg::Resized),
-        _ => None,
-    });
     // Puts the terminal back as it was, also after a panic.
     let mut terminal = ratatui::init();
-    let ended = drive(&mut terminal, client, app, Box::pin(keys), out.is_colored()).await;
+    let ended = drive(&mut terminal, client, app, &mut terminal::Real, out.is_colored()).await;
     ratatui::restore();
     ended.map_err(|error| Error::new(Code::Internal, "the terminal failed").why(error.to_string()).into())
 }
@@ -105,10 +135,16 @@ fn unknown_screen(word: &str) -> Error {
 
 /// Prints a screen as text.
 async fn once(client: &Client, out: Output, view: View, size: (u16, u16)) -> Result<(), Fault> {
-    let events: VecDeque<_> = client.events().await?.into();
-    let board = feed::look(client, &events).await?;
-    let mut app = App::new(view, true, now_ms());
-    app.take_board(Arc::new(board));
+    let mut app = App::new(view.clone(), true, now_ms());
+    for update in client.board().await? {
+        app.update(Msg::Board(Box::new(update)));
+    }
+    app.update(Msg::Events(client.events().await?, true));
+    if let View::Page(page) = view {
+        let lines =
+            if page.kind.is_log() { log::tail(client, &page).await? } else { act::fetch(client, &page).await? };
+        app.update(Msg::Page(page, lines));
+    }
     out.line(text_of(&mut app, size));
     Ok(())
 }
@@ -131,100 +167,152 @@ fn text_of(app: &mut App, (width, height): (u16, u16)) -> String {
     (0..height).map(line).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-/// Takes what comes and draws until somebody leaves. Generic over the terminal and the keys, so that tests drive it.
-async fn drive<B: Backend>(
+/// Takes what comes and draws until somebody leaves.
+async fn drive<B: Backend, W: World>(
     terminal: &mut Terminal<B>,
     client: Client,
     mut app: App,
-    mut keys: impl Stream<Item = Msg> + Unpin,
+    world: &mut W,
     color: bool,
 ) -> Result<(), B::Error> {
     let (sender, mut inbox) = mpsc::channel(MESSAGES_MAX);
-    let again = Arc::new(Notify::new());
-    let feed = tokio::spawn(feed::run(client.clone(), Arc::clone(&again), sender.clone()));
+    let _feeds = [
+        Running(tokio::spawn(feed::board(client.clone(), sender.clone())).abort_handle()),
+        Running(tokio::spawn(feed::events(client.clone(), sender.clone())).abort_handle()),
+    ];
+    let mut shell = Shell { client, sender, reader: None };
+    let mut keys = world.keys();
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut acts = shell.first(&app);
     let mut is_dirty = true;
     loop {
+        for act in std::mem::take(&mut acts) {
+            match act {
+                Act::Quit => return Ok(()),
+                Act::Redraw => terminal.clear()?,
+                Act::Copy(text) => world.copy(&text),
+                Act::Edit(of) => {
+                    drop(keys);
+                    let msg = shell.edit(world, &of).await;
+                    keys = world.keys();
+                    terminal.clear()?;
+                    acts.extend(msg.map(|msg| app.update(msg)).unwrap_or_default());
+                }
+                act => shell.spawn(act),
+            }
+        }
         let msg = tokio::select! {
             biased;
             Some(msg) = keys.next() => msg,
-            Some(msg) = inbox.recv() => msg,
-            _ = seconds.tick() => {
-                app.tick(now_ms());
-                is_dirty = true;
-                continue;
-            }
+            // Before what comes in: a flood of news is drawn, too.
             _ = frames.tick(), if is_dirty => {
                 terminal.draw(|frame| draw::frame(&mut app, frame, color))?;
                 is_dirty = false;
                 continue;
             }
+            _ = seconds.tick() => Msg::Tick(now_ms()),
+            Some(msg) = inbox.recv() => msg,
         };
         is_dirty = true;
-        let acts = match msg {
-            Msg::Key(key) => app.key(key),
-            Msg::Resized => Vec::new(),
-            Msg::Board(board) => {
-                app.take_board(board);
-                Vec::new()
-            }
-            Msg::Frozen(why) => {
-                app.freeze(why);
-                Vec::new()
-            }
-            Msg::Page(page, lines) => {
-                app.take_page(page, lines);
-                Vec::new()
-            }
-            Msg::Done(text) => {
-                app.say(text, Ink::Green);
-                again.notify_one();
-                Vec::new()
-            }
-            Msg::Failed(text) => {
-                app.say(text, Ink::Red);
-                Vec::new()
-            }
-        };
-        for act in acts {
-            match act {
-                Act::Quit => {
-                    feed.abort();
-                    return Ok(());
-                }
-                Act::Refresh => again.notify_one(),
-                Act::Copy(text) => copy(&text),
-                act => spawn(&client, &sender, act),
-            }
-        }
+        acts = app.update(msg);
+        shell.leave(&app);
     }
 }
 
-/// Does one thing beside the screen, which goes on meanwhile.
-fn spawn(client: &Client, screen: &mpsc::Sender<Msg>, act: Act) {
-    let (client, screen) = (client.clone(), screen.clone());
-    tokio::spawn(async move {
-        let msg = match act {
-            Act::Open(page) => match act::fetch(&client, &page).await {
-                Ok(lines) => Msg::Page(page, lines),
-                Err(error) => Msg::Page(page, error.to_string().lines().map(str::to_owned).collect()),
-            },
-            act => match act::change(&client, act).await {
-                Ok(text) => Msg::Done(text),
-                Err(error) => Msg::Failed(format!("error: {}", error.what)),
-            },
-        };
-        // A screen that is gone wants no answer.
-        let _ = screen.send(msg).await;
-    });
+/// What runs beside the screen.
+struct Shell {
+    client: Client,
+    sender: mpsc::Sender<Msg>,
+    /// Who reads the log of a page.
+    reader: Option<(Page, Running)>,
 }
 
-/// Hands text to the terminal's clipboard, through ssh as well (OSC 52).
-fn copy(text: &str) {
-    use ratatui::crossterm::{clipboard::CopyToClipboard, execute};
-    // A terminal that knows no clipboard ignores it.
-    let _ = execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text));
+/// A task that ends with whoever holds it.
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+// === impl Shell ===
+
+impl Shell {
+    /// Returns what a screen that is opened from outside begins with.
+    fn first(&self, app: &App) -> Vec<Act> {
+        if let View::Page(page) = &app.view { vec![Act::Open(page.clone())] } else { Vec::new() }
+    }
+
+    /// Stops reading a log that nobody looks at any more.
+    fn leave(&mut self, app: &App) {
+        if self.reader.as_ref().is_some_and(|(page, _)| app.view != View::Page(page.clone())) {
+            self.reader = None;
+        }
+    }
+
+    /// Does one thing beside the screen, which goes on meanwhile.
+    fn spawn(&mut self, act: Act) {
+        let (client, screen) = (self.client.clone(), self.sender.clone());
+        if let Act::Open(page) = &act
+            && page.kind.is_log()
+        {
+            let task = tokio::spawn(log::follow(client, page.clone(), screen));
+            self.reader = Some((page.clone(), Running(task.abort_handle())));
+            return;
+        }
+        tokio::spawn(async move {
+            let msg = match act {
+                Act::Open(page) => match act::fetch(&client, &page).await {
+                    Ok(lines) => Msg::Page(page, lines),
+                    Err(error) => Msg::Page(page, error.to_string().lines().map(str::to_owned).collect()),
+                },
+                Act::AskDrain(nodes) => match act::ask_drain(&client, nodes).await {
+                    Ok((question, act)) => Msg::Question(question, act),
+                    Err(error) => failed(&error),
+                },
+                act => match act::change(&client, act).await {
+                    Ok(text) => Msg::Done(text),
+                    Err(error) => failed(&error),
+                },
+            };
+            // A screen that is gone wants no answer.
+            let _ = screen.send(msg).await;
+        });
+    }
+
+    /// Fetches what is to be edited, lets a person edit it, and finds out what that would change.
+    async fn edit(&self, world: &mut impl World, of: &view::Subject) -> Option<Msg> {
+        let draft = match timeout(DRAFT, act::draft(&self.client, of)).await {
+            Ok(Ok(draft)) => draft,
+            Ok(Err(error)) => return Some(failed(&error)),
+            Err(_) => return Some(Msg::Failed("no coordinator answers in time".to_owned())),
+        };
+        let edited = match world.edit(&draft.text).await {
+            Ok(edited) => edited,
+            Err(error) => return Some(Msg::Failed(format!("the editor failed: {error}"))),
+        };
+        if edited == draft.text {
+            return Some(Msg::Done("nothing was changed".to_owned()));
+        }
+        let (client, screen) = (self.client.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let msg = match act::ask_edited(&client, draft, &edited).await {
+                Ok(Some((question, act))) => Msg::Question(question, act),
+                Ok(None) => Msg::Done("nothing would change".to_owned()),
+                Err(error) => failed(&error),
+            };
+            // A screen that is gone wants no answer.
+            let _ = screen.send(msg).await;
+        });
+        None
+    }
+}
+
+fn failed(error: &Error) -> Msg {
+    let why = if error.why.is_empty() { String::new() } else { format!(": {}", error.why) };
+    Msg::Failed(format!("error: {}{why}", error.what))
 }

@@ -1,17 +1,19 @@
 //! Every screen at three sizes as text, and the keys that lead through them.
 
-use std::sync::Arc;
-
 use berth_client::{
-    api::{ClusterInfo, Deployment, Endpoint, Event, Member, Node, Replica},
+    api::{
+        BoardUpdate, ClusterInfo, Deployment, DeploymentLoad, Endpoint, Event, Gpu, ListMembersResponse, LoadPoint,
+        Member, Node, NodeDrain, Replica, Slot,
+    },
     store::{Device, DeviceGrant, Resources},
 };
+use berth_proto::node::v1::{DeviceProcess, DeviceSample};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
+    Msg,
     act::Act,
     app::App,
-    board::Board,
     dialog::Dialog,
     text_of,
     view::{Page, PageKind, Subject, View},
@@ -19,8 +21,11 @@ use super::{
 
 const NOW_MS: u64 = 10_000_000;
 
+/// The number of the newest point, at that time.
+const NEWEST_POINT: u64 = NOW_MS / 2_000;
+
 /// A small cluster in the middle of a rollout, with a lost node and a shared device.
-fn board() -> Board {
+fn board() -> BoardUpdate {
     let share = |name: &str, percent| (name.to_owned(), percent);
     let endpoint = Endpoint {
         name: "fraud".into(),
@@ -62,6 +67,7 @@ fn board() -> Board {
         ..Replica::default()
     };
     let mut shared = replica("c3", "green", "node-2", "starting", 0);
+    shared.pid = 4_321;
     shared.devices = vec![DeviceGrant { uuid: "GPU-7f3a".into(), memory_mib: Some(6_144) }];
     let node = |name: &str, state: &str, cpu_milli, replicas| Node {
         node: name.into(),
@@ -82,8 +88,87 @@ fn board() -> Board {
         healthy: true,
         ..Device::default()
     }];
+    gpu.gpus = vec![Gpu {
+        uuid: "GPU-7f3a".into(),
+        model: "H100".into(),
+        memory_mib: 81_920,
+        simulated: true,
+        state: "healthy".into(),
+        held_mib: 6_144,
+        sample: Some(DeviceSample {
+            used_mib: 5_120,
+            utilization_percent: Some(73),
+            temperature_celsius: Some(61),
+            power_milliwatt: Some(412_000),
+            processes: vec![DeviceProcess { pid: 4_321, used_mib: 4_096 }],
+            ..DeviceSample::default()
+        }),
+        ..Gpu::default()
+    }];
     let mut cordoned = node("node-3", "ready", 0, 0);
     cordoned.cordoned = true;
+    let mut draining = node("node-5", "ready", 1_000, 1);
+    draining.drain = Some(NodeDrain { reason: "kernel".into(), ..NodeDrain::default() });
+    let slot = |id: &str, node: &str, cpu_milli| Slot {
+        endpoint: "fraud".into(),
+        deployment: "blue".into(),
+        slot: format!("{id:0<16}"),
+        node: node.into(),
+        state: "cached".into(),
+        reason: "another node than all of fraud/blue".into(),
+        since_ms: NOW_MS - 30_000,
+        resources: Some(Resources { cpu_milli, memory_mib: cpu_milli * 2, disk_mib: 0, gpus: 0 }),
+        ..Slot::default()
+    };
+    // Rises, and fails at its end.
+    let point = |back: u64, p95_us| LoadPoint {
+        number: NEWEST_POINT - back,
+        requests: 2_000 - 60 * back.min(30),
+        failed: if back < 3 { 13 } else { 0 },
+        p50_us: p95_us / 4,
+        p95_us,
+    };
+    let load = |deployment: &str, p95_us: u64| DeploymentLoad {
+        endpoint: "fraud".into(),
+        deployment: deployment.into(),
+        points: (0..40).rev().map(|back| point(back, p95_us + back * 300)).collect(),
+    };
+    BoardUpdate {
+        whole: true,
+        newest_point: NEWEST_POINT,
+        point_ms: 2_000,
+        info: Some(ClusterInfo {
+            cluster_id: "2f1c9a7e55d04b11".into(),
+            leader_address: "127.0.0.1:7400".into(),
+            table_version: 123,
+            ..ClusterInfo::default()
+        }),
+        members: Some(ListMembersResponse {
+            members: ["127.0.0.1:7400", "127.0.0.1:7401"]
+                .map(|address| Member {
+                    id: format!("{}e5d1c0aa9b37f2", &address[12..]),
+                    address: address.into(),
+                    voter: true,
+                    leader: address.ends_with("00"),
+                })
+                .into(),
+            term: 3,
+        }),
+        endpoints: vec![quiet, endpoint],
+        deployments: vec![deployment("blue", 2, 2, 90), deployment("green", 1, 0, 10)],
+        replicas: vec![
+            replica("a1", "blue", "node-1", "serving", 3),
+            replica("b2", "blue", "node-2", "serving", 1),
+            shared,
+        ],
+        nodes: vec![node("node-1", "ready", 2_000, 1), gpu, cordoned, node("node-4", "lost", 8_000, 0), draining],
+        slots: vec![slot("e5", "node-1", 3_000)],
+        loads: vec![load("blue", 12_288), load("green", 49_152)],
+        ..BoardUpdate::default()
+    }
+}
+
+fn events() -> Vec<Event> {
     let event = |seq, severity: &str, kind: &str, node: &str, text: &str| Event {
         seq,
         index: seq,
@@ -94,41 +179,17 @@ fn board() -> Board {
         text: text.into(),
         ..Event::default()
     };
-    Board {
-        info: ClusterInfo {
-            cluster_id: "2f1c9a7e55d04b11".into(),
-            leader_address: "127.0.0.1:7400".into(),
-            table_version: 123,
-            ..ClusterInfo::default()
-        },
-        members: ["127.0.0.1:7400", "127.0.0.1:7401"]
-            .map(|address| Member {
-                id: format!("{}e5d1c0aa9b37f2", &address[12..]),
-                address: address.into(),
-                voter: true,
-                leader: address.ends_with("00"),
-            })
-            .into(),
-        endpoints: vec![quiet, endpoint],
-        deployments: vec![deployment("blue", 2, 2, 90), deployment("green", 1, 0, 10)],
-        replicas: vec![
-            replica("a1", "blue", "node-1", "serving", 3),
-            replica("b2", "blue", "node-2", "serving", 1),
-            shared,
-        ],
-        nodes: vec![node("node-1", "ready", 2_000, 1), gpu, cordoned, node("node-4", "lost", 8_000, 0)],
-        events: [
-            event(1, "info", "endpoint.created", "", "endpoint fraud was created"),
-            event(2, "warning", "node.suspect", "node-4", "node node-4 is suspect: silent for 1.5s"),
-            event(3, "error", "node.lost", "node-4", "node node-4 is lost: silent for 3s"),
-        ]
-        .into(),
-    }
+    vec![
+        event(1, "info", "endpoint.created", "", "endpoint fraud was created"),
+        event(2, "warning", "node.suspect", "node-4", "node node-4 is suspect: silent for 1.5s"),
+        event(3, "error", "node.lost", "node-4", "node node-4 is lost: silent for 3s"),
+    ]
 }
 
 fn app(view: View) -> App {
     let mut app = App::new(view, false, NOW_MS);
-    app.take_board(Arc::new(board()));
+    app.update(Msg::Board(Box::new(board())));
+    app.update(Msg::Events(events(), true));
     app
 }
 
@@ -138,6 +199,7 @@ fn press(app: &mut App, keys: &str) -> Vec<Act> {
         let key = match word {
             "enter" => KeyEvent::from(KeyCode::Enter),
             "esc" => KeyEvent::from(KeyCode::Esc),
+            "space" => KeyEvent::from(KeyCode::Char(' ')),
             "tab" => KeyEvent::from(KeyCode::Tab),
             "down" => KeyEvent::from(KeyCode::Down),
             "right" => KeyEvent::from(KeyCode::Right),
@@ -147,12 +209,12 @@ fn press(app: &mut App, keys: &str) -> Vec<Act> {
             }
             word => {
                 for c in word.chars() {
-                    acts.extend(app.key(KeyEvent::from(KeyCode::Char(c))));
+                    acts.extend(app.update(Msg::Key(KeyEvent::from(KeyCode::Char(c)))));
                 }
                 continue;
             }
         };
-        acts.extend(app.key(key));
+        acts.extend(app.update(Msg::Key(key)));
     }
     acts
 }
@@ -168,6 +230,9 @@ fn every_screen_reads_at_every_size() {
         View::Nodes,
         View::Coordinators,
         View::Gpus,
+        View::GpuGraphs,
+        View::Rollouts,
+        View::Slots,
         View::Events,
         View::Tree,
         View::Aliases,
@@ -176,7 +241,7 @@ fn every_screen_reads_at_every_size() {
     for view in screens {
         for size in [(80, 24), (120, 30), (160, 40)] {
             let mut app = app(view.clone());
-            app.tick(NOW_MS);
+            app.update(Msg::Tick(NOW_MS));
             let name = format!("{}-{}x{}", view.title(), size.0, size.1);
             let text = text_of(&mut app, size);
             assert!(text.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{name} is too wide");
@@ -193,6 +258,9 @@ fn what_lies_over_a_screen_reads_too() {
         ("delete", View::Endpoints, "down ctrl-d"),
         ("command", View::Dashboard, ":no"),
         ("filter", View::Nodes, "/lost"),
+        ("inverse filter", View::Nodes, "/!lost"),
+        ("marks", View::Nodes, "space space u"),
+        ("request", View::Dashboard, "x622d0d97"),
     ] {
         let mut app = app(view);
         press(&mut app, keys);
@@ -203,13 +271,13 @@ fn what_lies_over_a_screen_reads_too() {
 #[test]
 fn a_frozen_screen_says_so_and_changes_nothing() {
     let mut app = app(View::Endpoints);
-    app.freeze("no coordinator answers in time".to_owned());
-    app.tick(NOW_MS + 65_000);
-    app.freeze("no coordinator answers in time".to_owned());
+    app.update(Msg::Frozen("no coordinator answers".to_owned()));
+    app.update(Msg::Tick(NOW_MS + 65_000));
+    app.update(Msg::Frozen("no coordinator answers".to_owned()));
     assert_eq!(press(&mut app, "down t"), []);
     assert_eq!(app.dialog, None, "an editor that could not save anything does not open");
     insta::assert_snapshot!("frozen", text_of(&mut app, (80, 24)));
-    app.take_board(Arc::new(board()));
+    app.update(Msg::Board(Box::new(board())));
     assert_eq!(app.frozen, None);
 }
 
@@ -225,7 +293,7 @@ fn keys_lead_from_an_endpoint_to_a_log_and_back() {
     let of = Subject::Replica { id: format!("{:0<16}", "a1"), endpoint: "fraud".into(), deployment: "blue".into() };
     let page = Page { kind: PageKind::Logs, of };
     assert_eq!(press(&mut app, "l"), [Act::Open(page.clone())]);
-    app.take_page(page, (0..100).map(|n| format!("line {n}")).collect());
+    app.update(Msg::Lines(page, (0..100).map(|n| format!("line {n}")).collect()));
     assert!(text_of(&mut app, (80, 24)).contains("line 99"), "a log is read from its end");
     press(&mut app, "esc esc esc");
     assert_eq!(app.view, View::Endpoints);
@@ -274,4 +342,149 @@ fn unknown_words_are_told_and_beginnings_are_enough() {
     press(&mut app, ":nod enter");
     assert_eq!(app.view, View::Nodes);
     assert_eq!(press(&mut app, ":q enter"), [Act::Quit]);
+}
+
+#[test]
+fn a_drain_is_asked_for_with_what_it_does() {
+    let mut app = app(View::Nodes);
+    assert_eq!(press(&mut app, "r"), [Act::AskDrain(vec!["node-1".into()])]);
+    let drain = Act::Drain { node: "node-1".into(), cancel: false };
+    let report = (0..40).map(|n| format!("step {n}")).collect();
+    app.update(Msg::Question(report, drain.clone()));
+    insta::assert_snapshot!("drain", text_of(&mut app, (80, 24)));
+    press(&mut app, "down down");
+    assert!(text_of(&mut app, (80, 24)).contains("step 2"), "a long question scrolls");
+    assert_eq!(press(&mut app, "y"), [drain]);
+    assert_eq!(press(&mut app, "G"), []);
+    assert_eq!(press(&mut app, "r"), []);
+    assert_eq!(
+        press(&mut app, "y"),
+        [Act::Drain { node: "node-5".into(), cancel: true }],
+        "one that drains is let back"
+    );
+}
+
+#[test]
+fn an_answer_that_comes_late_does_not_take_a_key_meant_for_something_else() {
+    let mut app = app(View::Nodes);
+    press(&mut app, "r");
+    press(&mut app, ":y");
+    app.update(Msg::Question(vec!["?".into()], Act::Drain { node: "node-1".into(), cancel: false }));
+    assert_eq!(press(&mut app, "y"), []);
+    assert!(matches!(&app.dialog, Some(Dialog::Prompt(prompt)) if prompt.text == "yy"));
+}
+
+#[test]
+fn what_is_marked_is_meant_together() {
+    let mut app = app(View::Nodes);
+    let acts = press(&mut app, "space space u y");
+    let cordon = |node: &str| Act::Cordon { node: node.into(), cordoned: true };
+    assert_eq!(acts, [Act::All(vec![cordon("node-1"), cordon("node-2")])]);
+    let acts = press(&mut app, "esc u y");
+    assert_eq!(acts, [Act::Cordon { node: "node-3".into(), cordoned: false }], "esc takes the marks away");
+}
+
+#[test]
+fn pages_ask_for_what_they_show() {
+    let node = Subject::Node("node-1".into());
+    let fraud = Subject::Endpoint("fraud".into());
+    for (view, keys, kind, of) in [
+        (View::Nodes, "w", PageKind::WhatIf, node.clone()),
+        (View::all_replicas(), "w", PageKind::WhatIf, node.clone()),
+        (View::Nodes, "d", PageKind::Describe, node),
+        (View::Endpoints, "down m", PageKind::Mirror, fraud.clone()),
+        (View::Endpoints, "down y", PageKind::Yaml, fraud),
+        (View::Dashboard, "xabc-1 enter", PageKind::Request, Subject::Request("abc-1".into())),
+        (
+            View::Deployments { endpoint: String::new() },
+            "p",
+            PageKind::PreviousLogs,
+            Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() },
+        ),
+    ] {
+        let mut app = app(view.clone());
+        assert_eq!(press(&mut app, keys), [Act::Open(Page { kind, of })], "{keys} on {}", view.title());
+    }
+    let mut app = app(View::Endpoints);
+    assert_eq!(press(&mut app, "down e"), [Act::Edit(Subject::Endpoint("fraud".into()))]);
+    assert_eq!(press(&mut app, "l"), [], "an endpoint has no log of its own");
+}
+
+#[test]
+fn a_page_comes_back_as_it_was_left_or_is_fetched_again() {
+    let mut app = app(View::Nodes);
+    let acts = press(&mut app, "y");
+    let [Act::Open(first)] = acts.as_slice() else { panic!("{acts:?}") };
+    app.update(Msg::Page(first.clone(), vec!["one".into()]));
+    let acts = press(&mut app, "d");
+    let [Act::Open(second)] = acts.as_slice() else { panic!("{acts:?}") };
+    app.update(Msg::Page(second.clone(), vec!["two".into()]));
+    assert_eq!(press(&mut app, "esc"), [Act::Open(first.clone())], "its text was given up");
+    app.update(Msg::Page(second.clone(), vec!["late".into()]));
+    assert!(!text_of(&mut app, (80, 24)).contains("late"), "the text of another page is not shown");
+}
+
+#[test]
+fn a_log_follows_until_somebody_reads_and_is_bounded() {
+    let mut app = app(View::Deployments { endpoint: String::new() });
+    let acts = press(&mut app, "l");
+    let [Act::Open(page)] = acts.as_slice() else { panic!("{acts:?}") };
+    let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line {n} of the log")).collect::<Vec<_>>();
+    app.update(Msg::Lines(page.clone(), lines(0..100)));
+    assert!(text_of(&mut app, (80, 24)).contains("line 99 "));
+    press(&mut app, "k");
+    app.update(Msg::Lines(page.clone(), lines(100..200)));
+    assert!(!text_of(&mut app, (80, 24)).contains("line 199 "), "what one reads stays where it is");
+    press(&mut app, "G");
+    assert!(text_of(&mut app, (80, 24)).contains("line 199 "));
+    app.update(Msg::Lines(page.clone(), lines(200..9_000)));
+    assert_eq!(app.page.lines.len(), super::app::LOG_LINES_MAX);
+    assert!(text_of(&mut app, (80, 24)).contains("line 8999 "));
+    press(&mut app, "/8990 enter");
+    let text = text_of(&mut app, (80, 24));
+    assert!(text.contains("line 8990 ") && !text.contains("line 8999 "), "{text}");
+}
+
+/// Ten thousand replicas: a frame formats the rows it shows, and moving lays out nothing again.
+#[test]
+fn what_is_not_on_the_screen_is_not_formatted() {
+    const ALL: usize = 10_000;
+    let mut app = App::new(View::all_replicas(), false, NOW_MS);
+    let replica = |n: usize| Replica {
+        endpoint: "fraud".into(),
+        deployment: "blue".into(),
+        replica: format!("{n:016x}"),
+        node: format!("node-{}", n % 100),
+        state: "serving".into(),
+        ..Replica::default()
+    };
+    let replicas = (0..ALL).map(replica).collect();
+    app.update(Msg::Board(Box::new(BoardUpdate { whole: true, replicas, ..BoardUpdate::default() })));
+    let cost = |app: &mut App, keys: &str| {
+        let before = app.formatted.get();
+        press(app, keys);
+        let text = text_of(app, (80, 24));
+        (app.formatted.get() - before, text)
+    };
+    let rows = 20;
+    for keys in ["down", "G", "k", "ctrl-u", "ctrl-u", "down"] {
+        let (formatted, _) = cost(&mut app, keys);
+        assert_eq!(formatted, rows, "{keys} costs one screen");
+    }
+    assert!(cost(&mut app, "G").1.contains(&format!("{:08x}", 0)), "ids are shortened");
+    // An update of one replica formats one screen, too.
+    let one = BoardUpdate { replicas: vec![Replica { in_flight: 1, ..replica(7) }], ..BoardUpdate::default() };
+    app.update(Msg::Board(Box::new(one)));
+    assert_eq!(cost(&mut app, "down").0, rows);
+    // A filter reads every row once; scrolling in what it leaves does not.
+    let (formatted, _) = cost(&mut app, "/node-42 enter");
+    assert!(formatted >= ALL as u64);
+    assert_eq!(cost(&mut app, "down").0, rows);
+}
+
+#[test]
+fn before_anything_was_told_nothing_is_claimed() {
+    let mut app = App::new(View::Dashboard, false, NOW_MS);
+    app.update(Msg::Frozen("no coordinator answers".to_owned()));
+    insta::assert_snapshot!("untold", text_of(&mut app, (80, 24)));
 }

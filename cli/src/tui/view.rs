@@ -25,6 +25,12 @@ pub(crate) enum View {
     Coordinators,
     /// The devices of every node.
     Gpus,
+    /// The same devices as graphs over time.
+    GpuGraphs,
+    /// What moves from one generation to the next, and what waits.
+    Rollouts,
+    /// The places held in reserve.
+    Slots,
     Events,
     /// Endpoint → deployment → replica → device.
     Tree,
@@ -49,8 +55,16 @@ pub(crate) enum PageKind {
     Yaml,
     /// What its process wrote.
     Logs,
+    /// What the process that ended last wrote.
+    PreviousLogs,
     /// What preparing it wrote: the build of its environment.
     PrepareLogs,
+    /// What would happen without it.
+    WhatIf,
+    /// What became of copies.
+    Mirror,
+    /// What became of a request.
+    Request,
 }
 
 /// What a row is about.
@@ -72,6 +86,9 @@ pub(crate) enum Subject {
         node: String,
         uuid: String,
     },
+    Slot(String),
+    /// A request, by its id.
+    Request(String),
     Event(u64),
     /// A line that leads nowhere.
     Line(usize),
@@ -96,7 +113,14 @@ pub(crate) const ALIASES: &[Alias] = &[
     Alias { names: &["replicas", "replica", "rep"], what: "replicas everywhere", view: || Some(View::all_replicas()) },
     Alias { names: &["nodes", "node", "no"], what: "nodes", view: || Some(View::Nodes) },
     Alias { names: &["coordinators", "raft", "co"], what: "who agrees, who leads", view: || Some(View::Coordinators) },
+    Alias {
+        names: &["rollouts", "rollout", "ro"],
+        what: "what moves from one generation to the next",
+        view: || Some(View::Rollouts),
+    },
+    Alias { names: &["slots", "reserve"], what: "places held in reserve", view: || Some(View::Slots) },
     Alias { names: &["gpus", "gpu", "devices"], what: "devices of every node", view: || Some(View::Gpus) },
+    Alias { names: &["graphs", "gg"], what: "the same devices over time", view: || Some(View::GpuGraphs) },
     Alias { names: &["events", "event", "ev"], what: "what happened", view: || Some(View::Events) },
     Alias {
         names: &["tree", "xray", "x"],
@@ -107,6 +131,18 @@ pub(crate) const ALIASES: &[Alias] = &[
     Alias { names: &["aliases", "alias"], what: "this list", view: || Some(View::Aliases) },
     Alias { names: &["help", "h"], what: "the keys", view: || Some(View::Help) },
     Alias { names: &["quit", "q"], what: "leave", view: || None },
+];
+
+/// The words that open a page, and what they are to be about.
+pub(crate) const PAGE_WORDS: &[(&[&str], PageKind, &str)] = &[
+    (&["describe", "d"], PageKind::Describe, "ENDPOINT/DEPLOYMENT or node NODE"),
+    (&["yaml"], PageKind::Yaml, "ENDPOINT, ENDPOINT/DEPLOYMENT or node NODE"),
+    (&["logs", "log"], PageKind::Logs, "ENDPOINT/DEPLOYMENT"),
+    (&["previous"], PageKind::PreviousLogs, "ENDPOINT/DEPLOYMENT"),
+    (&["build"], PageKind::PrepareLogs, "ENDPOINT/DEPLOYMENT"),
+    (&["what-if", "without"], PageKind::WhatIf, "NODE"),
+    (&["mirror"], PageKind::Mirror, "ENDPOINT"),
+    (&["request", "req"], PageKind::Request, "ID"),
 ];
 
 /// What a word typed after `:` means.
@@ -144,6 +180,9 @@ impl View {
             Self::Nodes => "nodes".to_owned(),
             Self::Coordinators => "coordinators".to_owned(),
             Self::Gpus => "gpus".to_owned(),
+            Self::GpuGraphs => "gpu graphs".to_owned(),
+            Self::Rollouts => "rollouts".to_owned(),
+            Self::Slots => "slots".to_owned(),
             Self::Events => "events".to_owned(),
             Self::Tree => "tree".to_owned(),
             Self::Aliases => "aliases".to_owned(),
@@ -152,13 +191,44 @@ impl View {
         }
     }
 
-    /// Finds what a word typed after `:` means.
-    pub(crate) fn of_word(word: &str) -> Word {
-        let word = word.trim().to_ascii_lowercase();
-        match ALIASES.iter().find(|alias| alias.names.contains(&word.as_str())) {
-            Some(alias) => (alias.view)().map_or(Word::Quit, Word::Open),
-            None => Word::Unknown,
+    /// Finds what is typed after `:` means: the name of a screen, and what it is to be about.
+    pub(crate) fn of_word(text: &str) -> Word {
+        let mut words = text.split_whitespace();
+        let name = words.next().unwrap_or_default().to_ascii_lowercase();
+        let about: Vec<&str> = words.collect();
+        let Some(alias) = ALIASES.iter().find(|alias| alias.names.contains(&name.as_str())) else {
+            return Self::page_of_words(&name, &about).map_or(Word::Unknown, Word::Open);
+        };
+        match ((alias.view)(), about.as_slice()) {
+            (None, []) => Word::Quit,
+            (Some(view), []) => Word::Open(view),
+            (Some(Self::Deployments { .. }), [endpoint]) => {
+                Word::Open(Self::Deployments { endpoint: (*endpoint).to_owned() })
+            }
+            (Some(Self::Replicas { .. }), [of]) => {
+                let (endpoint, deployment) = of.split_once('/').unwrap_or((of, ""));
+                let (endpoint, deployment) = (endpoint.to_owned(), deployment.to_owned());
+                Word::Open(Self::Replicas { endpoint, deployment, node: String::new() })
+            }
+            _ => Word::Unknown,
         }
+    }
+
+    /// Reads `logs fraud/blue`, `describe node node-1` and their like.
+    fn page_of_words(name: &str, about: &[&str]) -> Option<Self> {
+        let kind = PAGE_WORDS.iter().find(|(words, ..)| words.contains(&name))?.1;
+        let of = match (kind, about) {
+            (PageKind::Request, [id]) => Subject::Request((*id).to_owned()),
+            (PageKind::WhatIf, [node]) => Subject::Node((*node).to_owned()),
+            (PageKind::Describe | PageKind::Yaml, ["node", node]) => Subject::Node((*node).to_owned()),
+            (_, [of]) => match of.split_once('/') {
+                Some((endpoint, name)) => Subject::Deployment { endpoint: endpoint.to_owned(), name: name.to_owned() },
+                None if kind.is_log() => return None,
+                None => Subject::Endpoint((*of).to_owned()),
+            },
+            _ => return None,
+        };
+        Some(Self::Page(Page { kind, of }))
     }
 
     /// Completes a word typed after `:`.
@@ -180,8 +250,17 @@ impl PageKind {
             Self::Describe => "describe",
             Self::Yaml => "yaml of",
             Self::Logs => "logs of",
+            Self::PreviousLogs => "previous logs of",
             Self::PrepareLogs => "build log of",
+            Self::WhatIf => "without",
+            Self::Mirror => "mirror of",
+            Self::Request => "request",
         }
+    }
+
+    /// Returns whether it is a log, which is read from its end and goes on.
+    pub(crate) fn is_log(self) -> bool {
+        matches!(self, Self::Logs | Self::PreviousLogs | Self::PrepareLogs)
     }
 }
 
@@ -192,7 +271,8 @@ impl fmt::Display for Subject {
         match self {
             Self::Endpoint(name) | Self::Node(name) | Self::Coordinator(name) => f.write_str(name),
             Self::Deployment { endpoint, name } => write!(f, "{endpoint}/{name}"),
-            Self::Replica { id, .. } => f.write_str(id.get(..8).unwrap_or(id)),
+            Self::Replica { id, .. } | Self::Slot(id) => f.write_str(id.get(..8).unwrap_or(id)),
+            Self::Request(id) => f.write_str(id),
             Self::Device { node, uuid } => write!(f, "{node} {uuid}"),
             Self::Event(seq) => write!(f, "event {seq}"),
             Self::Line(at) => write!(f, "line {at}"),
@@ -212,6 +292,20 @@ mod tests {
             ("xray", Word::Open(View::Tree)),
             ("q", Word::Quit),
             ("pods", Word::Unknown),
+            ("dep fraud", Word::Open(View::Deployments { endpoint: "fraud".into() })),
+            ("logs", Word::Unknown),
+            ("nodes fraud", Word::Unknown),
+            (
+                "logs fraud/blue",
+                Word::Open(View::Page(Page {
+                    kind: PageKind::Logs,
+                    of: Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() },
+                })),
+            ),
+            (
+                "what-if node-1",
+                Word::Open(View::Page(Page { kind: PageKind::WhatIf, of: Subject::Node("node-1".into()) })),
+            ),
             ("", Word::Unknown),
         ] {
             assert_eq!(View::of_word(word), expected, "{word}");
@@ -229,7 +323,8 @@ mod tests {
 
     #[test]
     fn no_name_opens_two_screens() {
-        let mut names: Vec<_> = ALIASES.iter().flat_map(|alias| alias.names).collect();
+        let pages = PAGE_WORDS.iter().flat_map(|(words, ..)| *words);
+        let mut names: Vec<_> = ALIASES.iter().flat_map(|alias| alias.names).chain(pages).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

@@ -97,7 +97,8 @@ fn why(gpu: &Gpu, now_ms: u64) -> String {
     parts.join("; ")
 }
 
-fn ink(state: &str) -> Ink {
+/// Returns the colour of a card's state.
+pub(crate) fn ink(state: &str) -> Ink {
     match state {
         "healthy" => Ink::Green,
         "unknown" => Ink::Yellow,

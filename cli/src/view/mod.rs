@@ -9,9 +9,9 @@ pub(crate) mod standing;
 mod text;
 
 pub(crate) use mirror::mirrors;
-pub(crate) use plan::plan;
+pub(crate) use plan::{plan, plan_lines};
 pub(crate) use request::request;
-pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, wish};
+pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, why, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};
 use berth_core::units::{Cores, Mib};

@@ -108,6 +108,14 @@ fn steps(out: &Output, report: &PlanReport, all: bool) {
         return;
     }
     let shown = if all { report.steps.len() } else { STEPS_SHOWN };
+    out.line(format!("\n{}", out.rendered(&step_table(report, shown))));
+    let hidden = report.steps.len().saturating_sub(shown) as u64 + report.steps_dropped;
+    if hidden > 0 {
+        out.line(format!("… and {}; --steps lists them", count(hidden, "more step")));
+    }
+}
+
+fn step_table(report: &PlanReport, shown: usize) -> Table {
     let mut table = Table::new(&["ROUND", "STEP", "DEPLOYMENT", "NODE", "WHY"]);
     for step in report.steps.iter().take(shown) {
         table.push(vec![
@@ -118,11 +126,7 @@ fn steps(out: &Output, report: &PlanReport, all: bool) {
             why(step).into(),
         ]);
     }
-    out.line(format!("\n{}", out.rendered(&table)));
-    let hidden = report.steps.len().saturating_sub(shown) as u64 + report.steps_dropped;
-    if hidden > 0 {
-        out.line(format!("… and {}; --steps lists them", count(hidden, "more step")));
-    }
+    table
 }
 
 fn why(step: &PlannedStep) -> String {
@@ -170,23 +174,66 @@ fn last_of_files(out: &Output, report: &PlanReport, args: &PlanArgs) {
 }
 
 fn last_of_blow(out: &Output, report: &PlanReport) {
+    outcome(report).iter().for_each(|(text, ink)| out.line(out.paint(text, *ink)));
+}
+
+/// Says what comes of drains and losses.
+fn outcome(report: &PlanReport) -> Vec<(String, Ink)> {
+    let mut lines = Vec::new();
     for drain in &report.drains {
-        match drain.empty_in {
-            Some(_) => out.line(format!("{} ends empty", drain.node)),
+        lines.push(match drain.empty_in {
+            Some(_) => (format!("{} ends empty", drain.node), Ink::Plain),
             None => {
                 let left = count(drain.replicas_left, "replica");
                 let verb = if drain.replicas_left == 1 { "fits" } else { "fit" };
-                out.line(out.paint(&format!("{} is never empty: {left} {verb} nowhere else", drain.node), Ink::Red));
+                (format!("{} is never empty: {left} {verb} nowhere else", drain.node), Ink::Red)
             }
-        }
+        });
     }
     for endpoint in report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum) {
-        let text = format!("{} does not keep its minimum: {}", endpoint.endpoint, endpoint.why);
-        out.line(out.paint(&text, Ink::Red));
+        lines.push((format!("{} does not keep its minimum: {}", endpoint.endpoint, endpoint.why), Ink::Red));
     }
     if report.endpoints.iter().all(|endpoint| endpoint.keeps_minimum) {
-        out.line(out.paint("every endpoint keeps its minimum", Ink::Green));
+        lines.push(("every endpoint keeps its minimum".to_owned(), Ink::Green));
     }
+    lines
+}
+
+/// Writes what would happen, the outcome first, as lines of plain text.
+pub(crate) fn plan_lines(report: &PlanReport) -> Vec<String> {
+    let mut text: Vec<String> = Vec::new();
+    let mut block = |more: String| {
+        if !text.is_empty() {
+            text.push(String::new());
+        }
+        text.extend(more.lines().map(str::to_owned));
+    };
+    let changes: Vec<_> = report.changes.iter().map(|change| object(&Output::default(), change)).collect();
+    if !changes.is_empty() {
+        block(changes.join("\n"));
+    }
+    let outcome = outcome(report);
+    // A change of files names no nodes; what becomes of deployments says it all.
+    if !report.asked.is_empty() || changes.is_empty() {
+        block(outcome.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join("\n"));
+    }
+    if !report.notes.is_empty() {
+        block(report.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>().join("\n"));
+    }
+    let moved: Vec<_> = report.deployments.iter().filter(|it| is_moved(it)).collect();
+    if !moved.is_empty() {
+        block(deployments(&moved).render(false));
+    }
+    for verdict in moved.iter().filter_map(|it| it.verdict.as_ref()) {
+        block(verdict.text.trim_end().to_owned());
+    }
+    if !report.steps.is_empty() {
+        block(step_table(report, report.steps.len()).render(false));
+    }
+    if let (Some(before), Some(after)) = (&report.nodes_before, &report.nodes_after) {
+        block(format!("nodes   {}\nholds   {} → {}", opened(before, after), held(before), held(after)));
+    }
+    text
 }
 
 fn count(number: u64, noun: &str) -> String {

@@ -13,6 +13,7 @@ mod endpoint;
 mod environment;
 mod fields;
 mod finding;
+mod json;
 mod mirror;
 mod set;
 mod source;
@@ -26,6 +27,7 @@ mod tests;
 pub(crate) use cluster::load_cluster;
 pub(crate) use deployment::DeploymentFile;
 pub(crate) use endpoint::EndpointFile;
+pub(crate) use json::json;
 pub(crate) use set::Setting;
 
 use std::path::Path;

@@ -182,7 +182,7 @@ impl Api {
         self.context.machine.read(|state| settings_message(&state.settings))
     }
 
-    fn info_here(&self) -> ClusterInfo {
+    pub(super) fn info_here(&self) -> ClusterInfo {
         let status = self.context.raft.status();
         let lead = self.context.lead.borrow().clone();
         let mut warnings = Vec::new();
@@ -208,7 +208,7 @@ impl Api {
         })
     }
 
-    fn members_here(&self) -> ListMembersResponse {
+    pub(super) fn members_here(&self) -> ListMembersResponse {
         let status = self.context.raft.status();
         let leads = |id: MemberId| status.leader.as_ref().is_some_and(|leader| leader.id == id);
         let members = status.members.iter().map(|member| Member {

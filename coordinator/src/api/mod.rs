@@ -5,6 +5,7 @@
 //! What only the leader knows (loads, logs, what a rollout waits for) is asked there, once.
 
 mod assets;
+mod boards;
 mod call;
 mod cluster;
 mod deployments;

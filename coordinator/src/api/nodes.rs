@@ -114,7 +114,7 @@ impl Api {
         Ok(())
     }
 
-    fn shown(&self, state: &berth_core::state::ClusterState, node: &NodeRecord) -> Node {
+    pub(super) fn shown(&self, state: &berth_core::state::ClusterState, node: &NodeRecord) -> Node {
         let lead = self.context.lead.borrow().clone();
         let said = lead.and_then(|lead| lead.use_of(node.id));
         let gpus = said.as_ref().map_or(&[][..], |said| &said.gpus);

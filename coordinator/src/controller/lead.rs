@@ -15,7 +15,7 @@ use berth_proto::node::v1::DeviceReport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Inbox;
+use super::{Inbox, Loads};
 use crate::session::{Opened, Sessions};
 
 /// The leadership of this member, if it leads.
@@ -32,6 +32,7 @@ pub(crate) struct Lead {
     established: watch::Sender<bool>,
     brake: Mutex<Option<String>>,
     uses: Mutex<BTreeMap<NodeId, NodeUse>>,
+    loads: Mutex<Loads>,
 }
 
 /// What a node said last about what it uses. Soft: gone with the leadership.
@@ -58,6 +59,7 @@ impl Lead {
             established: watch::Sender::new(false),
             brake: Mutex::new(None),
             uses: Mutex::new(BTreeMap::new()),
+            loads: Mutex::new(Loads::default()),
         }
     }
 
@@ -87,6 +89,11 @@ impl Lead {
     /// Returns what a node said last.
     pub(crate) fn use_of(&self, node: NodeId) -> Option<NodeUse> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    /// Looks at, or adds to, what the ingresses answered lately.
+    pub(crate) fn with_loads<R>(&self, work: impl FnOnce(&mut Loads) -> R) -> R {
+        work(&mut self.loads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets a session that ended go. Only the newest of a node counts as its end.

@@ -7,7 +7,9 @@ mod actor;
 mod inbox;
 mod keeper;
 mod lead;
+mod loads;
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keeper::Keeper;
 pub(crate) use lead::{Lead, LeadWatch, NodeUse};
+pub(crate) use loads::{Loads, POINT_MS};

@@ -40,6 +40,7 @@ use super::{
     reports::Reports,
 };
 use crate::{
+    clock::wall,
     context::Context,
     controller::{Lead, NodeUse},
     propose::Asker,
@@ -272,6 +273,10 @@ impl Session {
         // What a newer node says in words this build does not know is left out.
         let prefetches = beat.prefetches.into_iter().filter_map(|report| prefetch_from_wire(report).ok());
         let prefetches = prefetches.map(|report| (report.key.clone(), report)).collect();
+        if !beat.served.is_empty() {
+            let now = wall();
+            self.lead.with_loads(|loads| beat.served.iter().for_each(|served| loads.add(now, served)));
+        }
         self.lead.set_use(self.node, NodeUse { used, in_flight, gpus: beat.devices, prefetches });
         self.lead.inbox.heartbeat(heartbeat);
     }

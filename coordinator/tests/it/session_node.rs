@@ -227,6 +227,7 @@ impl Strings {
                         leaving_ms: None,
                         devices: Vec::new(),
                         prefetches: self.prefetched(),
+                        served: Vec::new(),
                     })).await;
                 }
             }

@@ -6,6 +6,7 @@ pub mod balance;
 pub mod budget;
 pub mod change;
 pub mod compare;
+pub mod durations;
 pub mod eject;
 pub mod json;
 pub mod mirror;

@@ -1,6 +1,4 @@
-//! How long requests take, in buckets that are the same everywhere, so that those of cores and nodes add up.
-//!
-//! Two buckets an octave from 256 µs to 134 s: a quantile read from them is at most half too high.
+//! Counts how long requests take, in the buckets of [`berth_core::traffic::durations`].
 
 use std::{
     array, fmt,
@@ -9,16 +7,11 @@ use std::{
     time::Duration,
 };
 
+use berth_core::traffic::durations::{BUCKETS, bucket_of, end_us};
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::MetricType,
 };
-
-/// All of them, with the one for whatever takes longer.
-const BUCKETS: usize = 40;
-
-/// The first bucket ends at this power of two, in microseconds.
-const FIRST_POWER: u32 = 8;
 
 /// Counts durations; one per core.
 #[derive(Debug)]
@@ -57,21 +50,6 @@ impl Histogram {
     }
 }
 
-/// Returns the bucket that a duration falls into: the first whose end it does not exceed.
-fn bucket_of(us: u64) -> usize {
-    let below = us.saturating_sub(1);
-    let Some(power) = below.checked_ilog2().filter(|power| *power >= FIRST_POWER) else { return 0 };
-    // The bit behind the highest tells the lower half of the octave from the upper one.
-    let upper_half = (below >> (power - 1)) & 1;
-    (2 * (power - FIRST_POWER) as usize + 1 + upper_half as usize).min(BUCKETS - 1)
-}
-
-/// Returns where a bucket ends, in microseconds; nothing for the last.
-fn end_us(bucket: usize) -> Option<u64> {
-    let octave = 1 << (FIRST_POWER as usize + bucket / 2);
-    (bucket + 1 < BUCKETS).then_some(if bucket.is_multiple_of(2) { octave } else { octave + octave / 2 })
-}
-
 // === impl Durations ===
 
 impl Default for Durations {
@@ -105,35 +83,7 @@ impl EncodeMetric for Durations {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn buckets_end_where_they_should() {
-        for (us, end) in [
-            (0, Some(256)),
-            (256, Some(256)),
-            (257, Some(384)),
-            (384, Some(384)),
-            (385, Some(512)),
-            (1_000, Some(1_024)),
-            (1 << 27, Some(1 << 27)),
-            ((1 << 27) + 1, None),
-            (u64::MAX, None),
-        ] {
-            assert_eq!(end_us(bucket_of(us)), end, "{us}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_duration_is_in_the_first_bucket_that_holds_it(us in 0_u64..200_000_000) {
-            let bucket = bucket_of(us);
-            prop_assert!(end_us(bucket).is_none_or(|end| us <= end));
-            prop_assert!(bucket == 0 || end_us(bucket - 1).is_some_and(|end| us > end));
-        }
-    }
 
     #[test]
     fn those_of_two_cores_add_up() {

@@ -26,6 +26,7 @@ use tonic::Streaming;
 
 use super::{
     Backoff, MESSAGE_DEADLINE, Members, Outbox, SessionStatus, members::transport_error, outbox::Batch, reader,
+    served::Served,
 };
 use crate::{
     actor::AgentLink,
@@ -83,6 +84,8 @@ struct Session<'a> {
     up: mpsc::Sender<FromNode>,
     epoch: NodeEpoch,
     heartbeat_seq: u64,
+    /// Outlives the session: what was counted between two is told by the next.
+    served: &'a mut Served,
     reads: Arc<Semaphore>,
 }
 
@@ -90,6 +93,7 @@ struct Session<'a> {
 pub(crate) async fn keep_session(options: SessionOptions) {
     let mut backoff = Backoff::new(&options.seed);
     let mut epoch = NodeEpoch(0);
+    let mut served = Served::default();
     let (mut turn, mut redirects) = (0_usize, 0_u32);
     loop {
         let addresses = options.members.addresses();
@@ -97,7 +101,7 @@ pub(crate) async fn keep_session(options: SessionOptions) {
             sleep(REFUSED_WAIT).await;
             continue;
         };
-        let end = open(&options, &address, &mut epoch, &mut backoff).await;
+        let end = open(&options, &address, &mut epoch, &mut served, &mut backoff).await;
         options.agent.tell(berth_core::agent::Input::SessionEnded);
         options.outbox.clear();
         match end {
@@ -134,7 +138,13 @@ fn say(status: &watch::Sender<SessionStatus>, why: String) {
 }
 
 /// Opens a session and runs it until it ends.
-async fn open(options: &SessionOptions, address: &str, epoch: &mut NodeEpoch, backoff: &mut Backoff) -> End {
+async fn open(
+    options: &SessionOptions,
+    address: &str,
+    epoch: &mut NodeEpoch,
+    served: &mut Served,
+    backoff: &mut Backoff,
+) -> End {
     let mut replaced = options.agent.replaced();
     let (up, queue) = mpsc::channel(WAITING_MAX);
     let opened = async {
@@ -169,7 +179,7 @@ async fn open(options: &SessionOptions, address: &str, epoch: &mut NodeEpoch, ba
     *epoch = NodeEpoch(welcome.epoch);
     backoff.reset();
     let mut session =
-        Session { options, up, epoch: *epoch, heartbeat_seq: 0, reads: Arc::new(Semaphore::new(READS_MAX)) };
+        Session { options, up, epoch: *epoch, heartbeat_seq: 0, served, reads: Arc::new(Semaphore::new(READS_MAX)) };
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()));
     tokio::select! {
         end = session.run(down, heartbeat) => end,
@@ -296,6 +306,7 @@ impl Session<'_> {
             leaving_ms,
             devices: device_reports(&self.options.gpus.view()),
             prefetches: self.options.prefetches.borrow().iter().map(prefetch_to_wire).collect(),
+            served: self.served.since(Instant::now(), || mesh.counters()),
         };
         self.send(Up::Heartbeat(heartbeat)).await
     }

@@ -4,6 +4,7 @@ mod client;
 mod members;
 mod outbox;
 mod reader;
+mod served;
 mod table;
 
 use std::time::Duration;

@@ -1,6 +1,5 @@
-//! Everything at a glance: endpoints with their split, nodes with what is held on them, what happened last.
-
-use std::collections::BTreeMap;
+//! Everything at a glance: endpoints with what they answer and how their traffic is split, nodes with what is held on
+//! them, what happened last.
 
 use berth_client::api::{Endpoint, Node};
 use ratatui::{
@@ -11,23 +10,32 @@ use ratatui::{
 };
 
 use super::{
-    clean, list,
-    paint::{Paint, bar, spark},
+    clean,
+    figures::{self, Lately},
+    list,
+    paint::{Paint, bar, bars, spark},
 };
 use crate::{
     output::{Ink, state_ink},
     tui::{
         app::{App, PANELS},
+        rows::Item,
         view::View,
     },
     view,
 };
 
 /// Screens from this width on put events beside the rest.
-const TWO_COLUMNS: u16 = 140;
+const TWO_COLUMNS: u16 = 170;
+
+/// Panels from this width on have longer lines and bars.
+const ROOMY: u16 = 100;
 
 /// Room for the longest word of a node's state: `ready,cordoned`.
 const STATE_WIDTH: usize = 14;
+
+/// Names take no more: the rest of the line is what one looks for.
+const NAME_MAX: usize = 24;
 
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
     let (left, right) = if area.width >= TWO_COLUMNS {
@@ -36,11 +44,16 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
     } else {
         (area, None)
     };
-    let (endpoints, nodes) = (app.board.endpoints.len() as u16 + 1, app.board.nodes.len() as u16 + 1);
+    // A rule and headings above the rows.
+    let rows = |count: usize| u16::try_from(count.max(1)).unwrap_or(u16::MAX).saturating_add(2);
+    let (endpoints, nodes) = (rows(app.board.endpoints.len()), rows(app.board.nodes.len()));
     // Each gets what it needs up to its share; the rest is for events.
-    let share = if right.is_some() { left.height / 2 } else { left.height / 3 };
-    let parts = [Constraint::Length(endpoints.clamp(2, share) + 1), Constraint::Length(nodes.clamp(2, share) + 1)];
-    let [top, middle, bottom] = Layout::vertical([parts[0], parts[1], Constraint::Min(0)]).areas(left);
+    let share = if right.is_some() { left.height / 2 } else { (left.height / 3).max(4) };
+    // What endpoints leave over, nodes may have.
+    let top = endpoints.min(share);
+    let middle = nodes.min(share + (share - top));
+    let [top, middle, bottom] =
+        Layout::vertical([Constraint::Length(top), Constraint::Length(middle), Constraint::Min(0)]).areas(left);
     panel(app, frame, top, paint, 0);
     panel(app, frame, middle, paint, 1);
     panel(app, frame, right.unwrap_or(bottom), paint, 2);
@@ -50,70 +63,86 @@ fn panel(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, nth: us
     let [title, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let has_cursor = app.panel == nth;
     let style = if has_cursor { paint.bold() } else { paint.ink(Ink::Grey) };
-    let text = format!("{} {} ", nth + 1, PANELS[nth].title());
+    let count = app.place(&PANELS[nth]).items.len();
+    let text = format!("{} {} ({count}) ", nth + 1, PANELS[nth].title());
     let rule = "─".repeat(usize::from(area.width).saturating_sub(text.chars().count()));
     frame.render_widget(Paragraph::new(Line::styled(text + &rule, style)), title);
     match &PANELS[nth] {
-        View::Endpoints => pictures(app, frame, body, paint, has_cursor, &View::Endpoints),
-        View::Nodes => pictures(app, frame, body, paint, has_cursor, &View::Nodes),
+        panel @ (View::Endpoints | View::Nodes) => pictures(app, frame, body, paint, has_cursor, panel),
         list => list::draw(app, list, frame, body, paint, has_cursor),
     }
 }
 
 /// Draws rows that hold pictures, which a plain list cannot.
 fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_cursor: bool, panel: &View) {
-    let rows = if has_cursor { std::mem::take(&mut app.rows) } else { app.rows_of(panel) };
-    let height = usize::from(area.height);
+    let height = usize::from(area.height).saturating_sub(1);
     if has_cursor {
         app.page_height = height;
     }
-    let in_flight: BTreeMap<String, u64> =
-        app.board.in_flight().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    let is_told = app.is_told;
     let place = app.place(panel);
-    let (top, at) = (place.scroll(height), place.line());
-    let name_width = rows.rows.iter().map(|row| row.subject.to_string().chars().count()).max().unwrap_or(0).min(24);
-    let mut lines = Vec::new();
-    for (nth, row) in rows.rows.iter().enumerate().skip(top).take(height) {
-        let name = row.subject.to_string();
-        let style = if has_cursor && nth == at { paint.cursor() } else { paint.bold() };
-        let mut spans = vec![Span::styled(format!("{:name_width$}", clean(&name)), style), Span::raw("  ")];
-        if let Some(endpoint) = app.board.endpoint(&name).filter(|_| *panel == View::Endpoints) {
-            let load = in_flight.get(&name).copied().unwrap_or(0);
-            spans.extend(of_endpoint(app, endpoint, load, paint, area.width));
-        } else if let Some(node) = app.board.nodes.iter().find(|node| node.node == name) {
-            spans.extend(of_node(node, paint, area.width));
+    let (top, at, filter) = (place.scroll(height), place.line(), place.filter.clone());
+    let items: Vec<Item> = place.items.iter().skip(top).take(height).cloned().collect();
+    let names: Vec<String> = items.iter().map(|item| clean(&item.subject().to_string())).collect();
+    let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let name_width = widest.clamp(8, NAME_MAX);
+    let is_roomy = area.width >= ROOMY;
+    let headings = if *panel == View::Endpoints { endpoint_headings(is_roomy) } else { node_headings(is_roomy) };
+    let title = if *panel == View::Endpoints { "ENDPOINT" } else { "NODE" };
+    let mut lines = vec![Line::styled(format!("{title:name_width$}  {headings}"), paint.bold())];
+    for (nth, (item, name)) in items.iter().zip(&names).enumerate() {
+        let style = if has_cursor && top + nth == at { paint.cursor() } else { paint.bold() };
+        let name: String = name.chars().take(name_width).collect();
+        let mut spans = vec![Span::styled(format!("{name:name_width$}"), style), Span::raw("  ")];
+        match item {
+            Item::Endpoint(endpoint) => spans.extend(of_endpoint(app, endpoint, paint, is_roomy)),
+            Item::Node(node) => spans.extend(of_node(app, node, paint, is_roomy)),
+            _ => {}
         }
         lines.push(Line::from(spans));
     }
-    if rows.rows.is_empty() {
-        lines.push(Line::styled(" nothing here yet", paint.ink(Ink::Grey)));
+    if items.is_empty() {
+        lines.push(Line::styled(format!(" {}", list::nothing(is_told, filter.is_on())), paint.ink(Ink::Grey)));
     }
     frame.render_widget(Paragraph::new(lines), area);
-    if has_cursor {
-        app.rows = rows;
-    }
 }
 
-fn of_endpoint(app: &App, endpoint: &Endpoint, in_flight: u64, paint: Paint, width: u16) -> Vec<Span<'static>> {
-    let mut spans = vec![Span::styled(
-        format!("{:10}", endpoint.provisioning_state),
-        paint.ink(state_ink(&endpoint.provisioning_state)),
-    )];
-    let (mut ready, mut desired) = (0, 0);
-    for deployment in app.board.deployments_of(&endpoint.name) {
-        ready += deployment.ready;
-        desired += deployment.desired;
-    }
+/// Returns how wide a line of history and a bar are.
+fn sizes(is_roomy: bool) -> (usize, usize) {
+    if is_roomy { (12, 8) } else { (5, 4) }
+}
+
+fn endpoint_headings(is_roomy: bool) -> String {
+    let (spark, _) = sizes(is_roomy);
+    let wide = spark + 8;
+    format!("{:9} {:>5}  {:wide$}  {:wide$}  {:>6}  TRAFFIC", "STATE", "READY", "REQUESTS/S", "P95", "FAILED")
+}
+
+fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> Vec<Span<'static>> {
+    let (spark_width, bar_width) = sizes(is_roomy);
+    let state = &endpoint.provisioning_state;
+    let mut spans = vec![Span::styled(format!("{state:9}"), paint.ink(state_ink(state)))];
+    let own = app.board.deployments_of(&endpoint.name);
+    let (ready, desired): (u64, u64) = own.iter().fold((0, 0), |(r, d), it| (r + it.ready, d + it.desired));
     let ink = if ready < desired { Ink::Yellow } else { Ink::Plain };
-    spans.push(Span::styled(format!(" {:>7}", format!("{ready}/{desired}")), paint.ink(ink)));
-    spans.push(Span::raw(format!("  {in_flight:>4} in flight ")));
-    if width >= 100 {
-        spans.push(Span::raw(spark(&app.history.in_flight(&endpoint.name), 20)));
+    spans.push(Span::styled(format!(" {:>5}  ", format!("{ready}/{desired}")), paint.ink(ink)));
+    let points = app.board.answered(&endpoint.name, None);
+    let lately = Lately::of(&points, app.board.point_seconds());
+    let requests: Vec<u64> = points.iter().map(|point| point.requests).collect();
+    spans.push(Span::raw(format!("{:>7} {}", lately.rate(), spark(&requests, spark_width))));
+    let p95: Vec<u64> = points.iter().map(|point| point.p95_us).collect();
+    spans.push(Span::raw(format!("  {:>7} {}", lately.p95(), spark(&p95, spark_width))));
+    let ink = if lately.has_failures() { Ink::Red } else { Ink::Plain };
+    spans.push(Span::styled(format!("  {:>6}", lately.failed()), paint.ink(ink)));
+    let most_first = |shares: &std::collections::BTreeMap<String, u32>| {
+        let mut shares: Vec<_> = shares.iter().filter(|(_, percent)| **percent > 0).collect();
+        shares.sort_by_key(|(_, percent)| std::cmp::Reverse(**percent));
+        shares.into_iter().map(|(name, percent)| (name.clone(), *percent)).collect::<Vec<_>>()
+    };
+    for (name, percent) in most_first(&endpoint.traffic) {
+        spans.push(Span::raw(format!("  {name} {} {percent} %", bar(u64::from(percent), 100, bar_width))));
     }
-    for (name, percent) in endpoint.traffic.iter().filter(|(_, percent)| **percent > 0) {
-        spans.push(Span::raw(format!("  {name} {} {percent} %", bar(u64::from(*percent), 100, 8))));
-    }
-    for (name, percent) in endpoint.mirror_traffic.iter().filter(|(_, percent)| **percent > 0) {
+    for (name, percent) in most_first(&endpoint.mirror_traffic) {
         spans.push(Span::styled(format!("  mirror {name} {percent} %"), paint.ink(Ink::Grey)));
     }
     if endpoint.traffic.values().all(|percent| *percent == 0) {
@@ -122,23 +151,41 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, in_flight: u64, paint: Paint, wid
     spans
 }
 
-fn of_node(node: &Node, paint: Paint, width: u16) -> Vec<Span<'static>> {
+fn node_headings(is_roomy: bool) -> String {
+    let wide = if is_roomy { 16 } else { 8 } + 6;
+    format!("{:STATE_WIDTH$}  {:wide$}  {:wide$}  {:wide$}  REPLICAS", "STATE", "CPU █ held ▒ reserve", "MEMORY", "GPU")
+}
+
+fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool) -> Vec<Span<'static>> {
     let (state, ink) = match view::wish(node) {
         Some(wish) => (format!("{},{wish}", node.state), Ink::Yellow),
         None => (node.state.clone(), state_ink(&node.state)),
     };
     let mut spans = vec![Span::styled(format!("{state:STATE_WIDTH$}"), paint.ink(ink))];
     let (capacity, held) = (node.capacity.unwrap_or_default(), node.allocated.unwrap_or_default());
-    let cells = if width >= 100 { 16 } else { 8 };
-    let mut gauge = |name: &str, held: u64, capacity: u64| {
+    let reserve = app.board.reserve_on(&node.node);
+    let cells = if is_roomy { 16 } else { 8 };
+    let mut gauge = |held: u64, reserve: u64, capacity: u64| {
         let percent = held.saturating_mul(100).checked_div(capacity).unwrap_or(0);
-        spans.push(Span::raw(format!("  {name} {} {percent:>3} %", bar(held, capacity, cells))));
+        let used = held.saturating_sub(reserve);
+        spans.push(Span::raw(format!("  {} {percent:>3} %", bars(used, reserve, capacity, cells))));
     };
-    gauge("cpu", held.cpu_milli, capacity.cpu_milli);
-    gauge("mem", held.memory_mib, capacity.memory_mib);
-    if capacity.gpus > 0 {
-        gauge("gpu", held.gpus, capacity.gpus);
+    gauge(held.cpu_milli, reserve.cpu_milli, capacity.cpu_milli);
+    gauge(held.memory_mib, reserve.memory_mib, capacity.memory_mib);
+    // By memory: shares of a card count, and a whole card is all of its memory.
+    let cards = node.gpus.iter().fold((0, 0), |(held, all), gpu| (held + gpu.held_mib, all + gpu.memory_mib));
+    if cards.1 > 0 {
+        gauge(cards.0, 0, cards.1);
+    } else {
+        spans.push(Span::raw(format!("  {:width$}", "-", width = cells + 6)));
     }
-    spans.push(Span::raw(format!("  {}", berth_core::units::Count(node.replicas, "replica"))));
+    spans.push(Span::raw(format!("  {:>8}", node.replicas)));
+    let out = node.gpus.iter().filter(|gpu| gpu.state != "healthy").count();
+    if out > 0 {
+        spans.push(Span::styled(format!("  {out} GPU out"), paint.ink(Ink::Red)));
+    }
+    if let Some(used) = node.used.filter(|_| is_roomy) {
+        spans.push(Span::styled(format!("  {} used", figures::cores(used.cpu_milli)), paint.ink(Ink::Grey)));
+    }
     spans
 }

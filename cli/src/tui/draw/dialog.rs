@@ -20,21 +20,25 @@ use crate::{
 };
 
 pub(super) fn draw(app: &App, dialog: &Dialog, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
-    let (title, lines) = match dialog {
+    let (title, lines, top) = match dialog {
         Dialog::Prompt(_) => return,
-        Dialog::Confirm { question, .. } => {
-            ("sure?".to_owned(), question.iter().map(|line| Line::raw(clean(line))).collect())
+        Dialog::Confirm { question, top, .. } => {
+            ("sure?".to_owned(), question.iter().map(|line| Line::raw(clean(line))).collect::<Vec<_>>(), *top)
         }
-        Dialog::Traffic(edit) => (format!("traffic of {}", edit.endpoint), traffic(app, edit, paint)),
+        Dialog::Traffic(edit) => (format!("traffic of {}", edit.endpoint), traffic(app, edit, paint), 0),
     };
     let widest = lines.iter().map(Line::width).chain([title.chars().count()]).max().unwrap_or(0);
-    let (width, height) = ((widest as u16 + 4).min(area.width), (lines.len() as u16 + 2).min(area.height));
-    let left = area.x + (area.width - width) / 2;
-    let top = area.y + (area.height - height) / 2;
-    let window = Rect::new(left, top, width, height);
+    let width = u16::try_from(widest).unwrap_or(u16::MAX).saturating_add(4).min(area.width);
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height);
+    let window = Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
     frame.render_widget(Clear, window);
-    let block = Block::bordered().title(format!(" {title} ")).border_style(paint.bold());
-    frame.render_widget(Paragraph::new(lines).block(block), window);
+    let mut block = Block::bordered().title(format!(" {title} ")).border_style(paint.bold());
+    let room = usize::from(height).saturating_sub(2);
+    let top = top.min(lines.len().saturating_sub(room));
+    if lines.len() > room {
+        block = block.title_bottom(" ↑↓ scroll  y does it  n leaves everything as it is ");
+    }
+    frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()).block(block), window);
 }
 
 fn traffic(app: &App, edit: &TrafficEdit, paint: Paint) -> Vec<Line<'static>> {

@@ -2,9 +2,11 @@
 
 mod dashboard;
 mod dialog;
+mod figures;
+mod graphs;
 mod help;
 mod list;
-mod paint;
+pub(super) mod paint;
 mod pulses;
 
 use ratatui::{
@@ -15,11 +17,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{
-    app::App,
-    dialog::Dialog,
-    view::{PageKind, View},
-};
+use super::{app::App, dialog::Dialog, view::View};
 use crate::{output::Ink, view};
 use paint::Paint;
 
@@ -32,13 +30,15 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
     match app.view.clone() {
         View::Dashboard => dashboard::draw(app, frame, body, paint),
         View::Pulses => pulses::draw(app, frame, body, paint),
+        View::GpuGraphs => graphs::draw(app, frame, body, paint),
         View::Help => lines(app, frame, body, help::lines(paint)),
-        View::Page(page) => {
-            let text: Vec<_> = app.page.lines.iter().map(|line| Line::raw(clean(line))).collect();
-            let is_log = matches!(page.kind, PageKind::Logs | PageKind::PrepareLogs);
-            app.page_height = usize::from(body.height);
-            let top = if is_log { app.page.top } else { app.page.top.min(text.len().saturating_sub(1)) };
-            frame.render_widget(Paragraph::new(text.into_iter().skip(top).collect::<Vec<_>>()), body);
+        View::Page(_) => {
+            let height = usize::from(body.height);
+            app.page_height = height;
+            let text = app.page_lines();
+            let top = app.page_top(text.len(), height);
+            let shown: Vec<_> = text.iter().skip(top).take(height).map(|line| Line::raw(clean(line))).collect();
+            frame.render_widget(Paragraph::new(shown), body);
         }
         list => list::draw(app, &list, frame, body, paint, true),
     }
@@ -55,7 +55,7 @@ fn clean(text: &str) -> String {
 
 fn lines(app: &mut App, frame: &mut Frame<'_>, area: Rect, text: Vec<Line<'static>>) {
     app.page_height = usize::from(area.height);
-    let top = app.page.top.min(text.len().saturating_sub(1));
+    let top = app.page_top(text.len(), usize::from(area.height));
     frame.render_widget(Paragraph::new(text.into_iter().skip(top).collect::<Vec<_>>()), area);
 }
 
@@ -66,7 +66,11 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     // What is frozen comes first: everything else on the screen is to be read with it in mind.
     if let Some(frozen) = &app.frozen {
         let since = view::age(frozen.since_ms, app.now_ms);
-        let text = format!("  frozen at version {} since {since}", board.info.table_version);
+        let text = if app.is_told {
+            format!("  frozen at version {} since {since}", board.info.table_version)
+        } else {
+            format!("  nothing was told yet, for {since}")
+        };
         spans.push(Span::styled(text, paint.ink(Ink::Red)));
     }
     let (ready, nodes) = (board.nodes_ready(), board.nodes.len());
@@ -78,10 +82,13 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
         let text = format!("  leader {}  version {}", board.info.leader_address, board.info.table_version);
         spans.push(Span::styled(text, paint.ink(Ink::Grey)));
     }
-    let mut second = vec![Span::styled(format!("<{}>", app.view.title()), paint.bold())];
+    let mut second = vec![Span::styled(format!("<{}>", clean(&app.view.title())), paint.bold())];
+    if app.read_only {
+        second.push(Span::styled("  read-only", paint.ink(Ink::Grey)));
+    }
     if let Some(frozen) = &app.frozen {
         second.push(Span::styled(format!("  {}", clean(&frozen.why)), paint.ink(Ink::Red)));
-    } else if let Some(warning) = board.info.warnings.first() {
+    } else if let Some(warning) = board.info.warnings.first().or(board.info.not_covered.first()) {
         second.push(Span::styled(format!("  warning: {}", clean(warning)), paint.ink(Ink::Yellow)));
     }
     vec![Line::from(spans), Line::from(second)]
@@ -105,19 +112,25 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
         return Line::styled(clean(&message.text), paint.ink(message.ink));
     }
     let list = app.list();
-    let filter = app.place(&list).filter.clone();
+    let place = app.place(&list);
+    let (filter, marked) = (place.filter.clone(), place.marked.len());
     let mut text = String::new();
     if filter.is_on() {
         text = format!("filter {}{}  ", if filter.inverse { "not " } else { "" }, filter.text);
     }
+    if marked > 0 {
+        text.push_str(&format!("{marked} marked  "));
+    }
     let keys = match &app.view {
-        View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  X tree  : go to  / filter  ? help",
-        View::Endpoints => "enter deployments  t traffic  d describe  y yaml  ctrl-d delete  ? help",
-        View::Deployments { .. } => "enter replicas  t traffic  s scale  d explain  l logs  y yaml  ? help",
-        View::Replicas { .. } => "l logs  p build log  d describe  y yaml  t traffic  ? help",
-        View::Nodes => "enter replicas  u cordon  g gpus  y yaml  ? help",
-        View::Page(_) | View::Help | View::Pulses => "esc back  ↑↓ scroll  ctrl-r again  ? help",
-        View::Coordinators | View::Gpus | View::Events | View::Tree | View::Aliases => {
+        View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  g gpus  X tree  : go to  / filter  ? help",
+        View::Endpoints => "enter deployments  t traffic  m mirror  d describe  e edit  ctrl-d delete  ? help",
+        View::Deployments { .. } => "enter replicas  t traffic  s scale  d explain  l logs  e edit  ? help",
+        View::Rollouts => "enter replicas  d explain  l logs  t traffic  ? help",
+        View::Replicas { .. } => "l logs  p previous  b build log  d describe  w without its node  ? help",
+        View::Nodes => "enter replicas  w what if lost  r drain  u cordon  d describe  g gpus  ? help",
+        View::Page(page) if page.kind.is_log() => "esc back  ↑↓ scroll  G follow  / filter  ctrl-r again  ? help",
+        View::Page(_) | View::Help | View::Pulses | View::GpuGraphs => "esc back  ↑↓ scroll  / filter  ? help",
+        View::Coordinators | View::Gpus | View::Slots | View::Events | View::Tree | View::Aliases => {
             "enter open  / filter  esc back  ? help"
         }
     };

@@ -6,14 +6,14 @@ use crate::output::Ink;
 
 /// Whether colours are wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    pub(super) color: bool,
+pub(in crate::tui) struct Paint {
+    pub(in crate::tui) color: bool,
 }
 
 // === impl Paint ===
 
 impl Paint {
-    pub(super) fn ink(self, ink: Ink) -> Style {
+    pub(in crate::tui) fn ink(self, ink: Ink) -> Style {
         let color = match ink {
             Ink::Plain => return Style::default(),
             Ink::Bold => return self.bold(),
@@ -25,21 +25,30 @@ impl Paint {
         if self.color { Style::default().fg(color) } else { Style::default() }
     }
 
-    pub(super) fn bold(self) -> Style {
+    pub(in crate::tui) fn bold(self) -> Style {
         Style::default().add_modifier(Modifier::BOLD)
     }
 
-    pub(super) fn cursor(self) -> Style {
+    pub(in crate::tui) fn cursor(self) -> Style {
         Style::default().add_modifier(Modifier::REVERSED)
     }
 }
 
 /// Draws how much of a whole is taken: `██████····`.
-pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
+pub(in crate::tui) fn bar(part: u64, whole: u64, width: usize) -> String {
     let filled = if whole == 0 { 0 } else { filled(part, whole, width) };
     let mut text = "█".repeat(filled);
     text.push_str(&"·".repeat(width - filled));
     text
+}
+
+/// Draws what is taken and, apart from it, what is kept in reserve: `███▒▒·····`.
+pub(in crate::tui) fn bars(part: u64, reserve: u64, whole: u64, width: usize) -> String {
+    let taken = if whole == 0 { 0 } else { filled(part, whole, width) };
+    let both = if whole == 0 { 0 } else { filled(part.saturating_add(reserve), whole, width) };
+    // A reserve is at least one cell, if that leaves what is taken its own.
+    let both = if reserve > 0 && whole > 0 { both.max((taken + 1).min(width)) } else { taken };
+    format!("{}{}{}", "█".repeat(taken), "▒".repeat(both - taken), "·".repeat(width - both))
 }
 
 /// Returns how many of `width` cells show `part` of `whole`: what is anything at all shows as one.
@@ -49,15 +58,20 @@ fn filled(part: u64, whole: u64, width: usize) -> usize {
     if part > 0 { cells.max(1).min(width) } else { cells }
 }
 
-/// Draws a line of history, newest at the right: `▁▂▅█`.
-pub(super) fn spark(points: &[u64], width: usize) -> String {
+/// Draws a line of history, newest at the right: `▁▂▅█`. The highest fills it; nothing at all is `▁`.
+pub(in crate::tui) fn spark(points: &[u64], width: usize) -> String {
+    let shown = &points[points.len().saturating_sub(width)..];
+    spark_of(points, width, shown.iter().copied().max().unwrap_or(0))
+}
+
+/// Draws a line of history in which `most` fills it.
+pub(in crate::tui) fn spark_of(points: &[u64], width: usize, most: u64) -> String {
     const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let shown = &points[points.len().saturating_sub(width)..];
-    let most = shown.iter().copied().max().unwrap_or(0).max(1);
+    let step = |point: &u64| usize::try_from(u128::from(*point) * 7 / u128::from(most.max(1))).unwrap_or(7).min(7);
     let mut text = " ".repeat(width - shown.len());
-    text.extend(
-        shown.iter().map(|point| STEPS[usize::try_from(u128::from(*point) * 7 / u128::from(most)).unwrap_or(7)]),
-    );
+    // What is anything at all stands out from nothing.
+    text.extend(shown.iter().map(|point| STEPS[if *point > 0 { step(point).max(1) } else { 0 }]));
     text
 }
 
@@ -75,9 +89,26 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_is_drawn_apart() {
+        for (part, reserve, whole, text) in [
+            (2, 2, 8, "██▒▒····"),
+            (8, 0, 8, "████████"),
+            (7, 1, 8, "███████▒"),
+            (0, 1, 1_000, "▒·······"),
+            (4, 1, 1_000, "█▒······"),
+            (8, 8, 8, "████████"),
+            (1, 1, 0, "········"),
+        ] {
+            assert_eq!(bars(part, reserve, whole, 8), text, "{part} and {reserve} of {whole}");
+        }
+    }
+
+    #[test]
     fn history_ends_at_the_right() {
         assert_eq!(spark(&[0, 7, 14], 5), "  ▁▄█");
         assert_eq!(spark(&[9, 9, 0, 1], 2), "▁█", "only what fits counts");
+        assert_eq!(spark(&[0, 1, 1_000], 3), "▁▂█", "a little is not nothing");
+        assert_eq!(spark_of(&[50, 100, 200], 3, 100), "▄██");
         assert_eq!(spark(&[], 2), "  ");
     }
 }

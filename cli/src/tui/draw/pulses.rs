@@ -1,4 +1,4 @@
-//! Pulses: the load of every endpoint over the last two minutes, and the rate of events.
+//! Pulses: what every endpoint answered over the last two minutes, and the rate of events.
 
 use ratatui::{
     Frame,
@@ -7,26 +7,39 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::paint::{Paint, spark};
+use super::{
+    clean,
+    figures::Lately,
+    paint::{Paint, spark},
+};
 use crate::{output::Ink, tui::app::App};
+
+/// Room before a line of history, and behind it for its largest value.
+const HEAD: usize = 24;
 
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
     app.page_height = usize::from(area.height);
-    let names: Vec<_> = app.board.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-    let name_width = names.iter().map(|name| name.chars().count()).chain([6]).max().unwrap_or(6);
-    let width = usize::from(area.width).saturating_sub(name_width + 20);
-    let mut lines = vec![Line::styled("requests in flight, one point a second", paint.ink(Ink::Grey))];
-    let mut line = |name: &str, points: &[u64]| {
-        let (now, most) = (points.last().copied().unwrap_or(0), points.iter().copied().max().unwrap_or(0));
+    let width = usize::from(area.width).saturating_sub(HEAD).clamp(10, 60);
+    let mut lines = vec![Line::styled("two minutes, a point for two seconds, now at the right", paint.ink(Ink::Grey))];
+    let line =
+        |name: &str, now: String, points: &[u64]| Line::from(format!("  {name:11} {now:>8}  {}", spark(points, width)));
+    for endpoint in &app.board.endpoints {
+        let points = app.board.answered(&endpoint.name, None);
+        let lately = Lately::of(&points, app.board.point_seconds());
+        let of = |read: fn(&crate::tui::board::Answered) -> u64| points.iter().map(read).collect::<Vec<_>>();
         lines.push(Line::from(vec![
-            Span::styled(format!("{name:name_width$}"), paint.bold()),
-            Span::raw(format!("  {now:>5}  {}  max {most}", spark(points, width))),
+            Span::styled(clean(&endpoint.name), paint.bold()),
+            Span::styled(format!("  half within {}", lately.p50()), paint.ink(Ink::Grey)),
         ]));
-    };
-    for name in &names {
-        line(name, &app.history.in_flight(name));
+        lines.push(line("requests/s", lately.rate(), &of(|point| point.requests)));
+        lines.push(line("p95", lately.p95(), &of(|point| point.p95_us)));
+        lines.push(line("failed", lately.failed(), &of(|point| point.failed)));
+        let in_flight = app.history.in_flight(&endpoint.name);
+        lines.push(line("in flight", in_flight.last().copied().unwrap_or(0).to_string(), &in_flight));
     }
-    line("events", &app.history.events());
-    let top = app.page.top.min(lines.len().saturating_sub(1));
+    lines.push(Line::styled("events", paint.bold()));
+    let events = app.history.events();
+    lines.push(line("a second", events.last().copied().unwrap_or(0).to_string(), &events));
+    let top = app.page_top(lines.len(), usize::from(area.height));
     frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
 }

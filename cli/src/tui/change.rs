@@ -1,0 +1,167 @@
+//! What changes the cluster: each is asked first, and refused on a screen that is frozen or read-only.
+
+use super::{
+    act::Act,
+    app::App,
+    dialog::{Dialog, PromptKind, TrafficEdit},
+    view::Subject,
+};
+use crate::output::Ink;
+
+/// Things that are named in a question; the others are counted.
+const NAMED_MAX: usize = 10;
+
+// === impl App ===
+
+impl App {
+    pub(super) fn ask(&mut self, mut question: Vec<String>, act: Act) {
+        question.push(String::new());
+        question.push("y does it, n leaves everything as it is".to_owned());
+        self.dialog = Some(Dialog::Confirm { question, act, top: 0 });
+    }
+
+    fn may_change(&mut self) -> bool {
+        if self.read_only {
+            self.say("this screen was started with --read-only", Ink::Yellow);
+        } else if self.frozen.is_some() {
+            self.say("no coordinator answers: nothing can be changed now", Ink::Red);
+        }
+        !self.read_only && self.frozen.is_none()
+    }
+
+    pub(super) fn edit_traffic(&mut self) {
+        let endpoint = match self.subject() {
+            Some(Subject::Endpoint(name)) => name,
+            Some(Subject::Deployment { endpoint, .. } | Subject::Replica { endpoint, .. }) => endpoint,
+            _ => return self.say("choose an endpoint, a deployment or a replica first", Ink::Yellow),
+        };
+        if !self.may_change() {
+            return;
+        }
+        let Some(found) = self.board.endpoint(&endpoint) else { return };
+        let names: Vec<_> = self.board.deployments_of(&endpoint).iter().map(|it| it.name.clone()).collect();
+        if names.is_empty() {
+            return self.say(format!("{endpoint} has no deployments yet"), Ink::Yellow);
+        }
+        let edit = TrafficEdit::open(&endpoint, &found.traffic, names.into_iter(), found.revision);
+        self.dialog = Some(Dialog::Traffic(edit));
+    }
+
+    pub(super) fn ask_scale(&mut self) {
+        match self.subject() {
+            Some(Subject::Deployment { endpoint, name }) if self.may_change() => {
+                self.prompt(PromptKind::Scale { endpoint, deployment: name });
+            }
+            Some(Subject::Deployment { .. }) => {}
+            _ => self.say("choose a deployment first", Ink::Yellow),
+        }
+    }
+
+    pub(super) fn scale(&mut self, endpoint: String, deployment: String, text: &str) {
+        match text.trim().parse::<u32>() {
+            Ok(instance_count) => {
+                let now = self.board.deployment(&endpoint, &deployment).map_or(0, |it| it.desired);
+                let count = berth_core::units::Count(u64::from(instance_count), "instance");
+                let question = vec![format!("{endpoint}/{deployment} goes from {now} to {count}.")];
+                self.ask(question, Act::Scale { endpoint, deployment, instance_count });
+            }
+            Err(_) => self.say(format!("`{}` is no number of instances", text.trim()), Ink::Red),
+        }
+    }
+
+    pub(super) fn ask_cordon(&mut self) {
+        let nodes: Vec<_> = self.subjects().into_iter().filter_map(|it| node_of(&it)).collect();
+        if nodes.is_empty() {
+            return self.say("choose a node first", Ink::Yellow);
+        }
+        if !self.may_change() {
+            return;
+        }
+        let (mut question, mut acts) = (Vec::new(), Vec::new());
+        for node in nodes {
+            let is_cordoned = self.board.node(&node).is_some_and(|known| known.cordoned);
+            let what = if is_cordoned { "takes replicas again." } else { "takes nothing new; what runs there stays." };
+            question.push(format!("{node} {what}"));
+            acts.push(Act::Cordon { node, cordoned: !is_cordoned });
+        }
+        self.ask(shortened(question), Act::all(acts));
+    }
+
+    /// Asks what a drain would do before asking whether it shall be.
+    pub(super) fn ask_drain(&mut self) -> Vec<Act> {
+        let nodes: Vec<_> = self.subjects().into_iter().filter_map(|it| node_of(&it)).collect();
+        if nodes.is_empty() {
+            return self.hint("choose a node first");
+        }
+        if !self.may_change() {
+            return Vec::new();
+        }
+        let draining = |node: &String| self.board.node(node).is_some_and(|node| node.drain.is_some());
+        if nodes.iter().all(draining) {
+            let question =
+                nodes.iter().map(|node| format!("{node} shall no longer be empty: it takes replicas again."));
+            let question = shortened(question.collect());
+            let acts = nodes.into_iter().map(|node| Act::Drain { node, cancel: true });
+            let act = Act::all(acts.collect());
+            self.ask(question, act);
+            return Vec::new();
+        }
+        self.say(format!("asking what it means to drain {} …", nodes.join(", ")), Ink::Grey);
+        vec![Act::AskDrain(nodes)]
+    }
+
+    /// Opens the editor on what is under the cursor; what it changes is planned and asked for afterwards.
+    pub(super) fn edit(&mut self) -> Vec<Act> {
+        match self.subject() {
+            Some(of @ (Subject::Endpoint(_) | Subject::Deployment { .. })) => {
+                if self.may_change() {
+                    vec![Act::Edit(of)]
+                } else {
+                    Vec::new()
+                }
+            }
+            _ => self.hint("endpoints and deployments can be edited; go to one first"),
+        }
+    }
+
+    pub(super) fn ask_delete(&mut self) {
+        let subjects = self.subjects();
+        if subjects.is_empty() || !self.may_change() {
+            return;
+        }
+        let (mut question, mut acts) = (Vec::new(), Vec::new());
+        for subject in subjects {
+            match subject {
+                Subject::Endpoint(name) => {
+                    question.push(format!("Endpoint {name} goes, and with it:"));
+                    question.extend(
+                        self.board.deployments_of(&name).iter().map(|it| format!("  {}/{}", it.endpoint, it.name)),
+                    );
+                    acts.push(Act::DeleteEndpoint(name));
+                }
+                Subject::Deployment { endpoint, name } => {
+                    let replicas = self.board.replicas_of(&endpoint, &name).len() as u64;
+                    let replicas = berth_core::units::Count(replicas, "replica");
+                    question.push(format!("Deployment {endpoint}/{name} goes with {replicas}."));
+                    acts.push(Act::DeleteDeployment { endpoint, name });
+                }
+                _ => return self.say("endpoints and deployments can be deleted here", Ink::Yellow),
+            }
+        }
+        self.ask(shortened(question), Act::all(acts));
+    }
+}
+
+fn node_of(subject: &Subject) -> Option<String> {
+    if let Subject::Node(node) = subject { Some(node.clone()) } else { None }
+}
+
+/// Keeps a question about many things on the screen.
+fn shortened(mut question: Vec<String>) -> Vec<String> {
+    let beyond = question.len().saturating_sub(NAMED_MAX);
+    if beyond > 1 {
+        question.truncate(NAMED_MAX);
+        question.push(format!("… and {beyond} more"));
+    }
+    question
+}

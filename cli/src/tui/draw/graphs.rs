@@ -1,0 +1,87 @@
+//! GPUs over time: how busy, how full, how hot and how hungry each card is, and who has its memory.
+
+use berth_client::api::{Gpu, Node};
+use berth_core::units::Mib;
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    clean,
+    paint::{Paint, bar, spark_of},
+};
+use crate::{
+    output::Ink,
+    tui::{app::App, list::Filter, view::View},
+    view::short_id,
+};
+
+/// Scales that do not move with what is measured: a line that is half as high is half as hot.
+const CELSIUS_MOST: u64 = 100;
+const WATT_MOST: u64 = 700;
+
+/// Room before a line of history.
+const HEAD: usize = 26;
+
+pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
+    app.page_height = usize::from(area.height);
+    let filter = app.place(&View::GpuGraphs).filter.clone();
+    let width = usize::from(area.width).saturating_sub(HEAD).clamp(10, 120);
+    let mut lines = Vec::new();
+    for node in &app.board.nodes {
+        for gpu in node.gpus.iter().filter(|gpu| lets(&filter, node, gpu)) {
+            lines.extend(card(app, node, gpu, paint, width));
+        }
+    }
+    if lines.is_empty() {
+        let why = if filter.is_on() { "nothing matches the filter; esc clears it" } else { "no node has a GPU" };
+        lines.push(Line::styled(why, paint.ink(Ink::Grey)));
+    }
+    let top = app.page_top(lines.len(), usize::from(area.height));
+    frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
+}
+
+fn lets(filter: &Filter, node: &Node, gpu: &Gpu) -> bool {
+    filter.lets([node.node.as_str(), gpu.uuid.as_str(), gpu.model.as_str(), gpu.state.as_str()])
+}
+
+fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, width: usize) -> Vec<Line<'static>> {
+    let simulated = if gpu.simulated { " simulated" } else { "" };
+    let head = format!("{} {}  {} {}{simulated}  ", node.node, gpu.uuid, gpu.model, Mib(gpu.memory_mib));
+    let state = Span::styled(gpu.state.clone(), paint.ink(crate::view::gpu::ink(&gpu.state)));
+    let mut lines = vec![Line::from(vec![Span::styled(clean(&head), paint.bold()), state])];
+    let history = app.history.gpu(&node.node, &gpu.uuid).cloned().unwrap_or_default();
+    let sample = gpu.sample.clone().unwrap_or_default();
+    let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let mut line = |name: &str, now: String, points: &std::collections::VecDeque<u64>, most: u64| {
+        let points: Vec<u64> = points.iter().copied().collect();
+        lines.push(Line::from(format!("  {name:7} {now:>12}  {}", spark_of(&points, width, most))));
+    };
+    line("busy", told(sample.utilization_percent.map(|it| format!("{it} %"))), &history.busy_percent, 100);
+    let memory = gpu.sample.as_ref().map(|it| Mib(it.used_mib).to_string());
+    line("memory", told(memory), &history.used_mib, gpu.memory_mib);
+    line("heat", told(sample.temperature_celsius.map(|it| format!("{it} °C"))), &history.celsius, CELSIUS_MOST);
+    line("power", told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))), &history.watt, WATT_MOST);
+    for replica in app.board.replicas.iter().filter(|replica| replica.node == node.node) {
+        // A slice is named by its card and its own number.
+        let Some(grant) = replica.devices.iter().find(|grant| grant.uuid.starts_with(gpu.uuid.as_str())) else {
+            continue;
+        };
+        let used = sample.processes.iter().find(|process| process.pid == replica.pid && replica.pid != 0);
+        let held = grant.memory_mib.unwrap_or(gpu.memory_mib);
+        let used_text = used.map_or(String::new(), |process| format!(", uses {}", Mib(process.used_mib)));
+        lines.push(Line::from(format!(
+            "  {} {}/{}  {} {}{used_text}",
+            short_id(&replica.replica),
+            replica.endpoint,
+            replica.deployment,
+            bar(held, gpu.memory_mib, 20),
+            Mib(held),
+        )));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
