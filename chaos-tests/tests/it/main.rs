@@ -12,6 +12,7 @@ mod python;
 mod reserve;
 mod stop;
 mod stranger;
+mod tui;
 mod upgrade;
 mod walk;
 mod writes;

@@ -269,8 +269,8 @@ pub(crate) struct Draft {
 }
 
 enum DraftOf {
-    Endpoint(PutEndpointRequest),
-    Deployment(PutDeploymentRequest),
+    Endpoint(Box<PutEndpointRequest>),
+    Deployment(Box<PutDeploymentRequest>),
 }
 
 /// Writes down what may be changed of an endpoint or a deployment.
@@ -281,7 +281,7 @@ pub(crate) async fn draft(client: &Client, of: &Subject) -> Result<Draft, Error>
             let text = crate::output::as_yaml(&found.spec)?;
             let request =
                 PutEndpointRequest { name: name.clone(), if_revision: Some(found.revision), ..Default::default() };
-            Ok(Draft { text, of: DraftOf::Endpoint(request) })
+            Ok(Draft { text, of: DraftOf::Endpoint(Box::new(request)) })
         }
         Subject::Deployment { endpoint, name } => {
             let found = client.get_deployment(endpoint, name).await?;
@@ -292,7 +292,7 @@ pub(crate) async fn draft(client: &Client, of: &Subject) -> Result<Draft, Error>
                 if_revision: Some(found.revision),
                 ..Default::default()
             };
-            Ok(Draft { text, of: DraftOf::Deployment(request) })
+            Ok(Draft { text, of: DraftOf::Deployment(Box::new(request)) })
         }
         _ => Err(Error::new(Code::Invalid, "endpoints and deployments can be edited")),
     }
@@ -312,13 +312,13 @@ pub(crate) async fn ask_edited(
     let act = match draft.of {
         DraftOf::Endpoint(mut request) => {
             request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
-            ask.endpoints.push(request.clone());
-            Act::PutEndpoint(Box::new(request))
+            ask.endpoints.push((*request).clone());
+            Act::PutEndpoint(request)
         }
         DraftOf::Deployment(mut request) => {
             request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
-            ask.deployments.push(request.clone());
-            Act::PutDeployment(Box::new(request))
+            ask.deployments.push((*request).clone());
+            Act::PutDeployment(request)
         }
     };
     let report = client.plan(ask).await?;

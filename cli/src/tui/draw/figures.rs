@@ -74,9 +74,9 @@ pub(super) fn rate(per_second: f64) -> String {
 /// Writes how long something took.
 pub(super) fn took(us: u64) -> String {
     match us {
-        ..10_000 => format!("{:.1} ms", us as f64 / 1e3),
-        ..1_000_000 => format!("{} ms", us / 1_000),
-        ..100_000_000 => format!("{:.1} s", us as f64 / 1e6),
+        0..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..100_000_000 => format!("{:.1} s", us as f64 / 1e6),
         _ => format!("{} s", us / 1_000_000),
     }
 }
