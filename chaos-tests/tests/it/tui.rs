@@ -165,9 +165,10 @@ async fn the_screen_tells_what_happens_and_changes_what_it_is_asked_to() {
     // A small terminal is enough, and it is left as it was.
     screen.tmux(&["resize-window", "-x", "80", "-y", "24"]);
     screen.go(":dash");
-    screen
-        .shows(&cluster, "the dashboard fits", |text| text.contains("1 endpoints (1) ─") && text.contains("? "))
-        .await;
+    let fits = |text: &str| {
+        text.contains("1 endpoints (1) ─") && text.contains("? help") && text.lines().all(|it| it.chars().count() <= 80)
+    };
+    screen.shows(&cluster, "the dashboard fits", fits).await;
     screen.press(&["q"]);
     screen.shows(&cluster, "the terminal is given back", |text| text.contains("left with 0")).await;
 }

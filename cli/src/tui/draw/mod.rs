@@ -122,7 +122,7 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
         text.push_str(&format!("{marked} marked  "));
     }
     let keys = match &app.view {
-        View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  g gpus  X tree  : go to  / filter  ? help",
+        View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  X tree  : go to  / filter  ? help",
         View::Endpoints => "enter deployments  t traffic  m mirror  d describe  e edit  ctrl-d delete  ? help",
         View::Deployments { .. } => "enter replicas  t traffic  s scale  d explain  l logs  e edit  ? help",
         View::Rollouts => "enter replicas  d explain  l logs  t traffic  ? help",
