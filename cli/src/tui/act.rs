@@ -220,17 +220,7 @@ async fn mirror(client: &Client, name: &str) -> Result<Vec<String>, Error> {
         ]);
     }
     let mut text = vec![format!("{name} copies to {}", view::shares(&endpoint.mirror_traffic)), String::new()];
-    for deployment in client.list_deployments(name).await? {
-        if deployment.mirror_percent > 0 {
-            text.push(format!(
-                "{}  {} ready, {} % mirrored, {} % live",
-                deployment.name,
-                view::ready(&deployment),
-                deployment.mirror_percent,
-                deployment.traffic_percent
-            ));
-        }
-    }
+    text.extend(lines(&view::mirrors(&client.mirror_report(name).await?, now_ms())));
     Ok(text)
 }
 
