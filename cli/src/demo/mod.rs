@@ -57,7 +57,7 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
     let digits = Digits::unpack(&dir.join("digits"))?;
     let python = has_python();
     if !python {
-        say("no Python 3 with the venv module here: green, which needs none, stands in for blue as well");
+        say("no Python 3.9 to 3.13 with the venv module here: green, which needs none, stands in for blue as well");
     }
     say("starting three coordinators and three nodes as six processes");
     let mut fleet = Fleet::start(FleetOptions {
@@ -78,10 +78,10 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
         .await
 }
 
-/// Returns whether a Python environment can be built here.
+/// Returns whether a Python environment can be built here, of a Python that the pickled model's scikit-learn has wheels for.
 fn has_python() -> bool {
     let venv = std::process::Command::new("python3")
-        .args(["-c", "import venv, ensurepip"])
+        .args(["-c", "import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

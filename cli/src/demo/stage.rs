@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use berth_client::{Client, api::PutEndpointRequest};
+use berth_client::{Client, InferClient, api::PutEndpointRequest};
 use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -23,6 +23,8 @@ use crate::{
 const ENDPOINT: &str = "digits";
 /// How long a killed node's replicas may take to be replaced: detection, placement, start of a Python server.
 const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
+/// How long the first split may take to be known at every node.
+const ROUTED_WITHIN: Duration = Duration::from_secs(30);
 /// How long a request may take; the split waits for nobody, so this only bounds a broken run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reasons of failures that are printed.
@@ -73,6 +75,9 @@ impl Show<'_> {
         let mut mirrored = 0;
         for stage in &STAGES {
             self.set_traffic(stage).await?;
+            if first == 0 {
+                self.routed().await?;
+            }
             (self.say)(&format!("stage {}: {} images", stage.name, stage.images));
             let load = tokio::spawn(crate::load::run(self.load_options(&headers, first, stage.images).await?));
             if stage.kill {
@@ -98,6 +103,9 @@ impl Show<'_> {
         }
         let request = PutEndpointRequest { name: endpoint.name, spec: endpoint.spec, ..Default::default() };
         self.client.put_endpoint(request).await?;
+        (self.say)(
+            "requests that a killed replica leaves unanswered are sent again: the endpoint says `idempotent: true`",
+        );
         for name in ["green", "blue"] {
             let file = match (name, self.python) {
                 ("blue", true) => "blue-deployment.yml",
@@ -123,6 +131,19 @@ impl Show<'_> {
     async fn set_traffic(&self, stage: &Stage) -> Result<(), DemoError> {
         let shares = |list: &[(&str, u32)]| list.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
         self.client.set_traffic(ENDPOINT, Some(shares(stage.split)), Some(shares(stage.mirror))).await?;
+        Ok(())
+    }
+
+    /// Waits until every node has a split to go by: it is set when a majority of coordinators holds it, and a node may
+    /// hear of it a moment later.
+    async fn routed(&self) -> Result<(), DemoError> {
+        let keys = self.client.list_keys(ENDPOINT).await?;
+        let body = self.digits.bodies.first().cloned().unwrap_or_default();
+        for ingress in self.ingresses().await? {
+            let caller = InferClient::new([ingress.to_string()], ENDPOINT)?.with_key(&keys.primary_key);
+            let answers = async || caller.score(body.clone()).await.is_ok_and(|answer| answer.status == 200);
+            self.fleet.wait(&format!("{ingress} answers"), ROUTED_WITHIN, answers).await?;
+        }
         Ok(())
     }
 
