@@ -113,6 +113,10 @@ fn the_pure_crate_stays_pure() {
     assert!(!table.contains_key("build-dependencies"), "core needs no build script");
     for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("core/src/")) {
         for word in ["async fn", "std::fs", "std::net", "std::thread", "HashMap", "f32", "f64"] {
+            // What models answer is numbers with a point, and nothing of it is stored.
+            if matches!(word, "f32" | "f64") && path.starts_with("core/src/traffic/compare/") {
+                continue;
+            }
             let hit = code_lines(text).find(|line| names_word(line, word));
             assert!(hit.is_none(), "{path} names `{word}`: {}", hit.unwrap_or_default());
         }
