@@ -28,13 +28,13 @@ pub(crate) struct DeployArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "onnx")]
     pub(crate) model: Option<PathBuf>,
     /// The folder a program starts in.
-    #[arg(long, value_name = "DIR", requires = "cmd")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["onnx", "script"])]
     pub(crate) code: Option<PathBuf>,
     /// What a script imports, as a conda file.
-    #[arg(long, value_name = "FILE", requires = "script")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["onnx", "cmd"])]
     pub(crate) conda: Option<PathBuf>,
     /// What a script imports, as pip names it; may be given several times.
-    #[arg(long, value_name = "REQUIREMENT", requires = "script", conflicts_with = "conda")]
+    #[arg(long, value_name = "REQUIREMENT", conflicts_with_all = ["onnx", "cmd", "conda"])]
     pub(crate) pip: Vec<String>,
     /// How many instances.
     #[arg(long, value_name = "N", default_value_t = 1)]
