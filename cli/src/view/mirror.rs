@@ -107,7 +107,7 @@ mod tests {
         };
         let report = MirrorReport { endpoint: "fraud".into(), mirrors: vec![verdict], nodes_heard: 2, nodes: 3 };
         let text = "\
-green compared with blue, for 1m
+green compared with blue, for 1m00s
   match      99.000 % of 1000 (10 not the same)
   copies     1003
   different  10 value

@@ -197,8 +197,10 @@ impl Witness {
             let (before, now) = (ready(&self.replicas), ready(&after.replicas));
             let desired = after.deployments.get(key).filter(|deployment| !deployment.deleting);
             let desired = desired.map_or(0, |deployment| {
-                let yielded: u32 = deployment.yielded.iter().map(|yielded| yielded.count).sum();
-                u64::from(deployment.spec.instance_count.saturating_sub(yielded))
+                let yielded = |deployment: &Deployment| deployment.yielded.iter().map(|yielded| yielded.count).sum();
+                // What is given back in the same plan was not there to be kept.
+                let before: u32 = self.deployments.get(key).map_or(0, yielded);
+                u64::from(deployment.spec.instance_count.saturating_sub(before.max(yielded(deployment))))
             });
             if now + forced < before && now + forced + allowance < desired {
                 let text = format!("a plan took {key} from {before} to {now} ready of {desired}");

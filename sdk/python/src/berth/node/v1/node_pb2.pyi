@@ -88,7 +88,7 @@ class Hello(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., profile: _Optional[_Union[_model_pb2.NodeProfile, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ..., term_seen: _Optional[int] = ..., revision_seen: _Optional[int] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., epoch_seen: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches")
+    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class Heartbeat(_message.Message):
     LEAVING_MS_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     PREFETCHES_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     seq: int
     acks: TableAcks
@@ -107,7 +108,22 @@ class Heartbeat(_message.Message):
     leaving_ms: int
     devices: _containers.RepeatedCompositeFieldContainer[DeviceReport]
     prefetches: _containers.RepeatedCompositeFieldContainer[PrefetchReport]
-    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ...) -> None: ...
+    served: _containers.RepeatedCompositeFieldContainer[Served]
+    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ...) -> None: ...
+
+class Served(_message.Message):
+    __slots__ = ("endpoint", "deployment", "requests", "failed", "took")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    TOOK_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    deployment: str
+    requests: int
+    failed: int
+    took: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., requests: _Optional[int] = ..., failed: _Optional[int] = ..., took: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PrefetchReport(_message.Message):
     __slots__ = ("endpoint", "deployment", "generation", "state", "reason")
