@@ -1,24 +1,16 @@
 //! The board as a stream that survives the member it is read from.
 
-use berth_core::error::{Code, Error};
-use tonic::{Request, Streaming};
-use tracing::debug;
+use berth_core::error::Error;
 
 use crate::{
     api::{BoardUpdate, FollowBoardRequest, boards_client::BoardsClient},
-    retry::{Patience, may_retry},
-    transport::{Client, MESSAGE_BYTES_MAX, explain},
+    follow::Follow,
+    transport::{Client, MESSAGE_BYTES_MAX},
 };
 
 /// Everything a screen shows: the whole first, then what changed. After a connection broke it begins with the whole
 /// again, so whoever takes updates in order always knows all.
-pub struct BoardStream {
-    client: Client,
-    once: bool,
-    open: Option<Streaming<BoardUpdate>>,
-    patience: Patience,
-    ended: bool,
-}
+pub struct BoardStream(Follow<BoardUpdate>);
 
 /// The board.
 impl Client {
@@ -52,8 +44,7 @@ impl Client {
     }
 
     fn board_stream(&self, once: bool) -> BoardStream {
-        let patience = Patience::new(self.options().deadline, self.options().attempts_max);
-        BoardStream { client: self.clone(), once, open: None, patience, ended: false }
+        BoardStream(Follow::new(self, once, "no coordinator could be asked in time"))
     }
 }
 
@@ -63,57 +54,11 @@ impl BoardStream {
     /// Returns the next update; `None` at the end of a board that is read once. An error when no member answers for a
     /// whole deadline; the stream has then ended, and another may be opened.
     pub async fn next(&mut self) -> Result<Option<BoardUpdate>, Error> {
-        loop {
-            if self.ended {
-                return Ok(None);
-            }
-            if self.open.is_none() {
-                self.open().await?;
-            }
-            let Some(open) = &mut self.open else { continue };
-            match open.message().await {
-                Ok(Some(update)) => {
-                    self.patience.renew(self.client.options().deadline, self.client.options().attempts_max);
-                    return Ok(Some(update));
-                }
-                Ok(None) if self.once => self.ended = true,
-                Ok(None) => self.open = None,
-                Err(status) => {
-                    let (at, address, _) = self.client.pick()?;
-                    let error = explain(&address, &status);
-                    self.open = None;
-                    if !may_retry(&error) {
-                        self.ended = true;
-                        return Err(error);
-                    }
-                    debug!(code = %error.code, "the board broke off");
-                    self.client.turn_away(at);
-                }
-            }
-        }
-    }
-
-    async fn open(&mut self) -> Result<(), Error> {
-        let mut last = Error::new(Code::Unavailable, "no coordinator could be asked in time");
-        while let Some(within) = self.patience.attempt(self.client.options().attempt_timeout) {
-            let (at, address, channel) = self.client.pick()?;
+        let once = self.0.is_once();
+        let follow = |channel| async move {
             let mut service = BoardsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            let request = Request::new(FollowBoardRequest { once: self.once });
-            last = match tokio::time::timeout(within, service.follow(request)).await {
-                Ok(Ok(answer)) => {
-                    self.open = Some(answer.into_inner());
-                    return Ok(());
-                }
-                Ok(Err(status)) => explain(&address, &status),
-                Err(_) => Error::new(Code::Timeout, format!("{address} did not answer in time")),
-            };
-            if !may_retry(&last) {
-                break;
-            }
-            self.client.turn_away(at);
-            self.patience.pause().await;
-        }
-        self.ended = true;
-        Err(last)
+            service.follow(FollowBoardRequest { once }).await
+        };
+        self.0.next(follow).await
     }
 }

@@ -52,6 +52,7 @@ mod assets;
 mod board;
 mod calls;
 mod codec;
+mod follow;
 pub mod http1;
 mod infer;
 mod oip;

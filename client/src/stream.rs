@@ -1,28 +1,24 @@
 //! Streams: events that resume where they broke off, and logs.
 
 use berth_core::error::{Code, Error};
-use tonic::{Request, Streaming};
-use tracing::debug;
+use tonic::Streaming;
 
 use crate::{
     api::{
         Event, EventBatch, LogLines, LogsRequest, WatchEventsRequest, deployments_client::DeploymentsClient,
         watch_client::WatchClient,
     },
+    follow::Follow,
     retry::{Patience, may_retry},
     transport::{Client, explain},
 };
 
 /// Events in order, without gap or duplicate, across broken connections and members that went away.
 pub struct EventStream {
-    client: Client,
-    once: bool,
+    batches: Follow<EventBatch>,
     /// The number of the next event; `None` until the first batch told it.
     next_seq: Option<u64>,
-    open: Option<Streaming<EventBatch>>,
     ready: std::collections::VecDeque<Event>,
-    patience: Patience,
-    ended: bool,
 }
 
 /// Lines of replicas' logs as they come.
@@ -80,16 +76,8 @@ impl Client {
     }
 
     fn event_stream(&self, from_seq: Option<u64>, once: bool) -> EventStream {
-        let patience = Patience::new(self.options().deadline, self.options().attempts_max);
-        EventStream {
-            client: self.clone(),
-            once,
-            next_seq: from_seq,
-            open: None,
-            ready: Default::default(),
-            patience,
-            ended: false,
-        }
+        let batches = Follow::new(self, once, "no coordinator could be watched in time");
+        EventStream { batches, next_seq: from_seq, ready: Default::default() }
     }
 }
 
@@ -103,28 +91,12 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            if self.ended {
-                return Ok(None);
-            }
-            if self.open.is_none() {
-                self.open().await?;
-            }
-            let Some(open) = &mut self.open else { continue };
-            match open.message().await {
-                Ok(Some(batch)) => self.take(batch),
-                Ok(None) if self.once => self.ended = true,
-                Ok(None) => self.open = None,
-                Err(status) => {
-                    let (at, address, _) = self.client.pick()?;
-                    let error = explain(&address, &status);
-                    self.open = None;
-                    if !may_retry(&error) {
-                        self.ended = true;
-                        return Err(error);
-                    }
-                    debug!(code = %error.code, "watch broke off");
-                    self.client.turn_away(at);
-                }
+            let (from_seq, once) = (self.next_seq, self.batches.is_once());
+            let watch =
+                |channel| async move { WatchClient::new(channel).events(WatchEventsRequest { from_seq, once }).await };
+            match self.batches.next(watch).await? {
+                Some(batch) => self.take(batch),
+                None => return Ok(None),
             }
         }
     }
@@ -142,31 +114,6 @@ impl EventStream {
         let wanted = self.next_seq.unwrap_or(0);
         self.ready.extend(batch.events.into_iter().filter(|event| event.seq >= wanted));
         self.next_seq = Some(batch.next_seq.max(wanted));
-        self.patience.renew(self.client.options().deadline, self.client.options().attempts_max);
-    }
-
-    async fn open(&mut self) -> Result<(), Error> {
-        let mut last = Error::new(Code::Unavailable, "no coordinator could be watched in time");
-        while let Some(within) = self.patience.attempt(self.client.options().attempt_timeout) {
-            let (at, address, channel) = self.client.pick()?;
-            let mut service = WatchClient::new(channel);
-            let request = Request::new(WatchEventsRequest { from_seq: self.next_seq, once: self.once });
-            last = match tokio::time::timeout(within, service.events(request)).await {
-                Ok(Ok(answer)) => {
-                    self.open = Some(answer.into_inner());
-                    return Ok(());
-                }
-                Ok(Err(status)) => explain(&address, &status),
-                Err(_) => Error::new(Code::Timeout, format!("{address} did not answer in time")),
-            };
-            if !may_retry(&last) {
-                break;
-            }
-            self.client.turn_away(at);
-            self.patience.pause().await;
-        }
-        self.ended = true;
-        Err(last)
     }
 }
 
