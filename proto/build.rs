@@ -94,6 +94,7 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "DeploymentSpec",
         "Disconnect",
         "Yielded",
+        "LabelRule",
         "Spread",
         "Settings",
         "SettingsChange",

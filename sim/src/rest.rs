@@ -162,7 +162,7 @@ fn reserves_are_whole(truth: &ClusterState, somebody_waits: bool, found: &mut Ve
 fn could_hold(truth: &ClusterState, deployment: &Deployment, node: &Node) -> bool {
     let spec = &deployment.spec;
     let is_open = node.state == NodeState::Ready && !node.cordoned && node.drain.is_none() && !node.overfull;
-    let is_meant = spec.constraints.iter().all(|(name, value)| node.profile.labels.get(name) == Some(value));
+    let is_meant = spec.constraints.iter().all(|(name, rule)| rule.allows(node.label(name)));
     let replicas = truth.replicas.values().filter(|replica| replica.node == node.id);
     let slots = truth.slots.values().filter(|slot| slot.node == node.id);
     let held = replicas.clone().map(|replica| replica.resources).chain(slots.clone().map(|slot| slot.resources));

@@ -15,6 +15,7 @@ use super::{
     amount,
     fields::{Field, Fields, clip},
     finding::Findings,
+    label::read_label_rules,
     source, tree,
 };
 
@@ -190,7 +191,7 @@ fn read_workload(item: &Field<'_>, reserve: bool, findings: &mut Findings) -> Op
         spec.reserve = flag;
     }
     if let Some(field) = fields.take("constraints") {
-        spec.constraints = field.text_map(findings);
+        spec.constraints = read_label_rules(&field, findings);
     }
     let instances = fields.take("instances");
     let requests = fields.take("requests");

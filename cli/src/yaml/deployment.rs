@@ -15,6 +15,7 @@ use super::{
     amount, argv, environment,
     fields::{Field, Fields, clip},
     finding::Findings,
+    label::read_label_rules,
     source::{self, Source},
     tree::{Node, Value},
 };
@@ -235,7 +236,7 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
         spec.priority = priority as u32;
     }
     if let Some(field) = fields.take("constraints") {
-        spec.constraints = field.text_map(findings);
+        spec.constraints = read_label_rules(&field, findings);
     }
     if let Some(field) = fields.take("spread") {
         spec.spread = read_spread(&field, spec.spread, findings);

@@ -14,6 +14,7 @@ mod environment;
 mod fields;
 mod finding;
 mod json;
+mod label;
 mod mirror;
 mod set;
 mod source;

@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use berth_core::{
     error::{Code, Error},
     model::{
-        AssetKind, AuthMode, DeploymentSpec, GpuAsk, MirrorRules, ModelType, Reconcile, Runtime, Spread, SpreadBy,
+        AssetKind, AuthMode, DeploymentSpec, GpuAsk, LabelRule, MirrorRules, ModelType, Reconcile, Runtime, Spread,
+        SpreadBy,
     },
     time::Millis,
 };
@@ -263,7 +264,7 @@ name: blue
 endpoint_name: digits
 command: [./serve, --fast]
 resources: {cpu: 500m, memory: 2GB.., disk: 1GiB, gpu: 'H100:2'}
-constraints: {zone: a}
+constraints: {zone: a, tier: [b, c], kind: {not: spot}, disk: {exists: yes}}
 reserve: false
 instance_count: 4
 min_instances: 2
@@ -275,7 +276,10 @@ model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl
     let spec = deployment(text).spec;
     assert_eq!((spec.resources.cpu_milli, spec.resources.memory_mib, spec.resources.disk_mib), (500, 2_048, 1_024));
     assert_eq!(spec.gpu, GpuAsk::Whole { count: 2, model: Some("H100".into()), memory_mib_min: 0 });
-    assert_eq!(spec.constraints["zone"], "a");
+    assert_eq!(spec.constraints["zone"], "a".into());
+    assert_eq!(spec.constraints["tier"], LabelRule::one_of(["b".to_owned(), "c".to_owned()]));
+    assert_eq!(spec.constraints["kind"], LabelRule::none_of(["spot".to_owned()]));
+    assert_eq!(spec.constraints["disk"], LabelRule::exists(true));
     assert!(!spec.reserve);
     assert_eq!((spec.instance_count, spec.min_instances, spec.priority), (4, Some(2), 70));
     assert_eq!(spec.spread, Spread { by: SpreadBy::Zone, max_per_domain: Some(1) });
@@ -665,4 +669,23 @@ fn of_several_documents_a_setting_is_for_those_that_may_have_it() {
     let refused = parse(two, "file.yml", Path::new("."), None, &[Setting::new("instance_count", "2")]);
     let error = refused.expect_err("neither has instances");
     assert_eq!(error.code, Code::UnknownField, "{error:?}");
+}
+
+#[test]
+fn a_rule_about_a_label_that_is_none_is_refused() {
+    for (rule, what) in [
+        ("'!= a'", "`!= a` is no value of a label"),
+        ("'in (a, b)'", "`in (a, b)` is no value of a label"),
+        ("[]", "names no value"),
+        ("{not: a, exists: true}", "is no rule about a label"),
+        ("{}", "is no rule about a label"),
+        ("{nor: a}", "unknown field"),
+        ("{exists: perhaps}", "neither true nor false"),
+    ] {
+        let text = format!(
+            "name: blue\nendpoint_name: digits\ncommand: [serve]\nresources: {{cpu: 1}}\nconstraints: {{zone: {rule}}}\n"
+        );
+        let (_, problems) = refusal(&text);
+        assert!(problems.iter().any(|problem| problem.contains(what)), "{rule}: {problems:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, Spread, Yielded, instance_type, reserve_of};
+use super::{AssetRef, DeploymentKey, Disconnect, GPUS_MAX, LabelRule, Spread, Yielded, instance_type, reserve_of};
 use crate::{
     defaults::DEFAULTS,
     error::{Code as ErrorCode, Error, Problems},
@@ -172,8 +172,8 @@ pub struct DeploymentSpec {
     pub resources: Resources,
     /// GPUs of one instance.
     pub gpu: GpuAsk,
-    /// Node labels that must match.
-    pub constraints: BTreeMap<String, String>,
+    /// What labels of its nodes have to say.
+    pub constraints: BTreeMap<String, LabelRule>,
     /// How many instances.
     pub instance_count: u32,
     /// How many of them are promised, whatever is more important; all of them when absent.

@@ -135,6 +135,11 @@ impl Node {
         self.state == NodeState::Ready && self.is_open() && !self.overfull
     }
 
+    /// Returns what one of its labels says; nothing where it has none of that name.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.profile.labels.get(name).map(String::as_str)
+    }
+
     /// Returns whether no operator keeps new replicas away.
     pub fn is_open(&self) -> bool {
         !self.cordoned && self.drain.is_none()

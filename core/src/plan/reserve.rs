@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{draft::Draft, group::Group};
 use crate::{
     id::{NodeId, SlotId},
-    model::{DeviceGrant, GpuAsk, Node, NodeState, ReleaseCause, Replica, ReplicaState, ReserveSlot},
+    model::{DeviceGrant, GpuAsk, LabelRule, Node, NodeState, ReleaseCause, Replica, ReplicaState, ReserveSlot},
     reserve::arithmetic,
     schedule::{Ask, Placement},
     state::Step,
@@ -20,7 +20,7 @@ use crate::{
 const MOVES_PER_PLAN: usize = 64;
 
 /// An ask that was refused by every node of this plan, as far as it decides the answer.
-type Refused<'a> = (Resources, &'a GpuAsk, &'a BTreeMap<String, String>);
+type Refused<'a> = (Resources, &'a GpuAsk, &'a BTreeMap<String, LabelRule>);
 
 /// Gives back slots that nobody can use where they are, and those beyond what is to be held.
 pub(super) fn release_useless(draft: &mut Draft<'_>) {
@@ -62,7 +62,6 @@ fn holds_well(node: &Node, slot: &ReserveSlot) -> bool {
 /// Returns whether an instance would still ask for what a slot holds.
 fn matches(group: &Group<'_>, node: &Node, slot: &ReserveSlot) -> bool {
     let spec = &group.deployment.spec;
-    let labels = &node.profile.labels;
     let is_model = |model: &Option<String>| {
         let Some(model) = model else { return true };
         let device = |grant: &DeviceGrant| node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
@@ -81,7 +80,7 @@ fn matches(group: &Group<'_>, node: &Node, slot: &ReserveSlot) -> bool {
         GpuAsk::Mig { count, .. } => slot.devices.len() as u64 == u64::from(*count),
     };
     slot.resources == spec.resources
-        && spec.constraints.iter().all(|(name, value)| labels.get(name) == Some(value))
+        && spec.constraints.iter().all(|(name, rule)| rule.allows(node.label(name)))
         && gpus_match
 }
 

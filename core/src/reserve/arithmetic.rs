@@ -68,8 +68,7 @@ struct Amounts {
 
 /// Returns whether a node is heard from, open, and labelled as the deployment asks.
 fn may_use(deployment: &Deployment, node: &Node) -> bool {
-    let matches = |(name, value): (&String, &String)| node.profile.labels.get(name) == Some(value);
-    node.is_schedulable() && deployment.spec.constraints.iter().all(matches)
+    node.is_schedulable() && deployment.spec.constraints.iter().all(|(name, rule)| rule.allows(node.label(name)))
 }
 
 /// Returns what a node has for a deployment: what nobody holds, and what the deployment holds itself.

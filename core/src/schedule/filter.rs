@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::problem::{Ask, Slot};
 use crate::{
-    model::{Device, DeviceGrant, GpuAsk, NodeState},
+    model::{Device, DeviceGrant, GpuAsk, LabelRule, NodeState},
     units::{Cores, Mib},
 };
 
@@ -130,7 +130,7 @@ impl Slot<'_> {
     /// Returns the devices an instance would get here, or nothing when it does not fit. The quick form of
     /// [`Slot::refusals`].
     pub(super) fn accepts(&self, ask: &Ask<'_>) -> Option<Vec<DeviceGrant>> {
-        let matches = |(name, value): (&String, &String)| self.node.profile.labels.get(name) == Some(value);
+        let matches = |(name, rule): (&String, &LabelRule)| rule.allows(self.node.label(name));
         let open = self.node.is_schedulable() && ask.resources.fits(&self.free) && ask.constraints.iter().all(matches);
         if open { self.grant(ask.gpu).ok() } else { None }
     }
@@ -183,18 +183,17 @@ impl Slot<'_> {
         }
     }
 
-    /// Lists the labels it should have and has not.
-    pub(super) fn labels_missing<'w>(&self, ask: &Ask<'w>) -> Vec<(&'w String, &'w String)> {
-        let labels = &self.node.profile.labels;
-        ask.constraints.iter().filter(|(name, wanted)| labels.get(*name) != Some(*wanted)).collect()
+    /// Lists the rules that its labels break.
+    pub(super) fn labels_missing<'w>(&self, ask: &Ask<'w>) -> Vec<(&'w String, &'w LabelRule)> {
+        ask.constraints.iter().filter(|(name, rule)| !rule.allows(self.node.label(name))).collect()
     }
 
-    fn refuse_labels(&self, constraints: &BTreeMap<String, String>, found: &mut Vec<Refusal>) {
-        for (name, wanted) in constraints {
-            match self.node.profile.labels.get(name) {
-                Some(has) if has == wanted => {}
-                Some(has) => found.push(Refusal::new(Dimension::Label, format!("wants {name}={wanted}, has {has}"))),
-                None => found.push(Refusal::new(Dimension::Label, format!("wants {name}={wanted}, has no {name}"))),
+    fn refuse_labels(&self, constraints: &BTreeMap<String, LabelRule>, found: &mut Vec<Refusal>) {
+        for (name, rule) in constraints {
+            let has = self.node.label(name);
+            if !rule.allows(has) {
+                let has = has.map_or_else(|| format!("no {name}"), str::to_owned);
+                found.push(Refusal::new(Dimension::Label, format!("wants {}, has {has}", rule.about(name))));
             }
         }
     }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId, SlotId},
     model::{
-        Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, GpuAsk, Node, NodeProfile, NodeState, Replica,
-        ReplicaState, ReserveSlot, Runtime, Spread, SpreadBy,
+        Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, GpuAsk, LabelRule, Node, NodeProfile,
+        NodeState, Replica, ReplicaState, ReserveSlot, Runtime, Spread, SpreadBy,
     },
     rng::{Rng, SeedTree},
     state::{ClusterState, rooms::Stand},
@@ -143,7 +143,13 @@ fn spec(rng: &mut Rng) -> DeploymentSpec {
         _ => {}
     }
     if rng.chance(300) {
-        spec.constraints.insert("kind".to_owned(), format!("kind{}", rng.below(3)));
+        let kinds: Vec<_> = (0..1 + rng.below(3)).map(|_| format!("kind{}", rng.below(3))).collect();
+        let rule = match rng.below(4) {
+            0 => LabelRule::none_of(kinds),
+            1 => LabelRule::exists(rng.chance(500)),
+            _ => LabelRule::one_of(kinds),
+        };
+        spec.constraints.insert("kind".to_owned(), rule);
     }
     if rng.chance(100) {
         let by = *rng.pick(&[SpreadBy::Node, SpreadBy::Rack, SpreadBy::Zone]).expect("some");

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    model::{Deployment, DeploymentKey, GpuAsk, PRIORITY_GAP, PRIORITY_MAX, Replica, SpreadBy, yields},
+    model::{Deployment, DeploymentKey, GpuAsk, LabelRule, PRIORITY_GAP, PRIORITY_MAX, Replica, SpreadBy, yields},
     state::ClusterState,
     units::{Cores, Mib, Resources},
 };
@@ -52,8 +52,8 @@ pub enum Fix {
     CancelDrain(String),
     /// A node is heard again.
     Return(String),
-    /// A node gets the labels it wants.
-    Label(Vec<(String, String)>),
+    /// A node gets labels that its rules allow.
+    Label(Vec<(String, LabelRule)>),
     /// A node is added; in the form `berth plan --add` reads, where there is one.
     Add(String),
     /// A first node is started.
@@ -279,7 +279,7 @@ fn open(slot: &Slot<'_>, ask: &Ask<'_>) -> Option<Fix> {
         () if only("suspect") || only("lost") => Some(Fix::Return(name)),
         () if only("label") => {
             let missing = slot.labels_missing(ask).into_iter();
-            Some(Fix::Label(missing.map(|(name, value)| (name.clone(), value.clone())).collect()))
+            Some(Fix::Label(missing.map(|(name, rule)| (name.clone(), rule.clone())).collect()))
         }
         () => None,
     }
@@ -332,7 +332,8 @@ fn shape(ask: &Ask<'_>) -> String {
         GpuAsk::None | GpuAsk::Whole { .. } if gpus > 0 => parts.push(format!("gpu={gpus}")),
         GpuAsk::None | GpuAsk::Whole { .. } => {}
     }
-    for (name, value) in ask.constraints {
+    // A node that is new has no label: it breaks no rule that wants none.
+    for (name, value) in ask.constraints.iter().filter_map(|(name, rule)| Some((name, rule.example()?))) {
         match name.as_str() {
             "zone" | "rack" => parts.push(format!("{name}={value}")),
             _ => parts.push(format!("label.{name}={value}")),
@@ -379,8 +380,11 @@ impl fmt::Display for Fix {
             Self::CancelDrain(node) => write!(f, "`berth node drain {node} --cancel`"),
             Self::Return(node) => write!(f, "bring {node} back"),
             Self::Label(labels) => {
-                let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                write!(f, "label a node {}", labels.join(" "))
+                let told = |(name, rule): &(String, LabelRule)| match rule.example() {
+                    Some(value) => format!("{name}={value}"),
+                    None => format!("so that it has {}", rule.about(name)),
+                };
+                write!(f, "label a node {}", labels.iter().map(told).collect::<Vec<_>>().join(" "))
             }
             Self::Add(shape) => write!(f, "add a node of {shape}"),
             Self::Start => f.write_str("start a node: `berth node`"),

@@ -8,7 +8,7 @@ use std::{
 use super::{solve::Judgements, strand::Expected};
 use crate::{
     id::{Generation, NodeId},
-    model::{Deployment, DeploymentKey, Device, DeviceGrant, GpuAsk, Node, Replica, Spread},
+    model::{Deployment, DeploymentKey, Device, DeviceGrant, GpuAsk, LabelRule, Node, Replica, Spread},
     state::{
         ClusterState,
         rooms::{Held, Rooms},
@@ -30,8 +30,8 @@ pub struct Ask<'a> {
     pub resources: Resources,
     /// The GPUs.
     pub gpu: &'a GpuAsk,
-    /// Node labels that must match.
-    pub constraints: &'a BTreeMap<String, String>,
+    /// What labels of its node have to say.
+    pub constraints: &'a BTreeMap<String, LabelRule>,
     /// How instances keep apart.
     pub spread: Spread,
 }

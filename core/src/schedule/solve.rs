@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    model::{DeviceGrant, GpuAsk, Replica, Spread},
+    model::{DeviceGrant, GpuAsk, LabelRule, Replica, Spread},
     state::rooms::{Domain, RoomId, Rooms, Stand},
     units::Resources,
 };
@@ -65,7 +65,7 @@ struct Known {
 pub(super) type Judged<'a> = (RoomScore, Option<Choice<'a>>);
 
 /// What an ask looks like to a room.
-type Shape = (Resources, GpuAsk, BTreeMap<String, String>);
+type Shape = (Resources, GpuAsk, BTreeMap<String, LabelRule>);
 
 /// What was made of rooms while a plan took shape: deployments that ask for the same find it judged.
 #[derive(Clone, Debug, Default)]

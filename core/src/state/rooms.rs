@@ -13,7 +13,7 @@ use std::{
 use super::ClusterState;
 use crate::{
     id::NodeId,
-    model::{DeviceGrant, Node},
+    model::{DeviceGrant, LabelRule, Node},
     units::Resources,
 };
 
@@ -220,7 +220,7 @@ impl RoomIndex {
     }
 
     /// Counts the labels that a deployment asks for.
-    pub(super) fn ask_labels(&mut self, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
+    pub(super) fn ask_labels(&mut self, before: &BTreeMap<String, LabelRule>, after: &BTreeMap<String, LabelRule>) {
         for name in after.keys() {
             let count = self.asked_labels.entry(name.clone()).or_default();
             self.all_stale |= *count == 0;

@@ -145,7 +145,7 @@ fn as_few_as_possible_go_then_the_least_important_then_the_closest_fit() {
             cluster.node(at as u64 + 1, NodeProfile { labels, ..profile(&name) });
             for (deployment, cpu, priority) in *held {
                 let mut spec = large(*cpu, yielding(1, 0, *priority));
-                spec.constraints.insert("node".to_owned(), name.clone());
+                spec.constraints.insert("node".to_owned(), name.as_str().into());
                 cluster.deploy(&format!("batch/{deployment}"), spec);
             }
         }

@@ -212,7 +212,7 @@ fn a_failed_deployment_holds_its_quota_until_it_is_deleted() {
     let mut cluster = Cluster::of(1);
     set(&mut cluster, "default", &[(DS, Some(8_000))]).expect("set");
     let mut spec = sized("Standard_DS3_v2", 1);
-    spec.constraints.insert("zone".to_owned(), "nowhere".to_owned());
+    spec.constraints.insert("zone".to_owned(), "nowhere".into());
     put(&mut cluster, "fraud/blue", spec).expect("admitted, though it fits no node");
     cluster.settle();
     assert!(put(&mut cluster, "fraud/green", sized("Standard_DS3_v2", 1)).is_err());

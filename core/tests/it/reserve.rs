@@ -80,7 +80,7 @@ fn racks_and_zones_are_kept_apart_too() {
         cluster.node(id, profile);
     }
     let mut one = reserved(1);
-    one.constraints.insert("zone".to_owned(), "a".to_owned());
+    one.constraints.insert("zone".to_owned(), "a".into());
     cluster.deploy("fraud/blue", one);
     cluster.settle();
     let rack = |node: NodeId| cluster.state.nodes[&node].profile.labels["rack"].clone();

@@ -128,7 +128,7 @@ fn a_verdict_says_what_stands_in_the_way_and_the_way_out() {
     cluster.deploy("fraud/blue", {
         let mut spec = spec(1);
         spec.resources.memory_mib = 3_072;
-        spec.constraints.insert("kind".to_owned(), "large".to_owned());
+        spec.constraints.insert("kind".to_owned(), "large".into());
         spec
     });
     cluster.node(4, labelled("n4", &[("kind", "large")]));
@@ -138,7 +138,7 @@ fn a_verdict_says_what_stands_in_the_way_and_the_way_out() {
     cluster.deploy("fraud/green", {
         let mut spec = spec(2);
         spec.resources.memory_mib = 2_048;
-        spec.constraints.insert("kind".to_owned(), "large".to_owned());
+        spec.constraints.insert("kind".to_owned(), "large".into());
         spec
     });
     let verdict = explain(&cluster.state, &key("fraud/green")).unwrap();

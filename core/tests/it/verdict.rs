@@ -2,7 +2,7 @@
 
 use berth_core::{
     controller::explain,
-    model::{DeploymentSpec, Device, GpuAsk, NodeProfile, NodeState},
+    model::{DeploymentSpec, Device, GpuAsk, LabelRule, NodeProfile, NodeState},
     schedule::{Dimension, Fix},
     state::{Command, DrainWish},
     time::{LogTime, Millis},
@@ -51,7 +51,7 @@ fn it_reads_as_the_manual_says() {
     let labels = [("kind".to_owned(), "own".to_owned())].into();
     cluster.node(3, NodeProfile { labels, ..gpus("node-3", &[("H100", 4_096)]) });
     let mut stays = spec(1);
-    stays.constraints.insert("kind".to_owned(), "own".to_owned());
+    stays.constraints.insert("kind".to_owned(), "own".into());
     cluster.deploy("other/red", stays);
     cluster.settle();
     cluster.now = LogTime::from_millis(14 * 3_600_000);
@@ -293,4 +293,53 @@ fn instances_that_do_the_same_are_told_as_one() {
     let waits: Vec<_> = verdict.lines().filter(|line| line.starts_with("  waits: ")).collect();
     assert_eq!(waits.len(), 1, "{verdict}");
     assert!(waits[0].starts_with("  waits: 3 replicas on n1 are placed for "), "{verdict}");
+}
+
+#[test]
+fn labels_are_refused_by_rule_and_the_way_out_is_told() {
+    let rules = |rules: &[(&str, LabelRule)]| {
+        let constraints = rules.iter().map(|(name, rule)| ((*name).to_owned(), rule.clone())).collect();
+        DeploymentSpec { constraints, ..spec(1) }
+    };
+    let some = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let mut cluster = Cluster::empty();
+    for (id, label) in [(1, Some("gold")), (2, Some("spot")), (3, None), (4, Some("spot"))] {
+        let labels = label.into_iter().map(|label| ("tier".to_owned(), label.to_owned())).collect();
+        cluster.node(id, NodeProfile { labels, ..profile(&format!("n{id}")) });
+    }
+    cluster.deploy("fraud/one", rules(&[("tier", "gold".into())]));
+    cluster.deploy("fraud/none-of", rules(&[("tier", LabelRule::none_of(some(&["spot", "gold"])))]));
+    cluster.deploy("fraud/one-of", rules(&[("tier", LabelRule::one_of(some(&["spot", "silver"])))]));
+    cluster.deploy("fraud/there", rules(&[("tier", LabelRule::exists(true))]));
+    cluster.deploy("fraud/absent", rules(&[("tier", LabelRule::exists(false))]));
+    cluster.settle();
+    let places =
+        |name: &str| -> Vec<u64> { cluster.state.replicas_of(&key(name)).map(|replica| replica.node.0).collect() };
+    assert_eq!(places("fraud/one"), [1]);
+    assert_eq!(places("fraud/none-of"), [3]);
+    assert!(matches!(places("fraud/one-of")[..], [2 | 4]));
+    assert!(matches!(places("fraud/there")[..], [1 | 2 | 4]));
+    assert_eq!(places("fraud/absent"), [3]);
+    cluster.deploy("fraud/nobody", rules(&[("tier", LabelRule::one_of(some(&["bronze", "iron"])))]));
+    cluster.deploy("fraud/picky", rules(&[("tier", LabelRule::exists(true)), ("disk", "nvme".into())]));
+    cluster.deploy("fraud/never", rules(&[("tier", LabelRule::none_of(some(&["spot"]))), ("disk", "nvme".into())]));
+    cluster.settle();
+    assert_eq!(
+        shown(&cluster, "fraud/nobody"),
+        "\
+fraud/nobody  0/1 placed
+  n1  label  wants tier in (bronze, iron), has gold
+  n2  label  wants tier in (bronze, iron), has spot
+  n3  label  wants tier in (bronze, iron), has no tier
+  n4  label  wants tier in (bronze, iron), has spot
+  pre-emption: none: no other deployment has a priority of 40 or less (its own is 50)
+  nearest: label a node tier=bronze"
+    );
+    let picky = shown(&cluster, "fraud/picky");
+    assert!(picky.contains("n3  label  wants a tier, has no tier"), "{picky}");
+    assert!(picky.contains("label a node disk=nvme"), "{picky}");
+    let never = shown(&cluster, "fraud/never");
+    assert!(never.contains("wants tier!=spot, has spot"), "{never}");
+    // What is free of the label needs one change less.
+    assert!(never.contains("label a node disk=nvme") && !never.contains("so that"), "{never}");
 }

@@ -9,9 +9,9 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
-        FailedReplica, GpuAsk, HttpRoute, MirrorRules, Model, ModelType, Node, NodeDrain, NodeProfile, NodeState,
-        Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings, SettingsChange, Spread,
-        SpreadBy, Traffic, UpgradeLock, Yielded,
+        FailedReplica, GpuAsk, HttpRoute, LabelRule, MirrorRules, Model, ModelType, Node, NodeDrain, NodeProfile,
+        NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings,
+        SettingsChange, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -350,6 +350,16 @@ impl Wire<Probe> for v1::Probe {
     }
 }
 
+impl Wire<LabelRule> for v1::LabelRule {
+    fn wire(value: &LabelRule) -> Self {
+        Self { not: value.not, values: value.values.iter().cloned().collect() }
+    }
+
+    fn core(self) -> Result<LabelRule, Error> {
+        Ok(LabelRule { not: self.not, values: self.values.into_iter().collect() })
+    }
+}
+
 impl Wire<Spread> for v1::Spread {
     fn wire(value: &Spread) -> Self {
         Self { by: i32::wire(&value.by), max_per_domain: value.max_per_domain }
@@ -464,7 +474,6 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             instance_type: value.instance_type.clone(),
             resources: Some(Wire::wire(&value.resources)),
             gpu: gpu_wire(&value.gpu),
-            constraints: value.constraints.clone(),
             instance_count: value.instance_count,
             request_settings: Some(Wire::wire(&value.request_settings)),
             liveness_probe: Some(Wire::wire(&value.liveness_probe)),
@@ -474,6 +483,7 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             priority: Some(value.priority),
             min_instances: value.min_instances,
             spread: Some(Wire::wire(&value.spread)),
+            label_rules: value.constraints.iter().map(|(name, rule)| (name.clone(), Wire::wire(rule))).collect(),
         }
     }
 
@@ -490,7 +500,11 @@ impl Wire<DeploymentSpec> for v1::DeploymentSpec {
             instance_type: self.instance_type,
             resources: need(self.resources, "resources")?.core()?,
             gpu: gpu_core(self.gpu)?,
-            constraints: self.constraints,
+            constraints: self
+                .label_rules
+                .into_iter()
+                .map(|(name, rule)| Ok((name, rule.core()?)))
+                .collect::<Result<_, Error>>()?,
             instance_count: self.instance_count,
             request_settings: need(self.request_settings, "request_settings")?.core()?,
             liveness_probe: need(self.liveness_probe, "liveness_probe")?.core()?,

@@ -12,10 +12,10 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, MirrorRules, Model, ModelType, Node, NodeDrain,
-        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
-        ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange,
-        SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Environment, FailedReplica, Family, GpuAsk, HttpRoute, LabelRule, Loan, MirrorRules, Model, ModelType, Node,
+        NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause,
+        Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
+        SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -26,7 +26,7 @@ use berth_core::{
     units::Resources,
 };
 use proptest::{
-    collection::{btree_map, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
     sample::select,
@@ -117,10 +117,11 @@ any_struct! {
         description: text(), tags: words(), runtime: runtime(), model: option::of(model()),
         model_mount_path: option::of(text()), code: option::of(code()), environment: environment(),
         environment_variables: words(), instance_type: text(), resources: resources(), gpu: gpu_ask(),
-        constraints: words(), instance_count: any::<u32>(), request_settings: request_settings(),
+        constraints: btree_map(text(), label_rule(), 0..3), instance_count: any::<u32>(), request_settings: request_settings(),
         liveness_probe: probe(), readiness_probe: probe(), reserve: any::<bool>(), disconnect: disconnect(),
         priority: any::<u32>(), min_instances: option::of(any::<u32>()), spread: spread(),
     }
+    label_rule: LabelRule { not: any::<bool>(), values: btree_set(text(), 0..3) }
     spread: Spread { by: select(&SpreadBy::ALL[..]), max_per_domain: option::of(any::<u32>()) }
     deployment: Deployment {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),

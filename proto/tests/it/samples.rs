@@ -10,10 +10,10 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, Loan, MirrorRules, Model, ModelType, Node, NodeDrain,
-        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
-        ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange,
-        SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Environment, FailedReplica, Family, GpuAsk, HttpRoute, LabelRule, Loan, MirrorRules, Model, ModelType, Node,
+        NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause,
+        Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
+        SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -474,7 +474,10 @@ fn python_spec() -> DeploymentSpec {
         instance_type: "Standard_DS3_v2".into(),
         resources: resources(),
         gpu: GpuAsk::Whole { count: 1, model: Some("A10".into()), memory_mib_min: 24_000 },
-        constraints: words("zone", "a"),
+        constraints: BTreeMap::from([
+            ("zone".to_owned(), LabelRule::from("a")),
+            ("tier".to_owned(), LabelRule::none_of(["b".to_owned(), "c".to_owned()])),
+        ]),
         instance_count: 2,
         request_settings: RequestSettings {
             request_timeout_ms: 5_000,
