@@ -63,6 +63,8 @@ bugs! {
     AckBeforeCommit = "ack-before-commit", "WR06";
     /// Nodes obey a deposed leader.
     ForgetTermFence = "forget-term-fence", "PL04";
+    /// A caller gets the answer of a mirror.
+    MirrorAnswers = "mirror-answers", "TR16";
     /// A router gives one deployment more than its share.
     UnfairSplit = "unfair-split", "TR11";
     /// A request whose replica died is sent again although it may have run.

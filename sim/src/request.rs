@@ -72,6 +72,8 @@ struct Open {
     attempts: u32,
     asked: BTreeSet<ReplicaId>,
     is_mirror: bool,
+    /// The request that a copy was made of.
+    copy_of: Option<u64>,
     /// Nodes it was sent to.
     touched: BTreeSet<usize>,
 }
@@ -120,14 +122,20 @@ impl World {
         let boot = self.nodes[ingress].boot;
         self.promises.first(ingress, boot, &endpoint, now);
         self.nodes[ingress].router.budget(&endpoint).deposit(Instant::from_millis(now));
-        self.begin(endpoint.clone(), deployment, ingress, false);
+        let primary = self.begin(endpoint.clone(), deployment, ingress, None);
         for copy in copies {
             self.tally.mirrored += 1;
-            self.begin(endpoint.clone(), copy, ingress, true);
+            self.begin(endpoint.clone(), copy, ingress, Some(primary));
         }
     }
 
-    fn begin(&mut self, endpoint: EndpointName, deployment: DeploymentName, ingress: usize, is_mirror: bool) {
+    fn begin(
+        &mut self,
+        endpoint: EndpointName,
+        deployment: DeploymentName,
+        ingress: usize,
+        copy_of: Option<u64>,
+    ) -> u64 {
         let patience = self.promises.patience(DEADLINE_MS);
         self.requests.next += 1;
         let id = self.requests.next;
@@ -135,11 +143,11 @@ impl World {
         let (replicas, loads) = router.candidates(&endpoint, &deployment, self.now);
         // Its caller looked for a replica that serves a moment ago; a copy finds none and is forgotten.
         let Some((search, first)) = Search::open(loads, router.draw()) else {
-            assert!(is_mirror, "{endpoint}/{deployment} has nobody at n{}", ingress + 1);
-            return;
+            assert!(copy_of.is_some(), "{endpoint}/{deployment} has nobody at n{}", ingress + 1);
+            return id;
         };
         // A copy asks one replica and never takes a place in the queue from a request somebody waits for.
-        let turn = Turn { may_queue: first.may_queue && !is_mirror, ..first };
+        let turn = Turn { may_queue: first.may_queue && copy_of.is_none(), ..first };
         let open = Open {
             endpoint,
             deployment,
@@ -152,11 +160,13 @@ impl World {
             turn,
             attempts: 0,
             asked: BTreeSet::new(),
-            is_mirror,
+            is_mirror: copy_of.is_some(),
+            copy_of,
             touched: BTreeSet::from([ingress]),
         };
         self.requests.open.insert(id, open);
         self.ask(id);
+        id
     }
 
     /// Sends a request to the replica whose turn it is.
@@ -331,7 +341,7 @@ impl World {
             return;
         }
         let Err(failure) = result else {
-            self.end(id, Ok(()));
+            self.give(id, attempt);
             return;
         };
         let request = Retryable { idempotent: self.has(Bug::RetryUnsafe), replayable: true };
@@ -362,6 +372,25 @@ impl World {
             Step::Refuse(Turned { refusal: Refusal::TooManyRequests, .. }) => self.end(id, Err(SHED)),
             Step::Refuse(Turned { reason: Some(NotStarted::Expired), .. }) => self.end(id, Err(SHED)),
             Step::Refuse(turned) => self.end(id, Err(turned.refusal.what())),
+        }
+    }
+
+    /// Gives an answer to whoever asked for it. A copy's is nobody's.
+    fn give(&mut self, id: u64, attempt: Attempt) {
+        let primary = self.requests.open.get(&id).and_then(|open| open.copy_of);
+        let to = primary.filter(|_| self.has(Bug::MirrorAnswers)).unwrap_or(id);
+        if let Some(open) = self.requests.open.get(&to)
+            && !open.replicas.iter().any(|replica| replica.id == attempt.replica)
+        {
+            let what = format!(
+                "request {to} to {} was answered by {}, which it was not sent to",
+                open.deployment, attempt.replica
+            );
+            self.judge.broken("TR16", what, self.now);
+        }
+        self.end(to, Ok(()));
+        if to != id {
+            self.end(id, Ok(()));
         }
     }
 

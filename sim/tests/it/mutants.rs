@@ -23,6 +23,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::SkipEntry, 10),
     (Bug::AckBeforeCommit, 80),
     (Bug::ForgetTermFence, 60),
+    (Bug::MirrorAnswers, 60),
     (Bug::UnfairSplit, 60),
     (Bug::RetryUnsafe, 40),
     (Bug::StartExpired, 60),
@@ -105,6 +106,7 @@ caught! {
     a_skipped_entry_is_noticed: SkipEntry;
     an_early_acknowledgement_is_noticed: AckBeforeCommit;
     an_obeyed_deposed_leader_is_noticed: ForgetTermFence;
+    an_answer_of_a_mirror_is_noticed: MirrorAnswers;
     an_unfair_split_is_noticed: UnfairSplit;
     an_unsafe_retry_is_noticed: RetryUnsafe;
     work_for_nobody_is_noticed: StartExpired;
