@@ -35,6 +35,8 @@ pub(super) async fn serve(core: &Rc<Core>, stream: TcpStream, door: Door) -> Res
     let mut connection = tokio::time::timeout(limits.header_timeout, handshake).await??;
     let mut keeper = Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN);
     let mut draining = Some(core.drain.watch());
+    // Another gate passes on what its own callers take, and gives up on those itself.
+    let patience = (door == Door::Ingress).then_some(limits.write_timeout);
     loop {
         let next = poll_fn(|cx| {
             if draining.as_mut().is_some_and(|draining| Pin::new(draining).poll(cx).is_ready()) {
@@ -51,7 +53,7 @@ pub(super) async fn serve(core: &Rc<Core>, stream: TcpStream, door: Door) -> Res
                 let is_head = *request.method() == Method::HEAD;
                 // In a box of its own: the task itself is moved as a whole several times in its life.
                 let work = door.answer(core.clone(), received(request));
-                tokio::task::spawn_local(answer(work, respond, is_head));
+                tokio::task::spawn_local(answer(work, respond, is_head, patience));
             }
             Some(Err(error)) => return Err(error.into()),
             None => return Ok(()),
@@ -81,15 +83,20 @@ fn received(request: Request<RecvStream>) -> Request<Wire> {
     Request::from_parts(parts, body)
 }
 
-/// Answers one request. A caller that resets its stream ends the work on it.
-async fn answer(mut work: Work, mut respond: SendResponse<Bytes>, is_head: bool) {
+/// Answers one request. A caller that resets its stream ends the work on it, and so does one that takes nothing of the
+/// answer for as long as `patience`.
+async fn answer(mut work: Work, mut respond: SendResponse<Bytes>, is_head: bool, patience: Option<Duration>) {
     let pump = poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(send(&mut respond, response, is_head)),
         Poll::Pending => respond.poll_reset(cx).map(|_| None),
     });
     let pump = pump.await;
     drop(work);
-    if let Some(mut pump) = pump {
+    if let Some(pump) = pump {
+        let mut pump = match patience {
+            Some(patience) => pump.patient_for(patience),
+            None => pump,
+        };
         // Who stopped it knows why.
         let _ = poll_fn(|cx| pump.poll(cx)).await;
     }

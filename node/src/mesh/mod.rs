@@ -28,6 +28,7 @@ mod link;
 mod metrics;
 mod mirror;
 mod options;
+mod patient;
 mod persist;
 mod pool;
 mod pump;

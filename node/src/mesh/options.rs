@@ -76,6 +76,8 @@ pub struct Limits {
     pub replay_bytes_per_core: usize,
     /// How long a caller may take to send its headers, or to send another request.
     pub header_timeout: Duration,
+    /// How long a caller may take nothing of its answer, whose slot it holds meanwhile.
+    pub write_timeout: Duration,
 }
 
 // === impl MeshOptions ===
@@ -123,6 +125,8 @@ impl Default for Limits {
             replay_bytes_per_core: 64 << 20,
             // A client behind a pool of its own reuses a connection within a minute.
             header_timeout: Duration::from_secs(75),
+            // What nginx grants; a client that is only slow takes something within it.
+            write_timeout: Duration::from_secs(60),
         }
     }
 }

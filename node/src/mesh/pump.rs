@@ -3,11 +3,13 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
+use tokio::time::Sleep;
 
 use super::BoxError;
 
@@ -17,6 +19,9 @@ pub(super) struct Pump<B> {
     stream: SendStream<Bytes>,
     /// What the receiver is told when the body breaks off.
     broken: Reason,
+    /// How long the receiver may take nothing.
+    patience: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The stream ended before the body did: it was reset, its connection is gone, or the body broke off.
@@ -30,7 +35,20 @@ where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
     pub(super) fn new(body: B, stream: SendStream<Bytes>, broken: Reason) -> Self {
-        Self { body, stream, broken }
+        Self { body, stream, broken, patience: None, timer: None }
+    }
+
+    /// Gives up on a receiver that takes nothing for so long.
+    pub(super) fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Returns ready once the receiver has taken nothing for too long.
+    fn poll_impatient(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(patience) = self.patience else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        timer.as_mut().poll(cx)
     }
 
     /// Sends what there is. Ready at the end of the body.
@@ -39,7 +57,13 @@ where
             // A byte of room lets the body be asked; what it gives is held by the stream until the window takes it.
             self.stream.reserve_capacity(1);
             if self.stream.capacity() == 0 {
-                match ready!(self.stream.poll_capacity(cx)) {
+                let Poll::Ready(capacity) = self.stream.poll_capacity(cx) else {
+                    ready!(self.poll_impatient(cx));
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(Stopped));
+                };
+                self.timer = None;
+                match capacity {
                     Some(Ok(0)) => continue,
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Poll::Ready(Err(Stopped)),

@@ -41,6 +41,7 @@ use super::{
     link::Links,
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
+    patient::Patient,
     pool::Pool,
     record::Recent,
     replay::Room,
@@ -269,6 +270,7 @@ impl Core {
         let service = service_fn(|request: Request<Incoming>| async {
             Ok::<_, Infallible>(door.answer(self.clone(), request.map(Wire::Http1)).await)
         });
+        let stream = Patient::new(stream, limits.write_timeout);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             biased;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod gpu;
+mod mesh_abuse;
 mod mesh_gate;
 mod mesh_law;
 mod mesh_mirror;

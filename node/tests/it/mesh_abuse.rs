@@ -1,0 +1,267 @@
+//! Callers that mean harm: what one takes is bounded, and the others are served.
+
+use std::time::Duration;
+
+use berth_core::id::NodeId;
+use berth_node::mesh::Mesh;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use prometheus_client::registry::Registry;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+};
+
+use crate::mesh_stream::raw;
+use crate::mesh_support::{Body, Deployed, Node, backend, call, echo, node, options, post, simple, until, within};
+
+/// No attack of these is let go on for longer, in bytes that were taken.
+const TAKEN_MAX: usize = 64 << 20;
+
+/// A connection that stays stuck for so long is not read any more; a slow machine only makes the test slower.
+const STUCK: Duration = Duration::from_secs(3);
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The headers of `POST /e/fraud/score`, without a table entry.
+fn head(path: &str) -> Vec<u8> {
+    let literal = |name: u8, value: &str| [&[name, value.len() as u8][..], value.as_bytes()].concat();
+    // Indexed: `:method: POST`, `:scheme: http`; literal by name: `:path`, `:authority`.
+    [&[0x83, 0x86][..], &literal(0x04, path), &literal(0x01, "any")].concat()
+}
+
+async fn http2(node: &Node) -> TcpStream {
+    let mut stream = TcpStream::connect(node.mesh.ingress_addr()).await.expect("a connection");
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("sent");
+    stream
+}
+
+/// Writes parts until the other side closes, takes no more, or has taken all there is. Nothing is read meanwhile, except
+/// where `reads` says so. Returns how much was taken.
+async fn flood(mut stream: TcpStream, reads: bool, mut part: impl FnMut(u32) -> Option<Vec<u8>>) -> usize {
+    let mut taken = 0;
+    let mut sink = vec![0; 64 << 10];
+    for turn in 0.. {
+        let Some(bytes) = part(turn) else { break };
+        match tokio::time::timeout(STUCK, stream.write_all(&bytes)).await {
+            Ok(Ok(())) => taken += bytes.len(),
+            Ok(Err(_)) | Err(_) => break,
+        }
+        assert!(taken < TAKEN_MAX, "the flood is taken without end");
+        if reads && matches!(stream.try_read(&mut sink), Ok(0)) {
+            break;
+        }
+    }
+    taken
+}
+
+async fn others_are_served(node: &Node) {
+    let (parts, body) = call(node.mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
+    assert_eq!((parts.status.as_u16(), body.as_ref()), (200, b"blue:x".as_slice()));
+    until(|| node.mesh.in_flight().is_empty()).await;
+}
+
+async fn served() -> Node {
+    let n1 = node(1);
+    simple(&n1, &Deployed::one("blue", &n1, 1, echo("blue").await));
+    n1
+}
+
+#[tokio::test]
+async fn streams_that_are_opened_and_reset_leave_nothing() {
+    let n1 = served().await;
+    let stream = http2(&n1).await;
+    flood(stream, true, |turn| {
+        let id = 2 * turn + 1;
+        (turn < 50_000).then(|| {
+            [frame(HEADERS, END_HEADERS, id, &head("/e/fraud/score")), frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())]
+                .concat()
+        })
+    })
+    .await;
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn headers_without_end_are_cut_off() {
+    let n1 = served().await;
+    let stream = http2(&n1).await;
+    // A literal header of a few bytes, again and again, never with the flag that ends them.
+    let filler: Vec<u8> = [0x00, 0x01, b'a', 0x01, b'b'].repeat(3_000);
+    let taken = flood(stream, true, |turn| {
+        Some(match turn {
+            0 => frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score")),
+            _ => frame(CONTINUATION, 0, 1, &filler),
+        })
+    })
+    .await;
+    assert!(taken < TAKEN_MAX / 4, "{taken} bytes of headers were taken");
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn a_small_block_that_unpacks_to_a_large_one_is_refused() {
+    let n1 = served().await;
+    let mut stream = http2(&n1).await;
+    // A value of 4000 bytes goes into the table once; then a byte each names it fifteen thousand times: 60 MB.
+    let value = [b'x'; 4_000];
+    let entry = [&[0x40, 0x01, b'a', 0x7f, 0xa1, 0x1e][..], &value].concat();
+    let bomb = [&head("/e/fraud/score")[..], &entry, &[0xbe; 8_000]].concat();
+    stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)).await.expect("sent");
+    let mut answer = Vec::new();
+    // It is answered with a refusal or cut off; in no case does it reach the model.
+    let mut part = [0; 4_096];
+    while let Ok(Ok(read @ 1..)) = tokio::time::timeout(STUCK, stream.read(&mut part)).await {
+        answer.extend_from_slice(&part[..read]);
+    }
+    assert!(!answer.windows(5).any(|window| window == b"blue:"), "the model has seen it");
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn pings_and_settings_whose_answers_nobody_reads_are_not_hoarded() {
+    let n1 = served().await;
+    for part in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])] {
+        let many = part.repeat(1_000);
+        let stream = http2(&n1).await;
+        flood(stream, false, |_| Some(many.clone())).await;
+        others_are_served(&n1).await;
+    }
+    // Empty frames of data cost the sender next to nothing.
+    let mut stream = http2(&n1).await;
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &head("/e/fraud/score"))).await.expect("sent");
+    let many = frame(DATA, 0, 1, &[]).repeat(1_000);
+    flood(stream, true, |turn| (turn < 2_000).then(|| many.clone())).await;
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn requests_of_two_readings_are_refused_and_reach_nobody() {
+    let (seen, mut smuggled) = mpsc::unbounded_channel();
+    let blue = backend(move |request: Request<Incoming>| {
+        let seen = seen.clone();
+        async move {
+            let has = |name: &str| request.headers().contains_key(name);
+            let two_readings = has("content-length") && has("transfer-encoding");
+            let path = if two_readings { "/smuggled" } else { request.uri().path() }.to_owned();
+            let _ = request.into_body().collect().await;
+            let _ = seen.send(path);
+            Response::new(crate::mesh_support::body_of("answered"))
+        }
+    })
+    .await;
+    let n1 = node(1);
+    simple(&n1, &Deployed::one("blue", &n1, 1, blue));
+    let inner = "GET /e/fraud/smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
+    let start = "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\n";
+    for (request, why) in [
+        (format!("{start}content-length: 3\r\ncontent-length: 40\r\n\r\nabc{inner}"), "two lengths"),
+        (format!("{start}content-length: 3, 40\r\n\r\nabc{inner}"), "two lengths in one"),
+        (format!("{start}content-length: +3\r\n\r\nabc{inner}"), "a length with a sign"),
+        (format!("{start}content-length: -1\r\n\r\n{inner}"), "a length below zero"),
+        (format!("{start}transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"), "chunked is not last"),
+        (format!("{start}transfer-encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"), "an unknown coding"),
+        (format!("{start}transfer-encoding : chunked\r\n\r\n0\r\n\r\n{inner}"), "a space before the colon"),
+        (format!("{start}x: a\r\n folded: b\r\ncontent-length: 0\r\n\r\n{inner}"), "a folded line"),
+        (format!("{start}x: a\0b\r\ncontent-length: 0\r\n\r\n{inner}"), "a NUL in a value"),
+        (format!("{start}x\0y: a\r\ncontent-length: 0\r\n\r\n{inner}"), "a NUL in a name"),
+        (format!("POST /e/fraud/\0score HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n{inner}"), "a NUL in the path"),
+        (format!("{start}x: a\rcontent-length: 0\r\n\r\n{inner}"), "a bare CR"),
+        (format!("{start}transfer-encoding: chunked\r\n\r\nzz\r\n{inner}"), "a chunk without a length"),
+        (format!("{start}transfer-encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n{inner}"), "a chunk with a sign"),
+        (format!("{start}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc{inner}"), "a chunk without bound"),
+    ] {
+        let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        // A reset is an answer too.
+        let _ = within(stream.read_to_end(&mut answer)).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{why}: {text}");
+        assert_eq!(text.matches("HTTP/1.1 ").count(), usize::from(!text.is_empty()), "{why}: {text}");
+    }
+    // Both a length and chunks: one of them counts, and what is handed on has one reading.
+    let both = format!("{start}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let text = raw(n1.mesh.ingress_addr(), &both, 1).await;
+    assert!(text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.1 400"), "{text}");
+    let (parts, _) = call(n1.mesh.ingress_addr(), post("/e/fraud/last", "x")).await;
+    assert_eq!(parts.status.as_u16(), 200);
+    let mut paths = Vec::new();
+    while paths.last().is_none_or(|path| path != "/last") {
+        paths.push(within(smuggled.recv()).await.expect("the last one"));
+    }
+    assert!(paths.iter().all(|path| path != "/smuggled"), "{paths:?}");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let n1 = served().await;
+    let long = "x".repeat(9 << 10);
+    let many: String = (0..200).map(|at| format!("h{at}: v\r\n")).collect();
+    let large: String = (0..20).map(|at| format!("h{at}: {}\r\n", "v".repeat(8 << 10))).collect();
+    for (request, status) in [
+        (format!("GET /e/fraud/{long} HTTP/1.1\r\nhost: h\r\n\r\n"), "414"),
+        (format!("GET /e/fraud/score HTTP/1.1\r\nhost: h\r\n{many}\r\n"), "431"),
+        (format!("GET /e/fraud/score HTTP/1.1\r\nhost: h\r\n{large}\r\n"), "431"),
+    ] {
+        let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+        // It may be cut off before everything is sent.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = within(stream.read_to_end(&mut answer)).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.is_empty() || text.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {text}");
+    }
+    others_are_served(&n1).await;
+}
+
+/// A replica whose answer never ends.
+async fn endless() -> std::net::SocketAddr {
+    backend(|_| async {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let part = Bytes::from(vec![b'x'; 64 << 10]);
+            while sender.send(Ok(Frame::data(part.clone()))).await.is_ok() {}
+        });
+        let frames = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        Response::new(Body::new(StreamBody::new(frames)))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_does_not_read_an_answer_loses_the_slot() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.limits.write_timeout = Duration::from_millis(200);
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    simple(&n1, &Deployed { slots: 2, queue_ms: 0, ..Deployed::one("blue", &n1, 1, endless().await) });
+    let mut http1 = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    http1.write_all(b"GET /e/fraud/score HTTP/1.1\r\nhost: h\r\n\r\n").await.expect("sent");
+    let mut http2 = http2(&n1).await;
+    http2.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("/e/fraud/score"))).await.expect("sent");
+    // Both have begun to be answered, and neither reads on.
+    for stream in [&http1, &http2] {
+        within(stream.readable()).await.expect("readable");
+    }
+    until(|| n1.mesh.in_flight().is_empty()).await;
+    drop((http1, http2));
+}
