@@ -64,6 +64,8 @@ codes! {
     UnknownField = "E_UNKNOWN_FIELD", Invalid;
     /// A file or folder named by a document is not there.
     PathMissing = "E_PATH_MISSING", Invalid;
+    /// A certificate or its key cannot be used.
+    Certificate = "E_CERTIFICATE", Invalid;
     /// Traffic does not total 0 or 100, or names a deployment that is not there.
     Traffic = "E_TRAFFIC", Invalid;
     /// Something is destroyed only by whoever confirms it.

@@ -3,6 +3,7 @@
 use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -15,7 +16,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use crate::{capacity, gpu::GpuMonitor};
+use crate::{capacity, gpu::GpuMonitor, mesh::TlsFiles};
 
 /// How long the driver may take to answer; a node allows it twice as much.
 const GPUS_WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +37,8 @@ pub struct DoctorOptions {
     pub python: PathBuf,
     /// The NVML library, when it is not where the loader looks.
     pub nvml_library: Option<PathBuf>,
+    /// The certificate that callers would be shown.
+    pub tls: Option<TlsFiles>,
 }
 
 /// How a finding is.
@@ -67,6 +70,7 @@ pub struct Finding {
 pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     let mut findings = vec![gpus(options.nvml_library.as_deref()), limits(&options.data_dir), python(&options.python)];
     findings.push(disk(&options.data_dir));
+    findings.extend(options.tls.as_ref().map(tls));
     let ports = [("coordinators", DEFAULTS.api_port), ("ingress", DEFAULTS.ingress_port), ("gate", DEFAULTS.gate_port)];
     findings.extend(ports.map(|(what, number)| port(what, number)));
     findings
@@ -74,6 +78,22 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
 
 fn finding(about: &'static str, verdict: Verdict, text: String, try_: &str) -> Finding {
     Finding { about, verdict, text, try_: try_.to_owned() }
+}
+
+/// Whether callers could be shown the certificate, and nobody else may read its key.
+fn tls(files: &TlsFiles) -> Finding {
+    let (cert, key) = (files.cert.display(), files.key.display());
+    if let Err(error) = files.check() {
+        return finding("tls", Verdict::Bad, format!("{}: {}", error.what, error.why), &error.try_);
+    }
+    let mode = std::fs::metadata(&files.key).map_or(0, |metadata| metadata.mode() & 0o077);
+    match mode {
+        0 => finding("tls", Verdict::Good, format!("the certificate {cert} fits its key"), ""),
+        _ => {
+            let text = format!("the certificate {cert} fits its key, which others on this host may read");
+            finding("tls", Verdict::Note, text, &format!("chmod 600 {key}"))
+        }
+    }
 }
 
 fn gpus(library: Option<&Path>) -> Finding {

@@ -15,7 +15,7 @@ use berth_core::{
     model::NodeName,
 };
 
-use crate::capacity::CapacityOverride;
+use crate::{capacity::CapacityOverride, mesh::TlsFiles};
 
 /// Bytes a log file of a replica may reach before it is rotated: some hours of a talkative model.
 const LOG_MAX_BYTES: u64 = 16 << 20;
@@ -81,6 +81,8 @@ pub struct NodeOptions {
     pub mesh_cores: usize,
     /// The file that gets a line per request; none when absent.
     pub access_log: Option<PathBuf>,
+    /// The certificate callers are shown; plain HTTP when absent.
+    pub tls: Option<TlsFiles>,
     /// What it declares instead of what is measured.
     pub capacity: Option<CapacityOverride>,
     /// Free labels; `zone` and `rack` are failure domains.
@@ -155,6 +157,7 @@ impl NodeOptions {
             domain: DEFAULTS.domain.to_owned(),
             mesh_cores: 0,
             access_log: None,
+            tls: None,
             capacity: None,
             labels: BTreeMap::new(),
             is_virtual: false,
@@ -185,11 +188,16 @@ impl NodeOptions {
 
     /// Checks every rule and reports all that are broken.
     pub fn validate(&self) -> Result<(), Error> {
-        for (what, address) in [("ingress", self.ingress), ("gate", self.gate)] {
-            if !address.ip().is_loopback() && !self.insecure {
+        for (what, address, is_safe) in [("ingress", self.ingress, self.tls.is_some()), ("gate", self.gate, false)] {
+            if !address.ip().is_loopback() && !is_safe && !self.insecure {
                 return Err(Error::new(Code::Insecure, format!("the {what} would listen on {address} without TLS"))
                     .why("anybody who reaches that address could read and send requests")
-                    .try_("listen on 127.0.0.1, or accept the risk with `--insecure`"));
+                    .try_(match what {
+                        "ingress" => {
+                            "listen on 127.0.0.1, name `tls_cert` and `tls_key`, or accept the risk with `--insecure`"
+                        }
+                        _ => "listen on 127.0.0.1, or accept the risk with `--insecure`",
+                    }));
             }
         }
         let mut problems = Problems::default();
@@ -238,6 +246,9 @@ mod tests {
     fn a_node_listens_beyond_loopback_only_when_told_twice() {
         let open = NodeOptions { gate: "0.0.0.0:0".parse().unwrap(), ..options() };
         assert_eq!(open.validate().unwrap_err().code, Code::Insecure);
+        let tls = TlsFiles { cert: "c".into(), key: "k".into() };
+        let secured = NodeOptions { ingress: "0.0.0.0:0".parse().unwrap(), tls: Some(tls), ..options() };
+        assert_eq!(secured.validate(), Ok(()));
         let accepted = NodeOptions { insecure: true, ..open };
         assert_eq!(accepted.validate().unwrap_err().problems[0].field, "advertise");
         let named = NodeOptions { advertise: Some("10.0.0.1".into()), ..accepted };

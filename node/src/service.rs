@@ -210,6 +210,7 @@ fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Re
     mesh.gate = options.gate;
     mesh.domain.clone_from(&options.domain);
     mesh.cores = options.mesh_cores;
+    mesh.tls.clone_from(&options.tls);
     mesh.access_log = options.access_log.clone().map(|path| AccessLogOptions {
         path,
         max_bytes: options.log_max_bytes,

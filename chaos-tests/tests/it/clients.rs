@@ -1,4 +1,5 @@
-//! Unmodified clients get answers from any node's port: curl's way, grpcio, tritonclient, the Rust SDK.
+//! Unmodified clients get answers from any node's port: grpcio, tritonclient, KServe's, OpenAI's, requests, httpx, the
+//! Rust SDK.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use berth_chaos_tests::{
     say::skipped,
 };
 use berth_client::{InferClient, Tensor, TensorData};
+use berth_core::model::{AuthMode, DeploymentSpec, EndpointSpec, Runtime};
 
 use crate::BERTH;
 
@@ -80,6 +82,24 @@ fn explain_request(member: &str, id: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
+/// Deploys a Python server of a stock library as its own endpoint, open to everyone.
+async fn deploy_python(cluster: &Cluster, endpoint: &str, python: &Path, script: &str) {
+    let spec = EndpointSpec { auth_mode: AuthMode::None, ..EndpointSpec::default() };
+    cluster.put_endpoint(endpoint, &spec).await;
+    let script = repository().join("chaos-tests/python").join(script);
+    let argv = [python.display().to_string(), script.display().to_string()].to_vec();
+    let spec = DeploymentSpec { runtime: Runtime::Command(argv), ..cluster.command(&[]) };
+    cluster.put(endpoint, "one", &spec).await;
+    let client = &cluster.client;
+    cluster
+        .until(&format!("{endpoint} serves"), async || {
+            let replicas = client.list_replicas(endpoint, "one").await.unwrap_or_default();
+            replicas.iter().any(|replica| replica.state == "serving")
+        })
+        .await;
+    cluster.split_of(endpoint, &[("one", 100)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_python_clients_are_answered_by_every_node() {
     let Some(python) = python() else { return };
@@ -94,13 +114,21 @@ async fn stock_python_clients_are_answered_by_every_node() {
     berth_cli::verbs::create_deployment(&cluster.client, &green, &[], within).await.expect("green serves");
     let all = Some([("green".to_owned(), 100)].into());
     cluster.client.set_traffic("digits", all, None).await.expect("the split");
+    deploy_python(&cluster, "talker", &python, "stock_grpc_model.py").await;
+    deploy_python(&cluster, "chatter", &python, "openai_model.py").await;
     let key = cluster.client.list_keys("digits").await.expect("the keys").primary_key;
     let held_out = digits.join("held-out.json").display().to_string();
     for ingress in cluster.ingresses().await {
+        let with = |last: &[&str]| {
+            let args = [&[ingress.to_string(), "digits".to_owned(), key.clone(), held_out.clone()][..]].concat();
+            args.into_iter().chain(last.iter().map(|word| (*word).to_owned())).collect::<Vec<_>>()
+        };
         assert_eq!(run(&python, "grpc_echo.py", vec![ingress.to_string(), ENDPOINT.to_owned()]).await, "ok");
-        let args = vec![ingress.to_string(), "digits".to_owned(), key.clone(), held_out.clone()];
-        let right = run(&python, "triton_infer.py", args).await;
+        let right = run(&python, "triton_infer.py", with(&[])).await;
         assert!(right.ends_with("of 20"), "{right}");
+        assert_eq!(run(&python, "triton_grpc.py", with(&["talker"])).await, "ok");
+        assert_eq!(run(&python, "kserve_infer.py", with(&["chatter"])).await, "ok");
+        assert_eq!(run(&python, "openai_chat.py", vec![ingress.to_string(), "chatter".to_owned()]).await, "ok");
     }
     if let Some(venv) = python.parent().and_then(Path::parent) {
         let _ = std::fs::remove_dir_all(venv);

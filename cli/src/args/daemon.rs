@@ -7,6 +7,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
+use berth_node::mesh::TlsFiles;
+
 use super::parse_span;
 use crate::config::Layer;
 
@@ -29,6 +31,12 @@ pub(crate) struct DevArgs {
     /// Where callers reach the first node; the others take free ports.
     #[arg(long, default_value = "127.0.0.1:7480")]
     pub(crate) ingress: SocketAddr,
+    /// The certificate that callers of every node are shown, in PEM; plain HTTP when absent.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Let every node pretend to have GPUs: `2x80GiB:H100`, several groups with commas, slices as `1x80GiB:H100/7x1g.10gb`.
     #[arg(long, value_name = "GPUS")]
     pub(crate) fake_gpus: Option<String>,
@@ -80,6 +88,22 @@ pub(crate) struct DoctorArgs {
     /// The NVML library, when it is not where the loader looks.
     #[arg(long, value_name = "FILE")]
     pub(crate) nvml_lib: Option<PathBuf>,
+    /// The certificate that callers would be shown, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// Pairs a certificate with its key, or says which of the two is missing.
+pub(crate) fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, &'static str> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err("--tls-key"),
+        (None, Some(_)) => Err("--tls-cert"),
+    }
 }
 
 /// `berth demo`.
@@ -178,6 +202,10 @@ daemon_args! {
         mesh_cores: "N",
         /// The file that gets a line of JSON per request, rotated by size; none when absent.
         access_log: "FILE",
+        /// The certificate that callers are shown, in PEM with those that lead to its issuer; plain HTTP when absent.
+        tls_cert: "FILE",
+        /// The certificate's key, in PEM.
+        tls_key: "FILE",
         /// The NVML library, when it is not where the loader looks.
         nvml_lib: "FILE",
         /// The Python that environments are built with.

@@ -13,7 +13,7 @@ pub(crate) use cluster::{
     AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs,
     SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
-pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs};
+pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
     DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
 };

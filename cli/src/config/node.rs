@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_core::{error::Error, model::NodeName};
-use berth_node::capacity::CapacityOverride;
+use berth_node::{capacity::CapacityOverride, mesh::TlsFiles};
 
 use super::{
     DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers,
@@ -32,6 +32,8 @@ pub(super) const NODE: Schema = Schema {
         ("labels", ""),
         ("mesh_cores", ""),
         ("access_log", ""),
+        ("tls_cert", ""),
+        ("tls_key", ""),
         ("nvml_lib", ""),
         ("python", "python3"),
         ("pip_args", ""),
@@ -74,6 +76,8 @@ pub(crate) struct NodeConfig {
     pub(crate) mesh_cores: Option<usize>,
     /// The file that gets a line per request.
     pub(crate) access_log: Option<PathBuf>,
+    /// The certificate callers are shown, and its key.
+    pub(crate) tls: Option<TlsFiles>,
     /// The NVML library.
     pub(crate) nvml_lib: Option<PathBuf>,
     /// The Python that environments are built with.
@@ -125,6 +129,15 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let capacity = from.optional("capacity", parse::<CapacityOverride>);
     let labels = from.optional("labels", parse_labels).unwrap_or_default();
     let mesh_cores = from.optional("mesh_cores", parse::<usize>);
+    let tls_cert = from.optional("tls_cert", |text| Ok(PathBuf::from(text)));
+    let tls_key = from.optional("tls_key", |text| Ok(PathBuf::from(text)));
+    let tls = match crate::args::tls_files(tls_cert, tls_key) {
+        Ok(tls) => tls,
+        Err(missing) => {
+            from.problems.add_try(missing, "a certificate and its key go together", format!("{missing} FILE"));
+            None
+        }
+    };
     let access_log = from.optional("access_log", |text| Ok(PathBuf::from(text)));
     let nvml_lib = from.optional("nvml_lib", |text| Ok(PathBuf::from(text)));
     let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
@@ -151,6 +164,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         labels,
         mesh_cores,
         access_log,
+        tls,
         nvml_lib,
         python: python.ok_or_else(unread)?,
         pip_args,

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use crate::{
-    args::DevArgs,
+    args::{DevArgs, tls_files},
     config::LogConfig,
     output::{Fault, Ink, Misused, Output},
     process,
@@ -135,11 +135,12 @@ fn check(args: &DevArgs, api: Option<&str>) -> Result<SocketAddr, Error> {
         problems.add_try("--nodes", format!("{} is out of range", args.nodes), format!("1 to {NODES_MAX}"));
     }
     let beyond = |address: &SocketAddr| !address.ip().is_loopback();
-    if !args.insecure && (beyond(&args.ingress) || api.as_ref().is_ok_and(beyond)) {
+    let open = beyond(&args.ingress) && args.tls_cert.is_none();
+    if !args.insecure && (open || api.as_ref().is_ok_and(beyond)) {
         problems.add_try(
             "--ingress, --api",
-            "listening beyond loopback needs TLS, which is not there yet",
-            "--insecure",
+            "whoever reaches an address beyond loopback could read and send everything",
+            "--tls-cert and --tls-key for the ingress, or --insecure",
         );
     }
     problems.into_result(Code::Invalid, "berth dev")?;
@@ -345,6 +346,7 @@ impl Cluster {
         let first = if at == 0 { args.ingress } else { free };
         (options.ingress, options.gate) = self.nodes[at].addresses.unwrap_or((first, free));
         options.insecure = args.insecure;
+        options.tls = tls_files(args.tls_cert.clone(), args.tls_key.clone()).ok().flatten();
         options.capacity = Some(CAPACITY.parse().map_err(|error| Error::new(Code::Internal, format!("{error}")))?);
         options.is_virtual = true;
         if let Some(gpus) = fake_gpus(args)? {

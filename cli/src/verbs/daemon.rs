@@ -54,6 +54,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
         options.mesh_cores = cores;
     }
     options.access_log = config.access_log;
+    options.tls = config.tls;
     options.env_dir = config.env_dir;
     options.drain_on_stop = config.drain_on_stop;
     options.stop_replicas_on_shutdown = config.end_replicas;

@@ -4,12 +4,14 @@ use berth_core::error::{Code, Error};
 use berth_node::doctor::{DoctorOptions, Finding, Verdict, examine};
 
 use crate::{
-    args::DoctorArgs,
+    args::{DoctorArgs, tls_files},
     output::{Fault, Ink, Output},
 };
 
 pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
-    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib };
+    // Both or none, as the arguments require.
+    let tls = tls_files(args.tls_cert, args.tls_key).ok().flatten();
+    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls };
     let findings = tokio::task::spawn_blocking(move || examine(&options))
         .await
         .map_err(|error| Error::new(Code::Internal, "looking at this host broke off").why(error.to_string()))?;

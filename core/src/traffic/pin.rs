@@ -56,6 +56,10 @@ pub enum Catalogue<'a> {
     All,
     /// The one of this name.
     One(&'a str),
+    /// All of them and where they stand, as Triton's clients ask over HTTP.
+    Index,
+    /// The same over gRPC.
+    GrpcIndex,
 }
 
 /// Whether a request names a deployment itself.
@@ -143,8 +147,17 @@ fn sagemaker_path(path: &str) -> Option<(&str, &str)> {
 }
 
 impl<'a> Catalogue<'a> {
-    /// Tells whether a path asks which models there are. A request that names its endpoint otherwise is for its server.
-    pub fn of(path: &'a str) -> Option<Self> {
+    /// Tells whether a request asks which models there are. One that names its endpoint otherwise is for its server.
+    pub fn of(method: &str, path: &'a str) -> Option<Self> {
+        match method {
+            "GET" => Self::list(path),
+            "POST" if path == "/v2/repository/index" => Some(Self::Index),
+            "POST" if path == "/inference.GRPCInferenceService/RepositoryIndex" => Some(Self::GrpcIndex),
+            _ => None,
+        }
+    }
+
+    fn list(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix("/openai").unwrap_or(path);
         let rest = rest.strip_prefix("/v1/models").or_else(|| (path == "/v2/models").then_some(""))?;
         let name = rest.strip_prefix('/').unwrap_or(rest);
@@ -401,8 +414,13 @@ mod tests {
             ("/v2/models/fraud", None),
             ("/score", None),
         ] {
-            assert_eq!(Catalogue::of(path), catalogue, "{path}");
+            assert_eq!(Catalogue::of("GET", path), catalogue, "{path}");
+            assert_eq!(Catalogue::of("POST", path), None, "{path}");
         }
+        let index = |path| Catalogue::of("POST", path);
+        assert_eq!(index("/v2/repository/index"), Some(Catalogue::Index));
+        assert_eq!(index("/inference.GRPCInferenceService/RepositoryIndex"), Some(Catalogue::GrpcIndex));
+        assert_eq!(Catalogue::of("GET", "/v2/repository/index"), None);
     }
 
     #[test]

@@ -203,7 +203,8 @@ impl Refusal {
 
 /// Maps the status of a model's answer. `azure_scoring` says whether Azure's law of 424 holds on the route.
 pub fn answered(azure_scoring: bool, status: u16) -> Answered {
-    if azure_scoring && status != 200 {
+    // 101 is the start of a conversation, not an answer.
+    if azure_scoring && status != 200 && status != 101 {
         Answered { status: 424, model_status: Some(status) }
     } else {
         Answered { status, model_status: None }
@@ -247,6 +248,7 @@ mod tests {
     fn azure_wraps_every_answer_but_200() {
         for (path, dialect, status, seen) in [
             ("/score", Dialect::Azure, 200, Answered { status: 200, model_status: None }),
+            ("/score", Dialect::Azure, 101, Answered { status: 101, model_status: None }),
             ("/score", Dialect::Azure, 201, Answered { status: 424, model_status: Some(201) }),
             ("/score", Dialect::Azure, 500, Answered { status: 424, model_status: Some(500) }),
             ("/predict", Dialect::Azure, 400, Answered { status: 424, model_status: Some(400) }),

@@ -4,28 +4,39 @@ use berth_core::{
     time::Millis,
     traffic::{
         admission::NotStarted,
-        pin::Catalogue,
         search::Turned,
         status::{Dialect, Refusal},
-        table::EndpointRoute,
     },
 };
+use berth_proto::inference::v2::{ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{
-    body::OutBody,
-    headers,
-    routes::{Endpoint, Routes},
-};
+use super::{body::OutBody, headers};
 
 /// How long a refused caller should wait where no gate has said: a replica that starts or moves is a matter of moments.
 const RETRY_AFTER: Millis = Millis(1_000);
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What the mesh says it is, to who asks no endpoint.
+const NAME: &str = "berth";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What of Triton's extensions the mesh itself answers; an endpoint's own list is its server's.
+const EXTENSIONS: [&str; 1] = ["model_repository"];
+
+const NO_SHARED_MEMORY: &str = "memory is shared on one host only: name the endpoint whose replica is on yours";
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// `grpc.health.v1.HealthCheckResponse`: 1 serves, 2 does not.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
 
 /// Writes a refusal. `azure_scoring` says whether Azure's law of 424 holds on the route.
 pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, turned: impl Into<Turned>) -> Response<OutBody> {
@@ -80,7 +91,7 @@ fn open_ai(refusal: Refusal, status: u16) -> String {
     json!({ "error": { "message": message, "type": kind, "param": null, "code": code } }).to_string()
 }
 
-fn body(status: u16, content_type: HeaderValue, text: impl Into<Bytes>) -> Response<OutBody> {
+pub(super) fn body(status: u16, content_type: HeaderValue, text: impl Into<Bytes>) -> Response<OutBody> {
     let mut response = Response::new(OutBody::text(text));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -110,56 +121,50 @@ fn percent_encoded(text: &str) -> String {
     out
 }
 
+/// Returns whether a call is about memory that a client and its server share, which only works on one host.
+fn shares_memory(path: &str) -> bool {
+    let call = path.strip_prefix("/inference.GRPCInferenceService/").or_else(|| path.strip_prefix("/v2/"));
+    let call = call.unwrap_or_default();
+    ["SystemSharedMemory", "CudaSharedMemory", "systemsharedmemory", "cudasharedmemory"]
+        .iter()
+        .any(|family| call.starts_with(family))
+}
+
 /// Answers what concerns no endpoint: whether this router lives and is ready, and what it is. Nothing for other paths.
 pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
     let ready = if is_ready { 200 } else { 503 };
     Some(match path {
-        "/v2/health/live" => body(200, TEXT, ""),
-        "/v2/health/ready" => body(ready, TEXT, ""),
+        // KServe's client reads the body, Triton's the status.
+        "/v2/health/live" => body(200, JSON, json!({ "live": true }).to_string()),
+        "/v2/health/ready" => body(ready, JSON, json!({ "ready": is_ready }).to_string()),
         "/v2" | "/v2/" => {
-            let metadata = json!({ "name": "berth", "version": env!("CARGO_PKG_VERSION"), "extensions": [] });
+            let metadata = json!({ "name": NAME, "version": VERSION, "extensions": EXTENSIONS });
             body(200, JSON, metadata.to_string())
         }
-        "/inference.GRPCInferenceService/ServerLive" => message(true),
-        "/inference.GRPCInferenceService/ServerReady" => message(is_ready),
+        "/inference.GRPCInferenceService/ServerLive" => message(&ServerLiveResponse { live: true }),
+        "/inference.GRPCInferenceService/ServerReady" => message(&ServerReadyResponse { ready: is_ready }),
+        "/inference.GRPCInferenceService/ServerMetadata" => {
+            let extensions = EXTENSIONS.map(str::to_owned).to_vec();
+            message(&ServerMetadataResponse { name: NAME.to_owned(), version: VERSION.to_owned(), extensions })
+        }
+        "/grpc.health.v1.Health/Check" => message(&HealthCheckResponse { status: if is_ready { 1 } else { 2 } }),
+        _ if shares_memory(path) => match path.starts_with("/v2/") {
+            true => body(501, JSON, json!({ "error": NO_SHARED_MEMORY }).to_string()),
+            false => grpc(12, NO_SHARED_MEMORY),
+        },
         _ => return None,
     })
 }
 
-/// Lists the endpoints a caller's key opens, so that OpenAI's clients and KServe's each find what they look for: both
-/// pass over fields they do not know.
-pub(super) fn catalogue(
-    which: Catalogue<'_>,
-    routes: &Routes,
-    opens: impl Fn(&EndpointRoute) -> bool,
-) -> Response<OutBody> {
-    let model = |endpoint: &Endpoint| {
-        let name = endpoint.route.name.as_str();
-        json!({
-            "id": name, "object": "model", "created": 0, "owned_by": "berth", "name": name, "ready": endpoint.is_ready(),
-        })
-    };
-    match which {
-        Catalogue::All => {
-            let open: Vec<_> = routes.endpoints().filter(|endpoint| opens(&endpoint.route)).collect();
-            let names: Vec<_> = open.iter().map(|endpoint| endpoint.route.name.as_str()).collect();
-            let data: Vec<_> = open.iter().map(|endpoint| model(endpoint)).collect();
-            body(200, JSON, json!({ "object": "list", "data": data, "models": names }).to_string())
-        }
-        // One that is closed to the caller is not told from one that is not there.
-        Catalogue::One(name) => match routes.endpoint(name).filter(|endpoint| opens(&endpoint.route)) {
-            Some(endpoint) => body(200, JSON, model(endpoint).to_string()),
-            None => refuse(Dialect::OpenAi, false, Refusal::EndpointNotFound),
-        },
-    }
-}
-
-/// A gRPC message whose field 1 is a bool, with its status behind it.
-fn message(value: bool) -> Response<OutBody> {
-    let bytes: &'static [u8] = if value { &[0, 0, 0, 0, 2, 8, 1] } else { &[0, 0, 0, 0, 0] };
+/// A gRPC message with an OK status behind it.
+pub(super) fn message(message: &impl prost::Message) -> Response<OutBody> {
+    let mut bytes = Vec::with_capacity(message.encoded_len() + 5);
+    bytes.push(0);
+    bytes.extend_from_slice(&(message.encoded_len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&message.encode_to_vec());
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(OutBody::Message(Some(Bytes::from_static(bytes)), Some(trailers)));
+    let mut response = Response::new(OutBody::Message(Some(bytes.into()), Some(trailers)));
     response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
     response
 }

@@ -28,6 +28,7 @@ use super::{
     record::{Outcome, Recording, Weighed},
     replay::{Fault, Upload},
     routes::{Deployment, Endpoint, Replica, ReplicaSoft},
+    tunnel::Switch,
     worker::Core,
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Head {
     pub(super) authority: uri::Authority,
     pub(super) path: uri::PathAndQuery,
     pub(super) headers: HeaderMap,
+    /// It asks to change the protocol.
+    pub(super) switches: bool,
 }
 
 /// A request on its way to a deployment.
@@ -91,6 +94,9 @@ impl Head {
     /// Builds the request of an attempt. The headers are given away when no further attempt is possible.
     pub(super) fn request(&mut self, is_last: bool, body: ReqBody) -> Box<Request<ReqBody>> {
         let mut request = Box::new(Request::new(body));
+        if self.switches {
+            request.extensions_mut().insert(Switch);
+        }
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = if is_last { std::mem::take(&mut self.headers) } else { self.headers.clone() };
         let mut parts = uri::Parts::default();

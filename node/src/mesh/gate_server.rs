@@ -12,6 +12,7 @@ use super::{
     gate::Entry,
     headers::{self, Ends},
     link::GateEntry,
+    tunnel::Switch,
     wire::Wire,
     worker::Core,
 };
@@ -48,6 +49,9 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
                 return response;
             }
         };
+    if entry.switches {
+        request.extensions_mut().insert(Switch);
+    }
     let pool = if is_copy { &core.copies } else { &core.pool };
     let sent = pool.send(slot, Box::new(request.map(ReqBody::wire))).await;
     let mut response = match sent {
@@ -58,7 +62,15 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         Err(SendFailure::BeforeBody) => broken("head"),
         Err(SendFailure::Broken) => broken("body"),
     };
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switched {
+        // Between gates it is a stream as any other.
+        *response.status_mut() = StatusCode::OK;
+    }
     let map = response.headers_mut();
+    if switched {
+        map.insert(headers::GATE_SWITCHED, HeaderValue::from_static("1"));
+    }
     map.insert(headers::GATE_QUEUE_MS, queued_ms.into());
     map.insert(headers::GATE_LOAD, replica.in_flight().into());
     response

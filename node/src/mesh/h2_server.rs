@@ -9,7 +9,7 @@ use h2::{
 };
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     BoxError,
@@ -29,7 +29,10 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(20);
 
 /// Serves a connection until it ends, or its requests do while the core drains.
-pub(super) async fn serve(core: &Rc<Core>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+pub(super) async fn serve<S>(core: &Rc<Core>, stream: S, door: Door) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let limits = &core.shared.options.limits;
     let handshake = builder(core, door).handshake::<_, Bytes>(stream);
     let mut connection = tokio::time::timeout(limits.header_timeout, handshake).await??;
@@ -74,6 +77,10 @@ fn builder(core: &Core, door: Door) -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(window)
         .max_send_buffer_size(SEND_BUFFER);
+    if door == Door::Ingress {
+        // WebSockets over HTTP/2 (RFC 8441).
+        builder.enable_connect_protocol();
+    }
     builder
 }
 

@@ -37,6 +37,7 @@ use super::{
     record::Record,
     report::report,
     routes::Routes,
+    tls::{Tls, Watch},
     verdict::Comparator,
     worker::{self, Listeners, Shared},
 };
@@ -61,6 +62,7 @@ struct Inner {
     ingress: SocketAddr,
     gate: SocketAddr,
     loaded: bool,
+    _tls_watch: Option<Watch>,
 }
 
 // === impl Mesh ===
@@ -90,10 +92,11 @@ impl Mesh {
             })
         });
         let access_log = access_log.transpose()?;
+        let (tls, tls_watch) = options.tls.as_ref().map(Tls::open).transpose()?.unzip();
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
         let comparator =
             Comparator::start(options.limits.compare_bytes_per_node).map_err(|error| cannot_start(&error))?;
-        let shared = Arc::new(Shared::new(options, cores, access_log, comparator));
+        let shared = Arc::new(Shared::new(options, cores, access_log, comparator, tls));
         if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             shared.set_token(token);
         }
@@ -118,7 +121,16 @@ impl Mesh {
         }
         tracing::info!(%ingress, %gate, cores, "the mesh listens");
         let threads = Mutex::new(threads);
-        Ok(MeshHandle(Arc::new(Inner { shared, writer, threads, applying: Mutex::new(()), ingress, gate, loaded })))
+        Ok(MeshHandle(Arc::new(Inner {
+            shared,
+            writer,
+            threads,
+            applying: Mutex::new(()),
+            ingress,
+            gate,
+            loaded,
+            _tls_watch: tls_watch,
+        })))
     }
 }
 

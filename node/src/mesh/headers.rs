@@ -25,6 +25,10 @@ pub(super) const INFERENCE_JSON_BYTES: HeaderName = HeaderName::from_static("inf
 pub(super) const GATE_RETRY_MS: HeaderName = HeaderName::from_static("x-berth-gate-retry-ms");
 /// The replica broke off: `body` when it may have worked on the request, `head` when no body byte was sent.
 pub(super) const GATE_BROKEN: HeaderName = HeaderName::from_static("x-berth-gate-broken");
+/// The request asks to change the protocol.
+pub(super) const GATE_SWITCH: HeaderName = HeaderName::from_static("x-berth-gate-switch");
+/// The replica agreed to.
+pub(super) const GATE_SWITCHED: HeaderName = HeaderName::from_static("x-berth-gate-switched");
 /// Why a gate did not start a request.
 pub(super) const NOT_STARTED: HeaderName = HeaderName::from_static("x-berth-not-started");
 
@@ -81,7 +85,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Headers that only gates may write: a caller's are dropped, and so are a replica's.
-const INTERNAL: [HeaderName; 11] = [
+const INTERNAL: [HeaderName; 13] = [
     GATE_TOKEN,
     GATE_REPLICA,
     GATE_MAY_QUEUE,
@@ -92,6 +96,8 @@ const INTERNAL: [HeaderName; 11] = [
     GATE_QUEUE_MS,
     GATE_RETRY_MS,
     GATE_BROKEN,
+    GATE_SWITCH,
+    GATE_SWITCHED,
     NOT_STARTED,
 ];
 

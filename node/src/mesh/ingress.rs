@@ -33,9 +33,11 @@ use super::{
     headers::{self, Ends},
     metrics::Stats,
     mirror::{Mirrored, Planned},
+    models,
     record::{Choice, End, Record, Recording},
     replay::{Fault, Upload},
     routes::Endpoint,
+    tunnel::Asked,
     verdict::{HeardBy, Told},
     wire::Wire,
     worker::Core,
@@ -84,6 +86,8 @@ struct Call {
     upload: Option<Upload>,
     id: HeaderValue,
     client_id: Option<HeaderValue>,
+    /// It asks to change the protocol.
+    asked: Option<Asked>,
 }
 
 // === impl Call ===
@@ -92,13 +96,17 @@ impl Call {
     fn new(core: &Rc<Core>, request: Request<Wire>) -> Self {
         let begun = tokio::time::Instant::now();
         let (mut parts, body) = request.into_parts();
+        let (asked, body) = match Asked::of(&mut parts, || core.draw()) {
+            Some((asked, instead)) => (Some(asked), instead.unwrap_or(body)),
+            None => (None, body),
+        };
         let ends = Ends::of(&parts.headers);
         ends.strip_internal(&mut parts.headers);
         let id = request_id(core, &parts.headers);
         let client_id = client_request_id(&parts.headers);
         let recording = Recording::new(core, Record::open(begun, &parts, &id, client_id.as_ref()));
         let begun = core.shared.clock.of(begun);
-        Self { begun, recording, parts, ends, upload: upload(core, body), id, client_id }
+        Self { begun, recording, parts, ends, upload: upload(core, body), id, client_id, asked }
     }
 }
 
@@ -112,7 +120,10 @@ pub(super) async fn handle(core: Rc<Core>, request: Request<Wire>) -> Response<O
         map.insert(headers::CLIENT_REQUEST_ID, client_id);
     }
     record(call.recording, call.upload.as_ref(), &mut response);
-    response
+    match call.asked {
+        Some(asked) => asked.join(&core, response),
+        None => response,
+    }
 }
 
 /// Lets the record end with the answer.
@@ -206,7 +217,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout.into())) {
         Ok(Answer { response, replica, queued_ms, model_ms, outstanding }) => {
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
-            let stall = (!is_stream(response.headers())).then(|| Duration::from_millis(route.request_timeout_ms));
+            let talks = is_stream(response.headers()) || response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+            let stall = (!talks).then(|| Duration::from_millis(route.request_timeout_ms));
             let (parts, mut body) = response.into_parts();
             body = body.counted(outstanding, stall);
             if let Some(primary) = primary.filter(|_| endpoint.route.mirror_rules.compare) {
@@ -310,10 +322,10 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     let hints = Hints { model: hints.model.or(body_model.as_deref()), ..hints };
     let routes = core.shared.routes.load();
     let domain = &core.shared.options.domain;
-    let lists = parts.method == Method::GET && !hints.is_named(domain);
-    if let Some(catalogue) = Catalogue::of(path).filter(|_| lists) {
+    let asks = Catalogue::of(parts.method.as_str(), path);
+    if let Some(catalogue) = asks.filter(|_| !hints.is_named(domain)) {
         let opens = |route: &EndpointRoute| auth::is_authorised(route, &parts.headers);
-        return Err(Ok(answer::catalogue(catalogue, &routes, opens)));
+        return Err(Ok(models::catalogue(catalogue, &routes, opens)));
     }
     let Some(target) = Target::of(&hints, domain, &routes.table) else {
         let own = answer::own(path, core.shared.is_ready());
@@ -385,7 +397,8 @@ fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
         return Err(Refusal::TooLarge);
     }
     if let Some(upload) = upload {
-        upload.set_limit(limit);
+        // A conversation has no size.
+        upload.set_limit(if call.asked.is_some() { u64::MAX } else { limit });
     }
     let (at, choice) = match routed.pin {
         Pin::To(at) => (at, Choice::Pin),
@@ -409,7 +422,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
 
 /// Takes the head as replicas shall see it.
 fn head(call: &mut Call, routed: &Routed, path: uri::PathAndQuery) -> Head {
-    let Call { parts, ends, id, .. } = call;
+    let Call { parts, ends, id, asked, .. } = call;
     let mut map = std::mem::take(&mut parts.headers);
     let host = map.remove(header::HOST);
     let authority = parts.uri.authority().cloned().or_else(|| uri::Authority::try_from(host?.as_bytes()).ok());
@@ -424,6 +437,7 @@ fn head(call: &mut Call, routed: &Routed, path: uri::PathAndQuery) -> Head {
         authority: authority.unwrap_or_else(|| uri::Authority::from_static("localhost")),
         path,
         headers: map,
+        switches: asked.is_some(),
     }
 }
 
@@ -437,7 +451,8 @@ fn draw_mirrors(
 ) -> Option<(Box<Planned>, HeardBy)> {
     let endpoint = &routed.endpoint;
     let route = &endpoint.route;
-    if !mirror::may_copy(&route.mirror, &route.mirror_rules, routed.pin != Pin::None) {
+    // A copy of a conversation would have to answer what nobody said to it.
+    if head.switches || !mirror::may_copy(&route.mirror, &route.mirror_rules, routed.pin != Pin::None) {
         return None;
     }
     let primary = &route.deployments[at].name;

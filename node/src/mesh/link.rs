@@ -13,6 +13,7 @@ use super::{
     body::{Download, ReqBody},
     conn::{H2Link, SendFailure},
     headers::{self, Ends},
+    tunnel::Switch,
 };
 
 /// How long another node's gate may take to accept: beyond it the host is gone or in trouble.
@@ -87,6 +88,9 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Reque
         map.insert(headers::GATE_SPARE, HeaderValue::from_static("1"));
     }
     map.insert(headers::GATE_DEADLINE, ask.remaining_ms.into());
+    if request.extensions().get::<Switch>().is_some() {
+        request.headers_mut().insert(headers::GATE_SWITCH, HeaderValue::from_static("1"));
+    }
     let mut response = link.send(request).await.map_err(|failure| Missed {
         failure: match failure {
             SendFailure::Unreachable | SendFailure::Unprocessed => Failure::GateUnreachable,
@@ -102,6 +106,9 @@ pub(super) async fn call(link: &H2Link, ask: GateAsk<'_>, mut request: Box<Reque
     if let Some(failure) = failure(response.status(), response.headers()) {
         let retry_after = number(response.headers(), &headers::GATE_RETRY_MS).map(Millis);
         return Err(Missed { failure, load, retry_after, queued_ms });
+    }
+    if response.headers().contains_key(headers::GATE_SWITCHED) {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     }
     let map = response.headers_mut();
     Ends::of(map).strip_internal(map);
@@ -138,6 +145,7 @@ pub(super) struct GateEntry {
     pub(super) may_queue: bool,
     pub(super) spare: bool,
     pub(super) remaining_ms: u64,
+    pub(super) switches: bool,
 }
 
 // === impl GateEntry ===
@@ -150,6 +158,7 @@ impl GateEntry {
             may_queue: map.get(headers::GATE_MAY_QUEUE).is_some_and(|value| value == "1"),
             spare: map.contains_key(headers::GATE_SPARE),
             remaining_ms: number(map, &headers::GATE_DEADLINE)?,
+            switches: map.contains_key(headers::GATE_SWITCH),
         })
     }
 }

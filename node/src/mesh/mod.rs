@@ -27,6 +27,7 @@ mod keeper;
 mod link;
 mod metrics;
 mod mirror;
+mod models;
 mod options;
 mod patient;
 mod persist;
@@ -37,6 +38,8 @@ mod replay;
 mod report;
 mod routes;
 mod tee;
+mod tls;
+mod tunnel;
 mod verdict;
 mod warm;
 mod wire;
@@ -47,6 +50,7 @@ pub use handle::{Mesh, MeshHandle};
 pub use histogram::Durations;
 pub use metrics::{DeploymentCounters, MeshCounters};
 pub use options::{AccessLogOptions, Limits, MeshOptions, TableCodec};
+pub use tls::TlsFiles;
 
 /// Any error of a body, as hyper carries it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use berth_core::{defaults::DEFAULTS, error::Error, id::NodeId, traffic::table::RouteTable};
 
+use super::tls::TlsFiles;
+
 /// How a mesh is set up.
 #[derive(Clone, Debug)]
 pub struct MeshOptions {
@@ -25,6 +27,8 @@ pub struct MeshOptions {
     pub limits: Limits,
     /// Where a line per request is written; nothing for nowhere.
     pub access_log: Option<AccessLogOptions>,
+    /// The certificate callers are shown; plain HTTP when absent.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Where and how much of an access log is kept.
@@ -95,6 +99,7 @@ impl MeshOptions {
             codec,
             limits: Limits::default(),
             access_log: None,
+            tls: None,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
 
 use berth_core::{id::ReplicaId, traffic::table::RouteRuntime};
-use http::{HeaderValue, Request, Response, Uri, header, uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
@@ -17,6 +17,7 @@ use super::{
     conn::{self, H2Link, SendFailure, classify_http1},
     gate::{CONNECT_TIMEOUT, GateReplica, Slot},
     headers::Ends,
+    tunnel::{self, Switch, Tunnel},
     wire::Wire,
 };
 
@@ -124,6 +125,9 @@ impl Pool {
             return Ok(finish(answer, WorkHold { slot, http1: None }));
         }
         to_origin_form(&mut request);
+        if request.extensions_mut().remove::<Switch>().is_some() {
+            return Box::pin(self.clone().switch(slot, address, *request)).await;
+        }
         if runtime != RouteRuntime::Python {
             return Box::pin(self.clone().send_h1(slot, address, *request, true)).await;
         }
@@ -131,6 +135,27 @@ impl Pool {
         let pool = self.clone();
         let work = tokio::task::spawn_local(async move { pool.send_h1(slot, address, *request, false).await });
         work.await.unwrap_or(Err(SendFailure::Broken))
+    }
+
+    /// Asks a replica to change the protocol, on a connection of its own.
+    async fn switch(
+        self: Rc<Self>,
+        slot: Slot,
+        address: SocketAddr,
+        request: Request<ReqBody>,
+    ) -> Result<Response<Download>, SendFailure> {
+        let (mut parts, caller) = request.into_parts();
+        tunnel::agree(&mut parts.headers);
+        let mut conn = open(address).await?;
+        let asked = conn.sender.send_request(Request::from_parts(parts, ReqBody::empty())).await;
+        let mut answer = asked.map_err(|error| classify_http1(&error, false, false))?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let http1 = Some(Box::new(Http1Hold { conn, end: Http1End::Once(self) }));
+            return Ok(finish(answer.map(Wire::Http1), WorkHold { slot, http1 }));
+        }
+        let replica = hyper::upgrade::on(&mut answer).await.map_err(|_| SendFailure::BeforeBody)?;
+        let tunnel = Wire::Tunnel(Box::new(Tunnel::to_replica(replica, caller)));
+        Ok(finish(answer.map(|_| tunnel), WorkHold { slot, http1: None }))
     }
 
     async fn send_h1(
@@ -152,6 +177,8 @@ impl Pool {
                 None => open(address).await?,
             };
             let mut error = match conn.sender.try_send_request(request).await {
+                // Nobody asked it to: what follows would be no HTTP.
+                Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => return Err(SendFailure::Broken),
                 Ok(answer) => {
                     let end = if keep { Http1End::Kept(self, address) } else { Http1End::Once(self) };
                     let http1 = Some(Box::new(Http1Hold { conn, end }));
@@ -231,7 +258,7 @@ async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
         let (sender, connection) =
             http1::Builder::new().max_headers(HEADERS_MAX).handshake::<_, ReqBody>(TokioIo::new(stream)).await?;
         let task = tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a replica's connection ended");
             }
         });

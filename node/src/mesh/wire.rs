@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
-use super::BoxError;
+use super::{BoxError, tunnel::Tunnel};
 
 /// A body on the wire.
 pub(super) enum Wire {
@@ -20,6 +20,8 @@ pub(super) enum Wire {
     Http1(Incoming),
     /// Over HTTP/2.
     Http2(Received),
+    /// Over a connection that has changed its protocol.
+    Tunnel(Box<Tunnel>),
 }
 
 /// A body of HTTP/2. What was handed out has left its window, so the peer may send as much again.
@@ -89,6 +91,7 @@ impl Body for Wire {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
             Self::Http2(body) => body.poll_frame(cx),
+            Self::Tunnel(body) => body.poll_frame(cx),
         }
     }
 
@@ -96,6 +99,7 @@ impl Body for Wire {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Tunnel(body) => body.is_end(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Body for Wire {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Tunnel(_) => SizeHint::default(),
         }
     }
 }

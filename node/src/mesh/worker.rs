@@ -24,6 +24,7 @@ use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     runtime::LocalOptions,
     sync::{Notify, watch},
@@ -46,6 +47,7 @@ use super::{
     record::Recent,
     replay::Room,
     routes::{Memory, Routes},
+    tls::Tls,
     verdict::Comparator,
     warm,
     wire::Wire,
@@ -57,6 +59,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Tasks a core runs before it looks for input again. More make larger writes, since requests that became ready together
 /// go out together; a task runs for microseconds, so input still waits for less than one.
 const TASKS_PER_POLL: u32 = 256;
+
+/// Finds callers that are gone without a word, over a minute or two.
+const KEEPALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(20))
+    .with_retries(3);
 
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -79,6 +87,8 @@ pub(super) struct Shared {
     /// What became of the newest requests, per core.
     pub(super) recent: Box<[Recent]>,
     pub(super) access_log: Option<AccessLog>,
+    /// What callers have to speak, if anything but plain HTTP.
+    pub(super) tls: Option<Tls>,
     /// No new connections or requests are taken.
     pub(super) draining: CancellationToken,
     /// Everything ends.
@@ -128,6 +138,7 @@ impl Shared {
         cores: usize,
         access_log: Option<AccessLog>,
         comparator: Comparator,
+        tls: Option<Tls>,
     ) -> Self {
         let mut memory = Memory::new(options.node, cores);
         let routes = Routes::new(berth_core::traffic::table::RouteTable::default(), None, &mut memory);
@@ -145,6 +156,7 @@ impl Shared {
             unrouted: CoreStats::new(cores),
             recent: (0..cores).map(|_| Recent::default()).collect(),
             access_log,
+            tls,
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             token: ArcSwapOption::empty(),
@@ -238,20 +250,14 @@ impl Core {
 
     /// Serves one connection, HTTP/1.1 or HTTP/2.
     async fn serve(self: Rc<Self>, stream: TcpStream, door: Door) {
-        let counted = Counted::new(&self, door);
+        let counted = Counted::new(self.clone(), door);
         // Small answers must not wait for an acknowledgement; a failure only costs that.
         let _ = stream.set_nodelay(true);
-        // A connection that says nothing must not take a place for ever.
-        let spoken = tokio::time::timeout(self.shared.options.limits.header_timeout, speaks_http2(&stream));
-        let first = tokio::select! {
-            biased;
-            () = self.drain.watch() => return,
-            first = spoken => first,
-        };
-        let ended = match first {
-            Ok(Ok(true)) => h2_server::serve(&self, stream, door).await,
-            Ok(Ok(false)) => self.serve_http1(stream, door).await,
-            Ok(Err(_)) | Err(_) => return,
+        // A caller that is gone without a word must not hold a conversation, and its slot, for ever.
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+        let ended = match self.shared.tls.clone().filter(|_| door == Door::Ingress) {
+            Some(tls) => self.clone().serve_tls(&tls, stream, door).await,
+            None => self.serve_plain(stream, door).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, ?door, "a connection ended");
@@ -259,7 +265,37 @@ impl Core {
         drop(counted);
     }
 
-    async fn serve_http1(self: &Rc<Self>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+    async fn serve_tls(self: Rc<Self>, tls: &Tls, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+        let accepted = tokio::select! {
+            biased;
+            () = self.drain.watch() => return Ok(()),
+            accepted = tls.accept(stream) => accepted,
+        };
+        match accepted? {
+            (stream, true) => h2_server::serve(&self, stream, door).await,
+            (stream, false) => self.serve_http1(stream, door).await,
+        }
+    }
+
+    async fn serve_plain(self: Rc<Self>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+        // A connection that says nothing must not take a place for ever.
+        let spoken = tokio::time::timeout(self.shared.options.limits.header_timeout, speaks_http2(&stream));
+        let first = tokio::select! {
+            biased;
+            () = self.drain.watch() => return Ok(()),
+            first = spoken => first,
+        };
+        match first {
+            Ok(Ok(true)) => h2_server::serve(&self, stream, door).await,
+            Ok(Ok(false)) => self.serve_http1(stream, door).await,
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn serve_http1<S>(self: &Rc<Self>, stream: S, door: Door) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let limits = &self.shared.options.limits;
         let mut builder = http1::Builder::new();
         builder
@@ -271,7 +307,7 @@ impl Core {
             Ok::<_, Infallible>(door.answer(self.clone(), request.map(Wire::Http1)).await)
         });
         let stream = Patient::new(stream, limits.write_timeout);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         tokio::select! {
             biased;
             () = self.drain.watch() => {}
@@ -330,13 +366,13 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 /// Counts a connection while it lives.
-struct Counted<'a> {
-    core: &'a Core,
+pub(super) struct Counted {
+    core: Rc<Core>,
     door: Door,
 }
 
-impl<'a> Counted<'a> {
-    fn new(core: &'a Core, door: Door) -> Self {
+impl Counted {
+    pub(super) fn new(core: Rc<Core>, door: Door) -> Self {
         core.shared.connections.fetch_add(1, Relaxed);
         if door == Door::Ingress {
             core.connections.set(core.connections.get() + 1);
@@ -345,7 +381,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.core.shared.connections.fetch_sub(1, Relaxed);
         if self.door == Door::Ingress {

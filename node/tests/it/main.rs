@@ -13,6 +13,8 @@ mod mesh_routing;
 mod mesh_stream;
 mod mesh_support;
 mod mesh_table;
+mod mesh_tls;
+mod mesh_tunnel;
 #[cfg(feature = "onnx")]
 mod onnx;
 #[cfg(feature = "onnx")]

@@ -134,7 +134,7 @@ async fn refusals_speak_the_dialect_of_the_route() {
         ("/e/gone/score", "", 503, "E_NOT_READY", Some("no replica is ready")),
         ("/v2/models/gone/infer", "", 503, "E_NOT_READY", Some(r#"{"error":"no replica is ready"}"#)),
         ("/e/gone/echo.Echo/Say", "application/grpc", 200, "E_ROUTE_NOT_FOUND", Some("")),
-        ("/v2/health/live", "", 200, "", Some("")),
+        ("/v2/health/live", "", 200, "", Some(r#"{"live":true}"#)),
     ] {
         let mut request = post(path, "");
         if !content_type.is_empty() {

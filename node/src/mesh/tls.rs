@@ -1,0 +1,183 @@
+//! TLS where callers connect: the certificate in force, and the watch over its files.
+//!
+//! A renewed certificate is for connections to come; those that are open go on with the one they began with. Files that
+//! cannot be used, half written ones among them, change nothing: the certificate in force stays.
+
+use std::{
+    fmt,
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use berth_core::error::{Code, Error};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::{ClientHello, ResolvesServerCert},
+        sign::CertifiedKey,
+    },
+    server::TlsStream,
+};
+
+/// How often the files are looked at. Renewals come weeks before a certificate ends.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a caller may take to agree on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What a connection of TLS begins with: a record of the handshake.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// What a caller hears that speaks plain HTTP to a port of TLS.
+const NOT_HERE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 31\r\n\
+    connection: close\r\n\r\nthis port speaks TLS: use https";
+
+/// The protocols that are offered, the preferred one first.
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// Where a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those that lead to its issuer, in PEM.
+    pub cert: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+}
+
+/// TLS as the listeners of callers use it.
+#[derive(Clone)]
+pub(super) struct Tls(TlsAcceptor);
+
+/// The certificate in force.
+struct Current(ArcSwap<CertifiedKey>);
+
+/// Looks at the files until it goes away.
+pub(super) struct Watch {
+    _stop: mpsc::Sender<()>,
+}
+
+// === impl TlsFiles ===
+
+impl TlsFiles {
+    /// Checks that the files hold a certificate and its key.
+    pub fn check(&self) -> Result<(), Error> {
+        self.load().map(drop)
+    }
+
+    fn load(&self) -> Result<CertifiedKey, Error> {
+        let unreadable = |what: &str, path: &Path, why: String, try_: &str| {
+            Error::new(Code::Certificate, format!("the {what} `{}` cannot be used", path.display())).why(why).try_(try_)
+        };
+        let bytes = |what: &str, path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| unreadable(what, path, error.to_string(), "name a file that this user may read"))
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes("certificate", &self.cert)?).collect();
+        let chain = chain.map_err(|error| {
+            unreadable("certificate", &self.cert, error.to_string(), "name a PEM file, the certificate first")
+        })?;
+        if chain.is_empty() {
+            let why = "there is no `BEGIN CERTIFICATE` in it".to_owned();
+            return Err(unreadable("certificate", &self.cert, why, "name a PEM file, the certificate first"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&bytes("key", &self.key)?).map_err(|error| {
+            unreadable("key", &self.key, error.to_string(), "name a PEM file with a private key without a passphrase")
+        })?;
+        // Which also finds a key that belongs to another certificate.
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+            let why = format!("with the key `{}`: {error}", self.key.display());
+            unreadable("certificate", &self.cert, why, "name a certificate and the key it was made for")
+        })
+    }
+
+    /// What tells a file from the one that took its place.
+    fn stamp(&self) -> [Option<(u64, i64, i64, u64)>; 2] {
+        let stamp = |metadata: Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len());
+        [&self.cert, &self.key].map(|path| std::fs::metadata(path).ok().map(stamp))
+    }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// Loads the certificate and watches its files from then on.
+    pub(super) fn open(files: &TlsFiles) -> Result<(Self, Watch), Error> {
+        let stamp = files.stamp();
+        let current = Arc::new(Current(ArcSwap::from_pointee(files.load()?)));
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::new(Code::Internal, "no version of TLS can be spoken").why(error.to_string()))?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(current.clone());
+        config.alpn_protocols = [H2, HTTP1].map(<[u8]>::to_vec).to_vec();
+        let watch = Watch::start(files.clone(), stamp, current)
+            .map_err(|error| Error::new(Code::Internal, "no thread to watch a certificate").why(error.to_string()))?;
+        Ok((Self(TlsAcceptor::from(Arc::new(config))), watch))
+    }
+
+    /// Agrees on keys with a caller. Returns whether HTTP/2 is spoken from there on.
+    pub(super) async fn accept(&self, mut stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, bool)> {
+        let agreed = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
+                stream.write_all(NOT_HERE).await?;
+                return Err(io::Error::other("it speaks no TLS"));
+            }
+            self.0.accept(stream).await
+        };
+        let stream = tokio::time::timeout(HANDSHAKE, agreed).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+        Ok((stream, is_http2))
+    }
+}
+
+// === impl Current ===
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    fn start(files: TlsFiles, mut seen: [Option<(u64, i64, i64, u64)>; 2], current: Arc<Current>) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let run = move || {
+            while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let stamp = files.stamp();
+                if stamp == seen {
+                    continue;
+                }
+                seen = stamp;
+                match files.load() {
+                    Ok(loaded) => {
+                        current.0.store(Arc::new(loaded));
+                        tracing::info!(cert = %files.cert.display(), "new connections get the renewed certificate");
+                    }
+                    Err(error) => tracing::error!(%error, "the certificate in force stays: its files cannot be used"),
+                }
+            }
+        };
+        thread::Builder::new().name("mesh-tls".to_owned()).spawn(run)?;
+        Ok(Self { _stop: stop })
+    }
+}
