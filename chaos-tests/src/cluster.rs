@@ -6,7 +6,7 @@ use berth_cli::{
     fleet::{FakeGpus, Fleet, FleetOptions},
     load::{LoadOptions, LoadReport},
 };
-use berth_client::{Client, api};
+use berth_client::{Client, InferClient, api};
 use berth_core::{
     model::{AuthMode, DeploymentSpec, EndpointSpec, Runtime},
     units::Resources,
@@ -125,6 +125,17 @@ impl Cluster {
             replicas.iter().filter(|replica| replica.state == "serving").count() == instances
         })
         .await;
+    }
+
+    /// Waits until every node's ingress has the endpoint answered.
+    pub async fn routed(&self) {
+        for ingress in self.ingresses().await {
+            let caller = InferClient::new([ingress.to_string()], ENDPOINT).expect("a client");
+            self.until(&format!("{ingress} routes"), async || {
+                caller.score("x".to_owned()).await.is_ok_and(|answer| answer.status.is_success())
+            })
+            .await;
+        }
     }
 
     /// Sets the split.

@@ -14,7 +14,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A reader that has not sent its request by then is not a monitoring system.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(crate) async fn serve(address: SocketAddr, insecure: bool, node: NodeHandle)
         return Err(Error::new(Code::Insecure, format!("metrics would listen on {address}, beyond loopback"))
             .try_("listen on loopback, or pass `--insecure` on a network you trust"));
     }
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let listener = bind(address).map_err(|error| {
         Error::new(Code::Unavailable, format!("metrics cannot listen on {address}")).why(error.to_string())
     })?;
     tokio::spawn(async move {
@@ -52,6 +52,15 @@ pub(crate) async fn serve(address: SocketAddr, insecure: bool, node: NodeHandle)
         }
     });
     Ok(())
+}
+
+/// Binds so that a process that takes over from this one may listen there as well, for as long as both run.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(16)
 }
 
 fn answer(request: &Request<Incoming>, node: &NodeHandle) -> Response<Full<Bytes>> {

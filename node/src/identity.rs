@@ -18,6 +18,8 @@ use berth_core::{
 /// How long the lock is waited for. An agent that is just ending still holds it, and so, for a moment, does any process
 /// it was starting: a fork shares the lock until its program begins.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a successor that failed may take to end.
+const RETAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Pace of looking again; the kernel has no wait with a deadline for this lock.
 const LOCK_PACE: Duration = Duration::from_millis(10);
 
@@ -32,7 +34,7 @@ pub(crate) struct Home {
 
 /// The right to act for the replicas of a folder; the lock goes with the last of its holders.
 #[derive(Clone, Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "it only has to be held")] Arc<File>);
+pub(crate) struct Lock(Arc<File>);
 
 // === impl Home ===
 
@@ -65,6 +67,20 @@ impl Home {
         }
         let id = node_id(&folder)?;
         Ok(Self { folder, id, lock: Lock(Arc::new(lock)) })
+    }
+
+    /// Lets another process take the folder.
+    pub(crate) fn release(&self) -> Result<(), Error> {
+        self.lock.0.unlock().map_err(|error| io_error("cannot unlock", &self.folder, &error))
+    }
+
+    /// Takes the folder back from a process that let go of it.
+    pub(crate) fn retake(&self) -> Result<(), Error> {
+        lock_within(&self.lock.0, RETAKE_PATIENCE).map_err(|error| match error {
+            TryLockError::WouldBlock => Error::new(Code::AlreadyExists, "the successor keeps this node's folder")
+                .why("it failed to take over and did not end"),
+            TryLockError::Error(error) => io_error("cannot lock", &self.folder, &error),
+        })
     }
 
     pub(crate) fn id(&self) -> NodeId {

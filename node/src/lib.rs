@@ -9,6 +9,7 @@ mod cache;
 pub mod capacity;
 pub mod doctor;
 pub mod gpu;
+mod hand_over;
 mod identity;
 mod keeper;
 mod leave;

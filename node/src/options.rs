@@ -23,6 +23,8 @@ const LOG_MAX_BYTES: u64 = 16 << 20;
 const LOG_FILES: usize = 3;
 /// Bytes of assets nothing refers to that are kept for the next deployment.
 const CACHE_MAX_BYTES: u64 = 20 << 30;
+/// How long streams may go on in a process that was succeeded: longer than answers of a model take.
+const FINISH_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Variables of the agent's own environment that its children may see. An allow-list: the agent's variables may hold
 /// secrets, and a replica runs somebody else's code.
 const INHERITED: &[&str] = &[
@@ -105,6 +107,10 @@ pub struct NodeOptions {
     pub die_with_parent: bool,
     /// Whether replicas are ended at shutdown; a daemon leaves them running and adopts them again.
     pub stop_replicas_on_shutdown: bool,
+    /// Whether it takes over from the process that runs on the same folder, if there is one.
+    pub take_over: bool,
+    /// How long what it has under way may go on after another process took over.
+    pub finish_within: Duration,
     /// How long its replicas may take to be handed over when it is asked to end; not at all when absent.
     pub drain_on_stop: Option<Duration>,
     /// The NVML library, when it is not where the loader looks.
@@ -169,6 +175,8 @@ impl NodeOptions {
             base_env: BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]),
             die_with_parent: false,
             stop_replicas_on_shutdown: false,
+            take_over: false,
+            finish_within: FINISH_WITHIN,
             drain_on_stop: None,
             nvml_library: None,
             timing: Timing::default(),

@@ -3,14 +3,15 @@
 use std::{
     fmt,
     net::SocketAddr,
+    os::unix::net::UnixStream,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use berth_core::{
-    agent::{Ledger, Signal},
+    agent::{Desired, Ledger, LedgerEntry, Signal},
     error::{Code, Error},
-    id::{LogIndex, NodeId},
+    id::{LogIndex, NodeId, ReplicaId},
     model::{NodeName, NodeProfile},
     rng::SeedTree,
 };
@@ -23,11 +24,12 @@ use crate::{
     cache::Cache,
     capacity,
     gpu::{self, GpuMonitor},
+    hand_over::{Desk, Inheritance, Successor},
     identity::{Home, random_u64},
     keeper::{self, LogLimits},
     leave,
     ledger::{self, LedgerFile},
-    mesh::{AccessLogOptions, Mesh, MeshHandle, MeshOptions, TableCodec},
+    mesh::{AccessLogOptions, Listening, Mesh, MeshHandle, MeshOptions, TableCodec},
     options::NodeOptions,
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
     runtime::{Environments, Host, Layout},
@@ -51,6 +53,8 @@ pub struct NodeService {
     profile: NodeProfile,
     status: watch::Sender<SessionStatus>,
     handle: NodeHandle,
+    /// The process it takes over from.
+    older: Option<UnixStream>,
 }
 
 /// What others may ask a node.
@@ -81,6 +85,15 @@ impl NodeService {
     pub async fn open(options: NodeOptions) -> Result<Self, Error> {
         options.validate()?;
         let folder = options.data_dir.clone();
+        let inherited = if options.take_over {
+            let folder = folder.clone();
+            let asked = tokio::task::spawn_blocking(move || Inheritance::ask(&folder)).await;
+            asked.map_err(|error| {
+                Error::new(Code::Internal, "asking the older process broke off").why(error.to_string())
+            })??
+        } else {
+            None
+        };
         let home = tokio::task::spawn_blocking(move || Home::open(&folder)).await.map_err(|error| {
             Error::new(Code::Internal, "taking the node's folder broke off").why(error.to_string())
         })??;
@@ -91,7 +104,8 @@ impl NodeService {
         let spawner = Spawner::start()
             .map_err(|error| Error::new(Code::Internal, "no thread to start processes from").why(error.to_string()))?;
         let mut registry = Registry::default();
-        let mesh = start_mesh(&home, &options, &mut registry)?;
+        let (listening, older) = inherited.map(Inheritance::split).unzip();
+        let mesh = start_mesh(&home, &options, listening, &mut registry)?;
         let gpus = GpuMonitor::start(options.nvml_library.as_deref())
             .map_err(|error| Error::new(Code::Internal, "no thread to watch GPUs from").why(error.to_string()))?;
         let gpus = Arc::new(gpus);
@@ -122,7 +136,7 @@ impl NodeService {
             registry: Arc::new(Mutex::new(registry)),
             agent: world.agent.clone(),
         };
-        Ok(Self { home, options, world, members, profile, status, handle })
+        Ok(Self { home, options, world, members, profile, status, handle, older })
     }
 
     /// Returns a handle.
@@ -134,15 +148,13 @@ impl NodeService {
     ///
     /// Dropping the future ends the control side at once and leaves every replica running, as a crash would.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Self { home, options, world, members, profile, status, handle } = self;
+        let Self { mut home, options, world, members, profile, status, handle, mut older } = self;
         let mesh = handle.mesh.clone();
         let _ends_with_the_data_side = EndMesh(mesh.clone());
         let seed = SeedTree::new(random_u64()?);
         let ledger_file = LedgerFile::new(home.folder().to_owned(), world.ledger.subscribe());
-        let mut actors = supervise(Arc::clone(&world)).await?;
-        let usage = watch::Sender::new(Usage::default());
         let leaving = watch::Sender::new(None);
-        let stop = {
+        let mut stop = Box::pin({
             let (ledger, session, within) = (world.ledger.subscribe(), handle.session.clone(), options.drain_on_stop);
             let (leaving, outbox) = (leaving.clone(), Arc::clone(&world.outbox));
             async move {
@@ -151,43 +163,107 @@ impl NodeService {
                     leave::hand_over(&leaving, ledger, &outbox, session, within).await;
                 }
             }
+        });
+        let mut desk = Desk::open(home.folder());
+        let ended = loop {
+            let mut actors = supervise(Arc::clone(&world)).await?;
+            match older.take() {
+                Some(older) => {
+                    let expected = running(&world.ledger.borrow());
+                    tokio::spawn(Inheritance::begin(older, mesh.clone(), expected));
+                }
+                None => mesh.open(),
+            }
+            let usage = watch::Sender::new(Usage::default());
+            let session = SessionOptions {
+                node: home.id(),
+                home: home.folder().to_owned(),
+                profile: profile.clone(),
+                members: Arc::clone(&members),
+                outbox: Arc::clone(&world.outbox),
+                mesh: mesh.clone(),
+                agent: world.agent.clone(),
+                status: status.clone(),
+                usage: usage.subscribe(),
+                leaving: leaving.subscribe(),
+                gpus: Arc::clone(&world.gpus),
+                prefetches: world.prefetches.subscribe(),
+                seed: seed.child("session"),
+            };
+            let measured = usage::keep(Arc::clone(&world), usage);
+            let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
+            let ended = tokio::select! {
+                () = &mut stop => Ended::Over(Ok(())),
+                error = actors.failed() => Ended::Over(Err(error)),
+                successor = desk.asked() => Ended::Asked(successor),
+                () = keep_session(session) => Ended::Over(Ok(())),
+                () = keep_table(Arc::clone(&members), mesh.clone(), home.id().0, seed.child("table")) => Ended::Over(Ok(())),
+                () = ledger_file.clone().keep() => Ended::Over(Ok(())),
+                () = keeper::keep(Arc::clone(&world), limits) => Ended::Over(Ok(())),
+                () = measured => Ended::Over(Ok(())),
+                () = gpu::keep_shares(Arc::clone(&world)) => Ended::Over(Ok(())),
+            };
+            actors.stop().await;
+            let successor = match ended {
+                Ended::Over(outcome) => break Ok(outcome),
+                Ended::Asked(successor) => successor,
+            };
+            ledger_file.write_newest().await?;
+            match hand_over(&home, &mesh, successor).await {
+                Ok(successor) => break Err(successor),
+                Err(error) => tracing::error!(%error, "the successor failed: this process goes on"),
+            }
+            let retaken = Arc::new(home);
+            let again = Arc::clone(&retaken);
+            let locked = tokio::task::spawn_blocking(move || again.retake()).await;
+            locked.map_err(|error| {
+                Error::new(Code::Internal, "taking the folder back broke off").why(error.to_string())
+            })??;
+            home = Arc::into_inner(retaken).ok_or_else(|| Error::new(Code::Internal, "the folder is still in use"))?;
         };
-        let session = SessionOptions {
-            node: home.id(),
-            home: home.folder().to_owned(),
-            profile,
-            members: Arc::clone(&members),
-            outbox: Arc::clone(&world.outbox),
-            mesh: mesh.clone(),
-            agent: world.agent.clone(),
-            status,
-            usage: usage.subscribe(),
-            leaving: leaving.subscribe(),
-            gpus: Arc::clone(&world.gpus),
-            prefetches: world.prefetches.subscribe(),
-            seed: seed.child("session"),
-        };
-        let measured = usage::keep(Arc::clone(&world), usage);
-        let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
-        let outcome = tokio::select! {
-            () = stop => Ok(()),
-            error = actors.failed() => Err(error),
-            () = keep_session(session) => Ok(()),
-            () = keep_table(members, mesh.clone(), home.id().0, seed.child("table")) => Ok(()),
-            () = ledger_file.clone().keep() => Ok(()),
-            () = keeper::keep(Arc::clone(&world), limits) => Ok(()),
-            () = measured => Ok(()),
-            () = gpu::keep_shares(Arc::clone(&world)) => Ok(()),
-        };
-        actors.stop().await;
-        mesh.shutdown(DRAIN_DEADLINE).await;
-        let last = world.ledger.borrow().clone();
-        if options.stop_replicas_on_shutdown {
-            end_replicas(&world, &last).await;
+        match ended {
+            Ok(outcome) => {
+                mesh.shutdown(DRAIN_DEADLINE).await;
+                let last = world.ledger.borrow().clone();
+                if options.stop_replicas_on_shutdown {
+                    end_replicas(&world, &last).await;
+                }
+                ledger_file.write_newest().await?;
+                outcome
+            }
+            Err(successor) => {
+                tracing::info!("another process of this node has taken over; this one ends what it has");
+                desk.close();
+                let telling = tokio::spawn(successor.tell(mesh.clone()));
+                mesh.shutdown(options.finish_within).await;
+                telling.abort();
+                Ok(())
+            }
         }
-        ledger_file.write_newest().await?;
-        outcome
     }
+}
+
+/// Why the control side ended.
+enum Ended {
+    Over(Result<(), Error>),
+    Asked(Successor),
+}
+
+/// Lets go of the folder and gives the listeners away.
+async fn hand_over(home: &Home, mesh: &MeshHandle, successor: Successor) -> Result<Successor, Error> {
+    let broken = |error: std::io::Error| {
+        Error::new(Code::Unavailable, "the listeners were not handed over").why(error.to_string())
+    };
+    let listening = mesh.listening().ok_or_else(|| Error::new(Code::Internal, "this node takes no connections"))?;
+    let listening = listening.map_err(broken)?;
+    home.release()?;
+    successor.give(&listening).await.map_err(broken)
+}
+
+/// Lists the replicas that took requests when the ledger was written.
+fn running(ledger: &Ledger) -> Vec<ReplicaId> {
+    let runs = |entry: &&LedgerEntry| entry.process.is_some() && entry.is_warm && entry.order.desired == Desired::Run;
+    ledger.replicas.iter().filter(runs).map(|entry| entry.order.replica).collect()
 }
 
 /// Lets the data side end when the future that runs the node is dropped.
@@ -203,7 +279,12 @@ impl Drop for EndMesh {
     }
 }
 
-fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Result<MeshHandle, Error> {
+fn start_mesh(
+    home: &Home,
+    options: &NodeOptions,
+    listening: Option<Listening>,
+    registry: &mut Registry,
+) -> Result<MeshHandle, Error> {
     let codec = TableCodec { encode: encode_table, decode: decode_table };
     let mut mesh = MeshOptions::new(home.id(), home.folder().join("mesh"), codec);
     mesh.ingress = options.ingress;
@@ -216,7 +297,7 @@ fn start_mesh(home: &Home, options: &NodeOptions, registry: &mut Registry) -> Re
         max_bytes: options.log_max_bytes,
         files: options.log_files,
     });
-    Mesh::start(mesh, registry)
+    Mesh::inherit(mesh, listening, registry)
 }
 
 async fn profile(

@@ -5,6 +5,7 @@ mod demo;
 mod faults;
 mod faults_start;
 mod gpu;
+mod hand_over;
 mod kill;
 mod outage;
 mod partition;

@@ -227,6 +227,9 @@ daemon_args! {
     bools {
         /// Ends its replicas when it ends; they outlive it otherwise, and it adopts them when it is back.
         end_replicas,
+        /// Takes over from the process that runs on the same data directory, if there is one: its listening sockets and
+        /// its replicas, without a request lost. That one ends what it has under way and then itself.
+        take_over,
         /// Allows listening beyond loopback although there is no TLS.
         insecure,
     }

@@ -41,6 +41,7 @@ pub(super) const NODE: Schema = Schema {
         ("env_dir", ""),
         ("drain_on_stop", ""),
         ("end_replicas", "false"),
+        ("take_over", "false"),
         ("insecure", "false"),
         ("log_format", "text"),
         ("log", DEFAULT_LOG),
@@ -92,6 +93,8 @@ pub(crate) struct NodeConfig {
     pub(crate) drain_on_stop: Option<Duration>,
     /// Whether it ends its replicas when it ends.
     pub(crate) end_replicas: bool,
+    /// Whether it takes over from the process that runs.
+    pub(crate) take_over: bool,
     /// Whether it may listen beyond loopback.
     pub(crate) insecure: bool,
     /// How it logs.
@@ -146,6 +149,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let env_dir = from.optional("env_dir", |text| Ok(PathBuf::from(text)));
     let drain_on_stop = from.optional("drain_on_stop", crate::args::parse_span);
     let end_replicas = from.required("end_replicas", "", parse_bool);
+    let take_over = from.required("take_over", "", parse_bool);
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
     from.finish()?;
@@ -172,6 +176,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         env_dir,
         drain_on_stop,
         end_replicas: end_replicas.ok_or_else(unread)?,
+        take_over: take_over.ok_or_else(unread)?,
         insecure: insecure.ok_or_else(unread)?,
         log,
     })

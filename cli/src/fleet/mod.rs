@@ -303,7 +303,17 @@ impl Fleet {
         Daemon::spawn(&self.options, &name, &args)
     }
 
+    /// Starts a newer process of a node, which takes over from the one that runs; returns that one, which ends by itself.
+    pub fn succeed_node(&mut self, n: usize) -> Result<Daemon, FleetError> {
+        let newer = self.spawn_node_with(n, &["--take-over"])?;
+        Ok(std::mem::replace(&mut self.nodes[n], newer))
+    }
+
     fn spawn_node(&self, n: usize) -> Result<Daemon, FleetError> {
+        self.spawn_node_with(n, &[])
+    }
+
+    fn spawn_node_with(&self, n: usize, more: &[&str]) -> Result<Daemon, FleetError> {
         let name = Self::node_name(n);
         let mut args = vec![
             "node".to_owned(),
@@ -328,6 +338,7 @@ impl Fleet {
             args.extend(["--nvml-lib".to_owned(), gpus.library().display().to_string()]);
         }
         args.extend(self.options.node_args.iter().cloned());
+        args.extend(more.iter().map(|word| (*word).to_owned()));
         Daemon::spawn(&self.options, &name, &args)
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     options.tls = config.tls;
     options.env_dir = config.env_dir;
     options.drain_on_stop = config.drain_on_stop;
+    options.take_over = config.take_over;
     options.stop_replicas_on_shutdown = config.end_replicas;
     if let Some(bytes) = config.cache_max_bytes {
         options.cache_max_bytes = bytes;

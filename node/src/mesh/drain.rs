@@ -33,6 +33,11 @@ impl Drain {
         self.waiting.take().into_values().for_each(Waker::wake);
     }
 
+    /// Returns whether it was said.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
     /// Returns a future that is ready once the core drains.
     pub(super) fn watch(self: &Rc<Self>) -> Draining {
         Draining { drain: self.clone(), id: None }

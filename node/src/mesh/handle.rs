@@ -30,7 +30,8 @@ use tokio::sync::watch;
 
 use super::{
     access_log::AccessLog,
-    gate::LocalReplica,
+    gate::{LocalReplica, LocalState},
+    listening::Listening,
     metrics::{MeshCollector, MeshCounters},
     options::MeshOptions,
     persist::{self, Writer},
@@ -56,6 +57,8 @@ pub struct MeshHandle(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     writer: Writer,
+    /// What is given to a successor; nothing once no more connections are taken.
+    listening: Mutex<Option<Listening>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// One change of the table at a time.
     applying: Mutex<()>,
@@ -70,14 +73,34 @@ struct Inner {
 impl Mesh {
     /// Binds, loads the stored table and gate token, and starts the threads. Counters are shown in `registry`.
     pub fn start(options: MeshOptions, registry: &mut Registry) -> Result<MeshHandle, Error> {
+        let mesh = Self::inherit(options, None, registry)?;
+        mesh.open();
+        Ok(mesh)
+    }
+
+    /// Starts on the listeners of an older process, or binds its own. It accepts nobody until it is opened.
+    pub(crate) fn inherit(
+        options: MeshOptions,
+        inherited: Option<Listening>,
+        registry: &mut Registry,
+    ) -> Result<MeshHandle, Error> {
         let cores = match options.cores {
             0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
             cores => cores,
         };
-        let (ingress, ingress_listeners) =
-            worker::bind(options.ingress, cores).map_err(|error| cannot_listen("ingress", options.ingress, &error))?;
-        let (gate, gate_listeners) =
-            worker::bind(options.gate, cores).map_err(|error| cannot_listen("gate", options.gate, &error))?;
+        let listening = match inherited {
+            Some(listening) => listening,
+            None => Listening {
+                ingress: Listening::bind_door(options.ingress, cores)
+                    .map_err(|error| cannot_listen("ingress", options.ingress, &error))?,
+                gate: Listening::bind_door(options.gate, cores)
+                    .map_err(|error| cannot_listen("gate", options.gate, &error))?,
+            },
+        };
+        // Each listener of a shared address gets its part of the connections, so each needs a core that accepts them.
+        let cores = listening.ingress.len();
+        let copied = listening.addresses().and_then(|addresses| Ok((addresses, listening.copy()?)));
+        let ((ingress, gate), kept) = copied.map_err(|error| cannot_listen("mesh", options.ingress, &error))?;
         let folder = options.data_dir.clone();
         std::fs::create_dir_all(&folder).map_err(|error| {
             Error::new(Code::Unavailable, format!("could not create {}", folder.display())).why(error.to_string())
@@ -107,7 +130,7 @@ impl Mesh {
         }
         registry.register_collector(Box::new(MeshCollector(Arc::downgrade(&shared))));
         let seed = SeedTree::from_entropy(entropy());
-        let listeners = ingress_listeners.into_iter().zip(gate_listeners);
+        let listeners = listening.ingress.into_iter().zip(listening.gate);
         let mut threads = Vec::new();
         for (index, (ingress, gate)) in listeners.enumerate() {
             let (shared, seed) = (shared.clone(), seed.clone());
@@ -129,6 +152,7 @@ impl Mesh {
             ingress,
             gate,
             loaded,
+            listening: Mutex::new(Some(kept)),
             _tls_watch: tls_watch,
         })))
     }
@@ -229,6 +253,26 @@ impl MeshHandle {
         self.0.shared.acks.subscribe()
     }
 
+    /// Accepts connections from here on.
+    pub fn open(&self) {
+        self.0.shared.opened.cancel();
+    }
+
+    /// Returns whether a replica of this node takes requests.
+    pub(crate) fn is_published(&self, replica: ReplicaId) -> bool {
+        self.0.shared.gate.find(replica).is_some_and(|replica| replica.local().state == LocalState::Open)
+    }
+
+    /// Returns what this mesh listens on, for a successor.
+    pub(crate) fn listening(&self) -> Option<std::io::Result<Listening>> {
+        self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Listening::copy)
+    }
+
+    /// Sets what an older process of this node still has under way.
+    pub(crate) fn set_elsewhere(&self, counts: BTreeMap<ReplicaId, u64>) {
+        self.0.shared.elsewhere.store(Arc::new(counts));
+    }
+
     /// Returns the requests per replica: what this node's gate has of its own replicas, and what this node's ingress
     /// has under way to others. Read the acks first. Zeros are left out.
     pub fn in_flight(&self) -> BTreeMap<ReplicaId, u64> {
@@ -237,13 +281,17 @@ impl MeshHandle {
         for (replica, _, load) in shared.gate.loads() {
             *loads.entry(replica).or_default() += load;
         }
+        for (replica, load) in self.0.shared.elsewhere.load().iter() {
+            *loads.entry(*replica).or_default() += load;
+        }
         loads.retain(|_, load| *load > 0);
         loads
     }
 
     /// Returns what this node's gate has of one replica, running and waiting.
     pub fn gate_in_flight(&self, replica: ReplicaId) -> u64 {
-        self.0.shared.gate.in_flight(replica)
+        let elsewhere = self.0.shared.elsewhere.load().get(&replica).copied().unwrap_or(0);
+        self.0.shared.gate.in_flight(replica) + elsewhere
     }
 
     /// Returns the endpoints that were called here within the last minute.
@@ -289,6 +337,8 @@ impl MeshHandle {
     /// Takes no new requests, lets running ones end until `drain` is over, stores the table and ends the threads.
     pub async fn shutdown(&self, drain: Duration) {
         let shared = &self.0.shared;
+        // A listener that nobody accepts from would keep callers waiting.
+        drop(self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         shared.draining.cancel();
         let deadline = tokio::time::Instant::now() + drain;
         while !self.is_idle() && tokio::time::Instant::now() < deadline {

@@ -37,7 +37,7 @@ use super::{
     record::{Choice, End, Record, Recording},
     replay::{Fault, Upload},
     routes::Endpoint,
-    tunnel::Asked,
+    tunnel,
     verdict::{HeardBy, Told},
     wire::Wire,
     worker::Core,
@@ -87,7 +87,7 @@ struct Call {
     id: HeaderValue,
     client_id: Option<HeaderValue>,
     /// It asks to change the protocol.
-    asked: Option<Asked>,
+    asked: Option<tunnel::Asked>,
 }
 
 // === impl Call ===
@@ -96,7 +96,7 @@ impl Call {
     fn new(core: &Rc<Core>, request: Request<Wire>) -> Self {
         let begun = tokio::time::Instant::now();
         let (mut parts, body) = request.into_parts();
-        let (asked, body) = match Asked::of(&mut parts, || core.draw()) {
+        let (asked, body) = match tunnel::Asked::of(&mut parts, || core.draw()) {
             Some((asked, instead)) => (Some(asked), instead.unwrap_or(body)),
             None => (None, body),
         };

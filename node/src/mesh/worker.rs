@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use berth_core::{
-    id::LogIndex,
+    id::{LogIndex, ReplicaId},
     rng::{Rng, SeedTree},
     traffic::acks::TableAcks,
 };
@@ -66,6 +66,9 @@ const KEEPALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
     .with_interval(Duration::from_secs(20))
     .with_retries(3);
 
+/// How long a connection of HTTP/1.1 may still bring its next request when the core drains.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,6 +92,10 @@ pub(super) struct Shared {
     pub(super) access_log: Option<AccessLog>,
     /// What callers have to speak, if anything but plain HTTP.
     pub(super) tls: Option<Tls>,
+    /// Connections are taken.
+    pub(super) opened: CancellationToken,
+    /// What an older process of this node still has under way.
+    pub(super) elsewhere: ArcSwap<BTreeMap<ReplicaId, u64>>,
     /// No new connections or requests are taken.
     pub(super) draining: CancellationToken,
     /// Everything ends.
@@ -157,6 +164,8 @@ impl Shared {
             recent: (0..cores).map(|_| Recent::default()).collect(),
             access_log,
             tls,
+            opened: CancellationToken::new(),
+            elsewhere: ArcSwap::default(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             token: ArcSwapOption::empty(),
@@ -226,6 +235,11 @@ impl Core {
     /// Takes connections until the mesh drains.
     async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
         let max = self.shared.options.limits.connections;
+        tokio::select! {
+            biased;
+            () = self.drain.watch() => return,
+            () = self.shared.opened.cancelled() => {}
+        }
         loop {
             while door == Door::Ingress && self.connections.get() >= max {
                 self.closed.notified().await;
@@ -304,7 +318,11 @@ impl Core {
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes as usize + limits.uri_bytes);
         let service = service_fn(|request: Request<Incoming>| async {
-            Ok::<_, Infallible>(door.answer(self.clone(), request.map(Wire::Http1)).await)
+            let mut response = door.answer(self.clone(), request.map(Wire::Http1)).await;
+            if self.drain.has_begun() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
         });
         let stream = Patient::new(stream, limits.write_timeout);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -313,7 +331,12 @@ impl Core {
             () = self.drain.watch() => {}
             ended = connection.as_mut() => return Ok(ended?),
         }
-        connection.as_mut().graceful_shutdown();
+        // A connection that waits for its next request is not closed under it: the answer to that says it is the last.
+        // One that stays quiet is closed.
+        match tokio::time::timeout(QUIET, connection.as_mut()).await {
+            Ok(ended) => return Ok(ended?),
+            Err(_) => connection.as_mut().graceful_shutdown(),
+        }
         Ok(connection.await?)
     }
 

@@ -1,0 +1,290 @@
+//! Hand-over: another process of the same node takes the listening sockets, and nobody who connects notices.
+//!
+//! The process that runs keeps a socket in its folder. One that is started with `take_over` asks there; the older one ends
+//! its control side, writes the ledger, lets go of the folder and gives its listeners away. It goes on accepting until the
+//! newer one has found every replica again and says so; from there on it only ends what it has. When the newer one fails
+//! before that, the older one takes the folder back and goes on as if nothing had been.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice, IoSliceMut, Write},
+    mem::MaybeUninit,
+    net::TcpListener,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use berth_core::{
+    error::{Code, Error},
+    id::ReplicaId,
+};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::UnixListener,
+    time::{interval, timeout},
+};
+
+use crate::mesh::{Listening, MeshHandle};
+
+/// Where the older process is asked, in the node's folder, which nobody else may enter.
+const SOCKET: &str = "hand-over.sock";
+
+/// What the newer one says: that it wants to take over, and that it has.
+const TAKE: &[u8; 4] = b"take";
+const HAVE: &[u8; 4] = b"have";
+
+/// Listeners one message may carry; the kernel takes 253.
+const LISTENERS_MAX: usize = 250;
+
+/// How long either side may take for one word: the older one ends its actors and writes its ledger meanwhile.
+const WORD_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long the newer one may take until every replica is found again.
+const FOUND_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often the older one says what it still has.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// Where a process that runs is asked to hand over.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+}
+
+/// A newer process that asks.
+#[derive(Debug)]
+pub(crate) struct Successor(tokio::net::UnixStream);
+
+/// What a newer process was given.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    pub(crate) listening: Listening,
+    older: UnixStream,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Opens the desk. Without one a node runs as well; it only cannot be taken over.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let path = folder.join(SOCKET);
+        // What a process left that was killed: the folder is locked, so nobody listens there.
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path);
+        if let Err(error) = &listener {
+            tracing::warn!(%error, path = %path.display(), "this node cannot be taken over: it will have to be drained");
+        }
+        Self { listener: listener.ok(), path }
+    }
+
+    /// Waits for somebody who asks.
+    pub(crate) async fn asked(&self) -> Successor {
+        let Some(listener) = &self.listener else { return std::future::pending().await };
+        loop {
+            let accepted = listener.accept().await;
+            let Ok((mut stream, _)) = accepted else {
+                tokio::time::sleep(TELL_EVERY).await;
+                continue;
+            };
+            let mut word = [0; TAKE.len()];
+            let read = timeout(WORD_WITHIN, stream.read_exact(&mut word)).await;
+            if matches!(read, Ok(Ok(_))) && word == *TAKE {
+                return Successor(stream);
+            }
+        }
+    }
+
+    /// Closes the desk: the next one to sit there is the successor.
+    pub(crate) fn close(&mut self) {
+        if self.listener.take().is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+// === impl Successor ===
+
+impl Successor {
+    /// Gives the listeners away and waits until the successor is there. On an error everything is as before.
+    pub(crate) async fn give(self, listening: &Listening) -> io::Result<Self> {
+        let listeners: Vec<BorrowedFd<'_>> = listening.all().map(AsFd::as_fd).collect();
+        if listeners.len() > LISTENERS_MAX {
+            return Err(io::Error::other("there are more listeners than one message carries"));
+        }
+        let counts = [listening.ingress.len() as u8, listening.gate.len() as u8];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&listeners)) {
+            return Err(io::Error::other("the listeners fit in no message"));
+        }
+        let stream = self.0;
+        let sent = stream.async_io(tokio::io::Interest::WRITABLE, || {
+            sendmsg(&stream, &[IoSlice::new(&counts)], &mut control, SendFlags::NOSIGNAL).map_err(io::Error::from)
+        });
+        timeout(WORD_WITHIN, sent).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let mut stream = stream;
+        let mut word = [0; HAVE.len()];
+        timeout(FOUND_WITHIN + WORD_WITHIN, stream.read_exact(&mut word))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
+        if word != *HAVE {
+            return Err(io::Error::other("the successor spoke out of turn"));
+        }
+        Ok(Self(stream))
+    }
+
+    /// Tells the successor what this process still has, until it has nothing: drains must wait for that, too.
+    pub(crate) async fn tell(mut self, mesh: MeshHandle) {
+        let mut beat = interval(TELL_EVERY);
+        loop {
+            beat.tick().await;
+            let mut line = String::new();
+            for (replica, count) in mesh.in_flight() {
+                line.push_str(&format!("{replica}={count} "));
+            }
+            line.push('\n');
+            if self.0.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+// === impl Inheritance ===
+
+impl Inheritance {
+    /// Asks the process that runs on this folder, if there is one, for what it listens on. Blocks.
+    pub(crate) fn ask(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(SOCKET);
+        let stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(&error)),
+        };
+        Self::receive(stream).map(Some).map_err(|error| failed(&error))
+    }
+
+    fn receive(mut stream: UnixStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(WORD_WITHIN))?;
+        stream.set_write_timeout(Some(WORD_WITHIN))?;
+        stream.write_all(TAKE)?;
+        let mut counts = [0_u8; 2];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut counts)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let mut listeners: Vec<OwnedFd> = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(given) = message {
+                listeners.extend(given);
+            }
+        }
+        let [ingress, gate] = counts.map(usize::from);
+        if got.bytes != counts.len() || ingress == 0 || ingress != gate || listeners.len() != ingress + gate {
+            return Err(io::Error::other("the listeners did not arrive"));
+        }
+        let gate = listeners.split_off(ingress);
+        let listening = Listening {
+            ingress: listeners.into_iter().map(TcpListener::from).collect(),
+            gate: gate.into_iter().map(TcpListener::from).collect(),
+        };
+        Ok(Self { listening, older: stream })
+    }
+
+    /// Waits until these replicas take requests here, opens the doors, tells the older process, and follows what that
+    /// still has until it has nothing.
+    pub(crate) async fn begin(older: UnixStream, mesh: MeshHandle, replicas: Vec<ReplicaId>) {
+        let found = timeout(FOUND_WITHIN, async {
+            while !replicas.iter().all(|replica| mesh.is_published(*replica)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        if found.await.is_err() {
+            tracing::warn!("not every replica was found again in time; requests for it go elsewhere");
+        }
+        mesh.open();
+        let told = older.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(older));
+        let mut older = match told {
+            Ok(older) => older,
+            Err(error) => return tracing::warn!(%error, "the older process cannot be told"),
+        };
+        if let Err(error) = older.write_all(HAVE).await {
+            return tracing::warn!(%error, "the older process was gone before it was told");
+        }
+        tracing::info!("took over from the older process of this node");
+        let mut lines = BufReader::new(older).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            mesh.set_elsewhere(read_counts(&line));
+        }
+        mesh.set_elsewhere(BTreeMap::new());
+        tracing::info!("the older process of this node has ended");
+    }
+
+    /// Splits into what the mesh listens on and the way to the older process.
+    pub(crate) fn split(self) -> (Listening, UnixStream) {
+        (self.listening, self.older)
+    }
+}
+
+/// Reads `replica=count replica=count`.
+fn read_counts(line: &str) -> BTreeMap<ReplicaId, u64> {
+    let pair = |pair: &str| {
+        let (replica, count) = pair.split_once('=')?;
+        Some((replica.parse().ok()?, count.parse().ok()?))
+    };
+    line.split(' ').filter_map(pair).collect()
+}
+
+fn failed(error: &io::Error) -> Error {
+    Error::new(Code::Unavailable, "the process that runs did not hand over")
+        .why(error.to_string())
+        .try_("look at its log; `berth node drain` and a restart do without a hand-over")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listeners_arrive_as_they_were_and_a_silent_successor_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(Inheritance::ask(folder.path()).expect("nobody is no error").is_none());
+        let desk = Desk::open(folder.path());
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listening = Listening { ingress: vec![bind(), bind()], gate: vec![bind(), bind()] };
+        let addresses: Vec<_> = listening.all().map(|listener| listener.local_addr().expect("bound")).collect();
+        for arrives in [false, true] {
+            let path = folder.path().to_owned();
+            let newer = tokio::task::spawn_blocking(move || Inheritance::ask(&path));
+            let asked = desk.asked().await;
+            let given = async {
+                let inherited = newer.await.expect("a thread").expect("no error").expect("somebody");
+                let got: Vec<_> = inherited.listening.all().map(|l| l.local_addr().expect("bound")).collect();
+                assert_eq!(got, addresses);
+                let (_, mut older) = inherited.split();
+                if arrives {
+                    older.write_all(HAVE).expect("told");
+                }
+            };
+            let (gave, ()) = tokio::join!(asked.give(&listening), given);
+            assert_eq!(gave.is_ok(), arrives);
+        }
+    }
+
+    #[test]
+    fn counts_are_read_and_nonsense_is_passed_over() {
+        let replica = ReplicaId(7);
+        let counts = read_counts(&format!("{replica}=3 x=1 {replica} "));
+        assert_eq!(counts, BTreeMap::from([(replica, 3)]));
+    }
+}
