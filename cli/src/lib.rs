@@ -10,6 +10,7 @@ pub mod load;
 mod metrics;
 mod output;
 mod process;
+mod telemetry;
 mod tui;
 pub mod verbs;
 mod view;

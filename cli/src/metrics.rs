@@ -22,15 +22,17 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The type Prometheus asks for.
 const TEXT: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// Listens on `address` and serves until the process ends.
-pub(crate) async fn serve(address: SocketAddr, insecure: bool, node: NodeHandle) -> Result<(), Error> {
+/// Listens on `address` and serves until the process ends. Returns where it listens.
+pub(crate) async fn serve(address: SocketAddr, insecure: bool, node: NodeHandle) -> Result<SocketAddr, Error> {
     if !address.ip().is_loopback() && !insecure {
         return Err(Error::new(Code::Insecure, format!("metrics would listen on {address}, beyond loopback"))
             .try_("listen on loopback, or pass `--insecure` on a network you trust"));
     }
-    let listener = bind(address).map_err(|error| {
+    let cannot = |error: std::io::Error| {
         Error::new(Code::Unavailable, format!("metrics cannot listen on {address}")).why(error.to_string())
-    })?;
+    };
+    let listener = bind(address).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
     tokio::spawn(async move {
         loop {
             // Out of file descriptors: the next reader may have more luck, and this loop must not spin.
@@ -51,7 +53,7 @@ pub(crate) async fn serve(address: SocketAddr, insecure: bool, node: NodeHandle)
             });
         }
     });
-    Ok(())
+    Ok(address)
 }
 
 /// Binds so that a process that takes over from this one may listen there as well, for as long as both run.

@@ -13,6 +13,7 @@ pub mod rng;
 pub mod time;
 pub mod units;
 
+pub mod cost;
 pub mod defaults;
 pub mod model;
 pub mod state;

@@ -4,6 +4,7 @@ use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::MetadataExt as _,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -27,6 +28,10 @@ const VERSION_STEP: Duration = Duration::from_millis(10);
 /// Room below which a model of any size does not fit, and below which logs and environments soon do not.
 const DISK_LOW_MIB: u64 = 10 << 10;
 const DISK_FULL_MIB: u64 = 1 << 10;
+/// A clock that may be off by more is seen in ages and deadlines.
+const CLOCK_OFF_MS: u64 = 500;
+/// Where engines listen.
+const ENGINES: [(&str, &str); 2] = [("Docker", "/var/run/docker.sock"), ("Podman", "/run/podman/podman.sock")];
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -71,6 +76,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     let mut findings = vec![gpus(options.nvml_library.as_deref()), limits(&options.data_dir), python(&options.python)];
     findings.push(disk(&options.data_dir));
     findings.extend(options.tls.as_ref().map(tls));
+    findings.extend([clock(), engine()]);
     let ports = [("coordinators", DEFAULTS.api_port), ("ingress", DEFAULTS.ingress_port), ("gate", DEFAULTS.gate_port)];
     findings.extend(ports.map(|(what, number)| port(what, number)));
     findings
@@ -203,6 +209,73 @@ fn disk(data_dir: &Path) -> Finding {
     finding("disk", verdict, format!("{} free for {shown}", Mib(free_mib)), try_)
 }
 
+/// Asks the kernel whether something keeps the clock right. Who leads stamps every change, so a clock that is off shows in
+/// every age and deadline that people read.
+fn clock() -> Finding {
+    let try_ = "run chrony, ntpd or systemd-timesyncd";
+    match clock_state() {
+        Ok(ClockState { synchronised: true, error_ms }) if error_ms < CLOCK_OFF_MS => {
+            finding("clock", Verdict::Good, format!("the clock is kept right, within {error_ms} ms"), "")
+        }
+        Ok(ClockState { synchronised: true, error_ms }) => {
+            finding("clock", Verdict::Note, format!("the clock is kept, but may be {error_ms} ms off"), try_)
+        }
+        Ok(ClockState { synchronised: false, .. }) => {
+            let text = "nothing keeps this host's clock right; requests do not mind, ages and deadlines do".to_owned();
+            finding("clock", Verdict::Note, text, try_)
+        }
+        Err(why) => {
+            finding("clock", Verdict::Note, format!("the kernel does not tell how the clock is kept: {why}"), "")
+        }
+    }
+}
+
+/// What the kernel knows of its clock.
+struct ClockState {
+    synchronised: bool,
+    error_ms: u64,
+}
+
+#[expect(unsafe_code, reason = "adjtimex has no safe face here; it is asked for nothing but a reading")]
+fn clock_state() -> Result<ClockState, String> {
+    // SAFETY: all zeroes is a value of this plain C struct, and no mode bit asks for a change.
+    let mut state: nix::libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct outlives the call, which writes nothing beyond it.
+    let answer = unsafe { nix::libc::adjtimex(&raw mut state) };
+    if answer < 0 {
+        return Err(std::io::Error::last_os_error().to_string());
+    }
+    let error_ms = u64::try_from(state.maxerror).unwrap_or(u64::MAX) / 1_000;
+    Ok(ClockState { synchronised: answer != nix::libc::TIME_ERROR, error_ms })
+}
+
+/// Says which container engine answers. None is needed: replicas are processes.
+fn engine() -> Finding {
+    let mut sick = None;
+    for (name, socket) in ENGINES {
+        if !Path::new(socket).exists() {
+            continue;
+        }
+        match UnixStream::connect(socket) {
+            Ok(_) => {
+                return finding(
+                    "engine",
+                    Verdict::Good,
+                    format!("{name} answers at {socket}; replicas are processes and do not need it"),
+                    "",
+                );
+            }
+            Err(error) => {
+                sick = Some(format!(
+                    "{name} is there and does not answer at {socket} ({error}); replicas are processes and do not need it"
+                ))
+            }
+        }
+    }
+    let none = || "there is no container engine; replicas are processes and need none".to_owned();
+    finding("engine", Verdict::Good, sick.unwrap_or_else(none), "")
+}
+
 fn port(what: &str, number: u16) -> Finding {
     match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number))) {
         Ok(_) => finding("ports", Verdict::Good, format!("{number} is free ({what})"), ""),
@@ -247,6 +320,13 @@ mod tests {
         assert_eq!(disk(&file.path().join("below-a-file")).verdict, disk(file.path().parent().unwrap()).verdict);
         assert_eq!(python(Path::new("/nowhere/python")).verdict, Verdict::Note);
         assert!(version_of(Path::new("/bin/false")).is_err());
+    }
+
+    #[test]
+    fn neither_a_clock_nor_an_engine_keeps_a_node_from_starting() {
+        for found in [clock(), engine()] {
+            assert!(found.verdict < Verdict::Bad && !found.text.is_empty(), "{found:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod keeper;
 mod leave;
 mod ledger;
 pub mod mesh;
+mod metrics;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod options;

@@ -85,6 +85,8 @@ pub struct NodeOptions {
     pub access_log: Option<PathBuf>,
     /// The certificate callers are shown; plain HTTP when absent.
     pub tls: Option<TlsFiles>,
+    /// Where spans of requests go; nowhere when absent.
+    pub spans: Option<crate::mesh::SpanOptions>,
     /// What it declares instead of what is measured.
     pub capacity: Option<CapacityOverride>,
     /// Free labels; `zone` and `rack` are failure domains.
@@ -164,6 +166,7 @@ impl NodeOptions {
             mesh_cores: 0,
             access_log: None,
             tls: None,
+            spans: None,
             capacity: None,
             labels: BTreeMap::new(),
             is_virtual: false,

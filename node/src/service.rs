@@ -30,6 +30,7 @@ use crate::{
     leave,
     ledger::{self, LedgerFile},
     mesh::{AccessLogOptions, Listening, Mesh, MeshHandle, MeshOptions, TableCodec},
+    metrics::{NodeCollector, NodeHolds},
     options::NodeOptions,
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
     runtime::{Environments, Host, Layout},
@@ -108,7 +109,8 @@ impl NodeService {
         let mesh = start_mesh(&home, &options, listening, &mut registry)?;
         let gpus = GpuMonitor::start(options.nvml_library.as_deref())
             .map_err(|error| Error::new(Code::Internal, "no thread to watch GPUs from").why(error.to_string()))?;
-        let gpus = Arc::new(gpus);
+        let (gpus, holds) = (Arc::new(gpus), Arc::new(NodeHolds::default()));
+        registry.register_collector(Box::new(NodeCollector { holds: Arc::clone(&holds), gpus: Arc::clone(&gpus) }));
         let profile = profile(&home, &options, &mesh, &gpus).await?;
         let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
         let world = Arc::new(World {
@@ -126,6 +128,7 @@ impl NodeService {
             prefetches: watch::Sender::default(),
             agent: AgentLink::new(home.cluster_id()?),
             gpus,
+            holds,
             started: Instant::now(),
         });
         let handle = NodeHandle {
@@ -188,6 +191,7 @@ impl NodeService {
                 leaving: leaving.subscribe(),
                 gpus: Arc::clone(&world.gpus),
                 prefetches: world.prefetches.subscribe(),
+                holds: Arc::clone(&world.holds),
                 seed: seed.child("session"),
             };
             let measured = usage::keep(Arc::clone(&world), usage);
@@ -297,6 +301,7 @@ fn start_mesh(
         max_bytes: options.log_max_bytes,
         files: options.log_files,
     });
+    mesh.spans.clone_from(&options.spans);
     Mesh::inherit(mesh, listening, registry)
 }
 

@@ -1,7 +1,7 @@
 //! What the replicas of a node really use, for people to see; nothing is placed by it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
     sync::Arc,
@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     actor::World,
+    metrics::ReplicaHolds,
     process::{Held, held_by},
     runtime::Layout,
 };
@@ -29,26 +30,35 @@ const DISK_EVERY: u32 = 30;
 pub(crate) async fn keep(world: Arc<World>, usage: watch::Sender<Usage>) {
     let mut pace = interval(EVERY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut last, mut disk_mib): (Option<(Instant, Held)>, u64) = (None, 0);
+    let (mut last, mut disk_mib) = (None::<(Instant, BTreeMap<u32, Held>)>, 0);
     for turn in 0_u32.. {
         pace.tick().await;
-        let groups: BTreeSet<u32> =
-            world.ledger.borrow().replicas.iter().filter_map(|entry| Some(entry.process?.pid)).collect();
+        let entries: Vec<_> = world.ledger.borrow().replicas.clone();
+        let groups: BTreeSet<u32> = entries.iter().filter_map(|entry| Some(entry.process?.pid)).collect();
         let roots = (turn % DISK_EVERY == 0).then(|| Layout::all_roots(&world.home));
         let looked = tokio::task::spawn_blocking(move || {
             let disk = roots.map(|roots| bytes_below(&roots).unwrap_or(0) >> 20);
-            (held_by(&groups), disk)
+            (held_by(&groups), groups, disk)
         });
-        let Ok((held, disk)) = looked.await else {
+        let Ok((held, groups, disk)) = looked.await else {
             continue;
         };
         disk_mib = disk.unwrap_or(disk_mib);
         let now = Instant::now();
-        usage.send_replace(Usage {
-            cpu_milli: last.map_or(0, |(at, before)| cpu_milli(before, held, now.duration_since(at))),
-            memory_mib: (held.resident_pages * rustix::param::page_size() as u64) >> 20,
-            disk_mib,
-        });
+        let since = last.as_ref().map_or(Duration::ZERO, |(at, _)| now.duration_since(*at));
+        let before = last.take().map(|(_, before)| before).unwrap_or_default();
+        // A group that was not there a moment ago began from nothing.
+        let used = |pid: &u32| {
+            let held = held.get(pid).copied().unwrap_or_default();
+            let before = before.get(pid).copied().unwrap_or_default();
+            (cpu_milli(before, held, since), (held.resident_pages * rustix::param::page_size() as u64) >> 20)
+        };
+        let (cpu, memory) = groups.iter().map(used).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        usage.send_replace(Usage { cpu_milli: cpu, memory_mib: memory, disk_mib });
+        let cards = world.gpus.view().look.cards;
+        let running = entries.iter().filter_map(|entry| Some((entry, entry.process?.pid)));
+        let holds = running.map(|(entry, pid)| (entry.order.replica, ReplicaHolds::of(entry, &cards, used(&pid))));
+        world.holds.measured(holds.collect(), since, disk_mib);
         last = Some((now, held));
     }
 }

@@ -49,6 +49,12 @@ pub(crate) struct DevArgs {
     /// Arguments for every `pip install`, with commas.
     #[arg(long, env = "BERTH_PIP_ARGS", value_name = "ARGS", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) pip_args: Vec<String>,
+    /// Where the first node's metrics are read (`/metrics`); the others take free ports.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// The collector that gets traces, all of them, and metrics as OTLP over gRPC: `http://127.0.0.1:4317`.
+    #[arg(long, value_name = "URL", value_parser = crate::config::parse_collector)]
+    pub(crate) otlp: Option<tonic::transport::Endpoint>,
     /// What to log to stderr: error, warn, info, debug, trace, or a filter.
     #[arg(long, env = "BERTH_LOG", default_value = "warn,openraft=error")]
     pub(crate) log: String,
@@ -160,6 +166,8 @@ daemon_args! {
         join: "ADDRS",
         /// The cluster key; the first member of a new cluster makes it.
         cluster_key: "FILE",
+        /// The collector that gets metrics as OTLP over gRPC: `http://127.0.0.1:4317`; none when absent.
+        otlp: "URL",
         /// The largest asset that may be uploaded.
         asset_max: "SIZE",
         /// How log lines look: text or json.
@@ -206,6 +214,10 @@ daemon_args! {
         tls_cert: "FILE",
         /// The certificate's key, in PEM.
         tls_key: "FILE",
+        /// The collector that gets traces and metrics as OTLP over gRPC: `http://127.0.0.1:4317`; none when absent.
+        otlp: "URL",
+        /// How many percent of the traces that begin here are kept; callers that sample decide for their own.
+        trace_percent: "PERCENT",
         /// The NVML library, when it is not where the loader looks.
         nvml_lib: "FILE",
         /// The Python that environments are built with.

@@ -128,6 +128,9 @@ pub(crate) struct LogsArgs {
     /// The replica that failed last instead of those there are.
     #[arg(short, long)]
     pub(crate) previous: bool,
+    /// Print rows of Azure's AmlOnlineEndpointConsoleLog: a line of JSON each.
+    #[arg(long)]
+    pub(crate) table: bool,
 }
 
 // === impl DeploymentName ===

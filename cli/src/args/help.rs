@@ -52,6 +52,47 @@ mod tests {
         }
     }
 
+    /// Writes the page of every setting from the table that they are read by and the help of their flags.
+    fn reference() -> String {
+        let mut page = String::from(
+            "# Configuration\n\nA flag beats a variable beats a line of the file (`--config FILE` or `BERTH_CONFIG`) beats the \
+             default. A name that nobody\nknows is refused, and all problems are told at once. `config.example.toml` shows the \
+             file. This page is made from the program.\n",
+        );
+        let settings = [("coordinator", config::coordinator_settings()), ("node", config::node_settings())];
+        for (daemon, settings) in settings {
+            page.push_str(&format!("\n## [{daemon}]\n\n| setting | variable | default | |\n|---|---|---|---|\n"));
+            let command = Cli::command();
+            let command = command.find_subcommand(daemon).expect("a verb");
+            for shown in settings {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == shown.name);
+                let help = arg.and_then(|arg| arg.get_help()).map(ToString::to_string).unwrap_or_default();
+                let help = if shown.name == "api" { "Where it listens".to_owned() } else { help.replace('|', "\\|") };
+                let default = if shown.default.is_empty() { String::new() } else { format!("`{}`", shown.default) };
+                page.push_str(&format!(
+                    "| `{}` | `{}` | {default} | {} |\n",
+                    shown.name,
+                    shown.variable,
+                    help.trim_end_matches('.')
+                ));
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn the_reference_is_made_from_the_settings() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+        if std::env::var_os("BERTH_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, reference()).expect("a page");
+        }
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            page == reference(),
+            "docs/configuration.md is old: BERTH_UPDATE_DOCS=1 cargo test -p berth-cli reference"
+        );
+    }
+
     #[test]
     fn the_commands_are_consistent() {
         command().debug_assert();

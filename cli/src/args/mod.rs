@@ -1,6 +1,7 @@
 //! What can be typed: every verb with its flags, Azure's spellings beside Berth's own.
 
 mod cluster;
+mod cost;
 mod daemon;
 mod deployment;
 mod endpoint;
@@ -13,6 +14,7 @@ pub(crate) use cluster::{
     AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs,
     SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
+pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
     DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
@@ -125,6 +127,8 @@ pub(crate) enum Verb {
     Events(EventsArgs),
     /// Show what is used on every node, or by every deployment.
     Top(TopArgs),
+    /// Show what every deployment holds, what that costs an hour, and how much of it is idle.
+    Cost(CostArgs),
     /// Show and set what projects may take, and lend for a while.
     #[command(subcommand)]
     Quota(QuotaVerb),
@@ -206,6 +210,9 @@ pub(crate) struct EventsArgs {
     /// Go on with what happens.
     #[arg(short, long, visible_alias = "watch", short_alias = 'w')]
     pub(crate) follow: bool,
+    /// Print rows of Azure's AmlOnlineEndpointEventLog: a line of JSON each.
+    #[arg(long)]
+    pub(crate) table: bool,
 }
 
 /// `berth top`.
@@ -370,6 +377,9 @@ pub(crate) struct GetArgs {
     /// Go on and print what changes.
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// Print events as rows of Azure's table.
+    #[arg(skip)]
+    pub(crate) table: bool,
 }
 
 /// What can be listed.

@@ -9,7 +9,8 @@ use berth_coordinator::raft::Formation;
 use berth_core::error::Error;
 
 use super::{
-    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers,
+    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_collector, parse_list, parse_listen,
+    read_layers,
 };
 
 /// Every setting of a coordinator.
@@ -25,6 +26,7 @@ pub(super) const COORDINATOR: Schema = Schema {
         ("join", ""),
         ("cluster_key", ""),
         ("asset_max", ""),
+        ("otlp", ""),
         ("insecure", "false"),
         ("log_format", "text"),
         ("log", DEFAULT_LOG),
@@ -46,6 +48,8 @@ pub(crate) struct CoordinatorConfig {
     pub(crate) cluster_key: Option<PathBuf>,
     /// The largest asset.
     pub(crate) asset_max_bytes: Option<u64>,
+    /// Where metrics are sent.
+    pub(crate) otlp: Option<tonic::transport::Endpoint>,
     /// Whether it may listen beyond loopback.
     pub(crate) insecure: bool,
     /// How it logs.
@@ -64,6 +68,7 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
     let formation = read_formation(&mut from);
     let cluster_key = from.optional("cluster_key", |text| Ok(PathBuf::from(text)));
     let asset_max_bytes = from.optional("asset_max", parse_bytes);
+    let otlp = from.optional("otlp", parse_collector);
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
     from.finish()?;
@@ -76,6 +81,7 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
         formation: formation.ok_or_else(unread)?,
         cluster_key,
         asset_max_bytes,
+        otlp,
         insecure: insecure.ok_or_else(unread)?,
         log,
     })

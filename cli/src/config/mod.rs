@@ -261,3 +261,25 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let mib = berth_core::units::parse_mib(text).map_err(|error| error.to_string())?;
     mib.checked_mul(1 << 20).ok_or_else(|| format!("`{text}` is too large"))
 }
+
+/// Reads where a collector takes OTLP over gRPC: `http://HOST:4317`, or HOST:4317.
+pub(crate) fn parse_collector(text: &str) -> Result<tonic::transport::Endpoint, String> {
+    let expected = || format!("`{text}` is no collector: expected http://HOST:PORT, such as http://127.0.0.1:4317");
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: tonic::transport::Uri = url.parse().map_err(|_| expected())?;
+    if uri.scheme_str() == Some("https") {
+        return Err("collectors are spoken to without TLS; run one on this host and let it forward".to_owned());
+    }
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) || uri.port().is_none() {
+        return Err(expected());
+    }
+    Ok(tonic::transport::Endpoint::from(uri))
+}
+
+/// Reads a percentage into its share of traces, to a thousandth of a percent.
+pub(crate) fn parse_trace_share(text: &str) -> Result<u32, String> {
+    let expected = || format!("`{text}` is no percentage from 0 to 100, such as 0.5");
+    // A percentage and a number of cores are written alike.
+    let thousandths = berth_core::units::parse_cpu_milli(text).map_err(|_| expected())?;
+    u32::try_from(thousandths).ok().filter(|share| *share <= berth_core::traffic::trace::SHARE_OF).ok_or_else(expected)
+}

@@ -11,7 +11,8 @@ use berth_core::{error::Error, model::NodeName};
 use berth_node::{capacity::CapacityOverride, mesh::TlsFiles};
 
 use super::{
-    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_list, parse_listen, read_layers,
+    DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_collector, parse_list, parse_listen,
+    parse_trace_share, read_layers,
 };
 
 /// Every setting of a node.
@@ -34,6 +35,8 @@ pub(super) const NODE: Schema = Schema {
         ("access_log", ""),
         ("tls_cert", ""),
         ("tls_key", ""),
+        ("otlp", ""),
+        ("trace_percent", "1"),
         ("nvml_lib", ""),
         ("python", "python3"),
         ("pip_args", ""),
@@ -79,6 +82,10 @@ pub(crate) struct NodeConfig {
     pub(crate) access_log: Option<PathBuf>,
     /// The certificate callers are shown, and its key.
     pub(crate) tls: Option<TlsFiles>,
+    /// Where traces and metrics are sent.
+    pub(crate) otlp: Option<tonic::transport::Endpoint>,
+    /// How many of a hundred thousand traces that begin here are kept.
+    pub(crate) trace_share: u32,
     /// The NVML library.
     pub(crate) nvml_lib: Option<PathBuf>,
     /// The Python that environments are built with.
@@ -142,6 +149,8 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         }
     };
     let access_log = from.optional("access_log", |text| Ok(PathBuf::from(text)));
+    let otlp = from.optional("otlp", parse_collector);
+    let trace_share = from.required("trace_percent", "", parse_trace_share);
     let nvml_lib = from.optional("nvml_lib", |text| Ok(PathBuf::from(text)));
     let python = from.required("python", "", |text| Ok(PathBuf::from(text)));
     let pip_args = from.optional("pip_args", parse_list).unwrap_or_default();
@@ -169,6 +178,8 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         mesh_cores,
         access_log,
         tls,
+        otlp,
+        trace_share: trace_share.ok_or_else(unread)?,
         nvml_lib,
         python: python.ok_or_else(unread)?,
         pip_args,

@@ -7,6 +7,7 @@ mod control;
 mod folder;
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -22,11 +23,12 @@ use berth_core::{
 use berth_node::{
     NodeHandle, NodeOptions, NodeService, Secret,
     gpu::fake::{FakeGpus, FakeHost},
+    mesh::SpanOptions,
 };
 use serde::Serialize;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
@@ -36,6 +38,7 @@ use crate::{
     config::LogConfig,
     output::{Fault, Ink, Misused, Output},
     process,
+    telemetry::{self, Speaker},
 };
 use control::Order;
 use folder::Folder;
@@ -59,6 +62,8 @@ struct Cluster {
     running: JoinSet<(String, Result<(), Error>)>,
     stop_nodes: watch::Sender<bool>,
     stop_coordinators: watch::Sender<bool>,
+    /// Where the metrics of each node are read.
+    metrics: BTreeMap<String, SocketAddr>,
     /// What a node needs to join: the coordinators' addresses, and its token.
     joining: Option<(Vec<String>, String)>,
 }
@@ -179,6 +184,10 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<(), Error
         if let Ok(Some(gpus)) = fake_gpus(args) {
             out.aside(format!("each node has {gpus}, simulated; edit its `gpus/gpus.ini` to load or break them"));
         }
+        if !cluster.metrics.is_empty() {
+            let pages = cluster.metrics.iter().map(|(node, address)| format!("{node} http://{address}/metrics"));
+            out.aside(format!("metrics: coordinator http://{api}/metrics, {}", pages.collect::<Vec<_>>().join(", ")));
+        }
         if args.nodes > 1 {
             let dir = args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
             out.aside(format!(
@@ -207,6 +216,7 @@ impl Cluster {
             running: JoinSet::new(),
             stop_nodes: watch::Sender::new(false),
             stop_coordinators: watch::Sender::new(false),
+            metrics: BTreeMap::new(),
             joining: None,
         }
     }
@@ -365,8 +375,24 @@ impl Cluster {
         options.base_env = NodeOptions::inheritable(std::env::vars());
         options.die_with_parent = true;
         options.stop_replicas_on_shutdown = true;
+        let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);
+        if args.otlp.is_some() {
+            options.spans = Some(SpanOptions { sink, share: berth_core::traffic::trace::SHARE_OF });
+        }
         let service = NodeService::open(options).await?;
         let handle = service.handle();
+        if let Some(first) = args.metrics {
+            // A node that comes back gets another port: the page of the one that is gone goes with the process.
+            let is_first = at == 0 && self.nodes[at].addresses.is_none();
+            let address = if is_first { first } else { SocketAddr::new(first.ip(), 0) };
+            let address = crate::metrics::serve(address, args.insecure, handle.clone()).await?;
+            self.metrics.insert(text.clone(), address);
+        }
+        if let Some(collector) = &args.otlp {
+            let speaker = Speaker { service: "berth-node", instance: text.clone() };
+            let of = handle.clone();
+            telemetry::start(collector, speaker, move || of.metrics_text(), spans);
+        }
         let run = service.run(told(self.stop_nodes.subscribe()));
         let task = self.running.spawn(async move { (text, run.await) });
         self.nodes[at] = DevNode {
@@ -432,7 +458,7 @@ async fn told(mut stop: watch::Receiver<bool>) {
 }
 
 /// Returns where state is kept by default.
-pub(crate) fn default_dir() -> Result<PathBuf, Error> {
+fn default_dir() -> Result<PathBuf, Error> {
     let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = var("XDG_STATE_HOME").or_else(|| var("HOME").map(|home| home.join(".local/state")));
     state
@@ -440,10 +466,14 @@ pub(crate) fn default_dir() -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::new(Code::Invalid, "there is no home to keep data in").try_("--data-dir DIR"))
 }
 
+/// Returns where the development cluster of this machine keeps its data.
+pub(crate) fn local_dir() -> Option<PathBuf> {
+    let named = std::env::var_os("BERTH_DEV_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    named.or_else(|| default_dir().ok())
+}
+
 /// Returns where the development cluster of this machine answers, running or not.
 pub(crate) fn local_api() -> String {
-    let named = std::env::var_os("BERTH_DEV_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = named.or_else(|| default_dir().ok());
-    let known = dir.and_then(|dir| folder::api_of(&dir));
+    let known = local_dir().and_then(|dir| folder::api_of(&dir));
     known.map_or_else(|| format!("127.0.0.1:{}", DEFAULTS.api_port), |address| address.to_string())
 }

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::Path};
 
 use berth_coordinator::{CoordinatorOptions, CoordinatorService};
 use berth_core::error::{Code, Error};
-use berth_node::{NodeOptions, NodeService, Secret, onnx::OnnxOptions};
+use berth_node::{NodeOptions, NodeService, Secret, mesh::SpanOptions, onnx::OnnxOptions};
+use tokio::sync::mpsc;
 
 use crate::{
     args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
@@ -12,6 +13,7 @@ use crate::{
     demo::{self, DemoOptions},
     output::{Fault, Misused, Output},
     process,
+    telemetry::{self, Speaker},
 };
 
 /// `berth coordinator`.
@@ -28,6 +30,11 @@ pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> 
     }
     let service = CoordinatorService::open(options).await?;
     let stop = process::asked_to_stop()?;
+    if let Some(collector) = &config.otlp {
+        let handle = service.handle();
+        let speaker = Speaker { service: "berth-coordinator", instance: handle.api_addr().to_string() };
+        telemetry::start(collector, speaker, move || handle.metrics_text(), mpsc::channel(1).1);
+    }
     tracing::info!(address = %service.handle().api_addr(), "coordinator listens");
     Ok(service.run(stop).await?)
 }
@@ -55,6 +62,10 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     }
     options.access_log = config.access_log;
     options.tls = config.tls;
+    let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);
+    if config.otlp.is_some() {
+        options.spans = Some(SpanOptions { sink, share: config.trace_share });
+    }
     options.env_dir = config.env_dir;
     options.drain_on_stop = config.drain_on_stop;
     options.take_over = config.take_over;
@@ -67,6 +78,11 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     let handle = service.handle();
     if let Some(address) = config.metrics {
         crate::metrics::serve(address, config.insecure, handle.clone()).await?;
+    }
+    if let Some(collector) = &config.otlp {
+        let speaker = Speaker { service: "berth-node", instance: handle.name().to_string() };
+        let of = handle.clone();
+        telemetry::start(collector, speaker, move || of.metrics_text(), spans);
     }
     tracing::info!(ingress = %handle.ingress_addr(), gate = %handle.gate_addr(), "node listens");
     Ok(service.run(stop).await?)

@@ -48,8 +48,13 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
         context.client.set_traffic(endpoint.as_str(), Some([(name.to_string(), 100)].into()), None).await?;
         context.out.done(format!("{name} gets all traffic of {endpoint}; call it: berth invoke {endpoint} -d '…'"));
     } else {
-        let way = format!("give it some: berth traffic {endpoint} …  {name}=10");
-        context.out.aside(format!("the split of {endpoint} stays as it is; {way}"));
+        let way = match &split[..] {
+            [(only, 100)] if *only != name.as_str() => {
+                format!("; give {name} some of it: berth traffic {endpoint} {only}=90 {name}=10")
+            }
+            _ => String::new(),
+        };
+        context.out.aside(format!("the split of {endpoint} stays as it is{way}"));
     }
     Ok(())
 }

@@ -45,7 +45,8 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::GetLogs(args) => {
             let key = args.name.key().or_misused()?;
             let GetLogsArgs { lines, follow, prepare, previous, .. } = args;
-            let wanted = Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous };
+            let wanted =
+                Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous, table: false };
             logs::print(context, wanted).await
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use berth_client::api::Event;
 use berth_core::error::{Code, Error};
 use tokio::time::{Duration, timeout};
 
@@ -9,7 +10,7 @@ use super::Context;
 use crate::{
     args::{GetArgs, Noun},
     output::{Fault, Listed, now_ms},
-    view::{coming, standing},
+    view::{EventRow, coming, standing},
 };
 
 /// Events that come together lead to one look.
@@ -51,7 +52,7 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
             };
             show(context, args.watch, "no nodes yet; `berth node` starts one", list).await
         }
-        Noun::Events => events(context, args.watch, &endpoint, &deployment).await,
+        Noun::Events => events(context, &args, &endpoint, &deployment).await,
     }
 }
 
@@ -136,21 +137,26 @@ fn print<T: Listed>(context: &Context, items: &[T], first: bool) -> Result<(), E
     Ok(())
 }
 
-async fn events(context: &Context, watch: bool, endpoint: &str, deployment: &str) -> Result<(), Fault> {
-    let fits = |event: &berth_client::api::Event| {
+async fn events(context: &Context, args: &GetArgs, endpoint: &str, deployment: &str) -> Result<(), Fault> {
+    let fits = |event: &Event| {
         (endpoint.is_empty() || event.endpoint == endpoint || event.node == endpoint)
             && (deployment.is_empty() || event.deployment == deployment)
     };
     let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
-    if !watch {
-        return Ok(context.out.list(&kept, "no events")?);
+    let show = |events: &[Event], first: bool| match args.table {
+        true => events.iter().try_for_each(|event| context.out.json_line(&EventRow::of(event))),
+        false => print(context, events, first),
+    };
+    match (args.watch, args.table) {
+        (false, false) => return Ok(context.out.list(&kept, "no events")?),
+        (false, true) => return Ok(show(&kept, true)?),
+        (true, _) => show(&kept, true)?,
     }
-    print(context, &kept, true)?;
     let next = kept.last().map(|event| event.seq + 1);
     let mut events = context.client.watch_events(next);
     while let Some(event) = events.next().await? {
         if fits(&event) {
-            print(context, &[event], false)?;
+            show(&[event], false)?;
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
         None => vec![PACKAGED.into()],
     };
     if places.len() == 1 && places[0] == Path::new(PACKAGED) {
-        places.extend(crate::dev::default_dir().ok().map(|dir| dir.join("coordinator-1/node.token")));
+        places.extend(crate::dev::local_dir().map(|dir| dir.join("coordinator-1/node.token")));
     }
     let token = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
     let token = token.map(|text| text.trim().to_owned()).filter(|token| is_plain(token));

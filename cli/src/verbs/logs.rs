@@ -10,6 +10,7 @@ use super::{Context, by_prefix};
 use crate::{
     args::{LogsArgs, parse_key},
     output::{Fault, Ink, Misused},
+    view::ConsoleRow,
 };
 
 /// A line longer than this is printed in parts.
@@ -26,19 +27,21 @@ pub(super) struct Wanted<'a> {
     pub(super) prepare: bool,
     /// The replica that failed last instead of those there are.
     pub(super) previous: bool,
+    /// Rows of Azure's table instead of text.
+    pub(super) table: bool,
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
     let key = parse_key(&args.deployment).or_misused()?;
-    let LogsArgs { follow, prepare, previous, .. } = args;
+    let LogsArgs { follow, prepare, previous, table, .. } = args;
     let replica = args.replica.as_deref();
-    print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous }).await
+    print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous, table }).await
 }
 
 /// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is
 /// what is asked for.
 pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), Fault> {
-    let Wanted { key, tail_lines, follow, prepare, previous, .. } = wanted;
+    let Wanted { key, tail_lines, follow, prepare, previous, table, .. } = wanted;
     let (endpoint, deployment) = (key.endpoint.to_string(), key.deployment.to_string());
     let replicas = context.client.list_replicas(&endpoint, &deployment).await?;
     let current = context.client.get_deployment(&endpoint, &deployment).await?;
@@ -53,10 +56,11 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
         context.out.aside(format!("replica {id} on {}, which failed last:", current.last_failed_node));
     }
     let with_names = replica.is_empty() && replicas.len() > 1 && !previous;
+    let look = if table { Look::Rows } else { Look::Text { with_names } };
     let request = LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous };
-    if !stream(context, request.clone(), with_names).await? && !follow {
+    if !stream(context, request.clone(), look).await? && !follow {
         // A replica whose environment cannot be built writes nothing by itself.
-        let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, with_names).await?;
+        let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, look).await?;
         context.out.aside(match (prepared, replicas.is_empty() && last.is_none()) {
             (true, _) => "nothing was written but this, while it was prepared",
             (false, true) => "there is no replica, and none has failed",
@@ -67,8 +71,8 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
 }
 
 /// Prints what a call answers and returns whether it was anything.
-async fn stream(context: &Context, request: LogsRequest, with_names: bool) -> Result<bool, Fault> {
-    let mut stream = context.client.logs(request).await?;
+async fn stream(context: &Context, request: LogsRequest, look: Look) -> Result<bool, Fault> {
+    let mut stream = context.client.logs(request.clone()).await?;
     let mut open: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut nodes: BTreeMap<String, String> = BTreeMap::new();
     let mut some = false;
@@ -81,11 +85,11 @@ async fn stream(context: &Context, request: LogsRequest, with_names: bool) -> Re
         rest.extend_from_slice(&chunk.data);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or(over_long(rest)) {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            show(context, &chunk.replica, &chunk.node, &line, with_names)?;
+            show(context, &request, &chunk.replica, &chunk.node, &line, look)?;
         }
     }
     for (replica, rest) in open.iter().filter(|(_, rest)| !rest.is_empty()) {
-        show(context, replica, nodes.get(replica).map_or("", String::as_str), rest, with_names)?;
+        show(context, &request, replica, nodes.get(replica).map_or("", String::as_str), rest, look)?;
     }
     Ok(some)
 }
@@ -103,9 +107,22 @@ struct Line<'a> {
     line: &'a str,
 }
 
-fn show(context: &Context, replica: &str, node: &str, line: &[u8], with_names: bool) -> Result<(), Error> {
+/// How lines are printed.
+#[derive(Clone, Copy)]
+enum Look {
+    Text { with_names: bool },
+    Rows,
+}
+
+fn show(context: &Context, of: &LogsRequest, replica: &str, node: &str, line: &[u8], look: Look) -> Result<(), Error> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
+    let with_names = match look {
+        Look::Text { with_names } => with_names,
+        Look::Rows => {
+            return context.out.json_line(&ConsoleRow::of(&of.endpoint, &of.deployment, replica, text, of.prepare));
+        }
+    };
     if context.out.is_for_programs() {
         return context.out.json_line(&Line { replica, node, line: text });
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod context;
+mod cost;
 mod daemon;
 mod deploy;
 mod deployment;
@@ -103,7 +104,11 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Status(args) => status::run(&context, args).await,
         Verb::Get(args) => get::run(&context, args).await,
         Verb::Describe(args) => describe::run(&context, &args.of).await,
-        Verb::Events(args) => get::run(&context, GetArgs { noun: Noun::Events, of: args.of, watch: args.follow }).await,
+        Verb::Events(args) => {
+            let args = GetArgs { noun: Noun::Events, of: args.of, watch: args.follow, table: args.table };
+            get::run(&context, args).await
+        }
+        Verb::Cost(args) => cost::run(&context, args).await,
         Verb::Top(args) => top::run(&context, args).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Explain(args) => explain::run(&context, args).await,

@@ -5,18 +5,27 @@ pub(crate) mod gpu;
 mod mirror;
 mod plan;
 mod request;
+mod rows;
 pub(crate) mod standing;
 mod text;
 
 pub(crate) use mirror::mirrors;
 pub(crate) use plan::{plan, plan_lines};
 pub(crate) use request::request;
+pub(crate) use rows::{ConsoleRow, EventRow};
 pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, why, wish};
 
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};
 use berth_core::units::{Cores, Mib};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::output::{Cell, Ink, Listed, state_ink};
+
+/// Writes a time of day as JSON has it: `2026-01-02T03:04:05.678Z`.
+pub(crate) fn iso(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
+}
 
 impl Listed for Endpoint {
     const COLUMNS: &'static [&'static str] = &["ENDPOINT", "STATE", "TRAFFIC", "MIRROR", "AGE", "AUTH", "URI"];

@@ -163,6 +163,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bar_is_as_long_as_what_is_done() {
+        for (done, of, expected) in [
+            (0, 10 << 20, "[                    ]   0 %  0 MiB of 10 MiB"),
+            (5 << 20, 10 << 20, "[##########          ]  50 %  5 MiB of 10 MiB"),
+            (u64::MAX, 1, "[####################] 100 %  16 EiB of 1 MiB"),
+        ] {
+            let drawn = bar(done, of);
+            assert_eq!(drawn.split("  ").next(), expected.split("  ").next(), "{drawn}");
+            assert!(drawn.starts_with(&expected[..28]), "{drawn}");
+        }
+    }
+
+    #[test]
     fn ages_read_like_people_write_them() {
         for (at_ms, now_ms, text) in [(0, 9, "-"), (5, 4, "0s"), (1_000, 1_500, "0s"), (1_000, 253_000, "4m12s")] {
             assert_eq!(age(at_ms, now_ms), text);

@@ -1,8 +1,11 @@
 //! The binary as people use it: arguments in, text and exit codes out.
 
 mod berth;
+mod docs;
 mod plan;
 mod programs;
 mod quota;
+mod scrape;
 mod story;
 mod usage;
+mod verbs;

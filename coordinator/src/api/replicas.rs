@@ -3,13 +3,17 @@
 use berth_core::{
     error::Error,
     model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReserveSlot},
+    state::ClusterState,
 };
-use berth_proto::api::{
-    replica_message, slot_message,
-    v1::{
-        ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse,
-        replicas_client::ReplicasClient, replicas_server::Replicas,
+use berth_proto::{
+    api::{
+        replica_message, slot_message,
+        v1::{
+            ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse,
+            replicas_client::ReplicasClient, replicas_server::Replicas,
+        },
     },
+    node::v1::ReplicaUse,
 };
 use tonic::{Request, Response, Status};
 
@@ -48,7 +52,8 @@ impl Api {
         self.context.proposer.barrier(call.deadline).await?;
         let load = |replica: &Replica| match &leader {
             Some(Leader::Here(lead)) => {
-                lead.use_of(replica.node).and_then(|used| used.in_flight.get(&replica.id).copied())
+                let said = lead.use_of(replica.node)?;
+                Some((said.in_flight.get(&replica.id).copied(), said.uses.get(&replica.id).copied()))
             }
             Some(Leader::There(_)) | None => None,
         };
@@ -57,7 +62,7 @@ impl Api {
                 state.replicas.values().filter(|replica| asked.names(&replica.key)).collect();
             replicas.sort_by(|a, b| (&a.key, a.placed_at, a.id).cmp(&(&b.key, b.placed_at, b.id)));
             ListReplicasResponse {
-                replicas: replicas.into_iter().map(|replica| replica_message(state, replica, load(replica))).collect(),
+                replicas: replicas.into_iter().map(|replica| shown(state, replica, load(replica))).collect(),
                 index: state.applied.0,
             }
         }))
@@ -84,6 +89,19 @@ impl Api {
             ListSlotsResponse { slots, index: state.applied.0 }
         }))
     }
+}
+
+/// What a node said of a replica last: what it has in flight, and what it used.
+type Said = (Option<u64>, Option<ReplicaUse>);
+
+/// Shows a replica with what its node said of it last.
+fn shown(state: &ClusterState, replica: &Replica, said: Option<Said>) -> berth_proto::api::v1::Replica {
+    let (in_flight, used) = said.unwrap_or_default();
+    let mut message = replica_message(state, replica, in_flight);
+    message.used_cpu_milli = used.map(|used| used.cpu_milli);
+    message.used_memory_mib = used.map(|used| used.memory_mib);
+    message.used_gpu_milli = used.map(|used| used.gpu_milli);
+    message
 }
 
 /// What a caller wants listed.

@@ -11,7 +11,7 @@ use berth_core::{
     model::DeploymentKey,
     units::Resources,
 };
-use berth_proto::node::v1::DeviceReport;
+use berth_proto::node::v1::{DeviceReport, ReplicaUse};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub(crate) struct NodeUse {
     pub(crate) used: Resources,
     /// Requests in its gate per replica.
     pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
+    /// What each of its replicas used at the last measurement.
+    pub(crate) uses: BTreeMap<ReplicaId, ReplicaUse>,
     /// What it says of its cards.
     pub(crate) gpus: Vec<DeviceReport>,
     /// How far it is with what its reserve slots are to have ready.

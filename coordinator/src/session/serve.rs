@@ -277,7 +277,8 @@ impl Session {
             let now = wall();
             self.lead.with_loads(|loads| beat.served.iter().for_each(|served| loads.add(now, served)));
         }
-        self.lead.set_use(self.node, NodeUse { used, in_flight, gpus: beat.devices, prefetches });
+        let uses = beat.uses.into_iter().map(|used| (ReplicaId(used.replica), used)).collect();
+        self.lead.set_use(self.node, NodeUse { used, in_flight, uses, gpus: beat.devices, prefetches });
         self.lead.inbox.heartbeat(heartbeat);
     }
 

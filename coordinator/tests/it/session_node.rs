@@ -228,6 +228,7 @@ impl Strings {
                         devices: Vec::new(),
                         prefetches: self.prefetched(),
                         served: Vec::new(),
+                        uses: Vec::new(),
                     })).await;
                 }
             }

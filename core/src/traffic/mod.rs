@@ -18,3 +18,4 @@ pub mod split;
 pub mod status;
 pub mod sticky;
 pub mod table;
+pub mod trace;

@@ -20,6 +20,7 @@ use crate::{
     gpu::GpuMonitor,
     identity::Lock,
     mesh::MeshHandle,
+    metrics::NodeHolds,
     process::{Ports, Spawner},
     runtime::{Environments, Host},
     session::Outbox,
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) prefetches: watch::Sender<Vec<PrefetchReport>>,
     pub(crate) agent: AgentLink,
     pub(crate) gpus: Arc<GpuMonitor>,
+    /// What its replicas hold and use, as measured last.
+    pub(crate) holds: Arc<NodeHolds>,
     pub(crate) started: Instant,
 }
 

@@ -67,6 +67,10 @@ pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-aft
 pub(super) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Marks a copy, for the model's eyes.
 pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-berth-mirror");
+/// The trace of a request and the span that calls (W3C Trace Context).
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems of callers add to it.
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Names one request in every log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

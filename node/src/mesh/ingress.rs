@@ -18,6 +18,7 @@ use berth_core::{
         retry,
         status::{self, Dialect, Refusal},
         table::{EndpointRoute, RouteRuntime},
+        trace::{self, Entered, TraceContext},
     },
 };
 use bytes::Bytes;
@@ -104,7 +105,9 @@ impl Call {
         ends.strip_internal(&mut parts.headers);
         let id = request_id(core, &parts.headers);
         let client_id = client_request_id(&parts.headers);
-        let recording = Recording::new(core, Record::open(begun, &parts, &id, client_id.as_ref()));
+        let mut recording = Recording::new(core, Record::open(begun, &parts, &id, client_id.as_ref()));
+        let trace = core.shared.spans.as_ref().map(|spans| enter(core, &mut parts.headers, spans.options.share));
+        recording.note(|record| record.trace = trace);
         let begun = core.shared.clock.of(begun);
         Self { begun, recording, parts, ends, upload: upload(core, body), id, client_id, asked }
     }
@@ -277,6 +280,24 @@ fn azure(scoring: bool, response: &mut Response<OutBody>) -> Option<u16> {
     map.insert(headers::AZURE_MODEL_STATUS, model_status.into());
     map.insert(headers::AZURE_REASON, HeaderValue::from_static("model_error"));
     Some(model_status)
+}
+
+/// Opens the span of a request and tells the replica of it. State without a context means nothing (W3C Trace Context
+/// §3.3), and more than one context is none.
+fn enter(core: &Core, map: &mut HeaderMap, share: u32) -> Entered {
+    let mut contexts = map.get_all(headers::TRACEPARENT).iter();
+    let only = contexts.next().filter(|_| contexts.next().is_none());
+    let caller = only.and_then(|value| TraceContext::parse(value.as_bytes()));
+    if caller.is_none() {
+        map.remove(headers::TRACESTATE);
+    }
+    let entered = trace::enter(caller, [core.draw(), core.draw(), core.draw()], share);
+    if let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(entered.context.text())) {
+        // As with a request's id: never the same twice.
+        value.set_sensitive(true);
+        map.insert(headers::TRACEPARENT, value);
+    }
+    entered
 }
 
 fn upload(core: &Core, body: Wire) -> Option<Upload> {

@@ -18,6 +18,7 @@ use prometheus_client::{
 
 use super::{
     histogram::{Durations, Histogram},
+    record::Record,
     worker::Shared,
 };
 
@@ -58,6 +59,12 @@ pub struct DeploymentCounters {
     pub abandoned: u64,
     /// How long requests took, to the last byte of the answer.
     pub took: Durations,
+    /// The model's own statuses, where callers saw another one.
+    pub model_answers: BTreeMap<u16, u64>,
+    /// Bytes of requests.
+    pub request_bytes: u64,
+    /// Bytes of answers.
+    pub response_bytes: u64,
 }
 
 /// Counters of one core, alone on their cache lines.
@@ -73,6 +80,9 @@ pub(super) struct Stats {
     pub(super) abandoned: AtomicU64,
     /// How long requests took, to the last byte of the answer.
     pub(super) took: Histogram,
+    model_answers: [AtomicU64; STATUSES.len()],
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
 }
 
 /// The same counters for every core.
@@ -96,6 +106,9 @@ impl Default for Stats {
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             took: Histogram::default(),
+            model_answers: zeros(),
+            request_bytes: AtomicU64::new(0),
+            response_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -103,6 +116,16 @@ impl Default for Stats {
 impl Stats {
     pub(super) fn answer(&self, status: u16) {
         self.answers[position(status)].fetch_add(1, Relaxed);
+    }
+
+    /// Counts what a record says when it is closed.
+    pub(super) fn closed(&self, record: &Record) {
+        self.took.observe(record.total);
+        self.request_bytes.fetch_add(record.request_bytes, Relaxed);
+        self.response_bytes.fetch_add(record.response_bytes, Relaxed);
+        if let Some(status) = record.model_status {
+            self.model_answers[position(status)].fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn mirror_answer(&self, status: u16) {
@@ -141,6 +164,9 @@ impl CoreStats {
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
             took: self.0.iter().map(|stats| stats.took.read()).sum(),
+            model_answers: by_status(&|stats| &stats.model_answers),
+            request_bytes: sum(&|stats| &stats.request_bytes),
+            response_bytes: sum(&|stats| &stats.response_bytes),
         }
     }
 }
@@ -164,8 +190,17 @@ impl Collector for MeshCollector {
         encode_by_status(&mut encoder, "berth_mesh_mirror_answers", "Answers to copies", &rows, |counters| {
             &counters.mirror_answers
         })?;
+        encode_by_status(
+            &mut encoder,
+            "berth_mesh_model_answers",
+            "The models' own statuses, where callers saw another one",
+            &rows,
+            |counters| &counters.model_answers,
+        )?;
         type Read = fn(&DeploymentCounters) -> u64;
-        let plain: [(&str, &str, Read); 5] = [
+        let plain: [(&str, &str, Read); 7] = [
+            ("berth_mesh_request_bytes", "Bytes of requests", |counters| counters.request_bytes),
+            ("berth_mesh_response_bytes", "Bytes of answers", |counters| counters.response_bytes),
             ("berth_mesh_mirrored", "Copies sent to mirrors", |counters| counters.mirrored),
             ("berth_mesh_mirror_dropped", "Copies that were given up", |counters| counters.mirror_dropped),
             ("berth_mesh_retries", "Attempts after the first", |counters| counters.retries),
@@ -196,6 +231,17 @@ impl Collector for MeshCollector {
                 ("replica", replica.as_str()),
             ];
             ConstGauge::new(load as i64).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Open connections, those of callers and of other nodes";
+        let family = encoder.encode_descriptor("berth_mesh_connections", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(shared.connections.load(Relaxed))).encode(family)?;
+        let help = "Connections that were opened";
+        let family = encoder.encode_descriptor("berth_mesh_connections_opened", help, None, MetricType::Counter)?;
+        ConstCounter::new(shared.connections_opened.load(Relaxed)).encode(family)?;
+        if let Some(spans) = &shared.spans {
+            let help = "Spans for which the collector had no room";
+            let family = encoder.encode_descriptor("berth_mesh_spans_lost", help, None, MetricType::Counter)?;
+            ConstCounter::new(spans.lost()).encode(family)?;
         }
         if let Some(log) = &shared.access_log {
             let help = "Lines of the access log that could not be written";

@@ -38,6 +38,7 @@ mod record;
 mod replay;
 mod report;
 mod routes;
+mod span;
 mod tee;
 mod tls;
 mod tunnel;
@@ -52,6 +53,7 @@ pub use histogram::Durations;
 pub use listening::Listening;
 pub use metrics::{DeploymentCounters, MeshCounters};
 pub use options::{AccessLogOptions, Limits, MeshOptions, TableCodec};
+pub use span::{AttemptSpan, Span, SpanOptions};
 pub use tls::TlsFiles;
 
 /// Any error of a body, as hyper carries it.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use berth_core::{defaults::DEFAULTS, error::Error, id::NodeId, traffic::table::RouteTable};
 
+use super::span::SpanOptions;
 use super::tls::TlsFiles;
 
 /// How a mesh is set up.
@@ -29,6 +30,8 @@ pub struct MeshOptions {
     pub access_log: Option<AccessLogOptions>,
     /// The certificate callers are shown; plain HTTP when absent.
     pub tls: Option<TlsFiles>,
+    /// Where spans go; without it, a caller's trace context goes to the replica as it came.
+    pub spans: Option<SpanOptions>,
 }
 
 /// Where and how much of an access log is kept.
@@ -100,6 +103,7 @@ impl MeshOptions {
             limits: Limits::default(),
             access_log: None,
             tls: None,
+            spans: None,
         }
     }
 }

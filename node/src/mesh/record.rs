@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status::Refusal};
+use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status::Refusal, trace::Entered};
 use http::{HeaderValue, Method, Version, header, request::Parts, uri};
 use tokio::time::Instant;
 
@@ -57,6 +57,8 @@ pub(super) struct Record {
     /// How long all of it took.
     pub(super) total: Duration,
     pub(super) end: End,
+    /// Its own span, where spans are kept.
+    pub(super) trace: Option<Entered>,
 }
 
 /// Where a request was sent, and by what.
@@ -153,6 +155,7 @@ impl Record {
             head: None,
             total: Duration::ZERO,
             end: End::Left,
+            trace: None,
         })
     }
 
@@ -240,7 +243,10 @@ impl Recording {
         record.end = end;
         let shared = &self.core.shared;
         if let Some((endpoint, at)) = record.deployment() {
-            endpoint.deployments[at].stats.of(self.core.index).took.observe(record.total);
+            endpoint.deployments[at].stats.of(self.core.index).closed(&record);
+        }
+        if let Some(spans) = &shared.spans {
+            spans.close(&record);
         }
         if let Some(log) = &shared.access_log {
             log.write(&record);

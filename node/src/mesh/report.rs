@@ -100,7 +100,8 @@ fn attempt(deployment: &Deployment, attempted: &Attempted) -> RequestAttempt {
     }
 }
 
-fn word(failure: Failure) -> &'static str {
+/// Names what kept a replica from answering.
+pub(super) fn word(failure: Failure) -> &'static str {
     match failure {
         Failure::NotStarted(reason) => reason.word(),
         Failure::GateUnreachable => "gate-unreachable",

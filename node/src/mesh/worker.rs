@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,6 +47,7 @@ use super::{
     record::Recent,
     replay::Room,
     routes::{Memory, Routes},
+    span::Spans,
     tls::Tls,
     verdict::Comparator,
     warm,
@@ -96,6 +97,9 @@ pub(super) struct Shared {
     pub(super) opened: CancellationToken,
     /// What an older process of this node still has under way.
     pub(super) elsewhere: ArcSwap<BTreeMap<ReplicaId, u64>>,
+    pub(super) spans: Option<Spans>,
+    /// Connections callers opened since the start.
+    pub(super) connections_opened: AtomicU64,
     /// No new connections or requests are taken.
     pub(super) draining: CancellationToken,
     /// Everything ends.
@@ -166,6 +170,8 @@ impl Shared {
             tls,
             opened: CancellationToken::new(),
             elsewhere: ArcSwap::default(),
+            spans: options.spans.clone().map(Spans::new),
+            connections_opened: AtomicU64::new(0),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             token: ArcSwapOption::empty(),
@@ -397,6 +403,7 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn new(core: Rc<Core>, door: Door) -> Self {
         core.shared.connections.fetch_add(1, Relaxed);
+        core.shared.connections_opened.fetch_add(1, Relaxed);
         if door == Door::Ingress {
             core.connections.set(core.connections.get() + 1);
         }

@@ -1,7 +1,7 @@
 //! What `/proc` tells of processes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -28,13 +28,16 @@ pub(crate) struct Held {
     pub(crate) resident_pages: u64,
 }
 
-/// Adds up what the processes of these groups hold.
-pub(crate) fn held_by(groups: &BTreeSet<u32>) -> Held {
-    let members = pids().filter_map(stat).filter(|stat| groups.contains(&stat.group) && stat.is_running());
-    members.fold(Held::default(), |sum, stat| Held {
-        cpu_ticks: sum.cpu_ticks + stat.cpu_ticks,
-        resident_pages: sum.resident_pages + stat.resident_pages,
-    })
+/// Adds up what the processes of each of these groups hold.
+pub(crate) fn held_by(groups: &BTreeSet<u32>) -> BTreeMap<u32, Held> {
+    let mut held: BTreeMap<u32, Held> = groups.iter().map(|group| (*group, Held::default())).collect();
+    for stat in pids().filter_map(stat).filter(Stat::is_running) {
+        if let Some(sum) = held.get_mut(&stat.group) {
+            sum.cpu_ticks += stat.cpu_ticks;
+            sum.resident_pages += stat.resident_pages;
+        }
+    }
+    held
 }
 
 /// Returns when a process started, in the kernel's count since boot; together with its id it names one process.

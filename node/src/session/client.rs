@@ -34,6 +34,7 @@ use crate::{
     identity,
     leave::Leaving,
     mesh::MeshHandle,
+    metrics::NodeHolds,
 };
 
 /// Messages that may wait to be sent. More than these mean that the leader does not read.
@@ -64,6 +65,7 @@ pub(crate) struct SessionOptions {
     pub(crate) leaving: Leaving,
     pub(crate) gpus: Arc<GpuMonitor>,
     pub(crate) prefetches: watch::Receiver<Vec<PrefetchReport>>,
+    pub(crate) holds: Arc<NodeHolds>,
     pub(crate) seed: SeedTree,
 }
 
@@ -301,6 +303,7 @@ impl Session<'_> {
             seq: self.heartbeat_seq,
             acks: Some(acks),
             loads: loads.into_iter().map(|(id, in_flight)| ReplicaLoad { replica: id.0, in_flight }).collect(),
+            uses: self.options.holds.uses(),
             carried: carried.iter().map(ToString::to_string).collect(),
             usage: Some(usage),
             leaving_ms,

@@ -14,6 +14,7 @@ mod mesh_stream;
 mod mesh_support;
 mod mesh_table;
 mod mesh_tls;
+mod mesh_trace;
 mod mesh_tunnel;
 #[cfg(feature = "onnx")]
 mod onnx;

@@ -1,0 +1,160 @@
+//! Prometheus itself reads a cluster, and answers a question about it. Skipped, loudly, where it is not installed.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::berth::Dev;
+
+/// How long Prometheus may take to come up, scrape twice and answer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A port that was free a moment ago.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+/// Reads a page; nothing while nobody answers.
+fn page(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+}
+
+/// Waits until something is there.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it does not come");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Ends with the test.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Finds Prometheus: named by BERTH_TEST_PROMETHEUS, or on the path.
+fn prometheus() -> Option<PathBuf> {
+    let named = std::env::var_os("BERTH_TEST_PROMETHEUS").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file()))
+}
+
+fn served(folder: &Path, metrics: SocketAddr) -> Dev {
+    let dev = Dev::start(&folder.join("data"), &["--nodes", "1", "--metrics", &metrics.to_string()]);
+    let file = folder.join("talk.yml");
+    fs::write(&file, crate::verbs::FILE).expect("a file");
+    dev.run(&["apply", "-f", &file.display().to_string()]).good();
+    for _ in 0..5 {
+        dev.run(&["invoke", "talk", "-d", "{}"]).good();
+    }
+    dev
+}
+
+#[test]
+fn every_process_shows_its_numbers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let metrics = free();
+    let dev = served(folder.path(), metrics);
+    let api: SocketAddr = dev.api.parse().expect("an address");
+    let text = until(|| page(metrics, "/metrics").filter(|text| text.contains("berth_replica_cpu_held_cores{")));
+    let labels = "endpoint=\"talk\",deployment=\"blue\"";
+    for line in [
+        format!("berth_mesh_answers_total{{{labels},status=\"200\"}} 5"),
+        format!("berth_mesh_duration_seconds_count{{{labels}}} 5"),
+        format!("berth_mesh_request_bytes_total{{{labels}}} 10"),
+        format!("berth_mesh_response_bytes_total{{{labels}}} 10"),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let text = page(api, "/metrics").expect("a page");
+    assert!(text.contains("berth_coordinator_endpoints 1"), "{text}");
+
+    let bill = dev.run(&["cost", "--core-hour", "1", "-o", "json"]).good().json();
+    assert_eq!(
+        (&bill[0]["endpoint"], &bill[0]["replicas"], &bill[0]["reserve_slots"]),
+        (&"talk".into(), &1.into(), &1.into())
+    );
+    assert_eq!((&bill[0]["per_hour"], &bill[0]["reserve_per_hour"]), (&2.0.into(), &1.0.into()), "{bill}");
+    until(|| {
+        let bill = dev.run(&["cost", "--core-hour", "1", "-o", "json"]).good().json();
+        bill[0]["idle_cpu_percent"].as_f64().filter(|idle| (0.0..=100.0).contains(idle))
+    });
+    let csv = dev.run(&["cost", "--core-hour", "1", "--csv"]).good().out;
+    assert!(csv.starts_with("endpoint,deployment,") && csv.lines().count() == 2, "{csv}");
+    assert_eq!(dev.stop(), 0);
+}
+
+#[test]
+fn prometheus_scrapes_a_cluster_and_answers() {
+    let Some(program) = prometheus() else {
+        let mut err = std::io::stderr();
+        let _ = writeln!(err, "SKIPPED: no `prometheus` on the path; `apt-get install prometheus` has it");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (metrics, web) = (free(), free());
+    let dev = served(folder.path(), metrics);
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.rules.yml");
+    let rules = fs::read_to_string(rules).expect("the rules").replace("interval: 1m", "interval: 1s");
+    fs::write(folder.path().join("berth.rules.yml"), rules).expect("a file");
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nrule_files: [berth.rules.yml]\nscrape_configs:\n- job_name: berth-node\n  \
+         static_configs: [{{targets: ['{metrics}']}}]\n- job_name: berth-coordinator\n  static_configs: [{{targets: ['{}']}}]\n",
+        dev.api
+    );
+    fs::write(folder.path().join("prometheus.yml"), config).expect("a file");
+    let prometheus = Command::new(program)
+        .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
+        .arg(format!("--web.listen-address={web}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let _ending = Ending(prometheus);
+    let ask = |query: &str| {
+        let text = page(web, &format!("/api/v1/query?query={query}"))?;
+        // The body may be chunked: the answer is its only line that is JSON.
+        let json = text.lines().find(|line| line.starts_with('{'))?;
+        let value: serde_json::Value = serde_json::from_str(json).ok()?;
+        value["data"]["result"].as_array().filter(|result| !result.is_empty()).cloned()
+    };
+    let sum = until(|| ask("sum(berth_mesh_answers_total%7Bendpoint=%22talk%22,status=%22200%22%7D)"));
+    assert_eq!(sum[0]["value"][1], "5", "{sum:?}");
+    // Both processes are up, and Azure's names are there: a rate needs two scrapes between which something happened.
+    until(|| ask("sum(up)").filter(|result| result[0]["value"][1] == "2"));
+    let named = until(|| {
+        dev.run(&["invoke", "talk", "-d", "{}"]).good();
+        ask("RequestsPerMinute%7BstatusCode=%22200%22%7D%3E0")
+    });
+    assert_eq!(
+        (&named[0]["metric"]["endpoint"], &named[0]["metric"]["statusCodeClass"]),
+        (&"talk".into(), &"2xx".into()),
+        "{named:?}"
+    );
+    until(|| {
+        dev.run(&["invoke", "talk", "-d", "{}"]).good();
+        ask("RequestLatency_P95%3E0")
+    });
+    assert_eq!(dev.stop(), 0);
+}
