@@ -78,7 +78,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a whole cluster in this process.
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     /// Run a coordinator.
     Coordinator(Box<CoordinatorArgs>),
     /// Run a node agent, or look after nodes (`node ls`, `node cordon NODE`).

@@ -76,7 +76,7 @@ struct Deleted {
 pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     let global = cli.global;
     match cli.verb {
-        Verb::Dev(args) => return crate::dev::run(args, global.api.as_deref(), out).await,
+        Verb::Dev(args) => return crate::dev::run(*args, global.api.as_deref(), out).await,
         Verb::Coordinator(args) => return daemon::coordinator(&args, global.api).await,
         Verb::Node(command) if command.verb.is_none() => return daemon::node(&command.daemon).await,
         Verb::Doctor(args) => return doctor::run(args, &out).await,
