@@ -1,9 +1,10 @@
 //! The model of the process tests: answers every request with its own body, over HTTP/1.1 and HTTP/2.
 //!
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
-//! grpcio client can call it. A body that begins with `sleep:` and milliseconds is answered that much later, which is
-//! how a test keeps a request in flight. The process id in `x-model-pid` tells which process answered, `x-model-devices` which GPUs it may use. With `START_MS`
-//! it begins to listen that many milliseconds after its start, as a model that loads does.
+//! grpcio client can call it. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
+//! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
+//! process answered, `x-model-devices` which GPUs it may use. With `START_MS` it begins to listen that many milliseconds
+//! after its start, as a model that loads does.
 
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -72,7 +73,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
 async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
     let bytes = body.collect().await?.to_bytes();
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let wait_ms = text.strip_prefix("sleep:").and_then(|rest| rest.trim().parse::<u64>().ok());
+    let wait_ms = text.strip_prefix("sleep:").and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(wait_ms) = wait_ms {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }

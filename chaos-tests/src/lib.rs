@@ -9,3 +9,4 @@ pub mod echo;
 pub mod netns;
 pub mod say;
 pub mod seed;
+pub mod zero_loss;

@@ -17,6 +17,7 @@ mod tui;
 mod upgrade;
 mod walk;
 mod writes;
+mod zero_loss;
 
 /// The binary every process of these tests runs.
 const BERTH: &str = env!("CARGO_BIN_EXE_berth-under-test");

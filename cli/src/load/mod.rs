@@ -7,6 +7,7 @@
 
 mod report;
 
+use report::Again;
 pub use report::{Answer, LoadReport, Outcome};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -63,6 +64,11 @@ pub struct LoadOptions {
 ///
 /// The whole run takes at most `total / rate + timeout`.
 pub async fn run(options: LoadOptions) -> LoadReport {
+    run_until(options, || true).await
+}
+
+/// Drives the load for `total` requests and then for as long as it is not `enough`, which is asked before each.
+pub async fn run_until(options: LoadOptions, enough: impl Fn() -> bool + Send) -> LoadReport {
     let start = Instant::now();
     let permits = Arc::new(Semaphore::new(options.in_flight_max));
     let pools = options.targets.iter().map(|target| Pool::new(Address::from(*target), POLICY)).collect();
@@ -76,7 +82,10 @@ pub async fn run(options: LoadOptions) -> LoadReport {
         }
         all
     });
-    for n in 0..shared.options.total {
+    for n in 0.. {
+        if n >= shared.options.total && enough() {
+            break;
+        }
         let due = start + interval(n, shared.options.rate_per_second);
         sleep_until(due).await;
         let number = shared.options.first + n;
@@ -114,20 +123,23 @@ impl Shared {
     async fn one(&self, number: u64, due: Instant) -> Outcome {
         let deadline = due + self.options.timeout;
         let id = format!("{}-{number}", self.options.run);
-        let mut retries = 0;
+        let mut again = Again::default();
         let mut last = String::from("no target");
         for turn in 0..self.pools.len() as u64 {
             let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
             match timeout_at(deadline, pool.send(self.request(number, &id))).await {
-                Err(_) => return Outcome::failed(number, retries, due.elapsed(), "no answer in time".to_owned()),
-                Ok(Ok(answer)) => return Outcome::answered(number, retries, due.elapsed(), &id, answer.into()),
+                Err(_) => return Outcome::failed(number, again, due.elapsed(), "no answer in time".to_owned()),
+                Ok(Ok(answer)) => return Outcome::answered(number, again, due.elapsed(), &id, answer.into()),
                 Ok(Err(NotAnswered::NotSent(why))) => last = why,
-                Ok(Err(NotAnswered::Broken(why))) if self.options.idempotent => last = why,
-                Ok(Err(NotAnswered::Broken(why))) => return Outcome::failed(number, retries, due.elapsed(), why),
+                Ok(Err(NotAnswered::Broken(why))) if self.options.idempotent => {
+                    again.broken += 1;
+                    last = why;
+                }
+                Ok(Err(NotAnswered::Broken(why))) => return Outcome::failed(number, again, due.elapsed(), why),
             }
-            retries += 1;
+            again.retries += 1;
         }
-        Outcome::failed(number, retries, due.elapsed(), last)
+        Outcome::failed(number, again, due.elapsed(), last)
     }
 
     fn request(&self, number: u64, id: &str) -> Request<Bytes> {

@@ -47,12 +47,21 @@ pub struct Outcome {
     pub number: u64,
     /// How often it was sent to another target.
     pub retries: u32,
+    /// How many of these had been sent when their connection broke, so that they may have been worked on twice.
+    pub broken: u32,
     /// From the moment it was due.
     pub latency: Duration,
     /// The answer, or why there is none.
     pub result: Result<Answer, String>,
     /// Whether the driver itself had no room for it.
     pub not_sent: bool,
+}
+
+/// How often a request was sent again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Again {
+    pub(super) retries: u32,
+    pub(super) broken: u32,
 }
 
 /// What became of all of them.
@@ -69,19 +78,21 @@ pub struct LoadReport {
 impl Outcome {
     pub(super) fn not_sent(number: u64) -> Self {
         let result = Err("the driver had no room".to_owned());
-        Self { number, retries: 0, latency: Duration::ZERO, result, not_sent: true }
+        Self { number, retries: 0, broken: 0, latency: Duration::ZERO, result, not_sent: true }
     }
 
-    pub(super) fn failed(number: u64, retries: u32, latency: Duration, why: String) -> Self {
-        Self { number, retries, latency, result: Err(why), not_sent: false }
+    pub(super) fn failed(number: u64, again: Again, latency: Duration, why: String) -> Self {
+        let Again { retries, broken } = again;
+        Self { number, retries, broken, latency, result: Err(why), not_sent: false }
     }
 
-    pub(super) fn answered(number: u64, retries: u32, latency: Duration, id: &str, answer: Answer) -> Self {
+    pub(super) fn answered(number: u64, again: Again, latency: Duration, id: &str, answer: Answer) -> Self {
+        let Again { retries, broken } = again;
         let result = match answer.request_id == id || answer.request_id.is_empty() {
             true => Ok(answer),
             false => Err(format!("the answer to `{id}` carries the id `{}`", answer.request_id)),
         };
-        Self { number, retries, latency, result, not_sent: false }
+        Self { number, retries, broken, latency, result, not_sent: false }
     }
 
     /// Returns whether it was answered with 200.

@@ -1,0 +1,44 @@
+//! Counts what is lost while a cluster is changed and broken.
+//!
+//! `zero_loss [--rate N] [--requests N] [--strikes N] [--outage-s N] [--only WORD]`, beside the binary
+//! `berth-under-test` of the same profile. Every event has a cluster of its own and a fixed open-loop load, which goes on
+//! until all its requests were due and the event is over. Exits with 1 when a request is lost.
+
+use std::{process::ExitCode, time::Duration};
+
+use berth_chaos_tests::{
+    cluster::beside_this,
+    zero_loss::{Event, Plan, Row},
+};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+    let number = |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let plan = Plan {
+        coordinators: 3,
+        nodes: 4,
+        instances: 4,
+        rate_per_second: number("--rate", 500),
+        requests: number("--requests", 100_000),
+        strikes: number("--strikes", 10),
+        outage: Duration::from_secs(number("--outage-s", 60)),
+    };
+    let Plan { coordinators, nodes, instances, rate_per_second, .. } = plan;
+    println!("{coordinators} coordinators, {nodes} nodes, {instances} instances, {rate_per_second} requests a second");
+    println!("{}", Row::heading());
+    let (mut lost, berth) = (0, beside_this());
+    for event in Event::ALL {
+        if value("--only").is_some_and(|only| !event.name().contains(only.as_str())) {
+            continue;
+        }
+        let mut cluster = plan.start(&berth).await;
+        let row = plan.measure(&mut cluster, event).await;
+        println!("{row}");
+        row.why.iter().for_each(|why| println!("    {why}"));
+        lost += row.lost;
+    }
+    if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
