@@ -288,6 +288,9 @@ pub(crate) struct TuiArgs {
     /// Refuse every change.
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Take clicks and the wheel; the terminal's own selection of text then needs a modifier such as shift.
+    #[arg(long)]
+    pub(crate) mouse: bool,
 }
 
 fn parse_size(text: &str) -> Result<(u16, u16), String> {

@@ -92,7 +92,7 @@ pub(crate) enum Serves {
 /// `berth describe`.
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArgs {
-    /// An ENDPOINT, an ENDPOINT/DEPLOYMENT, a node, or a replica by its id or the beginning of it.
+    /// An ENDPOINT, an ENDPOINT/DEPLOYMENT, a node, a replica by its id or the beginning of it, or `event` and its number.
     #[arg(value_name = "NAME", num_args = 1..=2)]
     pub(crate) of: Vec<String>,
 }

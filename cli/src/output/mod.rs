@@ -20,6 +20,7 @@ pub(crate) use table::{Cell, Table};
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use berth_core::error::{Code, Error, Problem};
@@ -51,6 +52,8 @@ pub(crate) struct Output {
     query: Option<Query>,
     color: bool,
     quiet: bool,
+    /// Takes what would be printed, for a verb whose answer is shown elsewhere.
+    kept: Option<Arc<Mutex<String>>>,
 }
 
 /// What a listing prints in each format.
@@ -73,7 +76,27 @@ impl Output {
     /// Decides on colours once: only for people, and only if they did not decline.
     pub(crate) fn new(format: Format, quiet: bool, no_color: bool) -> Self {
         let color = !no_color && io::stdout().is_terminal() && io::stderr().is_terminal();
-        Self { format, query: None, color, quiet }
+        Self { format, query: None, color, quiet, kept: None }
+    }
+
+    /// Creates one that prints nothing and keeps what people would read.
+    pub(crate) fn keeping() -> Self {
+        Self { kept: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// Returns what was kept, as lines.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let kept = self.kept.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        kept.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// Keeps a line instead of printing it, if that is wanted.
+    fn keep(&self, text: &str) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_str(text);
+        kept.push('\n');
+        true
     }
 
     /// Prints only what the expression names of every answer; as JSON where a table was to be.
@@ -107,6 +130,9 @@ impl Output {
 
     /// Prints a line of the answer.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
+        if self.keep(text.as_ref()) {
+            return;
+        }
         write_all(&mut io::stdout().lock(), text.as_ref(), true);
     }
 
@@ -147,7 +173,7 @@ impl Output {
 
     /// Prints a remark beside the answer.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
-        if !self.quiet {
+        if !self.quiet && !self.keep(text.as_ref()) {
             write_all(&mut io::stderr().lock(), text.as_ref(), true);
         }
     }

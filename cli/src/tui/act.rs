@@ -12,7 +12,7 @@ use berth_client::{
 use berth_core::{error::Code, units::Count};
 
 use super::view::{Page, PageKind, Subject};
-use crate::{output::now_ms, view};
+use crate::{output::now_ms, verbs::describe, view};
 
 /// How long requests may go on at a node that is drained from here: the default of `berth node drain`.
 const DRAIN_WITHIN_MS: u64 = 10 * 60 * 1_000;
@@ -168,11 +168,10 @@ pub(crate) async fn ask_drain(client: &Client, nodes: Vec<String>) -> Result<(Ve
 /// Fetches what a page shows, as lines; logs come by themselves.
 pub(crate) async fn fetch(client: &Client, page: &Page) -> Result<Vec<String>, Error> {
     match (page.kind, &page.of) {
-        (PageKind::Describe, Subject::Deployment { endpoint, name }) => {
-            let verdict = client.explain_deployment(endpoint, name).await?;
-            Ok(lines(&verdict.text))
-        }
-        (PageKind::Describe, Subject::Node(name) | Subject::Device { node: name, .. }) => node(client, name).await,
+        (PageKind::Describe, of) => match described(of) {
+            Some(words) => describe::lines(client, &words).await,
+            None => Ok(lines(&yaml(client, of).await?)),
+        },
         (PageKind::WhatIf, Subject::Node(name)) => {
             let request = PlanRequest { lose: vec![name.clone()], ..PlanRequest::default() };
             let report = client.plan(request).await?;
@@ -188,26 +187,17 @@ pub(crate) async fn fetch(client: &Client, page: &Page) -> Result<Vec<String>, E
     }
 }
 
-async fn node(client: &Client, name: &str) -> Result<Vec<String>, Error> {
-    let nodes = client.list_nodes().await?;
-    let Some(node) = nodes.iter().find(|node| node.node == name) else {
-        return Ok(vec![format!("{name} is no longer known")]);
+/// Returns what `berth describe` calls it; nothing for what it does not describe.
+fn described(of: &Subject) -> Option<Vec<String>> {
+    let (noun, name) = match of {
+        Subject::Endpoint(name) => ("endpoint", name.clone()),
+        Subject::Deployment { .. } => ("deployment", of.to_string()),
+        Subject::Node(node) | Subject::Device { node, .. } => ("node", node.clone()),
+        Subject::Replica { id, .. } => ("replica", id.clone()),
+        Subject::Event(seq) => ("event", seq.to_string()),
+        Subject::Slot(_) | Subject::Coordinator(_) | Subject::Request(_) | Subject::Line(_) => return None,
     };
-    let mut text = Vec::new();
-    if !node.reason.is_empty() {
-        text.extend([node.reason.clone(), String::new()]);
-    }
-    if let Some(drain) = node.drain.as_ref().filter(|drain| !drain.waits_for.is_empty()) {
-        text.push("waits for".to_owned());
-        text.extend(drain.waits_for.iter().map(|line| format!("  {line}")));
-        text.push(String::new());
-    }
-    if !node.gpus.is_empty() {
-        text.extend(lines(&view::gpu::table(&node.gpus, now_ms()).render(false)));
-        text.push(String::new());
-    }
-    text.extend(lines(&crate::output::as_yaml(node)?));
-    Ok(text)
+    Some(vec![noun.to_owned(), name])
 }
 
 async fn mirror(client: &Client, name: &str) -> Result<Vec<String>, Error> {
@@ -230,7 +220,8 @@ async fn yaml(client: &Client, of: &Subject) -> Result<String, Error> {
         Subject::Deployment { endpoint, name } => crate::output::as_yaml(&client.get_deployment(endpoint, name).await?),
         Subject::Replica { id, endpoint, deployment } => {
             let replicas = client.list_replicas(endpoint, deployment).await?;
-            crate::output::as_yaml(&replicas.iter().find(|replica| replica.replica == *id))
+            // From outside, the beginning of an id is enough.
+            crate::output::as_yaml(&replicas.iter().find(|replica| replica.replica.starts_with(id.as_str())))
         }
         Subject::Slot(id) => {
             let slots = client.list_slots("", "").await?;

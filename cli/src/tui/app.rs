@@ -12,6 +12,7 @@ use super::{
     dialog::Dialog,
     history::History,
     list::{Filter, ListPlace, Step},
+    mouse::Drawn,
     rows::Look,
     view::{Page, PageKind, Subject, View},
 };
@@ -22,6 +23,9 @@ const BACK_MAX: usize = 50;
 
 /// Lines of a log that are kept.
 pub(crate) const LOG_LINES_MAX: usize = 5_000;
+
+/// Columns that an arrow moves a page.
+const PAGE_SIDEWAYS: usize = 10;
 
 /// How long a message stands in the last line.
 const MESSAGE_MS: u64 = 5_000;
@@ -46,6 +50,10 @@ pub(crate) struct App {
     pub(crate) panel: usize,
     pub(crate) page: PageText,
     pub(crate) dialog: Option<Dialog>,
+    /// What was typed after `:`, the newest last.
+    pub(super) said: Vec<String>,
+    /// Where the lists of this frame are, for the mouse.
+    pub(crate) drawn: Vec<Drawn>,
     pub(crate) message: Option<Message>,
     pub(crate) wide: bool,
     pub(crate) read_only: bool,
@@ -77,6 +85,8 @@ pub(crate) struct PageText {
     of: Option<Page>,
     pub(crate) lines: VecDeque<String>,
     pub(crate) top: usize,
+    /// Columns that are scrolled off at the left.
+    pub(crate) left: usize,
     /// Whether it stays at its end while lines come.
     pub(crate) follows: bool,
 }
@@ -97,6 +107,8 @@ impl App {
             panel: 0,
             page: PageText::default(),
             dialog: None,
+            said: Vec::new(),
+            drawn: Vec::new(),
             message: None,
             wide: false,
             read_only,
@@ -110,6 +122,7 @@ impl App {
     pub(crate) fn update(&mut self, msg: Msg) -> Vec<Act> {
         match msg {
             Msg::Key(key) => return self.key(key),
+            Msg::Mouse(event) => return self.mouse(event),
             Msg::Resized => {}
             Msg::Tick(now_ms) => self.tick(now_ms),
             Msg::Board(update) => {
@@ -136,9 +149,12 @@ impl App {
             return;
         }
         let fresh = self.page.of.as_ref() != Some(&of);
+        if fresh {
+            self.page.left = 0;
+        }
         let top = if fresh { 0 } else { self.page.top.min(lines.len().saturating_sub(1)) };
         let follows = of.kind.is_log();
-        self.page = PageText { of: Some(of), lines: lines.into(), top, follows };
+        self.page = PageText { of: Some(of), lines: lines.into(), top, left: self.page.left, follows };
     }
 
     /// Takes more lines of a log, if it is still looked at.
@@ -227,13 +243,13 @@ impl App {
         }
         self.back.push(left);
         self.forward.clear();
-        self.page.top = 0;
+        (self.page.top, self.page.left) = (0, 0);
     }
 
     /// Opens a page and asks for its text.
     pub(super) fn open_page(&mut self, kind: PageKind, of: Subject) -> Vec<Act> {
         let page = Page { kind, of };
-        self.page = PageText { of: None, lines: ["…".to_owned()].into(), top: 0, follows: false };
+        self.page = PageText { lines: ["…".to_owned()].into(), ..PageText::default() };
         self.open(View::Page(page.clone()));
         vec![Act::Open(page)]
     }
@@ -245,7 +261,7 @@ impl App {
         if self.page.of.as_ref() == Some(&page) {
             return Vec::new();
         }
-        self.page = PageText { of: None, lines: ["…".to_owned()].into(), top: 0, follows: false };
+        self.page = PageText { lines: ["…".to_owned()].into(), ..PageText::default() };
         vec![Act::Open(page)]
     }
 
@@ -282,6 +298,26 @@ impl App {
         }
         let (list, page) = (self.list(), self.page_height);
         self.place(&list).step(step, page);
+    }
+
+    /// Shows what lies right of the screen, or goes back to the left.
+    pub(super) fn sideways(&mut self, right: bool) {
+        match &self.view {
+            View::Page(_) => {
+                let longest = self.page_lines().iter().map(|line| line.chars().count()).max().unwrap_or(0);
+                let left = self.page.left;
+                self.page.left = if right {
+                    (left + PAGE_SIDEWAYS).min(longest.saturating_sub(1))
+                } else {
+                    left.saturating_sub(PAGE_SIDEWAYS)
+                };
+            }
+            View::Help | View::Pulses | View::GpuGraphs => {}
+            _ => {
+                let list = self.list();
+                self.place(&list).sideways(right);
+            }
+        }
     }
 
     // --- what is under the cursor

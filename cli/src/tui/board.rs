@@ -53,6 +53,24 @@ pub(crate) struct Answered {
     pub(crate) p95_us: u64,
 }
 
+// === impl Answered ===
+
+impl Answered {
+    /// Adds what others answered at the same time: requests add up, the slowest latency stands for all.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.p50_us = self.p50_us.max(other.p50_us);
+        self.p95_us = self.p95_us.max(other.p95_us);
+    }
+}
+
+impl From<&LoadPoint> for Answered {
+    fn from(point: &LoadPoint) -> Self {
+        Self { requests: point.requests, failed: point.failed, p50_us: point.p50_us, p95_us: point.p95_us }
+    }
+}
+
 // === impl Board ===
 
 impl Board {
@@ -273,10 +291,7 @@ impl Board {
             for point in points {
                 let at = point.number.checked_sub(oldest + 1).and_then(|at| usize::try_from(at).ok());
                 let Some(sum) = at.and_then(|at| sums.get_mut(at)) else { continue };
-                sum.requests += point.requests;
-                sum.failed += point.failed;
-                sum.p50_us = sum.p50_us.max(point.p50_us);
-                sum.p95_us = sum.p95_us.max(point.p95_us);
+                sum.add(point.into());
             }
         }
         sums

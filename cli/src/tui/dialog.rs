@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{act::Act, view::View};
+use super::act::Act;
 
 /// What lies over a screen.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub(crate) enum Dialog {
 pub(crate) struct Prompt {
     pub(crate) kind: PromptKind,
     pub(crate) text: String,
+    /// How far back the arrows have gone in what was typed before.
+    pub(crate) recalled: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,10 @@ pub(crate) enum Answer {
     Done(Act),
     /// The text typed so far, while it is typed.
     Typing(String),
+    /// What is typed so far is to be completed.
+    Complete(String),
+    /// What was typed before is wanted: the last is 1, and 0 is an empty line.
+    Recall(usize),
     /// The text typed, with `enter`.
     Typed(PromptKind, String),
 }
@@ -105,9 +111,11 @@ impl Prompt {
                 self.text.pop();
             }
             KeyCode::Tab | KeyCode::Right if self.kind == PromptKind::Command => {
-                if let Some(name) = View::complete(&self.text) {
-                    self.text = name.to_owned();
-                }
+                return Answer::Complete(self.text.clone());
+            }
+            KeyCode::Up if self.kind == PromptKind::Command => return Answer::Recall(self.recalled + 1),
+            KeyCode::Down if self.kind == PromptKind::Command => {
+                return Answer::Recall(self.recalled.saturating_sub(1));
             }
             KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => self.text.clear(),
             KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
@@ -126,12 +134,6 @@ impl Prompt {
             PromptKind::Request => "explain request: ".to_owned(),
             PromptKind::Scale { endpoint, deployment } => format!("instances of {endpoint}/{deployment}: "),
         }
-    }
-
-    /// Returns what `tab` would add.
-    pub(crate) fn ghost(&self) -> &'static str {
-        let whole = (self.kind == PromptKind::Command).then(|| View::complete(&self.text)).flatten();
-        whole.and_then(|whole| whole.get(self.text.trim().len()..)).unwrap_or_default()
     }
 }
 

@@ -5,11 +5,15 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{
     act::Act,
     app::{App, PANELS},
+    complete::complete,
     dialog::{Answer, Dialog, Prompt, PromptKind},
     list::{Filter, Step},
-    view::{PageKind, Subject, View, Word},
+    view::{ALIASES, PAGE_WORDS, PageKind, Subject, View, Word},
 };
 use crate::output::Ink;
+
+/// Commands that the arrows bring back.
+const SAID_MAX: usize = 50;
 
 // === impl App ===
 
@@ -43,6 +47,20 @@ impl App {
                 self.dialog = Some(dialog);
             }
             Answer::Typed(kind, text) => return self.typed(kind, &text),
+            Answer::Complete(text) => {
+                if let (Dialog::Prompt(prompt), Some(whole)) = (&mut dialog, complete(&text, &self.board)) {
+                    prompt.text = whole;
+                }
+                self.dialog = Some(dialog);
+            }
+            Answer::Recall(steps) => {
+                if let Dialog::Prompt(prompt) = &mut dialog {
+                    let steps = steps.min(self.said.len());
+                    prompt.text = self.said.get(self.said.len() - steps).cloned().unwrap_or_default();
+                    prompt.recalled = steps;
+                }
+                self.dialog = Some(dialog);
+            }
         }
         Vec::new()
     }
@@ -62,19 +80,37 @@ impl App {
 
     fn command(&mut self, text: &str) -> Vec<Act> {
         // A word that begins a name is that name, as `tab` would make it.
-        let word = match View::of_word(text) {
-            Word::Unknown => View::complete(text).map_or(Word::Unknown, View::of_word),
-            known => known,
+        let whole = match View::of_word(text) {
+            Word::Unknown => complete(text, &self.board).unwrap_or_else(|| text.to_owned()),
+            _ => text.to_owned(),
         };
-        match word {
+        self.remember(whole.trim());
+        match View::of_word(&whole) {
             Word::Open(view) => self.open(view),
             Word::Quit => return vec![Act::Quit],
             Word::Unknown if text.trim().is_empty() => {}
             Word::Unknown => {
+                let mut words = whole.split_whitespace();
+                let page = words.next().and_then(|name| PAGE_WORDS.iter().find(|(names, ..)| names.contains(&name)));
+                if let (Some((names, _, of)), None) = (page, words.next()) {
+                    return self.hint(&format!("`{}` wants to know of what: {of}", names[0]));
+                }
                 self.say(format!("no screen is called `{}`; ctrl-a lists them", text.trim()), Ink::Red);
             }
         }
         Vec::new()
+    }
+
+    /// Keeps what was typed after `:` for the arrows of the next time.
+    fn remember(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.said.retain(|said| said != text);
+        if self.said.len() == SAID_MAX {
+            self.said.remove(0);
+        }
+        self.said.push(text.to_owned());
     }
 
     fn screen_key(&mut self, key: KeyEvent) -> Vec<Act> {
@@ -95,6 +131,8 @@ impl App {
             KeyCode::Char(']') => return self.go_forward(),
             KeyCode::Up | KeyCode::Char('k') => self.step(Step::Up),
             KeyCode::Down | KeyCode::Char('j') => self.step(Step::Down),
+            KeyCode::Left => self.sideways(false),
+            KeyCode::Right => self.sideways(true),
             KeyCode::PageUp => self.step(Step::PageUp),
             KeyCode::PageDown => self.step(Step::PageDown),
             KeyCode::Home => self.step(Step::Top),
@@ -150,7 +188,7 @@ impl App {
     }
 
     pub(super) fn prompt(&mut self, kind: PromptKind) {
-        self.dialog = Some(Dialog::Prompt(Prompt { kind, text: String::new() }));
+        self.dialog = Some(Dialog::Prompt(Prompt { kind, text: String::new(), recalled: 0 }));
     }
 
     fn focus(&mut self, panel: usize) {
@@ -185,7 +223,7 @@ impl App {
         }
     }
 
-    fn enter(&mut self) -> Vec<Act> {
+    pub(super) fn enter(&mut self) -> Vec<Act> {
         let Some(subject) = self.subject() else { return Vec::new() };
         match subject {
             Subject::Endpoint(endpoint) => self.open(View::Deployments { endpoint }),
@@ -196,8 +234,14 @@ impl App {
                 self.open(View::Replicas { endpoint: String::new(), deployment: String::new(), node });
             }
             Subject::Line(at) => {
-                if let Some(alias) = super::view::ALIASES.get(at) {
+                if let Some(alias) = ALIASES.get(at) {
                     return self.command(alias.names[0]);
+                }
+                if let Some((names, ..)) = at.checked_sub(ALIASES.len()).and_then(|at| PAGE_WORDS.get(at)) {
+                    self.prompt(PromptKind::Command);
+                    if let Some(Dialog::Prompt(prompt)) = &mut self.dialog {
+                        prompt.text = format!("{} ", names[0]);
+                    }
                 }
             }
             Subject::Coordinator(_) | Subject::Request(_) => {}

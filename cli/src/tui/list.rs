@@ -21,6 +21,8 @@ pub(crate) struct ListPlace {
     line: usize,
     /// The first line shown.
     top: usize,
+    /// Columns after the first that are scrolled off at the left.
+    left: usize,
     pub(crate) filter: Filter,
     sort: Option<Sort>,
     pub(crate) marked: BTreeSet<Subject>,
@@ -145,6 +147,23 @@ impl ListPlace {
             Step::Bottom => last,
         };
         self.at = self.items.get(self.line).map(Item::subject);
+    }
+
+    /// Moves the cursor to a line.
+    pub(crate) fn go_to(&mut self, line: usize) {
+        self.line = line.min(self.items.len().saturating_sub(1));
+        self.at = self.items.get(self.line).map(Item::subject);
+    }
+
+    /// Scrolls by a column; the first, which says what a row is about, stays.
+    pub(crate) fn sideways(&mut self, right: bool) {
+        let most = self.columns.len().saturating_sub(2);
+        self.left = if right { (self.left + 1).min(most) } else { self.left.saturating_sub(1) };
+    }
+
+    /// Returns how many columns after the first are scrolled off.
+    pub(crate) fn left(&self) -> usize {
+        self.left.min(self.columns.len().saturating_sub(2))
     }
 
     /// Scrolls so that the cursor shows, and returns the first line to show.

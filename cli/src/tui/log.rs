@@ -21,6 +21,10 @@ const OPEN_MAX: usize = 1_000;
 
 /// Reads a log for as long as its page is looked at.
 pub(super) async fn follow(client: Client, page: Page, screen: mpsc::Sender<Msg>) {
+    // What was read before is read again.
+    if screen.send(Msg::Page(page.clone(), Vec::new())).await.is_err() {
+        return;
+    }
     let ended = read(&client, &page, &screen, page.kind != PageKind::PreviousLogs).await;
     let last = match ended {
         Ok(true) => "— the log ends here; ctrl-r reads it again".to_owned(),

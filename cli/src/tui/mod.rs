@@ -9,6 +9,7 @@ mod act;
 mod app;
 mod board;
 mod change;
+mod complete;
 mod dialog;
 mod draw;
 mod feed;
@@ -16,6 +17,7 @@ mod history;
 mod keys;
 mod list;
 mod log;
+mod mouse;
 mod rows;
 mod terminal;
 #[cfg(test)]
@@ -36,7 +38,7 @@ use futures::{Stream, StreamExt};
 use ratatui::{
     Terminal,
     backend::{Backend, TestBackend},
-    crossterm::event::KeyEvent,
+    crossterm::event::{KeyEvent, MouseEvent},
 };
 use tokio::{
     sync::mpsc,
@@ -65,6 +67,7 @@ const DRAFT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 enum Msg {
     Key(KeyEvent),
+    Mouse(MouseEvent),
     Resized,
     /// A second passed; the time of day.
     Tick(u64),
@@ -119,7 +122,7 @@ pub(crate) async fn run(client: Client, out: Output, args: TuiArgs) -> Result<()
     let app = App::new(view, args.read_only, now_ms());
     // Puts the terminal back as it was, also after a panic.
     let mut terminal = ratatui::init();
-    let ended = drive(&mut terminal, client, app, &mut terminal::Real, out.is_colored()).await;
+    let ended = drive(&mut terminal, client, app, &mut terminal::Real::new(args.mouse), out.is_colored()).await;
     ratatui::restore();
     ended.map_err(|error| Error::new(Code::Internal, "the terminal failed").why(error.to_string()).into())
 }

@@ -11,7 +11,7 @@ use berth_core::units::Mib;
 use super::{
     board::Board,
     draw::paint::bar,
-    view::{ALIASES, Subject, View},
+    view::{ALIASES, PAGE_WORDS, Subject, View},
 };
 use crate::{
     output::{Cell, Ink, Listed, state_ink},
@@ -81,7 +81,7 @@ pub(crate) fn items(view: &View, board: &Board) -> Vec<Item> {
             moving.into_iter().chain(still).map(Item::Rollout).collect()
         }
         View::Tree => tree(board),
-        View::Aliases => (0..ALIASES.len()).map(Item::Alias).collect(),
+        View::Aliases => (0..ALIASES.len() + PAGE_WORDS.len()).map(Item::Alias).collect(),
         View::Dashboard | View::Pulses | View::Help | View::Page(_) => Vec::new(),
     }
 }
@@ -192,8 +192,12 @@ impl Item {
             Self::Branch(depth, item) => branch(*depth, item),
             Self::Grant(..) => Vec::new(),
             Self::Alias(at) => {
-                let alias = &ALIASES[*at];
-                vec![alias.names[0].into(), alias.names[1..].join(" ").into(), alias.what.into()]
+                let screen = ALIASES.get(*at).map(|alias| (alias.names, alias.what.to_owned()));
+                let (names, what) = screen.unwrap_or_else(|| {
+                    let (names, _, of) = &PAGE_WORDS[*at - ALIASES.len()];
+                    (names, format!("of {of}"))
+                });
+                vec![names[0].into(), names[1..].join(" ").into(), what.into()]
             }
         }
     }

@@ -21,6 +21,9 @@ use super::{
 
 const NOW_MS: u64 = 10_000_000;
 
+/// The smallest screen, a usual one, and one with two columns.
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
 /// The number of the newest point, at that time.
 const NEWEST_POINT: u64 = NOW_MS / 2_000;
 
@@ -202,6 +205,8 @@ fn press(app: &mut App, keys: &str) -> Vec<Act> {
             "space" => KeyEvent::from(KeyCode::Char(' ')),
             "tab" => KeyEvent::from(KeyCode::Tab),
             "down" => KeyEvent::from(KeyCode::Down),
+            "left" => KeyEvent::from(KeyCode::Left),
+            "up" => KeyEvent::from(KeyCode::Up),
             "right" => KeyEvent::from(KeyCode::Right),
             "shift-right" => KeyEvent::new(KeyCode::Right, KeyModifiers::SHIFT),
             word if word.starts_with("ctrl-") => {
@@ -239,7 +244,7 @@ fn every_screen_reads_at_every_size() {
         View::Help,
     ];
     for view in screens {
-        for size in [(80, 24), (120, 30), (160, 40)] {
+        for size in SIZES {
             let mut app = app(view.clone());
             app.update(Msg::Tick(NOW_MS));
             let name = format!("{}-{}x{}", view.title(), size.0, size.1);
@@ -250,6 +255,104 @@ fn every_screen_reads_at_every_size() {
     }
 }
 
+/// Pages: what they show comes from elsewhere, how much of it fits does not.
+#[test]
+fn every_page_reads_at_every_size() {
+    let fraud = || Subject::Endpoint("fraud".into());
+    let blue = || Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() };
+    let node = || Subject::Node("node-2".into());
+    let long = "1      place  fraud/blue  node-1  instance 2 of 2, in place of a lost one (reserve: recovery of node-2, slot e5e5)";
+    let pages = [
+        (PageKind::Describe, fraud(), vec!["endpoint = fraud", "state    = Succeeded"]),
+        (PageKind::Yaml, blue(), vec!["name: blue", "endpoint: fraud"]),
+        (PageKind::Logs, blue(), vec!["a1000000 listens", "b2000000 listens"]),
+        (PageKind::PreviousLogs, blue(), vec![]),
+        (PageKind::PrepareLogs, blue(), vec!["a1000000 fetched src"]),
+        (PageKind::WhatIf, node(), vec!["If node-2 were lost now:", "", "ROUND  STEP   DEPLOYMENT  NODE    WHY", long]),
+        (PageKind::Mirror, fraud(), vec!["fraud copies to green=5", "", "green compared with blue, for 12m"]),
+        (PageKind::Request, Subject::Request("622d0d97".into()), vec!["request 622d0d97  200 in 8.1 ms"]),
+    ];
+    for (kind, of, lines) in pages {
+        for size in SIZES {
+            let page = Page { kind, of: of.clone() };
+            let mut app = app(View::Page(page.clone()));
+            app.update(Msg::Page(page, lines.iter().map(|line| (*line).to_owned()).collect()));
+            let name = format!("page {kind:?}-{}x{}", size.0, size.1);
+            let text = text_of(&mut app, size);
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{name} is too wide");
+            insta::assert_snapshot!(name, text);
+        }
+    }
+}
+
+#[test]
+fn what_lies_beside_the_screen_is_told_and_scrolled_to() {
+    let mut app = app(View::Gpus);
+    let text = text_of(&mut app, (80, 24));
+    assert!(text.lines().nth(2).is_some_and(|line| line.ends_with('›')), "{text}");
+    assert!(!text.contains("REPLICAS"), "{text}");
+    press(&mut app, "right right right right");
+    let text = text_of(&mut app, (80, 24));
+    assert!(text.contains("REPLICAS") && text.contains("‹NODE"), "the first column stays: {text}");
+    press(&mut app, "left left left left left");
+    assert!(text_of(&mut app, (80, 24)).contains("MODEL"));
+    // A long line of a page.
+    let page = Page { kind: PageKind::WhatIf, of: Subject::Node("node-1".into()) };
+    let mut app = self::app(View::Page(page.clone()));
+    app.update(Msg::Page(page, vec![format!("{}end", "-".repeat(90))]));
+    assert!(!text_of(&mut app, (80, 24)).contains("end"));
+    press(&mut app, "right right");
+    assert!(text_of(&mut app, (80, 24)).contains("end"));
+}
+
+#[test]
+fn the_mouse_goes_to_a_row_and_into_it() {
+    use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+    let mouse = |app: &mut App, kind, row| {
+        app.update(Msg::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE }))
+    };
+    let click = MouseEventKind::Down(MouseButton::Left);
+    let mut app = app(View::Nodes);
+    text_of(&mut app, (80, 24));
+    // Two lines about the cluster, one of headings, then the rows.
+    assert_eq!(mouse(&mut app, click, 4), []);
+    assert_eq!(app.subject(), Some(Subject::Node("node-2".into())));
+    mouse(&mut app, click, 20);
+    assert_eq!(app.subject(), Some(Subject::Node("node-2".into())), "below the rows there is nothing");
+    mouse(&mut app, MouseEventKind::ScrollUp, 4);
+    assert_eq!(app.subject(), Some(Subject::Node("node-1".into())));
+    mouse(&mut app, MouseEventKind::ScrollDown, 4);
+    assert_eq!(app.subject(), Some(Subject::Node("node-4".into())));
+    mouse(&mut app, click, 6);
+    assert_eq!(app.view.title(), "replicas on node-4");
+    // On the dashboard a click chooses the panel, too.
+    let mut app = self::app(View::Dashboard);
+    let text = text_of(&mut app, (120, 40));
+    let row = text.lines().position(|line| line.starts_with("node-3")).expect("a node") as u16;
+    mouse(&mut app, click, row);
+    assert_eq!((app.panel, app.subject()), (1, Some(Subject::Node("node-3".into()))));
+    // A question is answered by keys alone.
+    press(&mut app, "u");
+    mouse(&mut app, click, row);
+    assert!(matches!(app.dialog, Some(Dialog::Confirm { .. })));
+}
+
+#[test]
+fn what_was_typed_comes_back_and_names_are_completed() {
+    let mut app = app(View::Dashboard);
+    press(&mut app, ":rep space fraud/g tab enter");
+    assert_eq!(app.view.title(), "replicas of fraud/green");
+    press(&mut app, ":no enter");
+    assert_eq!(app.view, View::Nodes);
+    press(&mut app, ": up up enter");
+    assert_eq!(app.view.title(), "replicas of fraud/green");
+    press(&mut app, ": up down");
+    assert!(matches!(&app.dialog, Some(Dialog::Prompt(prompt)) if prompt.text.is_empty()));
+    press(&mut app, "esc");
+    press(&mut app, ":logs enter");
+    assert!(app.message.as_ref().is_some_and(|message| message.text.contains("ENDPOINT/DEPLOYMENT")));
+}
+
 #[test]
 fn what_lies_over_a_screen_reads_too() {
     for (name, view, keys) in [
@@ -257,6 +360,7 @@ fn what_lies_over_a_screen_reads_too() {
         ("traffic plan", View::Endpoints, "down t down shift-right enter"),
         ("delete", View::Endpoints, "down ctrl-d"),
         ("command", View::Dashboard, ":no"),
+        ("command about", View::Dashboard, ":logs space fraud/g"),
         ("filter", View::Nodes, "/lost"),
         ("inverse filter", View::Nodes, "/!lost"),
         ("marks", View::Nodes, "space space u"),

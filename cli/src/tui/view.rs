@@ -135,8 +135,8 @@ pub(crate) const ALIASES: &[Alias] = &[
 
 /// The words that open a page, and what they are to be about.
 pub(crate) const PAGE_WORDS: &[(&[&str], PageKind, &str)] = &[
-    (&["describe", "d"], PageKind::Describe, "ENDPOINT/DEPLOYMENT or node NODE"),
-    (&["yaml"], PageKind::Yaml, "ENDPOINT, ENDPOINT/DEPLOYMENT or node NODE"),
+    (&["describe", "d"], PageKind::Describe, "ENDPOINT, ENDPOINT/DEPLOYMENT, node NODE, replica ID or event NUMBER"),
+    (&["yaml"], PageKind::Yaml, "ENDPOINT, ENDPOINT/DEPLOYMENT, node NODE, replica ID or event NUMBER"),
     (&["logs", "log"], PageKind::Logs, "ENDPOINT/DEPLOYMENT"),
     (&["previous"], PageKind::PreviousLogs, "ENDPOINT/DEPLOYMENT"),
     (&["build"], PageKind::PrepareLogs, "ENDPOINT/DEPLOYMENT"),
@@ -221,6 +221,10 @@ impl View {
             (PageKind::Request, [id]) => Subject::Request((*id).to_owned()),
             (PageKind::WhatIf, [node]) => Subject::Node((*node).to_owned()),
             (PageKind::Describe | PageKind::Yaml, ["node", node]) => Subject::Node((*node).to_owned()),
+            (PageKind::Describe | PageKind::Yaml, ["replica" | "rep", id]) => {
+                Subject::Replica { id: (*id).to_owned(), endpoint: String::new(), deployment: String::new() }
+            }
+            (PageKind::Describe | PageKind::Yaml, ["event" | "ev", seq]) => Subject::Event(seq.parse().ok()?),
             (_, [of]) => match of.split_once('/') {
                 Some((endpoint, name)) => Subject::Deployment { endpoint: endpoint.to_owned(), name: name.to_owned() },
                 None if kind.is_log() => return None,
@@ -229,16 +233,6 @@ impl View {
             _ => return None,
         };
         Some(Self::Page(Page { kind, of }))
-    }
-
-    /// Completes a word typed after `:`.
-    pub(crate) fn complete(word: &str) -> Option<&'static str> {
-        let word = word.trim().to_ascii_lowercase();
-        let names = || ALIASES.iter().flat_map(|alias| alias.names);
-        if word.is_empty() {
-            return None;
-        }
-        names().find(|name| name.starts_with(&word)).copied()
     }
 }
 
@@ -309,15 +303,6 @@ mod tests {
             ("", Word::Unknown),
         ] {
             assert_eq!(View::of_word(word), expected, "{word}");
-        }
-    }
-
-    #[test]
-    fn words_are_completed_in_the_order_of_the_list() {
-        for (typed, name) in
-            [("de", Some("deployments")), ("e", Some("endpoints")), ("ev", Some("events")), ("zz", None), ("", None)]
-        {
-            assert_eq!(View::complete(typed), name, "{typed}");
         }
     }
 

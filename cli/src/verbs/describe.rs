@@ -1,12 +1,13 @@
 //! `berth describe`: everything about one thing, whichever noun it is, and what happened to it last.
 
-use berth_client::api::Event;
+use berth_client::{Client, api::Event};
 use berth_core::error::{Code, Error, nearest};
 
-use super::{Context, deployment, node, status};
+use super::{Context, deployment, explain, node, status};
 use crate::{
     args::parse_key,
-    output::{Fault, Misused},
+    output::{Fault, Misused, Output},
+    view,
 };
 
 /// Events that fit below the rest.
@@ -26,7 +27,17 @@ const NOUNS: &[&str] = &[
     "replica",
     "replicas",
     "rep",
+    "event",
+    "events",
+    "ev",
 ];
+
+/// Returns what `berth describe` would print without colours.
+pub(crate) async fn lines(client: &Client, of: &[String]) -> Result<Vec<String>, Error> {
+    let context = Context { client: client.clone(), out: Output::keeping() };
+    run(&context, of).await.map_err(|fault| fault.error().clone())?;
+    Ok(context.out.kept())
+}
 
 pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
     let (noun, name) = match of {
@@ -37,6 +48,9 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
             return Err(Fault::misused(error.try_("berth describe fraud, fraud/blue, node-1, or a replica's id")));
         }
     };
+    if noun.starts_with("ev") {
+        return event(context, &name).await;
+    }
     if name.contains('/') {
         return one_deployment(context, &name).await;
     }
@@ -57,6 +71,7 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
     if let (Some(replica), None) = (found.next(), found.next()) {
         let id = replica.replica.clone();
         context.out.value(replica, &id, || {
+            let devices: Vec<_> = replica.devices.iter().map(|device| device.uuid.as_str()).collect();
             let lines = [
                 ("replica", id.clone()),
                 ("deployment", format!("{}/{}", replica.endpoint, replica.deployment)),
@@ -69,6 +84,7 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
                 ("generation", replica.generation.to_string()),
                 ("restarts", replica.restarts.to_string()),
                 ("in flight", replica.in_flight.to_string()),
+                ("devices", devices.join(", ")),
             ];
             for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty() && value != "0") {
                 context.out.line(format!("{key:10} = {value}"));
@@ -101,11 +117,45 @@ async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
     if !replicas.is_empty() {
         context.out.line(format!("\n{}", context.out.rendered(&context.out.table(&replicas))));
     }
-    if current.ready < current.desired {
-        let verdict = context.client.explain_deployment(endpoint, deployment).await?;
-        context.out.line(format!("\n{}", verdict.text.trim_end()));
-    }
+    let verdict = context.client.explain_deployment(endpoint, deployment).await?;
+    context.out.line(format!("\n{}", verdict.text.trim_end()));
+    explain::standing(context, &key, &verdict).await?.iter().for_each(|line| context.out.line(line));
     last_events(context, |event| event.endpoint == endpoint && event.deployment == deployment).await
+}
+
+/// Tells one event, and what happened to the same thing before.
+async fn event(context: &Context, seq: &str) -> Result<(), Fault> {
+    let events = context.client.events().await?;
+    let Some(found) = events.iter().find(|event| event.seq.to_string() == seq) else {
+        let error = Error::new(Code::Invalid, format!("no event has the number `{seq}`, or it is no longer kept"));
+        return Err(error.try_("`berth get events -o wide` shows their numbers").into());
+    };
+    let found = found.clone();
+    context.out.value(&found, seq, || {
+        let at = format!("{} ({} ago)", view::iso(found.at_ms), view::age(found.at_ms, crate::output::now_ms()));
+        let lines = [
+            ("event", found.seq.to_string()),
+            ("at", at),
+            ("severity", context.out.paint(&found.severity, crate::output::state_ink(&found.severity))),
+            ("kind", found.kind.clone()),
+            ("endpoint", found.endpoint.clone()),
+            ("deployment", found.deployment.clone()),
+            ("replica", found.replica.clone()),
+            ("node", found.node.clone()),
+            ("index", found.index.to_string()),
+        ];
+        for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+            context.out.line(format!("{key:10} = {value}"));
+        }
+        context.out.line(format!("\n{}", found.text));
+    })?;
+    let is_same = |event: &Event| match (found.replica.as_str(), found.deployment.as_str(), found.endpoint.as_str()) {
+        ("", "", "") => event.node == found.node,
+        ("", "", endpoint) => event.endpoint == endpoint,
+        ("", deployment, endpoint) => event.endpoint == endpoint && event.deployment == deployment,
+        (replica, ..) => event.replica == replica,
+    };
+    last_events(context, |event| event.seq < found.seq && is_same(event)).await
 }
 
 async fn last_events(context: &Context, fits: impl Fn(&Event) -> bool) -> Result<(), Fault> {

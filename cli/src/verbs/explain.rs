@@ -1,6 +1,10 @@
 //! `berth explain`: the verdict on a deployment, or what became of a request.
 
-use berth_core::error::{Code, Error};
+use berth_client::api::Verdict;
+use berth_core::{
+    error::{Code, Error},
+    model::DeploymentKey,
+};
 
 use super::Context;
 use crate::{
@@ -27,19 +31,23 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         (of, None) => {
             let key = parse_key(of).or_misused()?;
             let verdict = context.client.explain_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-            let mut standing = Vec::new();
-            // Nothing is refused and nothing is waited for: then where it is and what it survives is the answer.
-            if !out.is_for_programs() && verdict.ready >= verdict.desired && verdict.desired > 0 {
-                let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
-                let deployment = context.client.get_deployment(endpoint, name).await?;
-                let replicas = context.client.list_replicas(endpoint, name).await?;
-                let slots = context.client.list_slots(endpoint, name).await?;
-                standing = view::standing::lines(&deployment, &replicas, &slots);
-            }
+            let standing = if out.is_for_programs() { Vec::new() } else { standing(context, &key, &verdict).await? };
             Ok(out.value(&verdict, of, || {
                 out.line(verdict.text.trim_end());
                 standing.iter().for_each(|line| out.line(line));
             })?)
         }
     }
+}
+
+/// Says where a deployment is and what it survives, when nothing is refused and nothing is waited for.
+pub(super) async fn standing(context: &Context, key: &DeploymentKey, verdict: &Verdict) -> Result<Vec<String>, Error> {
+    if verdict.ready < verdict.desired || verdict.desired == 0 {
+        return Ok(Vec::new());
+    }
+    let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+    let deployment = context.client.get_deployment(endpoint, name).await?;
+    let replicas = context.client.list_replicas(endpoint, name).await?;
+    let slots = context.client.list_slots(endpoint, name).await?;
+    Ok(view::standing::lines(&deployment, &replicas, &slots))
 }

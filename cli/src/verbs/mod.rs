@@ -6,7 +6,7 @@ mod cost;
 mod daemon;
 mod deploy;
 mod deployment;
-mod describe;
+pub(crate) mod describe;
 mod doctor;
 mod drain;
 mod endpoint;

@@ -19,6 +19,7 @@ use crate::{
     output::{Ink, state_ink},
     tui::{
         app::{App, PANELS},
+        mouse::Drawn,
         rows::Item,
         view::View,
     },
@@ -33,6 +34,10 @@ const ROOMY: u16 = 100;
 
 /// Room for the longest word of a node's state: `ready,cordoned`.
 const STATE_WIDTH: usize = 14;
+
+/// Room for what stands in a roomy line of a node after its name, and for what it uses behind that.
+const NODE_WIDTH: usize = 2 + STATE_WIDTH + 3 * 24 + 10;
+const USED_WIDTH: usize = 18;
 
 /// Names take no more: the rest of the line is what one looks for.
 const NAME_MAX: usize = 24;
@@ -87,6 +92,8 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let name_width = widest.clamp(8, NAME_MAX);
     let is_roomy = area.width >= ROOMY;
+    // Behind everything else: whole or not at all.
+    let has_used = usize::from(area.width) >= name_width + NODE_WIDTH + USED_WIDTH;
     let headings = if *panel == View::Endpoints { endpoint_headings(is_roomy) } else { node_headings(is_roomy) };
     let title = if *panel == View::Endpoints { "ENDPOINT" } else { "NODE" };
     let mut lines = vec![Line::styled(format!("{title:name_width$}  {headings}"), paint.bold())];
@@ -96,7 +103,7 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
         let mut spans = vec![Span::styled(format!("{name:name_width$}"), style), Span::raw("  ")];
         match item {
             Item::Endpoint(endpoint) => spans.extend(of_endpoint(app, endpoint, paint, is_roomy)),
-            Item::Node(node) => spans.extend(of_node(app, node, paint, is_roomy)),
+            Item::Node(node) => spans.extend(of_node(app, node, paint, is_roomy, has_used)),
             _ => {}
         }
         lines.push(Line::from(spans));
@@ -105,6 +112,8 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
         lines.push(Line::styled(format!(" {}", list::nothing(is_told, filter.is_on())), paint.ink(Ink::Grey)));
     }
     frame.render_widget(Paragraph::new(lines), area);
+    let rows = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
+    app.drawn.push(Drawn { list: panel.clone(), area: rows, top });
 }
 
 /// Returns how wide a line of history and a bar are.
@@ -156,7 +165,7 @@ fn node_headings(is_roomy: bool) -> String {
     format!("{:STATE_WIDTH$}  {:wide$}  {:wide$}  {:wide$}  REPLICAS", "STATE", "CPU █ held ▒ reserve", "MEMORY", "GPU")
 }
 
-fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool) -> Vec<Span<'static>> {
+fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool, has_used: bool) -> Vec<Span<'static>> {
     let (state, ink) = match view::wish(node) {
         Some(wish) => (format!("{},{wish}", node.state), Ink::Yellow),
         None => (node.state.clone(), state_ink(&node.state)),
@@ -184,7 +193,7 @@ fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool) -> Vec<Span<'st
     if out > 0 {
         spans.push(Span::styled(format!("  {out} GPU out"), paint.ink(Ink::Red)));
     }
-    if let Some(used) = node.used.filter(|_| is_roomy) {
+    if let Some(used) = node.used.filter(|_| has_used) {
         spans.push(Span::styled(format!("  {} used", figures::cores(used.cpu_milli)), paint.ink(Ink::Grey)));
     }
     spans

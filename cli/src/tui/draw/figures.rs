@@ -8,10 +8,7 @@ const NOW_POINTS: usize = 3;
 /// What was answered lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lately {
-    requests: u64,
-    failed: u64,
-    p50_us: u64,
-    p95_us: u64,
+    sum: Answered,
     seconds: f64,
 }
 
@@ -21,35 +18,30 @@ impl Lately {
     pub(super) fn of(points: &[Answered], point_seconds: f64) -> Self {
         let now = &points[points.len().saturating_sub(NOW_POINTS)..];
         let mut lately = Self { seconds: point_seconds * now.len().max(1) as f64, ..Self::default() };
-        for point in now {
-            lately.requests += point.requests;
-            lately.failed += point.failed;
-            lately.p50_us = lately.p50_us.max(point.p50_us);
-            lately.p95_us = lately.p95_us.max(point.p95_us);
-        }
+        now.iter().for_each(|point| lately.sum.add(*point));
         lately
     }
 
     pub(super) fn has_failures(&self) -> bool {
-        self.failed > 0
+        self.sum.failed > 0
     }
 
     /// Writes requests per second.
     pub(super) fn rate(&self) -> String {
-        if self.requests == 0 { "-".to_owned() } else { rate(self.requests as f64 / self.seconds) }
+        if self.sum.requests == 0 { "-".to_owned() } else { rate(self.sum.requests as f64 / self.seconds) }
     }
 
     pub(super) fn p50(&self) -> String {
-        if self.requests == 0 { "-".to_owned() } else { took(self.p50_us) }
+        if self.sum.requests == 0 { "-".to_owned() } else { took(self.sum.p50_us) }
     }
 
     pub(super) fn p95(&self) -> String {
-        if self.requests == 0 { "-".to_owned() } else { took(self.p95_us) }
+        if self.sum.requests == 0 { "-".to_owned() } else { took(self.sum.p95_us) }
     }
 
     /// Writes the share that failed.
     pub(super) fn failed(&self) -> String {
-        match (self.requests, self.failed) {
+        match (self.sum.requests, self.sum.failed) {
             (0, 0) => "-".to_owned(),
             (_, 0) => "0 %".to_owned(),
             (requests, failed) => match failed as f64 * 100.0 / requests.max(failed) as f64 {

@@ -8,7 +8,7 @@ const KEYS: &[(&str, &[(&str, &str)])] = &[
     (
         "go",
         &[
-            (":", "open a screen by name; tab completes"),
+            (":", "open a screen by name; tab completes, the arrows bring back what was typed before"),
             ("ctrl-a", "list the names"),
             ("enter", "go into what is under the cursor"),
             ("esc", "clear the filter, the marks, or go back"),
@@ -29,7 +29,7 @@ const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("m", "what becomes of mirrored copies"),
             ("x", "explain a request by its id"),
             ("w", "what would happen without this node"),
-            ("ctrl-w", "more columns"),
+            ("ctrl-w ←→", "more columns; what lies beside the screen"),
             ("N A S O", "order by name, age, state, the next column; again turns it round"),
             ("space", "mark; u, r and ctrl-d then mean all that is marked"),
             ("c", "copy the name"),

@@ -12,10 +12,15 @@ use crate::{
     output::{Cell, Ink},
     tui::{
         app::App,
+        list::ListPlace,
+        mouse::Drawn,
         rows::{Item, Look},
         view::{Subject, View},
     },
 };
+
+/// Events from this width on have a column of what they are about; their text says it, too.
+const EVENTS_ROOMY: u16 = 120;
 
 /// Draws a list into `area`; `has_cursor` when keys move in it.
 pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_cursor: bool) {
@@ -31,16 +36,18 @@ pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect
     let is_told = app.is_told;
     let place = app.place(list);
     let widths = place.widths(&rows);
-    let mut lines = vec![headings(&place.columns, &widths, |name| place.arrow(name), paint)];
+    let shown_columns = shown_columns(list, &place.columns, place.left(), area.width);
+    let mut lines = vec![headings(place, &shown_columns, &widths, area.width, paint)];
     let subjects: Vec<Subject> =
         if place.marked.is_empty() { Vec::new() } else { shown.iter().map(Item::subject).collect() };
     for (nth, cells) in rows.iter().enumerate() {
         let is_at = has_cursor && top + nth == at;
         let is_marked = subjects.get(nth).is_some_and(|subject| place.marked.contains(subject));
         let mut spans = vec![Span::raw(if is_marked { "*" } else { " " })];
-        let last = cells.len().saturating_sub(1);
-        for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-            let text = pad(&clean(cell.text()), *width, column == last);
+        let last = shown_columns.last().copied();
+        for column in shown_columns.iter().copied() {
+            let (Some(cell), Some(width)) = (cells.get(column), widths.get(column)) else { continue };
+            let text = pad(&clean(cell.text()), *width, Some(column) == last);
             let style = if is_at { paint.cursor() } else { paint.ink(cell.ink()) };
             spans.push(Span::styled(text, style));
         }
@@ -51,6 +58,19 @@ pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect
         lines.push(Line::styled(format!(" {why}"), paint.ink(Ink::Grey)));
     }
     frame.render_widget(Paragraph::new(lines), area);
+    // Below the headings, for the mouse.
+    let area = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
+    app.drawn.push(Drawn { list: list.clone(), area, top });
+}
+
+/// Picks the columns that are drawn: not those scrolled off, and on a narrow screen not one that only says again what
+/// the text of an event says.
+fn shown_columns(list: &View, columns: &[&str], left: usize, width: u16) -> Vec<usize> {
+    let is_shown = |at: &usize| {
+        let is_told_twice = *list == View::Events && width < EVENTS_ROOMY && columns[*at] == "ABOUT";
+        (*at == 0 || *at > left) && !is_told_twice
+    };
+    (0..columns.len()).filter(is_shown).collect()
 }
 
 /// Says why there are no rows.
@@ -62,18 +82,20 @@ pub(super) fn nothing(is_told: bool, is_filtered: bool) -> &'static str {
     }
 }
 
-fn headings(
-    columns: &[&'static str],
-    widths: &[usize],
-    arrow: impl Fn(&str) -> &'static str,
-    paint: Paint,
-) -> Line<'static> {
-    let mut spans = vec![Span::raw(" ")];
-    let last = columns.len().saturating_sub(1);
-    for (at, (name, width)) in columns.iter().zip(widths).enumerate() {
-        spans.push(Span::styled(pad(&format!("{name}{}", arrow(name)), *width, at == last), paint.bold()));
+/// Writes the headings of the columns that are drawn; signs at both ends say that there is more beside the screen.
+fn headings(place: &ListPlace, shown: &[usize], widths: &[usize], screen: u16, paint: Paint) -> Line<'static> {
+    let last = shown.last().copied();
+    let mut text = String::from(if place.left() > 0 { "‹" } else { " " });
+    for at in shown.iter().copied() {
+        let (Some(name), Some(width)) = (place.columns.get(at), widths.get(at)) else { continue };
+        text.push_str(&pad(&format!("{name}{}", place.arrow(name)), *width, Some(at) == last));
     }
-    Line::from(spans)
+    let (screen, wide) = (usize::from(screen), 1 + shown.iter().map(|at| widths[*at] + 2).sum::<usize>());
+    if wide > screen + 2 && screen > 1 {
+        let kept: String = text.chars().take(screen - 1).collect();
+        text = format!("{kept:width$}›", width = screen - 1);
+    }
+    Line::styled(text, paint.bold())
 }
 
 /// Fills a cell up to its column and two spaces; what is too long for it ends in a sign.

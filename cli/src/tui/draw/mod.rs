@@ -17,13 +17,19 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{app::App, dialog::Dialog, view::View};
+use super::{
+    app::App,
+    complete::complete,
+    dialog::{Dialog, Prompt, PromptKind},
+    view::View,
+};
 use crate::{output::Ink, view};
 use paint::Paint;
 
 /// Draws a frame.
 pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
     let paint = Paint { color };
+    app.drawn.clear();
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
     frame.render_widget(Paragraph::new(header(app, paint, head.width)), head);
@@ -32,12 +38,19 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
         View::Pulses => pulses::draw(app, frame, body, paint),
         View::GpuGraphs => graphs::draw(app, frame, body, paint),
         View::Help => lines(app, frame, body, help::lines(paint)),
-        View::Page(_) => {
+        View::Page(page) => {
             let height = usize::from(body.height);
             app.page_height = height;
             let text = app.page_lines();
-            let top = app.page_top(text.len(), height);
-            let shown: Vec<_> = text.iter().skip(top).take(height).map(|line| Line::raw(clean(line))).collect();
+            let (top, left) = (app.page_top(text.len(), height), app.page.left);
+            let line = |line: &String| Line::raw(clean(line).chars().skip(left).collect::<String>());
+            let mut shown: Vec<_> = text.iter().skip(top).take(height).map(line).collect();
+            if app.page.lines.is_empty() {
+                let why = if page.kind.is_log() { "nothing was written yet" } else { "there is nothing to tell" };
+                shown.push(Line::styled(why, paint.ink(Ink::Grey)));
+            } else if text.is_empty() {
+                shown.push(Line::styled(list::nothing(true, true), paint.ink(Ink::Grey)));
+            }
             frame.render_widget(Paragraph::new(shown), body);
         }
         list => list::draw(app, &list, frame, body, paint, true),
@@ -98,6 +111,12 @@ fn short(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
+/// Returns what `tab` would add.
+fn ghost(app: &App, prompt: &Prompt) -> String {
+    let whole = (prompt.kind == PromptKind::Command).then(|| complete(&prompt.text, &app.board)).flatten();
+    whole.and_then(|whole| whole.get(prompt.text.len()..).map(str::to_owned)).unwrap_or_default()
+}
+
 /// The last line: what is typed, what was said, or which keys there are.
 fn footer(app: &mut App, paint: Paint) -> Line<'static> {
     if let Some(Dialog::Prompt(prompt)) = &app.dialog {
@@ -105,7 +124,7 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
         return Line::from(vec![
             Span::raw(typed),
             Span::styled(" ", Style::default().add_modifier(Modifier::REVERSED)),
-            Span::styled(prompt.ghost(), paint.ink(Ink::Grey)),
+            Span::styled(ghost(app, prompt), paint.ink(Ink::Grey)),
         ]);
     }
     if let Some(message) = &app.message {
@@ -128,8 +147,9 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
         View::Rollouts => "enter replicas  d explain  l logs  t traffic  ? help",
         View::Replicas { .. } => "l logs  p previous  b build log  d describe  w without its node  ? help",
         View::Nodes => "enter replicas  w what if lost  r drain  u cordon  d describe  g gpus  ? help",
-        View::Page(page) if page.kind.is_log() => "esc back  ↑↓ scroll  G follow  / filter  ctrl-r again  ? help",
-        View::Page(_) | View::Help | View::Pulses | View::GpuGraphs => "esc back  ↑↓ scroll  / filter  ? help",
+        View::Page(page) if page.kind.is_log() => "esc back  ↑↓←→ scroll  G follow  / filter  ctrl-r again  ? help",
+        View::Page(_) => "esc back  ↑↓←→ scroll  / filter  y yaml  ctrl-r again  ? help",
+        View::Help | View::Pulses | View::GpuGraphs => "esc back  ↑↓ scroll  / filter  ? help",
         View::Coordinators | View::Gpus | View::Slots | View::Events | View::Tree | View::Aliases => {
             "enter open  / filter  esc back  ? help"
         }
