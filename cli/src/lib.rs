@@ -26,7 +26,8 @@ use output::Output;
 
 /// Runs the program: reads the arguments, does what they say, and returns how the process ends.
 pub fn main() -> ExitCode {
-    let cli = Cli::from_arg_matches(&args::command().get_matches()).unwrap_or_else(|error| error.exit());
+    let matches = args::command().try_get_matches().unwrap_or_else(|error| args::explained(error).exit());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // The convention of no-color.org: set, and not to nothing.
     let no_color = cli.global.no_color || std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
     let out = Output::new(cli.global.output, cli.global.quiet, no_color).with_query(cli.global.query.clone());

@@ -78,8 +78,14 @@ pub(crate) struct DrainArgs {
     /// The node.
     pub(crate) node: String,
     /// How long requests may go on before they are cut.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
+    #[arg(long, alias = "timeout", value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
     pub(crate) deadline: Duration,
+    /// Accepted for kubectl's sake: there are no daemon sets and no volumes.
+    #[arg(long, hide = true)]
+    pub(crate) ignore_daemonsets: bool,
+    /// Accepted for kubectl's sake.
+    #[arg(long, hide = true)]
+    pub(crate) delete_emptydir_data: bool,
     /// Why, for those who look later.
     #[arg(short = 'm', long = "message", default_value = "", hide_default_value = true)]
     pub(crate) why: String,

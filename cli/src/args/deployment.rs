@@ -8,7 +8,16 @@ use berth_core::{
 };
 use clap::{Args, Subcommand};
 
-use super::WaitArgs;
+use super::{AzureScope, WaitArgs};
+
+/// `berth deployment …`, where Azure's flags of a workspace mean nothing.
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentCommand {
+    #[command(flatten)]
+    pub(crate) scope: AzureScope,
+    #[command(subcommand)]
+    pub(crate) verb: DeploymentVerb,
+}
 
 /// `berth deployment …`
 #[derive(Debug, Subcommand)]
@@ -103,7 +112,7 @@ pub(crate) struct GetLogsArgs {
     /// The replica that failed last instead of those there are.
     #[arg(short, long)]
     pub(crate) previous: bool,
-    /// Azure's containers; both names mean the same here.
+    /// Azure's containers: `storage-initializer` is what building the environment wrote.
     #[arg(short, long, hide = true)]
     pub(crate) container: Option<String>,
 }
@@ -111,7 +120,7 @@ pub(crate) struct GetLogsArgs {
 /// `berth logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// ENDPOINT/DEPLOYMENT.
+    /// ENDPOINT/DEPLOYMENT, or a replica by its id or the beginning of it.
     pub(crate) deployment: String,
     /// Go on as more is written.
     #[arg(short, long)]
@@ -136,6 +145,10 @@ pub(crate) struct LogsArgs {
 // === impl DeploymentName ===
 
 impl DeploymentName {
+    pub(crate) fn of(key: String) -> Self {
+        Self { key: Some(key), name: None, endpoint_name: None }
+    }
+
     /// Returns the endpoint, if it was named.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         match &self.key {

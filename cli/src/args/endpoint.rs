@@ -4,6 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::AzureScope;
+
+/// `berth endpoint …`, where Azure's flags of a workspace mean nothing.
+#[derive(Debug, Args)]
+pub(crate) struct EndpointCommand {
+    #[command(flatten)]
+    pub(crate) scope: AzureScope,
+    #[command(subcommand)]
+    pub(crate) verb: EndpointVerb,
+}
+
 /// `berth endpoint …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum EndpointVerb {
@@ -134,8 +145,8 @@ pub(crate) struct InvokeArgs {
     /// The request's body; `-` reads stdin.
     #[arg(short = 'f', long = "request-file", visible_alias = "file", visible_short_alias = 'r', value_name = "FILE")]
     pub(crate) request_file: Option<PathBuf>,
-    /// The request's body itself.
-    #[arg(short, long, conflicts_with = "request_file")]
+    /// The request's body itself. Beside a file of a request it names a deployment, as in Azure.
+    #[arg(short, long)]
     pub(crate) data: Option<String>,
     /// Ask this deployment, past the split.
     #[arg(long, visible_alias = "deployment-name", value_name = "DEPLOYMENT")]
@@ -154,6 +165,10 @@ pub(crate) struct InvokeArgs {
 // === impl EndpointName ===
 
 impl EndpointName {
+    pub(crate) fn of(name: String) -> Self {
+        Self { name: Some(name), name_flag: None }
+    }
+
     /// Returns the name, wherever it stood.
     pub(crate) fn get(&self) -> &str {
         // One of them is there, or clap would have refused.

@@ -5,6 +5,7 @@ mod cost;
 mod daemon;
 mod deployment;
 mod endpoint;
+mod habits;
 mod help;
 mod plan;
 mod quota;
@@ -17,11 +18,14 @@ pub(crate) use cluster::{
 pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
-    DeleteDeploymentArgs, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs, parse_key,
+    DeleteDeploymentArgs, DeploymentCommand, DeploymentName, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs,
+    parse_key,
 };
 pub(crate) use endpoint::{
-    CreateEndpointArgs, DeleteEndpointArgs, EndpointVerb, InvokeArgs, KeyType, RegenerateArgs, UpdateEndpointArgs,
+    CreateEndpointArgs, DeleteEndpointArgs, EndpointCommand, EndpointName, EndpointVerb, InvokeArgs, KeyType,
+    RegenerateArgs, UpdateEndpointArgs,
 };
+pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, explained};
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
@@ -93,16 +97,18 @@ pub(crate) enum Verb {
     /// Make a folder to begin in: an endpoint, a deployment, and what it serves.
     Init(InitArgs),
     /// Create or change what a file describes: endpoints and deployments, in one or several documents.
+    #[command(alias = "create")]
     Apply(ApplyArgs),
     /// Say what would happen: what a file would change, or what becomes of every endpoint when nodes are lost, drained or
     /// added, or when the load grows. Nothing is changed.
+    #[command(alias = "diff")]
     Plan(PlanArgs),
     /// Work with endpoints.
-    #[command(subcommand, visible_alias = "online-endpoint")]
-    Endpoint(EndpointVerb),
+    #[command(visible_alias = "online-endpoint")]
+    Endpoint(Box<EndpointCommand>),
     /// Work with deployments.
-    #[command(subcommand, visible_alias = "online-deployment")]
-    Deployment(DeploymentVerb),
+    #[command(visible_alias = "online-deployment")]
+    Deployment(Box<DeploymentCommand>),
     /// Split an endpoint's traffic: `berth traffic fraud blue=90 green=10`.
     Traffic(TrafficArgs),
     /// Copy a share of an endpoint's traffic: `berth mirror fraud green=10`; `berth mirror report fraud` compares the answers.
@@ -159,6 +165,8 @@ pub(crate) enum Verb {
     /// Serve one ONNX file; what nodes run as a replica.
     #[command(hide = true)]
     ServeOnnx(ServeOnnxArgs),
+    #[command(flatten)]
+    Habit(Habit),
 }
 
 /// `berth node`, with a verb or as the daemon.
@@ -231,8 +239,10 @@ pub(crate) struct TopArgs {
 pub(crate) enum TopNoun {
     /// What each node uses of what it has, the fullest first.
     #[default]
+    #[value(aliases = ["node", "no"])]
     Nodes,
     /// What each deployment holds and works on, the busiest first.
+    #[value(aliases = ["deployment", "dep", "deploy", "pods", "pod", "po"])]
     Deployments,
 }
 
@@ -344,7 +354,11 @@ pub(crate) struct ScaleArgs {
     /// ENDPOINT/DEPLOYMENT.
     pub(crate) deployment: String,
     /// How many instances.
-    pub(crate) instances: u32,
+    #[arg(required_unless_present = "replicas", value_name = "INSTANCES")]
+    pub(crate) instances: Option<u32>,
+    /// The same, as kubectl has it.
+    #[arg(long, hide = true, conflicts_with = "instances")]
+    pub(crate) replicas: Option<u32>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -389,13 +403,13 @@ pub(crate) struct GetArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Noun {
     /// Endpoints.
-    #[value(aliases = ["endpoint", "ep"])]
+    #[value(aliases = ["endpoint", "ep", "online-endpoints", "services", "service", "svc"])]
     Endpoints,
     /// Deployments.
-    #[value(aliases = ["deployment", "dep"])]
+    #[value(aliases = ["deployment", "dep", "deploy", "online-deployments"])]
     Deployments,
     /// Replicas.
-    #[value(aliases = ["replica", "rep"])]
+    #[value(aliases = ["replica", "rep", "pods", "pod", "po", "instances"])]
     Replicas,
     /// Places held in reserve, and whether an instance would find everything there.
     #[value(aliases = ["slot", "reserve"])]
@@ -447,6 +461,64 @@ mod tests {
         ] {
             assert_eq!(parse_span(text).ok(), ms.map(Duration::from_millis), "{text}");
         }
+    }
+
+    /// Splits a line of a shell into words, up to where another command begins.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), c) if c == open => quote = None,
+                (Some(_), c) => word.get_or_insert_default().push(c),
+                (None, '\'' | '"') => {
+                    word.get_or_insert_default();
+                    quote = Some(c);
+                }
+                (None, '#') if word.is_none() => break,
+                (None, '|' | '&' | ';' | '>' | '<' | ')') => break,
+                (None, ' ') => words.extend(word.take()),
+                (None, c) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    /// Every command that a block of the documentation shows can be typed.
+    #[test]
+    fn the_documentation_shows_verbs_and_flags_that_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut pages = vec![root.join("README.md"), root.join("examples/digits/README.md")];
+        for folder in ["docs", "docs/errors"] {
+            let listed = std::fs::read_dir(root.join(folder)).expect("a folder");
+            pages.extend(listed.map(|entry| entry.expect("an entry").path()));
+        }
+        let (mut checked, mut wrong) = (0, Vec::new());
+        for page in pages.iter().filter(|page| page.extension().is_some_and(|end| end == "md")) {
+            let text = std::fs::read_to_string(page).expect("a page");
+            let mut is_inside = false;
+            for line in text.lines() {
+                if line.starts_with("```") {
+                    is_inside = !is_inside;
+                    continue;
+                }
+                let command = line.split_once("$ ").map_or(line, |(_, rest)| rest);
+                if !is_inside || !command.starts_with("berth ") || command.contains('…') {
+                    continue;
+                }
+                let words = words(command);
+                // The first line of a screen begins with the program's name, too.
+                if words.get(1).is_some_and(|word| word.len() == 12 && word.bytes().all(|b| b.is_ascii_hexdigit())) {
+                    continue;
+                }
+                checked += 1;
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    wrong.push(format!("{}: {command}\n  {error}", page.display()));
+                }
+            }
+        }
+        assert!(checked > 80, "{checked} commands");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

@@ -36,8 +36,10 @@ pub(crate) enum Format {
     /// Aligned columns, more of them.
     Wide,
     /// JSON: the API's own messages.
+    #[value(alias = "jsonc")]
     Json,
     /// The same as YAML.
+    #[value(alias = "yamlc")]
     Yaml,
     /// Names alone, one per line.
     Name,

@@ -44,7 +44,8 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::Delete(args) => delete(context, args).await,
         DeploymentVerb::GetLogs(args) => {
             let key = args.name.key().or_misused()?;
-            let GetLogsArgs { lines, follow, prepare, previous, .. } = args;
+            let GetLogsArgs { lines, follow, previous, .. } = args;
+            let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
             let wanted =
                 Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous, table: false };
             logs::print(context, wanted).await
@@ -203,7 +204,7 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
     let request = ScaleDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),
-        instance_count: args.instances,
+        instance_count: args.instances.or(args.replicas).unwrap_or_default(),
         ..Default::default()
     };
     let deployment = context.client.scale_deployment(request).await?;

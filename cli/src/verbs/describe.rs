@@ -6,7 +6,7 @@ use berth_core::error::{Code, Error, nearest};
 use super::{Context, deployment, explain, node, status};
 use crate::{
     args::parse_key,
-    output::{Fault, Misused, Output},
+    output::{Fault, Listed, Misused, Output, Table},
     view,
 };
 
@@ -27,6 +27,12 @@ const NOUNS: &[&str] = &[
     "replica",
     "replicas",
     "rep",
+    "pods",
+    "pod",
+    "po",
+    "service",
+    "svc",
+    "deploy",
     "event",
     "events",
     "ev",
@@ -55,7 +61,8 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
         return one_deployment(context, &name).await;
     }
     let client = &context.client;
-    let (wants_node, wants_replica) = (noun.starts_with("no"), noun.starts_with("rep"));
+    let wants_replica = noun.starts_with("rep") || noun.starts_with("po");
+    let wants_node = noun.starts_with("no");
     let nodes = client.list_nodes().await?;
     if wants_node || (noun.is_empty() && nodes.iter().any(|node| node.node == name)) {
         node::status(context, &name).await?;
@@ -165,7 +172,15 @@ async fn last_events(context: &Context, fits: impl Fn(&Event) -> bool) -> Result
     let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
     let last = &kept[kept.len().saturating_sub(EVENTS)..];
     if !last.is_empty() {
-        context.out.line(format!("\n{}", context.out.rendered(&context.out.table(last))));
+        // What they are about was asked for; their text says it, too.
+        let mut table = Table::new(&["AGE", "SEVERITY", "KIND", "TEXT"]);
+        for event in last {
+            let mut cells = event.cells(crate::output::now_ms());
+            cells.truncate(Event::NARROW);
+            cells.remove(3);
+            table.push(cells);
+        }
+        context.out.line(format!("\n{}", context.out.rendered(&table)));
     }
     Ok(())
 }

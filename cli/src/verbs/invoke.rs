@@ -3,7 +3,10 @@
 use std::{fmt, io::Read, path::Path, time::Instant};
 
 use berth_client::{Answer, InferClient};
-use berth_core::error::{Code, Error};
+use berth_core::{
+    error::{Code, Error},
+    model::DeploymentName,
+};
 use hyper::header::HeaderName;
 use serde::Serialize;
 
@@ -16,7 +19,18 @@ use crate::{
 /// The largest body that is read into memory.
 const BODY_BYTES_MAX: u64 = 1 << 30;
 
-pub(super) async fn run(context: &Context, args: InvokeArgs) -> Result<(), Fault> {
+pub(super) async fn run(context: &Context, mut args: InvokeArgs) -> Result<(), Fault> {
+    // `-d` of Azure's invoke names a deployment; a body beside a body it cannot be.
+    if args.request_file.is_some()
+        && let Some(word) = args.data.take()
+    {
+        let is_name = word.parse::<DeploymentName>().is_ok();
+        if !is_name || args.deployment.as_ref().is_some_and(|named| *named != word) {
+            let error = Error::new(Code::Invalid, "the request is given twice");
+            return Err(Fault::misused(error.try_("-f FILE or -d '{…}'; `--deployment NAME` asks one deployment")));
+        }
+        args.deployment = Some(word);
+    }
     let name = args.name.get();
     let body = read_body(&args).or_misused()?;
     let mut client = match &args.ingress {

@@ -13,6 +13,9 @@ use crate::{
     view::ConsoleRow,
 };
 
+/// Digits from which on a word without a slash is a replica's id.
+const ID_MIN: usize = 4;
+
 /// A line longer than this is printed in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
@@ -32,9 +35,18 @@ pub(super) struct Wanted<'a> {
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let key = parse_key(&args.deployment).or_misused()?;
     let LogsArgs { follow, prepare, previous, table, .. } = args;
-    let replica = args.replica.as_deref();
+    let of = args.deployment.as_str();
+    let (key, replica) = if of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let replicas = context.client.list_replicas("", "").await?;
+        let id = by_prefix("replica", of, replicas.iter().map(|found| found.replica.as_str()))?;
+        let found = replicas.iter().find(|found| found.replica == id);
+        let name = found.map(|found| format!("{}/{}", found.endpoint, found.deployment)).unwrap_or_default();
+        (parse_key(&name)?, Some(id.to_owned()))
+    } else {
+        (parse_key(of).or_misused()?, args.replica)
+    };
+    let replica = replica.as_deref();
     print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous, table }).await
 }
 

@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod explain;
 mod get;
+mod habits;
 mod health;
 mod init;
 mod invoke;
@@ -95,8 +96,15 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Deploy(args) => deploy::run(&context, *args).await,
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
-        Verb::Endpoint(verb) => endpoint::run(&context, verb).await,
-        Verb::Deployment(verb) => deployment::run(&context, verb).await,
+        Verb::Endpoint(command) => {
+            command.scope.note().into_iter().for_each(|note| context.out.aside(note));
+            endpoint::run(&context, command.verb).await
+        }
+        Verb::Deployment(command) => {
+            command.scope.note().into_iter().for_each(|note| context.out.aside(note));
+            deployment::run(&context, command.verb).await
+        }
+        Verb::Habit(habit) => habits::run(&context, habit).await,
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
         Verb::Mirror(args) => traffic::mirror(&context, args).await,
         Verb::Scale(args) => deployment::scale(&context, args).await,

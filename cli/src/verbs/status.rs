@@ -1,10 +1,10 @@
 //! `berth status`: how things stand, in one screen.
 
 use berth_client::api::{ClusterInfo, Deployment, Endpoint, Node, Replica};
-use berth_core::units::Count;
+use berth_core::{error::Code, units::Count};
 use serde::Serialize;
 
-use super::{Context, watch};
+use super::{Context, describe, watch};
 use crate::{
     args::StatusArgs,
     output::{Fault, Ink, now_ms, state_ink},
@@ -32,7 +32,13 @@ struct One {
 
 pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<(), Fault> {
     let show = async || match &args.endpoint {
-        Some(name) => one(context, name).await,
+        Some(name) => match one(context, name).await {
+            // Whatever else it may be has a page, too; where it is nothing, that one says what is meant perhaps.
+            Err(fault) if fault.error().code == Code::EndpointNotFound => {
+                describe::run(context, std::slice::from_ref(name)).await
+            }
+            shown => shown,
+        },
         None => whole(context).await,
     };
     if args.watch { watch::on_events(context, show).await } else { show().await }

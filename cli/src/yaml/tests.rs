@@ -689,3 +689,27 @@ fn a_rule_about_a_label_that_is_none_is_refused() {
         assert!(problems.iter().any(|problem| problem.contains(what)), "{rule}: {problems:?}");
     }
 }
+
+/// What the documentation shows of files loads without a problem.
+#[test]
+fn files_in_the_documentation_load() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let mut blocks = 0;
+    for entry in std::fs::read_dir(&docs).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a page");
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().expect("text");
+            // Parts of a file are shown without its name.
+            let whole = if block.contains("name: ") { block.to_owned() } else { format!("name: shown\n{block}") };
+            if let Err(error) = parse(&whole, &path.display().to_string(), &docs, None, &[]) {
+                panic!("{}: {error}\n{whole}", path.display());
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 0);
+}

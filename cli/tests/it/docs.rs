@@ -1,55 +1,181 @@
-//! Every block of the documentation that is marked `sh` runs, in order, against a cluster of its own.
+//! Every block of the documentation either runs, is checked, or says why it is only shown.
+//!
+//! The first word after a fence says what a block is. `sh` is run; of a `console`, the lines after `$ ` are, and what is
+//! printed below them is an example. A page's blocks run in order, in a copy of `examples`, against a cluster of their
+//! own: `berth dev … &` starts one with these flags, on free ports. `shown: WHY` behind the word keeps a block from
+//! running, `needs: wheels` runs it where there are packages to install. Every command is at least one that can be typed:
+//! see the tests of `args`.
 
 use std::{
+    fmt::Write as _,
     fs,
-    path::Path,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use crate::berth::Dev;
+/// How long the blocks of one page may take, in seconds: the longest builds a Python environment.
+const PAGE_SECS: &str = "600";
 
-/// The pages whose blocks run.
-const PAGES: [&str; 4] = ["install.md", "concepts.md", "azure.md", "operations.md"];
+/// Blocks that are only shown. Who adds one says why in the block, and counts it here.
+const SHOWN: usize = 19;
 
-/// Joins the blocks of a page.
-fn script(page: &str) -> String {
-    let mut script = String::new();
-    let mut inside = false;
-    for line in page.lines() {
-        match (inside, line) {
-            (false, "```sh") => inside = true,
-            (true, "```") => inside = false,
-            (true, line) => script.push_str(&format!("{line}\n")),
-            (false, _) => {}
+/// What a page needs before its first block: the functions that start and end a cluster.
+const PROLOGUE: &str = r#"
+set -euo pipefail
+DEV=
+end_dev() { if [ -n "$DEV" ]; then kill "$DEV"; wait "$DEV" || true; fi; }
+trap end_dev EXIT
+start_dev() {
+  end_dev
+  berth dev --api 127.0.0.1:0 --ingress 127.0.0.1:0 --log error "$@" > "$HOME/dev.log" 2>&1 &
+  DEV=$!
+  until grep -q '^ready: ' "$HOME/dev.log"; do
+    kill -0 "$DEV" || { cat "$HOME/dev.log"; return 1; }
+    sleep 0.1
+  done
+  export BERTH_API=$(sed -n 's/^ready: api=\([^ ]*\) .*/\1/p' "$HOME/dev.log")
+  export INGRESS=$(sed -n 's/^ready: .* ingress=\([^ ]*\).*/\1/p' "$HOME/dev.log")
+}
+"#;
+
+/// A block between two fences.
+#[derive(Debug)]
+struct Block {
+    page: String,
+    line: usize,
+    /// What stands behind the fence, word by word.
+    word: String,
+    mark: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Lists the pages whose blocks run: the README and what lies in `docs`.
+fn pages() -> Vec<String> {
+    let listed = fs::read_dir(root().join("docs")).expect("a folder");
+    let names = listed.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut pages: Vec<_> = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    pages.push("README.md".to_owned());
+    pages.push("examples/digits/README.md".to_owned());
+    pages.sort();
+    pages
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let text = fs::read_to_string(root().join(page)).expect("a page");
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut is_open = false;
+    for (at, line) in text.lines().enumerate() {
+        match (is_open, line.strip_prefix("```"), blocks.last_mut()) {
+            (false, Some(info), _) => {
+                let (word, mark) = info.split_once(' ').unwrap_or((info, ""));
+                let (word, mark) = (word.to_owned(), mark.trim().to_owned());
+                blocks.push(Block { page: page.to_owned(), line: at + 1, word, mark, text: String::new() });
+                is_open = true;
+            }
+            (true, Some(""), _) => is_open = false,
+            (true, _, Some(block)) => block.text.push_str(&format!("{line}\n")),
+            _ => {}
         }
     }
-    script
+    assert!(!is_open, "{page} ends in a block");
+    blocks
+}
+
+// === impl Block ===
+
+impl Block {
+    fn is_shown(&self) -> bool {
+        self.mark.starts_with("shown: ")
+    }
+
+    /// Returns what of it runs.
+    fn commands(&self) -> String {
+        if self.word == "sh" {
+            return self.text.clone();
+        }
+        let mut commands = String::new();
+        let mut goes_on = false;
+        for line in self.text.lines() {
+            let Some(command) = line.strip_prefix("$ ").or(goes_on.then_some(line)) else { continue };
+            goes_on = command.ends_with('\\');
+            commands.push_str(&format!("{command}\n"));
+        }
+        commands
+    }
+
+    /// Writes what runs for bash, with a cluster of its own wherever one is started.
+    fn script(&self) -> String {
+        let mut script = format!("# {}:{}\n", self.page, self.line);
+        for line in self.commands().lines() {
+            let bare = line.split(" #").next().unwrap_or_default().trim_end();
+            let line = match bare.strip_prefix("berth dev").and_then(|flags| flags.strip_suffix('&')) {
+                Some(flags) => format!("start_dev{flags}"),
+                None => line.replace("127.0.0.1:7480", "$INGRESS").replace("127.0.0.1:7400", "$BERTH_API"),
+            };
+            script.push_str(&format!("{line}\n"));
+        }
+        script
+    }
+}
+
+#[test]
+fn every_block_says_what_it_is() {
+    let (mut wrong, mut shown) = (String::new(), 0);
+    for block in pages().iter().flat_map(|page| blocks(page)) {
+        let runs = matches!(block.word.as_str(), "sh" | "console");
+        let known = runs || matches!(block.word.as_str(), "text" | "yaml" | "toml" | "json" | "python" | "rust");
+        let marked = matches!(block.mark.as_str(), "" | "needs: wheels") || block.is_shown();
+        shown += usize::from(block.is_shown());
+        if !known || !marked || (!runs && !block.mark.is_empty()) {
+            writeln!(wrong, "{}:{}: ```{} {}", block.page, block.line, block.word, block.mark).expect("text");
+        }
+        if runs && block.commands().trim().is_empty() {
+            writeln!(wrong, "{}:{}: nothing in it runs; it is `text`", block.page, block.line).expect("text");
+        }
+    }
+    assert!(wrong.is_empty(), "what are these blocks?\n{wrong}");
+    assert_eq!(shown, SHOWN, "blocks that are only shown");
 }
 
 #[test]
 fn what_the_documentation_shows_works() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let binary = Path::new(env!("CARGO_BIN_EXE_berth"));
     let path =
         format!("{}:{}", binary.parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default());
-    for page in PAGES {
-        let script = script(&fs::read_to_string(docs.join(page)).expect("a page"));
-        assert!(script.contains("berth "), "{page} shows nothing");
+    let wheels = std::env::var("BERTH_TEST_WHEELS").ok();
+    for page in pages() {
+        let all = blocks(&page);
+        let some = all.iter().filter(|block| matches!(block.word.as_str(), "sh" | "console") && !block.is_shown());
+        let some: Vec<_> = some.filter(|block| block.mark.is_empty() || wheels.is_some()).collect();
+        if some.is_empty() {
+            continue;
+        }
+        let body: String = some.iter().map(|block| block.script()).collect();
+        let own = body.lines().find(|line| !line.starts_with('#')).is_some_and(|line| line.starts_with("start_dev"));
+        let script = format!("{PROLOGUE}{}\n{body}", if own { "" } else { "start_dev" });
         let folder = tempfile::tempdir().expect("a folder");
-        let dev = Dev::start(&folder.path().join("data"), &[]);
         let work = folder.path().join("work");
         fs::create_dir(&work).expect("a folder");
-        let ran = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &script])
-            .current_dir(&work)
-            .env("PATH", &path)
-            .env("BERTH_API", &dev.api)
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("bash runs");
+        // A copy, for what the pages write beside the files; the rest is as in a checkout.
+        let copied = Command::new("cp").args(["-r"]).arg(root().join("examples")).arg(&work).status();
+        assert!(copied.expect("cp runs").success());
+        symlink(root().join("sdk"), work.join("sdk")).expect("a link");
+        let mut bash = Command::new("timeout");
+        bash.args([PAGE_SECS, "bash", "-c", &script]).current_dir(&work).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BERTH_")) {
+            bash.env_remove(name);
+        }
+        if let Some(wheels) = &wheels {
+            bash.env("BERTH_PIP_ARGS", format!("--no-index,--find-links,{wheels}"));
+        }
+        let ran = bash.env("PATH", &path).env("HOME", folder.path()).output().expect("bash runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(ran.status.success(), "{page}:\n{}\n{}", text(&ran.stdout), text(&ran.stderr));
-        assert_eq!(dev.stop(), 0);
+        let (out, err) = (text(&ran.stdout), text(&ran.stderr));
+        assert!(ran.status.success(), "{page}: {}\n{out}\n{err}\n---\n{script}", ran.status);
     }
 }

@@ -1,6 +1,6 @@
 //! The page for people: what the cluster is doing, read-only, and a viewer of the API.
 //!
-//! Five files inside the program, written as they are served: no build chain, nothing fetched from elsewhere. They know
+//! Six files inside the program, written as they are served: no build chain, nothing fetched from elsewhere. They know
 //! the cluster through the API alone.
 
 use axum::{
@@ -19,6 +19,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/docs", "text/html; charset=utf-8", include_str!("page/docs.html")),
     ("/page/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    ("/page/make.js", "text/javascript; charset=utf-8", include_str!("page/make.js")),
     ("/page/status.js", "text/javascript; charset=utf-8", include_str!("page/status.js")),
     ("/page/docs.js", "text/javascript; charset=utf-8", include_str!("page/docs.js")),
 ];

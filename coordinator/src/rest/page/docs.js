@@ -1,15 +1,6 @@
 // A viewer of /openapi.json: every route, what it takes, what it answers, and how curl calls it.
 "use strict";
 
-const el = (id) => document.getElementById(id);
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 const nameOf = (schema) => schema.$ref.split("/").pop();
 
 /** Writes a schema as the JSON it stands for; a message inside itself is named only. */

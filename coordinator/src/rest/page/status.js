@@ -10,23 +10,6 @@ const seen = []; // events, newest first
 let applied = 0;
 let lostSince = null;
 
-const el = (id) => document.getElementById(id);
-
-/** Makes an element; text is always text, so that no name can be markup. */
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-function svg(tag, attributes = {}, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 async function read(path) {
   const answer = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
   const body = await answer.json();

@@ -403,7 +403,7 @@ def _size(fields: Fields, spec: store.DeploymentSpec) -> None:
             setattr(spec, name, number)
     found = fields.take("constraints")
     if found:
-        _replace(spec.constraints, found.text_map())
+        _label_rules(found, spec)
     found = fields.take("spread")
     if found:
         _spread(found, spec)
@@ -478,6 +478,65 @@ _SPREADS = {
     "zone": store.SPREAD_BY_ZONE,
     "none": store.SPREAD_BY_NONE,
 }
+
+
+_RULE_FORMS = "`a`, `[a, b]`, `{not: a}`, `{not: [a, b]}` or `{exists: true}`"
+
+
+def _label_rules(found: Field, spec: store.DeploymentSpec) -> None:
+    """What labels of a node have to say: one value or several, none of some, or that there is one at all."""
+    spec.label_rules.clear()
+    for name, field in found.pairs():
+        rule = _label_rule(field)
+        if rule is not None:
+            spec.label_rules[name].CopyFrom(rule)
+
+
+def _label_rule(field: Field) -> Optional[store.LabelRule]:
+    if not isinstance(field.node.value, dict):
+        values = _label_values(field)
+        return None if values is None else _rule(False, values)
+    fields = Fields(field)
+    none_of, exists = fields.take("not"), fields.take("exists")
+    fields.finish()
+    if none_of and not exists:
+        values = _label_values(none_of)
+        return None if values is None else _rule(True, values)
+    if exists and not none_of:
+        flag = exists.flag()
+        # Of no values, any will do; and not any is that there is none.
+        return None if flag is None else _rule(not flag, [])
+    field.refuse("is no rule about a label", _RULE_FORMS)
+    return None
+
+
+def _rule(none_of: bool, values: list[str]) -> store.LabelRule:
+    rule = store.LabelRule(values=values)
+    # The field's name is a word of the language.
+    setattr(rule, "not", none_of)
+    return rule
+
+
+def _label_values(field: Field) -> Optional[list[str]]:
+    value = field.node.value
+    if isinstance(value, list):
+        values = field.texts()
+    elif value is None:
+        values = [""]
+    else:
+        text = field.text()
+        if text is None:
+            return None
+        values = [text]
+    # What stands for an operator elsewhere would be a value that no node has.
+    for one in values:
+        if one.startswith(("!", "=", "in (")):
+            field.refuse(f"`{one}` is no value of a label", _RULE_FORMS)
+            return None
+    if not values:
+        field.refuse("names no value", _RULE_FORMS)
+        return None
+    return sorted(set(values))
 
 
 def _spread(found: Field, spec: store.DeploymentSpec) -> None:

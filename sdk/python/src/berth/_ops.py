@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import _convert, tensors
 from ._archive import Packed, pack
-from ._call import Members, call, send
+from ._call import Members, call, parse_address, send
 from ._load import DeploymentFile, EndpointFile, load_deployment, load_endpoint, load_file
 from ._progress import bar
 from ._steps import Blocking, Failed, Http, NotSent, Op, Reply, Show, Sleep
@@ -33,6 +34,8 @@ DeploymentLike = Union[ManagedOnlineDeployment, Mapping[str, object], PathLike]
 _LOOK_AGAIN_S = 0.3
 # What any upload may take before its size is looked at, and the slowest connection it waits for.
 _UPLOAD_BASE_S, _UPLOAD_BYTES_PER_S = 60.0, 1 << 20
+# How long is waited unless somebody says otherwise: a Python environment may be built on the way.
+WAIT_S = 900.0
 # The longest a deployment may let a request take, and a little.
 _INVOKE_S = 185.0
 # How long what was learned of an endpoint (its nodes and key) is used before it is asked again.
@@ -56,6 +59,19 @@ class Context:
     routes: dict[str, Route] = field(default_factory=dict)
     warn: Any = None
     turn: int = 0
+
+
+def tell(problem: Problem) -> None:
+    """Passes on what a file says and Berth does not do."""
+    warnings.warn(str(problem), stacklevel=2)
+
+
+def connect(addresses: Union[str, Sequence[str]], timeout: float) -> Context:
+    """Reads what a client is given: where the coordinators are, and how long a call may take."""
+    texts = addresses.split(",") if isinstance(addresses, str) else list(addresses)
+    if not texts:
+        raise error_of("E_INVALID", "no coordinator is named", "", "give at least one HOST:PORT")
+    return Context(Members([parse_address(text) for text in texts], timeout), warn=tell)
 
 
 def unary(ctx: Context, method: str, request: Message, answer: type[Any], deadline_s: Optional[float] = None) -> Op[Any]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,27 +16,17 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from . import _ops, _stream
-from ._call import Members, parse_address
-from ._ops import Applied, DeploymentLike, EndpointLike, PathLike
+from ._ops import WAIT_S, Applied, DeploymentLike, EndpointLike, PathLike
 from ._progress import Progress
 from ._steps import Failed, Op
 from ._sync import Driver
 from .api.v1 import api_pb2 as api
 from .api.v1 import request_pb2
 from .entities import EndpointAuthKeys, ManagedOnlineDeployment, ManagedOnlineEndpoint
-from .errors import Problem, error_of
+from .errors import error_of
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
-
-# A Python environment may be built on the way.
-WAIT_S = 900.0
-
-
-def tell(problem: Problem) -> None:
-    """Passes on what a file says and Berth does not do."""
-    warnings.warn(str(problem), stacklevel=2)
-
 
 class Poller(Generic[T]):
     """Something that goes on in the cluster. `result` waits for it."""
@@ -75,10 +64,7 @@ class Client:
     """
 
     def __init__(self, addresses: Union[str, Sequence[str]] = "127.0.0.1:7400", timeout: float = 15.0) -> None:
-        texts = addresses.split(",") if isinstance(addresses, str) else list(addresses)
-        if not texts:
-            raise error_of("E_INVALID", "no coordinator is named", "", "give at least one HOST:PORT")
-        self._ctx = _ops.Context(Members([parse_address(text) for text in texts], timeout), warn=tell)
+        self._ctx = _ops.connect(addresses, timeout)
         self._driver = Driver()
         self.online_endpoints = OnlineEndpoints(self)
         self.online_deployments = OnlineDeployments(self)

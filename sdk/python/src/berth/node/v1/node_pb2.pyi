@@ -88,7 +88,7 @@ class Hello(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., profile: _Optional[_Union[_model_pb2.NodeProfile, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ..., term_seen: _Optional[int] = ..., revision_seen: _Optional[int] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., epoch_seen: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served")
+    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served", "uses")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Heartbeat(_message.Message):
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     PREFETCHES_FIELD_NUMBER: _ClassVar[int]
     SERVED_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     seq: int
     acks: TableAcks
@@ -109,7 +110,8 @@ class Heartbeat(_message.Message):
     devices: _containers.RepeatedCompositeFieldContainer[DeviceReport]
     prefetches: _containers.RepeatedCompositeFieldContainer[PrefetchReport]
     served: _containers.RepeatedCompositeFieldContainer[Served]
-    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ...) -> None: ...
+    uses: _containers.RepeatedCompositeFieldContainer[ReplicaUse]
+    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ..., uses: _Optional[_Iterable[_Union[ReplicaUse, _Mapping]]] = ...) -> None: ...
 
 class Served(_message.Message):
     __slots__ = ("endpoint", "deployment", "requests", "failed", "took")
@@ -202,6 +204,18 @@ class ReplicaLoad(_message.Message):
     replica: int
     in_flight: int
     def __init__(self, replica: _Optional[int] = ..., in_flight: _Optional[int] = ...) -> None: ...
+
+class ReplicaUse(_message.Message):
+    __slots__ = ("replica", "cpu_milli", "memory_mib", "gpu_milli")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    CPU_MILLI_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MIB_FIELD_NUMBER: _ClassVar[int]
+    GPU_MILLI_FIELD_NUMBER: _ClassVar[int]
+    replica: int
+    cpu_milli: int
+    memory_mib: int
+    gpu_milli: int
+    def __init__(self, replica: _Optional[int] = ..., cpu_milli: _Optional[int] = ..., memory_mib: _Optional[int] = ..., gpu_milli: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("cpu_milli", "memory_mib", "disk_mib")

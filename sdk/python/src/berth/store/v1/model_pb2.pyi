@@ -380,7 +380,7 @@ class Probe(_message.Message):
     def __init__(self, initial_delay_ms: _Optional[int] = ..., period_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., success_threshold: _Optional[int] = ..., failure_threshold: _Optional[int] = ...) -> None: ...
 
 class DeploymentSpec(_message.Message):
-    __slots__ = ("description", "tags", "runtime", "model", "model_mount_path", "code", "environment", "environment_variables", "instance_type", "resources", "gpu", "constraints", "instance_count", "request_settings", "liveness_probe", "readiness_probe", "reserve", "disconnect", "priority", "min_instances", "spread")
+    __slots__ = ("description", "tags", "runtime", "model", "model_mount_path", "code", "environment", "environment_variables", "instance_type", "resources", "gpu", "instance_count", "request_settings", "liveness_probe", "readiness_probe", "reserve", "disconnect", "priority", "min_instances", "spread", "label_rules")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -395,13 +395,13 @@ class DeploymentSpec(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-    class ConstraintsEntry(_message.Message):
+    class LabelRulesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        value: LabelRule
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[LabelRule, _Mapping]] = ...) -> None: ...
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
@@ -413,7 +413,6 @@ class DeploymentSpec(_message.Message):
     INSTANCE_TYPE_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
-    CONSTRAINTS_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_SETTINGS_FIELD_NUMBER: _ClassVar[int]
     LIVENESS_PROBE_FIELD_NUMBER: _ClassVar[int]
@@ -423,6 +422,7 @@ class DeploymentSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     MIN_INSTANCES_FIELD_NUMBER: _ClassVar[int]
     SPREAD_FIELD_NUMBER: _ClassVar[int]
+    LABEL_RULES_FIELD_NUMBER: _ClassVar[int]
     description: str
     tags: _containers.ScalarMap[str, str]
     runtime: Runtime
@@ -434,7 +434,6 @@ class DeploymentSpec(_message.Message):
     instance_type: str
     resources: Resources
     gpu: GpuAsk
-    constraints: _containers.ScalarMap[str, str]
     instance_count: int
     request_settings: RequestSettings
     liveness_probe: Probe
@@ -444,7 +443,15 @@ class DeploymentSpec(_message.Message):
     priority: int
     min_instances: int
     spread: Spread
-    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., model_mount_path: _Optional[str] = ..., code: _Optional[_Union[Code, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., environment_variables: _Optional[_Mapping[str, str]] = ..., instance_type: _Optional[str] = ..., resources: _Optional[_Union[Resources, _Mapping]] = ..., gpu: _Optional[_Union[GpuAsk, _Mapping]] = ..., constraints: _Optional[_Mapping[str, str]] = ..., instance_count: _Optional[int] = ..., request_settings: _Optional[_Union[RequestSettings, _Mapping]] = ..., liveness_probe: _Optional[_Union[Probe, _Mapping]] = ..., readiness_probe: _Optional[_Union[Probe, _Mapping]] = ..., reserve: bool = ..., disconnect: _Optional[_Union[Disconnect, _Mapping]] = ..., priority: _Optional[int] = ..., min_instances: _Optional[int] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ...) -> None: ...
+    label_rules: _containers.MessageMap[str, LabelRule]
+    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., model_mount_path: _Optional[str] = ..., code: _Optional[_Union[Code, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., environment_variables: _Optional[_Mapping[str, str]] = ..., instance_type: _Optional[str] = ..., resources: _Optional[_Union[Resources, _Mapping]] = ..., gpu: _Optional[_Union[GpuAsk, _Mapping]] = ..., instance_count: _Optional[int] = ..., request_settings: _Optional[_Union[RequestSettings, _Mapping]] = ..., liveness_probe: _Optional[_Union[Probe, _Mapping]] = ..., readiness_probe: _Optional[_Union[Probe, _Mapping]] = ..., reserve: bool = ..., disconnect: _Optional[_Union[Disconnect, _Mapping]] = ..., priority: _Optional[int] = ..., min_instances: _Optional[int] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ..., label_rules: _Optional[_Mapping[str, LabelRule]] = ...) -> None: ...
+
+class LabelRule(_message.Message):
+    __slots__ = ("values",)
+    NOT_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ..., **kwargs) -> None: ...
 
 class Spread(_message.Message):
     __slots__ = ("by", "max_per_domain")
