@@ -30,7 +30,7 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 /// What is printed and has no default value: enums and oneofs.
-const ENUMS: &[&str] = &["PutMode", "KeyType", "Runtime.runtime", "GpuAsk.ask"];
+const ENUMS: &[&str] = &["PutMode", "KeyType", "Runtime.runtime", "GpuAsk.ask", "Hedging.after"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -76,6 +76,8 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "Resources",
         "EndpointSpec",
         "MirrorRules",
+        "Hedging",
+        "Hedging.after",
         "AssetRef",
         "Model",
         "Code",

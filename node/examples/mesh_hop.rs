@@ -141,6 +141,7 @@ fn table(owner: u64, gate: SocketAddr) -> Result<RouteTable, AnyError> {
         key_hashes: Vec::new(),
         max_body_bytes: 64 << 20,
         idempotent: None,
+        hedging: None,
         split: vec![(DeploymentName::new("blue")?, 100)],
         mirror: Vec::new(),
         mirror_rules: MirrorRules::default(),

@@ -36,7 +36,7 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     let (mut endpoints, mut deployments) = (Vec::new(), Vec::new());
     for document in loaded.documents {
         match document {
-            Document::Endpoint(file) => endpoints.push(file),
+            Document::Endpoint(file) => endpoints.push(*file),
             Document::Deployment(file) => deployments.push(*file),
         }
     }

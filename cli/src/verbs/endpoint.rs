@@ -72,7 +72,7 @@ fn load(path: &Path, settings: &[Setting]) -> Result<(EndpointFile, Vec<berth_co
     let loaded = yaml::load(path, Some(Kind::Endpoint), settings)?;
     let mut documents = loaded.documents.into_iter();
     match (documents.next(), documents.next()) {
-        (Some(Document::Endpoint(file)), None) => Ok((file, loaded.warnings)),
+        (Some(Document::Endpoint(file)), None) => Ok((*file, loaded.warnings)),
         _ => Err(Error::new(Code::Invalid, format!("{} does not describe one endpoint", path.display()))
             .try_("`berth apply -f` takes several documents")),
     }

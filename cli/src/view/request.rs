@@ -104,11 +104,14 @@ fn attempted(attempt: &RequestAttempt) -> String {
     let outcome = match (attempt.status, attempt.failure.as_str()) {
         (Some(status), _) => status.to_string(),
         (None, "open") => "no answer when the request ended".to_owned(),
+        (None, "outrun") => "not waited for, another one answered".to_owned(),
         (None, failure) => format!("not started: {failure}"),
     };
     let outcome = outcome.replace("not started: broken", "broke off").replace("not started: before-body", "broke off");
     let queued = if attempt.queued_ms == 0 { String::new() } else { format!(", queued {} ms", attempt.queued_ms) };
-    format!("{}  after {}: {outcome} in {}{queued}", attempt.replica, ms(attempt.after_us), ms(attempt.took_us))
+    let hedge = if attempt.hedge { ", as a hedge" } else { "" };
+    let (after, took) = (ms(attempt.after_us), ms(attempt.took_us));
+    format!("{}  after {after}{hedge}: {outcome} in {took}{queued}", attempt.replica)
 }
 
 /// Writes microseconds as milliseconds, with what matters behind the point.
@@ -191,6 +194,25 @@ POST /score  HTTP/2
   attempt 2   b2  after 0.15 ms: 500 in 12.0 ms, queued 3 ms
   mirrors     blue: mismatch, red: timeout";
         assert_eq!(request(&report, 6_000), text);
+    }
+
+    #[test]
+    fn a_hedge_and_who_was_outrun_are_told() {
+        let attempt = |replica: &str, hedge, status: Option<u32>| RequestAttempt {
+            replica: replica.into(),
+            after_us: if hedge { 40_100 } else { 90 },
+            took_us: if hedge { 3_000 } else { 43_010 },
+            status,
+            failure: if status.is_some() { "" } else { "outrun" }.into(),
+            hedge,
+            ..Default::default()
+        };
+        let attempts = vec![attempt("a1", false, None), attempt("b2", true, Some(200))];
+        let report = RequestReport { attempts, attempt_count: 2, ..Default::default() };
+        let text = "
+  attempt 1   a1  after 0.09 ms: not waited for, another one answered in 43.0 ms
+  attempt 2   b2  after 40.1 ms, as a hedge: 200 in 3.00 ms";
+        assert!(request(&report, 0).contains(text), "{}", request(&report, 0));
     }
 
     #[test]

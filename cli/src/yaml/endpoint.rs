@@ -8,7 +8,7 @@ use berth_core::{
 use super::{
     fields::{Field, Fields, clip},
     finding::Findings,
-    mirror,
+    hedging, mirror,
     tree::Node,
 };
 
@@ -47,6 +47,9 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
     }
     if let Some(field) = fields.take("idempotent") {
         spec.idempotent = field.flag(findings);
+    }
+    if let Some(field) = fields.take("hedging") {
+        hedging::read(&field, &mut spec.hedging, findings);
     }
     if let Some(field) = fields.take("mirror_settings") {
         mirror::read(&field, &mut spec.mirror_rules, findings);

@@ -13,6 +13,7 @@ mod endpoint;
 mod environment;
 mod fields;
 mod finding;
+mod hedging;
 mod json;
 mod label;
 mod mirror;
@@ -45,7 +46,7 @@ use tree::Node;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Document {
     /// An endpoint.
-    Endpoint(EndpointFile),
+    Endpoint(Box<EndpointFile>),
     /// A deployment.
     Deployment(Box<DeploymentFile>),
 }
@@ -136,7 +137,7 @@ pub(crate) fn parse(
         fits.into_iter().for_each(|setting| setting.apply(&mut node));
         let Some(kind) = kind_of(&node, expected, &mut findings) else { continue };
         documents.extend(match kind {
-            Kind::Endpoint => endpoint::read(&node, None, &mut findings).map(Document::Endpoint),
+            Kind::Endpoint => endpoint::read(&node, None, &mut findings).map(Box::new).map(Document::Endpoint),
             Kind::Deployment => {
                 let context = deployment::Context { folder, base: None };
                 deployment::read(&node, context, &mut findings).map(Box::new).map(Document::Deployment)

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use berth_core::{
     error::{Code, Error},
     model::{
-        AssetKind, AuthMode, DeploymentSpec, GpuAsk, LabelRule, MirrorRules, ModelType, Reconcile, Runtime, Spread,
-        SpreadBy,
+        AssetKind, AuthMode, DeploymentSpec, GpuAsk, HedgeAfter, Hedging, LabelRule, MirrorRules, ModelType, Reconcile,
+        Runtime, Spread, SpreadBy,
     },
     time::Millis,
 };
@@ -84,7 +84,7 @@ fn deployment(text: &str) -> DeploymentFile {
 fn endpoint(text: &str) -> EndpointFile {
     let loaded = read(text).expect("a file that loads");
     match loaded.documents.into_iter().next() {
-        Some(Document::Endpoint(file)) => file,
+        Some(Document::Endpoint(file)) => *file,
         other => panic!("expected an endpoint, found {other:?}"),
     }
 }
@@ -291,6 +291,35 @@ model: {name: m, version: 1.10, path: model-1/model/sklearn_regression_model.pkl
         (file.spec.max_body_bytes, file.spec.idempotent, file.spec.auth_mode),
         (8 << 20, Some(true), AuthMode::None)
     );
+}
+
+#[test]
+fn hedging_is_a_flag_or_when_and_how_often() {
+    let said = |text: &str| endpoint(&format!("name: digits\nidempotent: true\n{text}\n")).spec.hedging;
+    let of = |permille, budget_percent| Hedging { after: HedgeAfter::Percentile { permille }, budget_percent };
+    for (text, hedging) in [
+        ("", None),
+        ("hedging: false", None),
+        ("hedging: true", Some(of(950, 5))),
+        ("hedging: {percentile: 99.9}", Some(of(999, 5))),
+        ("hedging: {percentile: 90, budget_percent: 10}", Some(of(900, 10))),
+        ("hedging: {after_ms: 40}", Some(Hedging { after: HedgeAfter::Delay(Millis(40)), budget_percent: 5 })),
+    ] {
+        assert_eq!(said(text), hedging, "{text}");
+    }
+    for (text, told) in [
+        ("hedging: often", "hedging"),
+        ("hedging: true", "say `idempotent: true`"),
+        ("idempotent: true\nhedging: {percentile: 9x}", "hedging.percentile"),
+        ("idempotent: true\nhedging: {percentile: 100}", "100 is out of range"),
+        ("idempotent: true\nhedging: {after_ms: 0}", "hedging.after_ms"),
+        ("idempotent: true\nhedging: {after_ms: 5, percentile: 95}", "keep one of the two"),
+        ("idempotent: true\nhedging: {budget_percent: 21}", "hedging.budget_percent"),
+        ("idempotent: true\nhedging: {after: 5}", "hedging.after"),
+    ] {
+        let (_, lines) = refusal(&format!("name: digits\n{text}\n"));
+        assert!(lines.iter().any(|line| line.contains(told)), "{text}: {lines:?}");
+    }
 }
 
 #[test]

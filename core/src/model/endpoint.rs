@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointName, MirrorRules, ProjectName, Traffic};
+use super::{EndpointName, Hedging, MirrorRules, ProjectName, Traffic};
 use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
@@ -37,6 +37,8 @@ pub struct EndpointSpec {
     /// Whether an unanswered request may be sent again to another replica on any route; `None` leaves it to the route's
     /// protocol.
     pub idempotent: Option<bool>,
+    /// When a second replica is asked beside the first; never when absent.
+    pub hedging: Option<Hedging>,
     /// How its mirrors are judged.
     pub mirror_rules: MirrorRules,
 }
@@ -94,6 +96,7 @@ impl Default for EndpointSpec {
             auth_mode: AuthMode::Key,
             max_body_bytes: DEFAULTS.max_body_mib << 20,
             idempotent: None,
+            hedging: None,
             mirror_rules: MirrorRules::default(),
         }
     }
@@ -115,6 +118,9 @@ impl EndpointSpec {
         }
         if self.tags.len() > 64 {
             problems.add("tags", "more than 64 tags");
+        }
+        if let Some(hedging) = &self.hedging {
+            hedging.check(self.idempotent, &mut problems);
         }
         self.mirror_rules.check(&mut problems);
         problems.into_result(Code::Invalid, "the endpoint")

@@ -137,6 +137,13 @@ impl Latency {
         *self = Self { average_us: next, at: now };
     }
 
+    /// Notes that an answer has not come for so long, and is not waited for.
+    pub fn at_least(&mut self, took_us: u64, now: Instant) {
+        if took_us > self.read(now) {
+            self.sample(took_us, now);
+        }
+    }
+
     /// Returns the average; zero when nothing recent is known.
     pub fn read(&self, now: Instant) -> u64 {
         let halvings = now.since(self.at).0 / HALF_LIFE_MS;

@@ -4,6 +4,9 @@
 //! still triples the load), so the bound is on the endpoint: retries may add at most a fixed share of recent first
 //! attempts, plus a small floor, or the first failure of an idle endpoint could never be retried.
 //!
+//! Hedges spend from the same budget, and at most a share of their own: they are for the slow few, and have no floor,
+//! since nothing is broken where there is none.
+//!
 //! Every core of a node counts here, so the counters are atomics; the answer depends on them and on `now` alone.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -26,7 +29,9 @@ const COUNT_BITS: u32 = 32;
 #[derive(Debug, Default)]
 pub struct RetryBudget {
     first: Window,
+    /// Hedges too.
     retries: Window,
+    hedges: Window,
 }
 
 /// Counts per second, over the last seconds. A word holds the second and its count, so that a stale one is recognised
@@ -50,6 +55,18 @@ impl RetryBudget {
         let granted = self.retries.sum(second) < allowed;
         if granted {
             self.retries.add(second);
+        }
+        granted
+    }
+
+    /// Takes one hedge if the window allows it: at most `percent` of a hundred first attempts, and what retries may have.
+    #[must_use = "a refused hedge must not be sent"]
+    pub fn withdraw_hedge(&self, percent: u32, now: Instant) -> bool {
+        let second = second(now);
+        let allowed = self.first.sum(second) * u64::from(percent) / 100;
+        let granted = self.hedges.sum(second) < allowed && self.withdraw(now);
+        if granted {
+            self.hedges.add(second);
         }
         granted
     }
@@ -115,5 +132,28 @@ mod tests {
         assert_eq!((0..100).filter(|_| budget.withdraw(at(100))).count(), 30);
         assert!(!budget.withdraw(at(109)));
         assert_eq!((0..100).filter(|_| budget.withdraw(at(110))).count(), 30);
+    }
+
+    /// Each row: first attempts, hedges a hundred may have, retries spent before, how many of a thousand are granted.
+    #[test]
+    fn hedges_have_a_share_of_their_own_within_what_retries_may_have() {
+        for (first, percent, retried, granted, why) in [
+            (0, 20, 0, 0, "no floor"),
+            (19, 5, 0, 0, "a twentieth of nineteen is none"),
+            (20, 5, 0, 1, "a twentieth"),
+            (1_000, 5, 0, 50, "a twentieth"),
+            (1_000, 20, 0, 200, "a fifth, and the floor is left to retries"),
+            (1_000, 20, 150, 80, "what retries have spent is gone"),
+            (1_000, 5, 230, 0, "nothing is left"),
+        ] {
+            let budget = RetryBudget::default();
+            let now = Instant::from_millis(5_000);
+            (0..first).for_each(|_| budget.deposit(now));
+            assert_eq!((0..retried).filter(|_| budget.withdraw(now)).count(), retried, "{why}");
+            let hedges = (0..1_000).filter(|_| budget.withdraw_hedge(percent, now)).count();
+            assert_eq!(hedges, granted, "{why}");
+            let left = (0..1_000).filter(|_| budget.withdraw(now)).count();
+            assert_eq!(left, first / 5 + 30 - retried - hedges, "retries have the rest: {why}");
+        }
     }
 }

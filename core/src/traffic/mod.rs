@@ -8,6 +8,7 @@ pub mod change;
 pub mod compare;
 pub mod durations;
 pub mod eject;
+pub mod hedge;
 pub mod json;
 pub mod mirror;
 pub mod pace;

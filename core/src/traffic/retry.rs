@@ -117,6 +117,7 @@ mod tests {
             key_hashes: Vec::new(),
             max_body_bytes: 1,
             idempotent,
+            hedging: None,
             split: Vec::new(),
             mirror: Vec::new(),
             mirror_rules: MirrorRules::default(),

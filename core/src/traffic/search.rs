@@ -105,6 +105,11 @@ impl Search {
         self.loads[at]
     }
 
+    /// Returns whom to ask beside `at` without waiting for it: the lightest other one that has not just been full.
+    pub fn beside(&self, at: usize) -> Option<usize> {
+        balance::in_order(&self.loads).into_iter().find(|other| *other != at && !self.full.contains(other))
+    }
+
     /// Takes a failed attempt at `at`. `grant` is asked for what a retry costs, once, and only when one is due.
     pub fn failed(&mut self, at: usize, failed: Failed, grant: impl FnOnce() -> bool) -> Step {
         let Failed { failure, retry_after, request, draw } = failed;
@@ -219,6 +224,17 @@ mod tests {
         let (asked, turned) = play(&[4], |_| FULL, false);
         assert_eq!((asked, turned.refusal), (vec![(0, true)], Refusal::TooManyRequests));
         assert!(Search::open(Vec::new(), 7).is_none());
+    }
+
+    #[test]
+    fn a_hedge_goes_to_the_lightest_other_that_is_not_full() {
+        let (mut search, attempt) = Search::open(loads(&[1, 5, 3]), 0).expect("a candidate");
+        assert_eq!((attempt.at, search.beside(0), search.beside(2)), (0, Some(2), Some(0)));
+        let request = Request { idempotent: true, replayable: true };
+        let step = search.failed(0, Failed { failure: FULL, retry_after: None, request, draw: 0 }, || true);
+        assert_eq!(step, Step::Ask(Attempt { at: 2, may_queue: false, is_last: false }));
+        assert_eq!(search.beside(2), Some(1), "the lightest of all has just been full");
+        assert_eq!(Search::open(loads(&[1]), 0).expect("a candidate").0.beside(0), None);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
-    model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, NodeState, ReplicaState, Runtime},
+    model::{
+        AuthMode, DeploymentKey, DeploymentName, EndpointName, Hedging, MirrorRules, NodeState, ReplicaState, Runtime,
+    },
     state::ClusterState,
 };
 
@@ -34,6 +36,8 @@ pub struct EndpointRoute {
     pub max_body_bytes: u64,
     /// Whether unanswered requests may be sent again on any route; `None` leaves it to the route's protocol.
     pub idempotent: Option<bool>,
+    /// When a second replica is asked beside the first; never when absent.
+    pub hedging: Option<Hedging>,
     /// Percent per deployment; totals 0 or 100.
     pub split: Vec<(DeploymentName, u32)>,
     /// Percent of copies per deployment.
@@ -147,6 +151,7 @@ impl EndpointRoute {
             key_hashes: if endpoint.spec.auth_mode == AuthMode::Key { key_hashes } else { Vec::new() },
             max_body_bytes: endpoint.spec.max_body_bytes,
             idempotent: endpoint.spec.idempotent,
+            hedging: endpoint.spec.hedging,
             split: shares(&endpoint.traffic),
             mirror: shares(&endpoint.mirror),
             mirror_rules: endpoint.spec.mirror_rules.clone(),

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::{
     options::AccessLogOptions,
-    record::{End, Record},
+    record::{Attempted, End, Record},
 };
 
 /// Lines on their way to the disk.
@@ -143,7 +143,8 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
         (Some(routed), None) => (text(Some(&routed.endpoint.name)), ""),
         (None, None) => ("", ""),
     };
-    let last = record.attempts.last();
+    let answered = |attempt: &&Attempted| record.answered_by == Some(attempt.replica);
+    let last = record.attempts.iter().rev().find(answered).or(record.attempts.last());
     let replica = record.deployment().zip(last).and_then(|((endpoint, at), last)| {
         let replica = endpoint.deployments[at].replicas.get(last.replica)?;
         Some(text(Some(&replica.id_text)))

@@ -55,6 +55,7 @@ mod tests {
             key_hashes: vec![Digest::of(b"one").0, Digest::of(b"two").0],
             max_body_bytes: 1,
             idempotent: None,
+            hedging: None,
             split: Vec::new(),
             mirror: Vec::new(),
             mirror_rules: MirrorRules::default(),

@@ -1,6 +1,7 @@
 //! One request to one deployment: which replicas are asked in which order, and when another one is tried.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -11,8 +12,9 @@ use berth_core::{
         admission::NotStarted,
         balance::{self, Drawn, Load},
         eject,
+        hedge::Side,
         retry::{Failure, Request as Repeat},
-        search::{Attempt, Failed, Search, Step, Turned},
+        search::{Failed, Search, Step, Turned},
         status::Refusal,
     },
 };
@@ -23,9 +25,10 @@ use super::{
     conn::SendFailure,
     gate::{Entry, Refused},
     headers,
+    hedge::Hedge,
     link::{self, GateAsk, Gated, Lane, Missed},
     mirror::Planned,
-    record::{Outcome, Recording, Weighed},
+    record::{Outcome, Record, Recording, Weighed},
     replay::{Fault, Upload},
     routes::{Deployment, Endpoint, Replica, ReplicaSoft},
     tunnel::Switch,
@@ -52,11 +55,12 @@ pub(super) struct Dispatch<'a> {
     pub(super) pinned: bool,
     pub(super) deadline: Instant,
     pub(super) idempotent: bool,
-    pub(super) head: Head,
+    pub(super) head: RefCell<Head>,
     pub(super) upload: Option<&'a Upload>,
     /// Started once the first attempt is under way.
-    pub(super) mirrors: Option<Box<Planned>>,
-    pub(super) recording: &'a mut Recording,
+    pub(super) mirrors: RefCell<Option<Box<Planned>>>,
+    /// Two attempts may write on it, each when it has something to say.
+    pub(super) recording: RefCell<&'a mut Recording>,
 }
 
 /// An answer and who gave it.
@@ -68,7 +72,26 @@ pub(super) struct Answer {
     /// From the start of the work to the head of its answer.
     pub(super) model_ms: u64,
     pub(super) outstanding: Outstanding,
+    /// Whether it says that the replica could not.
+    pub(super) failing: bool,
+    /// Who won, where a second replica was asked.
+    pub(super) hedge: Option<Side>,
 }
+
+/// How one replica is asked.
+pub(super) struct Asking {
+    /// The position of the replica.
+    pub(super) at: usize,
+    /// Whether the request may take a place to wait there.
+    pub(super) may_queue: bool,
+    /// Whether nobody is asked after it.
+    pub(super) is_last: bool,
+    /// The body, where it is not the caller's own stream: this is a hedge.
+    pub(super) hedge: Option<ReqBody>,
+}
+
+/// What came of asking one replica.
+pub(super) type Tried = Result<Answer, (Failure, Option<Millis>)>;
 
 /// A request that a replica has, as this node's ingress counts it.
 pub(super) struct Outstanding(Arc<ReplicaSoft>);
@@ -112,7 +135,7 @@ impl Head {
 
 impl Dispatch<'_> {
     /// Asks replicas until one answers or the search is over.
-    pub(super) async fn run(&mut self) -> Result<Answer, Turned> {
+    pub(super) async fn run(&self) -> Result<Answer, Turned> {
         let endpoint = self.endpoint.clone();
         let deployment = &endpoint.deployments[self.deployment];
         let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
@@ -121,13 +144,23 @@ impl Dispatch<'_> {
         };
         let Drawn { first, other } = search.drawn();
         let weighed = |at: usize| Weighed { replica: replicas[at], load: search.load(at) };
-        self.recording.note(|record| {
+        self.note(|record| {
             record.candidates = replicas.len();
             record.drawn = [Some(weighed(first)), other.map(weighed)];
         });
         let stats = deployment.stats.of(self.core.index);
+        let mut hedge = Hedge::of(self, deployment, replicas.len());
         loop {
-            let (failure, retry_after) = match self.attempt(deployment, replicas[turn.at], turn).await {
+            let at = replicas[turn.at];
+            let asking = Asking { at, may_queue: turn.may_queue, is_last: turn.is_last, hedge: None };
+            let tried = match &mut hedge {
+                None => self.attempt(deployment, asking).await,
+                Some(hedge) => {
+                    let beside = || search.beside(turn.at).map(|other| replicas[other]);
+                    Box::pin(hedge.race(self, deployment, asking, beside)).await
+                }
+            };
+            let (failure, retry_after) = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(missed) => missed,
             };
@@ -152,24 +185,16 @@ impl Dispatch<'_> {
     }
 
     /// Sends the request to one replica.
-    async fn attempt(
-        &mut self,
-        deployment: &Deployment,
-        at: usize,
-        turn: Attempt,
-    ) -> Result<Answer, (Failure, Option<Millis>)> {
-        let Attempt { may_queue, is_last, .. } = turn;
+    pub(super) async fn attempt(&self, deployment: &Deployment, asking: Asking) -> Tried {
+        let at = asking.at;
         let replica = &deployment.replicas[at];
         let core = self.core;
         let begun = tokio::time::Instant::now();
-        self.recording.note(|record| record.attempt(at, begun));
+        let attempt = self.recording.borrow_mut().attempt(at, asking.hedge.is_some(), begun);
         replica.soft.try_trial(core.shared.clock.of(begun));
         let outstanding = Outstanding::new(&replica.soft);
-        let sent = if replica.is_local {
-            self.enter(replica, may_queue, is_last).await
-        } else {
-            self.forward(replica, may_queue, is_last).await
-        };
+        let sent =
+            if replica.is_local { self.enter(replica, asking).await } else { self.forward(replica, asking).await };
         let now = tokio::time::Instant::now();
         match sent {
             Ok(Gated { response, queued_ms, load }) => {
@@ -178,12 +203,12 @@ impl Dispatch<'_> {
                 let failed = balance::has_failed(response.status().as_u16(), grpc_status);
                 replica.soft.answered(core.index, took_us, failed, load, core.shared.clock.of(now));
                 let outcome = Outcome::Answered(response.status().as_u16());
-                self.recording.note(|record| record.outcome(now - begun, queued_ms, outcome));
+                self.note(|record| record.outcome(attempt, now - begun, queued_ms, outcome));
                 let model_ms = (took_us / 1_000).saturating_sub(queued_ms);
-                Ok(Answer { response, replica: at, queued_ms, model_ms, outstanding })
+                Ok(Answer { response, replica: at, queued_ms, model_ms, outstanding, failing: failed, hedge: None })
             }
             Err(Missed { failure, load, retry_after, queued_ms }) => {
-                self.recording.note(|record| record.outcome(now - begun, queued_ms, Outcome::Failed(failure)));
+                self.note(|record| record.outcome(attempt, now - begun, queued_ms, Outcome::Failed(failure)));
                 let now = core.shared.clock.of(now);
                 replica.soft.refused(core.index, load, now);
                 // A body that broke off on the caller's side says nothing about the replica.
@@ -197,11 +222,11 @@ impl Dispatch<'_> {
     }
 
     /// Through the gate of this node, which is a call.
-    async fn enter(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
+    async fn enter(&self, replica: &Replica, asking: Asking) -> Result<Gated, Missed> {
         let missed = |failure| Missed { failure, load: None, retry_after: None, queued_ms: 0 };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
-        let entry = Entry { deadline: self.deadline, may_queue, spare: false };
+        let entry = Entry { deadline: self.deadline, may_queue: asking.may_queue, spare: false };
         let entered = gate.enter(entry).await;
         let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after, queued_ms }| Missed {
             failure: Failure::NotStarted(reason),
@@ -209,15 +234,16 @@ impl Dispatch<'_> {
             retry_after,
             queued_ms,
         })?;
-        let request = self.request(is_last);
+        let request = self.request(asking);
         self.under_way();
         let response = self.core.pool.send(slot, request).await.map_err(|failure| missed(of_replica(failure)))?;
         Ok(Gated { response, queued_ms, load: None })
     }
 
     /// Through the gate of another node.
-    async fn forward(&mut self, replica: &Replica, may_queue: bool, is_last: bool) -> Result<Gated, Missed> {
-        let request = self.request(is_last);
+    async fn forward(&self, replica: &Replica, asking: Asking) -> Result<Gated, Missed> {
+        let may_queue = asking.may_queue;
+        let request = self.request(asking);
         self.under_way();
         let shared = &self.core.shared;
         let link = self.core.links.to(&replica.gate_address, Lane::Primary);
@@ -227,15 +253,21 @@ impl Dispatch<'_> {
         link::call(&link, ask, request).await
     }
 
-    fn request(&mut self, is_last: bool) -> Box<Request<ReqBody>> {
-        let body = self.upload.map_or_else(ReqBody::empty, |upload| ReqBody::attempt(upload.attempt()));
-        self.head.request(is_last, body)
+    fn request(&self, asking: Asking) -> Box<Request<ReqBody>> {
+        let own = || self.upload.map_or_else(ReqBody::empty, |upload| ReqBody::attempt(upload.attempt()));
+        self.head.borrow_mut().request(asking.is_last, asking.hedge.unwrap_or_else(own))
     }
 
-    fn under_way(&mut self) {
-        if let Some(mirrors) = self.mirrors.take() {
+    fn under_way(&self) {
+        let mirrors = self.mirrors.take();
+        if let Some(mirrors) = mirrors {
             mirrors.start();
         }
+    }
+
+    /// Writes on the request's record.
+    pub(super) fn note(&self, note: impl FnOnce(&mut Record)) {
+        self.recording.borrow_mut().note(note);
     }
 
     /// A body that broke off says more than what became of the attempts.

@@ -58,6 +58,8 @@ pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-m
 /// How many replicas were asked.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
 /// The stable code of an error.
+pub(super) const HEDGE: HeaderName = HeaderName::from_static("x-berth-hedge");
+/// The code of a refusal.
 pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-berth-error");
 /// Why no replica took the request.
 pub(super) const REASON: HeaderName = HeaderName::from_static("x-berth-reason");

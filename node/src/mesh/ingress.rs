@@ -4,6 +4,7 @@
 //! and dress the answer. One version of the table is read, once; everything after works on that endpoint's routes.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -32,6 +33,7 @@ use super::{
     body::OutBody,
     dispatch::{Answer, Dispatch, Head},
     headers::{self, Ends},
+    hedge,
     metrics::Stats,
     mirror::{Mirrored, Planned},
     models,
@@ -51,7 +53,7 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
 const CLIENT_REQUEST_ID_MAX: usize = 40;
 
 /// Headers that the ingress adds to an answer.
-const OWN_HEADERS: usize = 10;
+const OWN_HEADERS: usize = 11;
 
 /// A request whose endpoint is known.
 struct Routed {
@@ -198,17 +200,17 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     if let Some(planned) = &mirrors {
         call.recording.note(|record| record.mirrors.clone_from(&planned.targets));
     }
-    let mut dispatch = Dispatch {
+    let dispatch = Dispatch {
         core,
         endpoint,
         deployment: at,
         pinned: routed.pin != Pin::None,
         deadline,
         idempotent,
-        head,
+        head: RefCell::new(head),
         upload: call.upload.as_ref(),
-        mirrors,
-        recording: &mut call.recording,
+        mirrors: RefCell::new(mirrors),
+        recording: RefCell::new(&mut call.recording),
     };
     let mut leaving = Abandonable(Some(stats));
     let dispatched = tokio::time::Instant::now();
@@ -218,7 +220,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         upload.settle();
     }
     let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout.into())) {
-        Ok(Answer { response, replica, queued_ms, model_ms, outstanding }) => {
+        Ok(Answer { response, replica, queued_ms, model_ms, outstanding, failing: _, hedge }) => {
+            call.recording.note(|record| record.answered_by = Some(replica));
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
             let talks = is_stream(response.headers()) || response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
             let stall = (!talks).then(|| Duration::from_millis(route.request_timeout_ms));
@@ -235,6 +238,9 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
             }
             if let Some(model_status) = azure(scoring, &mut response) {
                 call.recording.note(|record| record.model_status = Some(model_status));
+            }
+            if let Some(side) = hedge {
+                response.headers_mut().insert(headers::HEDGE, hedge::word(side));
             }
             (response, Some(replica), queued_ms)
         }

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use berth_core::model::{DeploymentName, EndpointName};
+use berth_core::{
+    model::{DeploymentName, EndpointName},
+    traffic::hedge::Recent,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -53,6 +56,10 @@ pub struct DeploymentCounters {
     pub mirror_answers: BTreeMap<u16, u64>,
     /// Attempts after the first that cost retry budget.
     pub retries: u64,
+    /// Second replicas that were asked beside a slow first one.
+    pub hedges: u64,
+    /// Those whose answer was taken.
+    pub hedges_won: u64,
     /// Refusals of gates that were full.
     pub sheds: u64,
     /// Callers that left before the answer began.
@@ -76,6 +83,8 @@ pub(super) struct Stats {
     pub(super) mirrored: AtomicU64,
     pub(super) mirror_dropped: AtomicU64,
     pub(super) retries: AtomicU64,
+    pub(super) hedges: AtomicU64,
+    pub(super) hedges_won: AtomicU64,
     pub(super) sheds: AtomicU64,
     pub(super) abandoned: AtomicU64,
     /// How long requests took, to the last byte of the answer.
@@ -87,7 +96,11 @@ pub(super) struct Stats {
 
 /// The same counters for every core.
 #[derive(Debug)]
-pub(super) struct CoreStats(Box<[Stats]>);
+pub(super) struct CoreStats {
+    cores: Box<[Stats]>,
+    /// How long answers took lately; kept only where requests are hedged by it.
+    pub(super) recent: Recent,
+}
 
 /// Shows the counters of a mesh to a registry; nothing once the mesh is gone.
 pub(super) struct MeshCollector(pub(super) Weak<Shared>);
@@ -103,6 +116,8 @@ impl Default for Stats {
             mirrored: AtomicU64::new(0),
             mirror_dropped: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            hedges: AtomicU64::new(0),
+            hedges_won: AtomicU64::new(0),
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             took: Histogram::default(),
@@ -141,17 +156,17 @@ fn position(status: u16) -> usize {
 
 impl CoreStats {
     pub(super) fn new(cores: usize) -> Self {
-        Self((0..cores).map(|_| Stats::default()).collect())
+        Self { cores: (0..cores).map(|_| Stats::default()).collect(), recent: Recent::default() }
     }
 
     pub(super) fn of(&self, core: usize) -> &Stats {
-        &self.0[core]
+        &self.cores[core]
     }
 
     pub(super) fn counters(&self) -> DeploymentCounters {
-        let sum = |of: &dyn Fn(&Stats) -> &AtomicU64| self.0.iter().map(|stats| of(stats).load(Relaxed)).sum();
+        let sum = |of: &dyn Fn(&Stats) -> &AtomicU64| self.cores.iter().map(|stats| of(stats).load(Relaxed)).sum();
         let by_status = |of: &dyn Fn(&Stats) -> &[AtomicU64]| {
-            let total = |at: usize| self.0.iter().map(|stats| of(stats)[at].load(Relaxed)).sum::<u64>();
+            let total = |at: usize| self.cores.iter().map(|stats| of(stats)[at].load(Relaxed)).sum::<u64>();
             let counted = STATUSES.iter().enumerate().map(|(at, status)| (*status, total(at)));
             counted.filter(|(_, count)| *count > 0).collect()
         };
@@ -161,9 +176,11 @@ impl CoreStats {
             mirrored: sum(&|stats| &stats.mirrored),
             mirror_dropped: sum(&|stats| &stats.mirror_dropped),
             retries: sum(&|stats| &stats.retries),
+            hedges: sum(&|stats| &stats.hedges),
+            hedges_won: sum(&|stats| &stats.hedges_won),
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
-            took: self.0.iter().map(|stats| stats.took.read()).sum(),
+            took: self.cores.iter().map(|stats| stats.took.read()).sum(),
             model_answers: by_status(&|stats| &stats.model_answers),
             request_bytes: sum(&|stats| &stats.request_bytes),
             response_bytes: sum(&|stats| &stats.response_bytes),
@@ -198,12 +215,14 @@ impl Collector for MeshCollector {
             |counters| &counters.model_answers,
         )?;
         type Read = fn(&DeploymentCounters) -> u64;
-        let plain: [(&str, &str, Read); 7] = [
+        let plain: [(&str, &str, Read); 9] = [
             ("berth_mesh_request_bytes", "Bytes of requests", |counters| counters.request_bytes),
             ("berth_mesh_response_bytes", "Bytes of answers", |counters| counters.response_bytes),
             ("berth_mesh_mirrored", "Copies sent to mirrors", |counters| counters.mirrored),
             ("berth_mesh_mirror_dropped", "Copies that were given up", |counters| counters.mirror_dropped),
             ("berth_mesh_retries", "Attempts after the first", |counters| counters.retries),
+            ("berth_mesh_hedges", "Replicas asked beside a slow one", |counters| counters.hedges),
+            ("berth_mesh_hedges_won", "Hedges whose answer was taken", |counters| counters.hedges_won),
             ("berth_mesh_sheds", "Refusals of full gates", |counters| counters.sheds),
             ("berth_mesh_abandoned", "Callers that left before an answer", |counters| counters.abandoned),
         ];

@@ -21,6 +21,7 @@ mod gate_server;
 mod h2_server;
 mod handle;
 mod headers;
+mod hedge;
 mod histogram;
 mod ingress;
 mod keeper;

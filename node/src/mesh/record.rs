@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) user_agent: Option<HeaderValue>,
     /// Nothing when no endpoint was found.
     pub(super) routed: Option<RoutedTo>,
+    /// The replica whose answer was taken, by position.
+    pub(super) answered_by: Option<usize>,
     /// The two replicas that were drawn, the one to ask first at the front.
     pub(super) drawn: [Option<Weighed>; 2],
     /// How many could have been drawn.
@@ -90,6 +92,8 @@ pub(super) struct Weighed {
 /// One replica that was asked.
 pub(super) struct Attempted {
     pub(super) replica: usize,
+    /// It was added beside one that took long.
+    pub(super) is_hedge: bool,
     /// Since the beginning of the request.
     pub(super) after: Duration,
     pub(super) took: Duration,
@@ -106,6 +110,8 @@ pub(super) enum Outcome {
     Answered(u16),
     /// It did not.
     Failed(Failure),
+    /// Another one's answer was taken, and this one is not waited for.
+    Outrun,
 }
 
 /// How a request ended.
@@ -142,6 +148,7 @@ impl Record {
             version: parts.version,
             user_agent: parts.headers.get(header::USER_AGENT).cloned(),
             routed: None,
+            answered_by: None,
             drawn: [None, None],
             candidates: 0,
             attempts: Vec::new(),
@@ -171,22 +178,30 @@ impl Record {
         }
     }
 
-    /// Notes that a replica is asked.
-    pub(super) fn attempt(&mut self, replica: usize, at: Instant) {
+    /// Notes that a replica is asked. Returns which attempt it is.
+    pub(super) fn attempt(&mut self, replica: usize, is_hedge: bool, at: Instant) -> usize {
         self.attempt_count += 1;
         if self.attempts.len() < ATTEMPTS_MAX {
             let after = at - self.begun;
             let (took, queued_ms, outcome) = (Duration::ZERO, 0, Outcome::Open);
-            self.attempts.push(Attempted { replica, after, took, queued_ms, outcome });
+            self.attempts.push(Attempted { replica, is_hedge, after, took, queued_ms, outcome });
+        }
+        self.attempt_count as usize - 1
+    }
+
+    /// Notes what came of an attempt.
+    pub(super) fn outcome(&mut self, attempt: usize, took: Duration, queued_ms: u64, outcome: Outcome) {
+        if let Some(attempted) = self.attempts.get_mut(attempt) {
+            (attempted.took, attempted.queued_ms, attempted.outcome) = (took, queued_ms, outcome);
         }
     }
 
-    /// Notes what came of the last attempt.
-    pub(super) fn outcome(&mut self, took: Duration, queued_ms: u64, outcome: Outcome) {
-        if self.attempt_count as usize == self.attempts.len()
-            && let Some(last) = self.attempts.last_mut()
-        {
-            (last.took, last.queued_ms, last.outcome) = (took, queued_ms, outcome);
+    /// Notes that what is still under way is not waited for.
+    pub(super) fn outrun(&mut self) {
+        let since = self.begun.elapsed();
+        for open in self.attempts.iter_mut().filter(|attempted| attempted.outcome == Outcome::Open) {
+            open.outcome = Outcome::Outrun;
+            open.took = since.saturating_sub(open.after);
         }
     }
 
@@ -212,6 +227,11 @@ impl Record {
 impl Recording {
     pub(super) fn new(core: &Rc<Core>, record: Box<Record>) -> Self {
         Self { core: core.clone(), record: Some(record) }
+    }
+
+    /// Notes that a replica is asked. Returns which attempt it is.
+    pub(super) fn attempt(&mut self, replica: usize, is_hedge: bool, at: Instant) -> usize {
+        self.record.as_mut().map_or(0, |record| record.attempt(replica, is_hedge, at))
     }
 
     /// Writes on it.
@@ -312,8 +332,8 @@ mod tests {
     fn attempts_without_end_are_counted_and_not_kept() {
         let mut record = record("many");
         for at in 0..ATTEMPTS_MAX + 3 {
-            record.attempt(at, Instant::now());
-            record.outcome(Duration::ZERO, 0, Outcome::Failed(Failure::Broken));
+            let attempt = record.attempt(at, false, Instant::now());
+            record.outcome(attempt, Duration::ZERO, 0, Outcome::Failed(Failure::Broken));
         }
         assert_eq!((record.attempts.len(), record.attempt_count as usize), (ATTEMPTS_MAX, ATTEMPTS_MAX + 3));
         assert!(record.attempts.iter().all(|attempt| attempt.outcome == Outcome::Failed(Failure::Broken)));

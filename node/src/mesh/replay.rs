@@ -184,6 +184,16 @@ impl Upload {
         fits.then_some(copied)
     }
 
+    /// Returns the whole body once more, to be sent beside the attempt under way; nothing unless all of it has come, is
+    /// still at hand, and finds room among the copies.
+    pub(super) fn again(&self, keep_max: usize, room: &Room) -> Option<Copied> {
+        let is_whole = {
+            let source = self.0.borrow();
+            source.ended && source.fault.is_none()
+        };
+        is_whole.then(|| self.tee(keep_max, room)).flatten()
+    }
+
     /// Reads one more frame into what is kept, to look at it before any attempt. False at the end of the body.
     pub(super) async fn read_ahead(&self) -> Result<bool, Fault> {
         std::future::poll_fn(|cx| {

@@ -89,6 +89,7 @@ fn attempt(deployment: &Deployment, attempted: &Attempted) -> RequestAttempt {
         Outcome::Open => (None, "open"),
         Outcome::Answered(status) => (Some(u32::from(status)), ""),
         Outcome::Failed(failure) => (None, word(failure)),
+        Outcome::Outrun => (None, "outrun"),
     };
     RequestAttempt {
         replica: text(&deployment.replicas[attempted.replica].id_text),
@@ -97,6 +98,7 @@ fn attempt(deployment: &Deployment, attempted: &Attempted) -> RequestAttempt {
         queued_ms: attempted.queued_ms,
         status,
         failure: failure.to_owned(),
+        hedge: attempted.is_hedge,
     }
 }
 

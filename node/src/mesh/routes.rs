@@ -290,6 +290,11 @@ impl ReplicaSoft {
         }
     }
 
+    /// Notes that an answer has not come for so long, and is not waited for.
+    pub(super) fn outrun(&self, core: usize, took_us: u64, now: Instant) {
+        self.seen(core).latency.at_least(took_us, now);
+    }
+
     /// Notes what a gate that refused has; it counts as load.
     pub(super) fn refused(&self, core: usize, reported: Option<u64>, now: Instant) {
         let own = u64::from(self.in_flight.load(Relaxed));

@@ -124,6 +124,7 @@ fn span(record: &Record, entered: Entered, now: SystemTime) -> Span {
             Outcome::Answered(status) => (Some(status), String::new()),
             Outcome::Failed(failure) => (None, report::word(failure).to_owned()),
             Outcome::Open => (None, "open".to_owned()),
+            Outcome::Outrun => (None, "outrun".to_owned()),
         };
         AttemptSpan {
             replica: replica(attempt.replica),

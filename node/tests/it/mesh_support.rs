@@ -154,6 +154,7 @@ pub(crate) fn endpoint(name: &str, split: &[(&str, u32)], deployments: Vec<Deplo
         key_hashes: Vec::new(),
         max_body_bytes: 1 << 20,
         idempotent: None,
+        hedging: None,
         split: shares(split),
         mirror: Vec::new(),
         mirror_rules: MirrorRules::default(),

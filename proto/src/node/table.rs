@@ -140,6 +140,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             split: wires(&value.split),
             mirror: wires(&value.mirror),
             mirror_rules: Some(Wire::wire(&value.mirror_rules)),
+            hedging: value.hedging.as_ref().map(Wire::wire),
             deployments: wires(&value.deployments),
         }
     }
@@ -157,6 +158,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             split,
             mirror,
             mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
+            hedging: self.hedging.map(Wire::core).transpose()?,
             deployments: all(self.deployments)?,
         })
     }

@@ -9,9 +9,9 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
-        FailedReplica, GpuAsk, HttpRoute, LabelRule, MirrorRules, Model, ModelType, Node, NodeDrain, NodeProfile,
-        NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime, SealedKey, Settings,
-        SettingsChange, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        FailedReplica, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, MirrorRules, Model, ModelType, Node,
+        NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime,
+        SealedKey, Settings, SettingsChange, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{Observed, ReplicaReport},
     time::{LogTime, Millis},
@@ -57,6 +57,7 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             max_body_bytes: value.max_body_bytes,
             idempotent: value.idempotent,
             mirror_rules: Some(Wire::wire(&value.mirror_rules)),
+            hedging: value.hedging.as_ref().map(Wire::wire),
         }
     }
 
@@ -68,7 +69,26 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             max_body_bytes: self.max_body_bytes,
             idempotent: self.idempotent,
             mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
+            hedging: self.hedging.map(Wire::core).transpose()?,
         })
+    }
+}
+
+impl Wire<Hedging> for v1::Hedging {
+    fn wire(value: &Hedging) -> Self {
+        let after = match value.after {
+            HedgeAfter::Delay(after) => v1::hedging::After::DelayMs(after.0),
+            HedgeAfter::Percentile { permille } => v1::hedging::After::PercentilePermille(permille),
+        };
+        Self { after: Some(after), budget_percent: value.budget_percent }
+    }
+
+    fn core(self) -> Result<Hedging, Error> {
+        let after = match need(self.after, "hedging.after")? {
+            v1::hedging::After::DelayMs(ms) => HedgeAfter::Delay(Millis(ms)),
+            v1::hedging::After::PercentilePermille(permille) => HedgeAfter::Percentile { permille },
+        };
+        Ok(Hedging { after, budget_percent: self.budget_percent })
     }
 }
 

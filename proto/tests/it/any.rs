@@ -12,10 +12,10 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, LabelRule, Loan, MirrorRules, Model, ModelType, Node,
-        NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause,
-        Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
-        SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Environment, FailedReplica, Family, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, MirrorRules,
+        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas,
+        Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey,
+        Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -73,7 +73,9 @@ any_struct! {
     endpoint_spec: EndpointSpec {
         description: text(), tags: words(), auth_mode: auth_mode(), max_body_bytes: number(),
         idempotent: option::of(any::<bool>()), mirror_rules: mirror_rules(),
+        hedging: option::of(hedging()),
     }
+    hedging: Hedging { after: hedge_after(), budget_percent: any::<u32>() }
     mirror_rules: MirrorRules {
         compare: any::<bool>(), rtol_ppb: number(), atol_ppb: number(), ignore: vec(text(), 0..3),
         redact: any::<bool>(), pinned: any::<bool>(),
@@ -246,7 +248,7 @@ any_struct! {
     endpoint_route: EndpointRoute {
         name: endpoint_name(), revision: index(), auth_mode: auth_mode(), key_hashes: vec(any::<[u8; 32]>(), 0..3),
         max_body_bytes: number(), idempotent: option::of(any::<bool>()), split: shares(), mirror: shares(),
-        mirror_rules: mirror_rules(),
+        mirror_rules: mirror_rules(), hedging: option::of(hedging()),
         deployments: vec(deployment_route(), 0..3),
     }
     order: ReplicaOrder {
@@ -306,6 +308,13 @@ fn shares() -> impl Strategy<Value = Vec<(DeploymentName, u32)>> {
 
 fn runtime() -> impl Strategy<Value = Runtime> {
     prop_oneof![Just(Runtime::Python), Just(Runtime::Onnx), vec(text(), 0..3).prop_map(Runtime::Command)]
+}
+
+fn hedge_after() -> impl Strategy<Value = HedgeAfter> {
+    prop_oneof![
+        number().prop_map(|ms| HedgeAfter::Delay(Millis(ms))),
+        any::<u32>().prop_map(|permille| HedgeAfter::Percentile { permille }),
+    ]
 }
 
 fn gpu_ask() -> impl Strategy<Value = GpuAsk> {

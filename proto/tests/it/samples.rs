@@ -10,10 +10,10 @@ use berth_core::{
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
         DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HttpRoute, LabelRule, Loan, MirrorRules, Model, ModelType, Node,
-        NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause,
-        Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
-        SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Environment, FailedReplica, Family, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, MirrorRules,
+        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas,
+        Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey,
+        Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
@@ -297,6 +297,7 @@ pub(crate) fn table() -> RouteTable {
         key_hashes: vec![[0xa1; 32], [0xb2; 32]],
         max_body_bytes: 1 << 20,
         idempotent: Some(false),
+        hedging: Some(Hedging { after: HedgeAfter::Delay(Millis(40)), budget_percent: 7 }),
         split: vec![(deployment_name("blue"), 90), (deployment_name("green"), 10)],
         mirror: vec![(deployment_name("red"), 5)],
         mirror_rules: mirror_rules(),
@@ -308,6 +309,7 @@ pub(crate) fn table() -> RouteTable {
         auth_mode: AuthMode::None,
         key_hashes: Vec::new(),
         idempotent: None,
+        hedging: None,
         split: Vec::new(),
         mirror: Vec::new(),
         deployments: Vec::new(),
@@ -390,6 +392,7 @@ fn endpoint_spec() -> EndpointSpec {
         auth_mode: AuthMode::Key,
         max_body_bytes: 1 << 20,
         idempotent: Some(true),
+        hedging: Some(Hedging { after: HedgeAfter::Percentile { permille: 950 }, budget_percent: 5 }),
         mirror_rules: mirror_rules(),
     }
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,9 @@ def _endpoint(root: Field, base: Optional[store.EndpointSpec]) -> Optional[Endpo
         flag = found.flag()
         if flag is not None:
             spec.idempotent = flag
+    found = fields.take("hedging")
+    if found:
+        _hedging(found, spec)
     found = fields.take("mirror_settings")
     if found:
         _mirror_settings(found, spec.mirror_rules)
@@ -192,6 +196,48 @@ def _mirror_settings(found: Field, rules: store.MirrorRules) -> None:
     if one:
         rules.ignore[:] = one.texts()
     fields.finish()
+
+
+def _hedging(found: Field, spec: store.EndpointSpec) -> None:
+    """Reads when a second replica is asked: a flag, or when and how often."""
+    said = store.Hedging(percentile_permille=950, budget_percent=5)
+    if spec.HasField("hedging"):
+        said.CopyFrom(spec.hedging)
+    if isinstance(found.node.value, str):
+        flag = found.flag()
+        if flag is True:
+            spec.hedging.CopyFrom(said)
+        elif flag is False:
+            spec.ClearField("hedging")
+        return
+    fields = Fields(found)
+    delay, percentile = fields.take("after_ms"), fields.take("percentile")
+    if delay and percentile:
+        percentile.refuse("a request is hedged after a time or after a percentile", "keep one of the two")
+    after_ms = delay.number(0, 2**64 - 1) if delay else None
+    permille = _permille(percentile) if percentile and after_ms is None else None
+    if after_ms is not None:
+        said.delay_ms = after_ms
+    elif permille is not None:
+        said.percentile_permille = permille
+    budget = fields.take("budget_percent")
+    percent = budget.number(1, 20) if budget else None
+    if percent is not None:
+        said.budget_percent = percent
+    fields.finish()
+    spec.hedging.CopyFrom(said)
+
+
+def _permille(found: Field) -> Optional[int]:
+    """Reads `95` or `99.9` in thousandths."""
+    text = found.text()
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]))?", text)
+    if not match:
+        found.refuse(f"`{clip(text)}` is no percentile", "use 50 to 99.9, such as 95")
+        return None
+    return int(match[1] + (match[2] or "0"))
 
 
 def _tolerance(found: Field) -> Optional[int]:

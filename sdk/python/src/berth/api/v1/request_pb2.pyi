@@ -90,17 +90,19 @@ class DrawnReplica(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., outstanding: _Optional[int] = ..., capacity_milli: _Optional[int] = ..., latency_us: _Optional[int] = ..., remote: bool = ...) -> None: ...
 
 class RequestAttempt(_message.Message):
-    __slots__ = ("replica", "after_us", "took_us", "queued_ms", "status", "failure")
+    __slots__ = ("replica", "after_us", "took_us", "queued_ms", "status", "failure", "hedge")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     AFTER_US_FIELD_NUMBER: _ClassVar[int]
     TOOK_US_FIELD_NUMBER: _ClassVar[int]
     QUEUED_MS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    HEDGE_FIELD_NUMBER: _ClassVar[int]
     replica: str
     after_us: int
     took_us: int
     queued_ms: int
     status: int
     failure: str
-    def __init__(self, replica: _Optional[str] = ..., after_us: _Optional[int] = ..., took_us: _Optional[int] = ..., queued_ms: _Optional[int] = ..., status: _Optional[int] = ..., failure: _Optional[str] = ...) -> None: ...
+    hedge: bool
+    def __init__(self, replica: _Optional[str] = ..., after_us: _Optional[int] = ..., took_us: _Optional[int] = ..., queued_ms: _Optional[int] = ..., status: _Optional[int] = ..., failure: _Optional[str] = ..., hedge: bool = ...) -> None: ...

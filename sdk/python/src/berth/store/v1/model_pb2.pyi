@@ -132,7 +132,7 @@ class Resources(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_mib: _Optional[int] = ..., disk_mib: _Optional[int] = ..., gpus: _Optional[int] = ...) -> None: ...
 
 class EndpointSpec(_message.Message):
-    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules")
+    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules", "hedging")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -146,13 +146,25 @@ class EndpointSpec(_message.Message):
     MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
     MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
+    HEDGING_FIELD_NUMBER: _ClassVar[int]
     description: str
     tags: _containers.ScalarMap[str, str]
     auth_mode: AuthMode
     max_body_bytes: int
     idempotent: bool
     mirror_rules: MirrorRules
-    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ...) -> None: ...
+    hedging: Hedging
+    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ..., hedging: _Optional[_Union[Hedging, _Mapping]] = ...) -> None: ...
+
+class Hedging(_message.Message):
+    __slots__ = ("delay_ms", "percentile_permille", "budget_percent")
+    DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    delay_ms: int
+    percentile_permille: int
+    budget_percent: int
+    def __init__(self, delay_ms: _Optional[int] = ..., percentile_permille: _Optional[int] = ..., budget_percent: _Optional[int] = ...) -> None: ...
 
 class MirrorRules(_message.Message):
     __slots__ = ("skip_compare", "rtol_ppb", "atol_ppb", "ignore", "redact", "pinned")

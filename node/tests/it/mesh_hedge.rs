@@ -1,0 +1,244 @@
+//! Hedges over real sockets: a second replica beside a slow one, who is let go, and how often.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
+};
+
+use berth_core::{
+    id::ReplicaId,
+    model::{HedgeAfter, Hedging},
+    time::Millis,
+    traffic::table::EndpointRoute,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+
+use crate::mesh_support::{
+    Body, Deployed, Node, Placed, backend, body_of, call, counters, echo, endpoint, full, header, node, post, until,
+};
+
+/// Long enough that a fast replica is never hedged, even on a busy machine.
+const AFTER_MS: u64 = 150;
+
+/// What a replica sees of the requests it was given.
+#[derive(Clone, Default)]
+struct Seen {
+    begun: Arc<AtomicU32>,
+    let_go: Arc<AtomicU32>,
+    bytes: Arc<AtomicU32>,
+}
+
+/// Counts a request that ends without an answer.
+struct Working(Seen);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.let_go.fetch_add(1, SeqCst);
+    }
+}
+
+/// A replica that takes a request and never answers.
+async fn stuck(seen: Seen) -> SocketAddr {
+    backend(move |request: Request<Incoming>| {
+        let seen = seen.clone();
+        async move {
+            let _working = Working(seen.clone());
+            let body = request.into_body().collect().await.expect("a body").to_bytes();
+            seen.bytes.store(body.len() as u32, SeqCst);
+            seen.begun.fetch_add(1, SeqCst);
+            std::future::pending::<Response<Body>>().await
+        }
+    })
+    .await
+}
+
+/// Two replicas of `blue` on `owner`, as `entry` and `owner` know them.
+fn hedged(owner: &Node, entry: &Node, addresses: [SocketAddr; 2], hedging: Option<Hedging>) {
+    let replicas = (1..).zip(addresses).map(|(id, address)| Placed { node: owner, id, address }).collect();
+    let deployed = Deployed { replicas, ..Deployed::one("blue", owner, 1, addresses[0]) };
+    let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+    let route = EndpointRoute { idempotent: Some(true), hedging, ..route };
+    for node in [entry, owner] {
+        node.mesh.apply_table(full(1, vec![route.clone()])).expect("a table");
+    }
+}
+
+fn after(ms: u64, budget_percent: u32) -> Option<Hedging> {
+    Some(Hedging { after: HedgeAfter::Delay(Millis(ms)), budget_percent })
+}
+
+/// Deposits enough requests that one hedge is within the share.
+async fn warm_up(entry: &Node, requests: u32) -> u32 {
+    let mut hedged = 0;
+    for _ in 0..requests {
+        let (parts, _) = call(entry.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
+        assert_eq!(parts.status, 200);
+        hedged += u32::from(parts.headers.contains_key("x-berth-hedge"));
+    }
+    hedged
+}
+
+/// Answers at once until it is told to be stuck.
+async fn moody(stuck: Arc<AtomicBool>, seen: Seen) -> SocketAddr {
+    backend(move |request: Request<Incoming>| {
+        let (stuck, seen) = (stuck.clone(), seen.clone());
+        async move {
+            let body = request.into_body().collect().await.expect("a body").to_bytes();
+            if stuck.load(SeqCst) {
+                let _working = Working(seen.clone());
+                seen.bytes.store(body.len() as u32, SeqCst);
+                seen.begun.fetch_add(1, SeqCst);
+                return std::future::pending::<Response<Body>>().await;
+            }
+            Response::new(body_of("slow"))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_slow_replica_is_outrun_and_let_go_at_once_on_the_own_node_and_on_another() {
+    for remote in [false, true] {
+        let (n1, n2) = (node(1), node(2));
+        let owner = if remote { &n2 } else { &n1 };
+        let (is_stuck, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
+        let slow = moody(is_stuck.clone(), seen.clone()).await;
+        let fast = echo("fast").await;
+        hedged(owner, &n1, [slow, fast], after(AFTER_MS, 20));
+        assert_eq!(warm_up(&n1, 20).await, 0, "nobody is slow");
+        is_stuck.store(true, SeqCst);
+        // One of the next requests begins at the slow one.
+        let mut won = None;
+        for _ in 0..50 {
+            let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "seven b")).await;
+            assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"fast:seven b"[..]));
+            if parts.headers.contains_key("x-berth-hedge") {
+                won = Some(parts);
+                break;
+            }
+        }
+        let won = won.expect("the slow one was drawn");
+        // On the own node the slot is free before the answer is written; on another one a reset stream frees it.
+        assert!(remote || owner.mesh.gate_in_flight(ReplicaId(1)) == 0);
+        until(|| owner.mesh.gate_in_flight(ReplicaId(1)) == 0).await;
+        until(|| seen.let_go.load(SeqCst) == 1).await;
+        assert_eq!(header(&won, "x-berth-hedge"), "won");
+        assert_eq!(header(&won, "x-berth-attempts"), "2");
+        assert_eq!(header(&won, "x-berth-replica"), ReplicaId(2).to_string());
+        assert_eq!((seen.begun.load(SeqCst), seen.bytes.load(SeqCst)), (1, 7), "it had the whole request");
+        let counted = counters(&n1, "blue");
+        assert_eq!((counted.hedges, counted.hedges_won), (1, 1));
+        let report = n1.mesh.find_request(header(&won, "x-request-id")).expect("it is remembered");
+        let attempts: Vec<_> = report.attempts.iter().map(|of| (of.hedge, of.status, of.failure.as_str())).collect();
+        assert_eq!(attempts, [(false, None, "outrun"), (true, Some(200), "")]);
+    }
+}
+
+#[tokio::test]
+async fn without_hedging_or_without_budget_nobody_else_is_asked() {
+    for (hedging, requests, sent, why) in [
+        (None, 20, 0, "off by default"),
+        (after(1, 20), 0, 0, "no recent requests, no share"),
+        (after(1, 20), 20, 1, "the share is there"),
+    ] {
+        let n1 = node(1);
+        let (is_stuck, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
+        let slow = [moody(is_stuck.clone(), seen.clone()).await, moody(is_stuck.clone(), seen.clone()).await];
+        hedged(&n1, &n1, slow, None);
+        warm_up(&n1, requests).await;
+        is_stuck.store(true, SeqCst);
+        let mut route = (*n1.mesh.table().endpoints.values().next().expect("the endpoint")).as_ref().clone();
+        route.hedging = hedging;
+        n1.mesh.apply_table(full(2, vec![route])).expect("a table");
+        let asked = call(n1.mesh.ingress_addr(), {
+            let mut request = post("/e/fraud/any", "x");
+            request.headers_mut().insert("x-request-timeout-ms", "1500".parse().expect("a value"));
+            request
+        });
+        let (parts, _) = asked.await;
+        assert_eq!(parts.status, StatusCode::REQUEST_TIMEOUT, "{why}");
+        assert_eq!((counters(&n1, "blue").hedges, seen.begun.load(SeqCst)), (sent, 1 + sent as u32), "{why}");
+        until(|| seen.let_go.load(SeqCst) == 1 + sent as u32).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_fails_at_once_does_not_win_and_a_full_one_is_not_waited_for() {
+    let n1 = node(1);
+    let release = Arc::new(Notify::new());
+    let slow = {
+        let release = release.clone();
+        backend(move |request: Request<Incoming>| {
+            let release = release.clone();
+            async move {
+                let body = request.into_body().collect().await.expect("a body").to_bytes();
+                if body == "wait" {
+                    release.notified().await;
+                }
+                Response::new(body_of("slow"))
+            }
+        })
+        .await
+    };
+    let failing = backend(|_request| async {
+        let mut response = Response::new(body_of("no"));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    })
+    .await;
+    hedged(&n1, &n1, [slow, failing], after(10, 20));
+    for _ in 0..40 {
+        call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
+    }
+    // The failing one counts as loaded by now, so the slow one is asked first, and the hedge fails.
+    let before = counters(&n1, "blue").hedges;
+    let asked = tokio::spawn(call(n1.mesh.ingress_addr(), post("/e/fraud/any", "wait")));
+    until(|| counters(&n1, "blue").hedges > before).await;
+    release.notify_one();
+    let (parts, body) = asked.await.expect("an answer");
+    assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"slow"[..]));
+    assert_eq!(header(&parts, "x-berth-hedge"), "lost");
+}
+
+#[tokio::test]
+async fn a_percentile_is_learnt_from_answers() {
+    let n1 = node(1);
+    let (is_stuck, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
+    let slow = moody(is_stuck.clone(), seen.clone()).await;
+    let fast = echo("fast").await;
+    hedged(&n1, &n1, [slow, fast], Some(Hedging { budget_percent: 20, ..Hedging::default() }));
+    warm_up(&n1, 120).await;
+    is_stuck.store(true, SeqCst);
+    for _ in 0..50 {
+        let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
+        assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"fast:x"[..]));
+        if seen.begun.load(SeqCst) > 0 {
+            break;
+        }
+    }
+    assert!(seen.begun.load(SeqCst) > 0, "the slow one was drawn");
+    assert!(counters(&n1, "blue").hedges_won > 0);
+}
+
+#[tokio::test]
+async fn two_that_never_answer_are_both_let_go_when_the_caller_leaves() {
+    let n1 = node(1);
+    let seen = Seen::default();
+    let slow = [stuck(seen.clone()).await, stuck(seen.clone()).await];
+    hedged(&n1, &n1, slow, after(1, 20));
+    // Requests that nobody waits for make the share.
+    let asked: Vec<_> =
+        (0..10).map(|_| tokio::spawn(call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")))).collect();
+    until(|| seen.begun.load(SeqCst) >= 10).await;
+    let asked_last = tokio::spawn(call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")));
+    until(|| counters(&n1, "blue").hedges >= 1).await;
+    asked.iter().chain([&asked_last]).for_each(|asked| asked.abort());
+    until(|| seen.let_go.load(SeqCst) >= seen.begun.load(SeqCst)).await;
+    until(|| n1.mesh.in_flight().is_empty()).await;
+}
