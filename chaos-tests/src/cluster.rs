@@ -179,6 +179,7 @@ impl Cluster {
             total,
             rate_per_second,
             timeout: Duration::from_secs(15),
+            deadline_header: None,
             in_flight_max: 2_000,
             idempotent: true,
             run: "chaos".to_owned(),

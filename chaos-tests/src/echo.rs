@@ -3,10 +3,20 @@
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
 //! grpcio client can call it. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
 //! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
-//! process answered, `x-model-devices` which GPUs it may use. With `START_MS` it begins to listen that many milliseconds
+//! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
+//! [`DEADLINE`], and says so under [`COUNTS`]. With `START_MS` it begins to listen that many milliseconds
 //! after its start, as a model that loads does.
 
-use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
@@ -21,6 +31,19 @@ use hyper_util::{
 use tokio::net::TcpListener;
 
 type Body = BoxBody<Bytes, hyper::Error>;
+
+/// The header that says until when an answer is wanted, in milliseconds since 1970.
+pub const DEADLINE: &str = "x-wanted-until-ms";
+
+/// Where this model says how many requests it started, and how many of them too late.
+pub const COUNTS: &str = "/model-counts";
+
+/// What was started.
+#[derive(Debug, Default)]
+struct Counts {
+    started: AtomicU64,
+    too_late: AtomicU64,
+}
 
 /// Serves on `$PORT` until killed.
 pub fn main() -> ExitCode {
@@ -42,17 +65,40 @@ pub fn main() -> ExitCode {
 
 async fn serve(address: SocketAddr) -> std::io::Result<Infallible> {
     let listener = TcpListener::bind(address).await?;
+    let counts = Arc::new(Counts::default());
     loop {
         let (stream, _) = listener.accept().await?;
+        let counts = Arc::clone(&counts);
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(answer);
+            let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&counts)));
             // A connection that breaks is the caller's business.
             let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+// === impl Counts ===
+
+impl Counts {
+    fn count(&self, request: &Request<Incoming>) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let until = request.headers().get(DEADLINE).and_then(|value| value.to_str().ok()?.parse::<u128>().ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        if until.is_some_and(|until| until < now) {
+            self.too_late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn say(&self) -> String {
+        format!("{} {}", self.started.load(Ordering::Relaxed), self.too_late.load(Ordering::Relaxed))
+    }
+}
+
+async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Response<Body>, hyper::Error> {
+    if request.uri().path() == COUNTS {
+        return Ok(Response::new(Full::new(Bytes::from(counts.say())).map_err(|never| match never {}).boxed()));
+    }
+    counts.count(&request);
     let kind = request.headers().get(CONTENT_TYPE).cloned();
     let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let mut response = match grpc {

@@ -7,6 +7,7 @@ pub mod broken;
 pub mod cluster;
 pub mod echo;
 pub mod netns;
+pub mod overload;
 pub mod say;
 pub mod seed;
 pub mod zero_loss;

@@ -125,6 +125,7 @@ impl Plan {
             total: self.requests,
             rate_per_second: self.rate_per_second,
             timeout: ANSWERED_WITHIN,
+            deadline_header: None,
             in_flight_max: IN_FLIGHT_MAX,
             idempotent: event.is_crash(),
             run: event.name().replace(' ', "-"),
@@ -235,6 +236,8 @@ mod tests {
             deployment: "blue".to_owned(),
             replica: String::new(),
             request_id: format!("run-{number}"),
+            reason: String::new(),
+            retry_after: String::new(),
             body,
         });
         Outcome { number, retries, broken, latency: Duration::ZERO, result, not_sent: false }

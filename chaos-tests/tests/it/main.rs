@@ -8,6 +8,7 @@ mod gpu;
 mod hand_over;
 mod kill;
 mod outage;
+mod overload;
 mod partition;
 mod python;
 mod reserve;

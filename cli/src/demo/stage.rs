@@ -157,6 +157,7 @@ impl Show<'_> {
             total,
             rate_per_second: self.options.rate_per_second,
             timeout: REQUEST_TIMEOUT,
+            deadline_header: None,
             in_flight_max: 1_000,
             idempotent: true,
             run: "demo".to_owned(),

@@ -10,7 +10,11 @@ mod report;
 use report::Again;
 pub use report::{Answer, LoadReport, Outcome};
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use berth_client::{
     Address,
@@ -52,6 +56,9 @@ pub struct LoadOptions {
     pub rate_per_second: u64,
     /// How long a request may take from the moment it is due.
     pub timeout: Duration,
+    /// A header that says until when an answer is wanted, in milliseconds since 1970: for a model that counts what it
+    /// starts too late.
+    pub deadline_header: Option<HeaderName>,
     /// Requests that may be unanswered at once; beyond it a due request is counted as not sent, never delayed.
     pub in_flight_max: usize,
     /// Whether a request whose connection broke may be sent to another target.
@@ -127,7 +134,7 @@ impl Shared {
         let mut last = String::from("no target");
         for turn in 0..self.pools.len() as u64 {
             let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
-            match timeout_at(deadline, pool.send(self.request(number, &id))).await {
+            match timeout_at(deadline, pool.send(self.request(number, &id, deadline))).await {
                 Err(_) => return Outcome::failed(number, again, due.elapsed(), "no answer in time".to_owned()),
                 Ok(Ok(answer)) => return Outcome::answered(number, again, due.elapsed(), &id, answer.into()),
                 Ok(Err(NotAnswered::NotSent(why))) => last = why,
@@ -142,7 +149,7 @@ impl Shared {
         Outcome::failed(number, again, due.elapsed(), last)
     }
 
-    fn request(&self, number: u64, id: &str) -> Request<Bytes> {
+    fn request(&self, number: u64, id: &str, deadline: Instant) -> Request<Bytes> {
         let bodies = &self.options.bodies;
         let body = match bodies.len() as u64 {
             0 => Bytes::new(),
@@ -154,6 +161,11 @@ impl Shared {
         *request.headers_mut() = self.options.headers.clone();
         if let Ok(id) = HeaderValue::from_str(id) {
             request.headers_mut().insert(REQUEST_ID, id);
+        }
+        if let Some(name) = &self.options.deadline_header {
+            let until = SystemTime::now() + deadline.saturating_duration_since(Instant::now());
+            let until_ms = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            request.headers_mut().insert(name, HeaderValue::from(u64::try_from(until_ms).unwrap_or(u64::MAX)));
         }
         request
     }

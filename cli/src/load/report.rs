@@ -20,6 +20,10 @@ pub struct Answer {
     pub replica: String,
     /// The request id the answer carries.
     pub request_id: String,
+    /// Which law refused it; empty when none did.
+    pub reason: String,
+    /// When it may be sent again, as the answer says; empty when it does not.
+    pub retry_after: String,
     /// The body.
     pub body: Bytes,
 }
@@ -35,6 +39,8 @@ impl From<Response<Bytes>> for Answer {
             deployment: header("azureml-model-deployment"),
             replica: header("x-berth-replica"),
             request_id: header(REQUEST_ID.as_str()),
+            reason: header("x-berth-reason"),
+            retry_after: header("retry-after"),
             body: response.into_body(),
         }
     }
