@@ -33,3 +33,6 @@ BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::ever
 # Real processes: three coordinators, four nodes. The cut cable needs root and ip (Debian: iproute2).
 "$target/release/examples/recovery_times" --trials 10 | tee "$out/recovery_times.txt"
 "$target/release/examples/rolling_update" --instances 100 --start-ms 3000 | tee "$out/rolling_update.txt"
+# The command line and the screen; ten thousand replicas need grpcio.
+cargo build --release -p berth-cli
+python3 "$out/surface.py" "$target/release/berth" --out "$out/surface.txt"

@@ -366,7 +366,7 @@ pub(crate) struct ScaleArgs {
 /// `berth status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// An endpoint; the whole cluster when absent.
+    /// An endpoint, or what `berth describe` takes; the whole cluster when absent.
     pub(crate) endpoint: Option<String>,
     /// Show it again whenever something happens.
     #[arg(short, long)]

@@ -5,6 +5,7 @@
 
 mod control;
 mod folder;
+mod keys;
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +43,7 @@ use crate::{
 };
 use control::Order;
 use folder::Folder;
+use keys::Keys;
 
 /// What each virtual node declares: room for a dozen of Azure's sample sizes.
 const CAPACITY: &str = "cpu=64,memory=256GiB,disk=1TiB";
@@ -96,7 +98,7 @@ pub(crate) async fn run(mut args: DevArgs, api: Option<&str>, out: Output) -> Re
     };
     match started {
         Ok(true) => {
-            announce(&cluster, &args, &out)?;
+            let _keys = announce(&cluster, &args, &out)?;
             let ended = tokio::select! {
                 biased;
                 () = &mut stop => None,
@@ -164,23 +166,28 @@ struct Ready {
     ingress: String,
 }
 
-fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<(), Error> {
+/// Says where everything is, and takes keys where a person reads it.
+fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<Option<Keys>, Error> {
     let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
     let ingress = cluster.handles().next().map(NodeHandle::ingress_addr);
     if let (Some(api), Some(ingress)) = (api, ingress) {
         // One line that a script can wait for.
         if out.is_for_programs() {
             let ready = Ready { api: api.to_string(), ingress: ingress.to_string() };
-            return out.json_line(&ready);
+            return out.json_line(&ready).map(|()| None);
         }
         out.line(format!("ready: api={api} ingress={ingress}"));
         let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
         out.aside(format!(
-            "{} and {} ({CAPACITY} each); next: {}",
+            "{} and {} ({CAPACITY} each)",
             Count(args.coordinators as u64, "coordinator"),
             Count(args.nodes as u64, "virtual node"),
-            out.paint(&format!("berth{flag} apply -f FILE"), Ink::Bold)
         ));
+        let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+        out.aside(format!("page: http://{api}/   endpoints: {scheme}://{ingress}/e/NAME"));
+        let next = format!("berth{flag} deploy hello --onnx FILE");
+        let other = format!("berth{flag} apply -f FILE");
+        out.aside(format!("next: {} or {}", out.paint(&next, Ink::Bold), out.paint(&other, Ink::Bold)));
         if let Ok(Some(gpus)) = fake_gpus(args) {
             out.aside(format!("each node has {gpus}, simulated; edit its `gpus/gpus.ini` to load or break them"));
         }
@@ -194,8 +201,13 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<(), Error
                 "`berth dev kill node-2{dir}` loses a node, `berth dev start node-2{dir}` brings it back"
             ));
         }
+        let keys = Keys::take(api.to_string());
+        if keys.is_some() {
+            out.aside("press t for the screen, ctrl-c to end everything");
+        }
+        return Ok(keys);
     }
-    Ok(())
+    Ok(None)
 }
 
 fn ended_early(ended: Result<(String, Result<(), Error>), tokio::task::JoinError>) -> Error {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use berth_client::store::AuthMode;
 use berth_core::{
     error::{Code, Error, ErrorKind},
     model::{DeploymentName, EndpointName},
@@ -47,6 +48,18 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
     if takes_all {
         context.client.set_traffic(endpoint.as_str(), Some([(name.to_string(), 100)].into()), None).await?;
         context.out.done(format!("{name} gets all traffic of {endpoint}; call it: berth invoke {endpoint} -d '…'"));
+        let served = context.client.get_endpoint(endpoint.as_str()).await?;
+        if let Some(uri) = served.scoring_uris.first() {
+            let key = match served.spec.as_ref().map(|spec| spec.auth_mode()) {
+                Some(AuthMode::None) => String::new(),
+                _ => format!(
+                    "-H \"Authorization: Bearer $(berth endpoint get-credentials {endpoint} --query primary_key -o tsv)\" "
+                ),
+            };
+            context
+                .out
+                .aside(format!("or from any program: curl {key}-H 'content-type: application/json' -d '…' {uri}"));
+        }
     } else {
         let way = match &split[..] {
             [(only, 100)] if *only != name.as_str() => {

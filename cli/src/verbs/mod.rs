@@ -161,7 +161,8 @@ fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
     }
     let refused = |what: &str| Error::new(Code::Unconfirmed, what).try_("add --yes to do it without being asked");
     if !io::stdin().is_terminal() {
-        return Err(Fault::misused(refused("nobody is there to be asked")));
+        let error = refused("nobody is there to be asked").why(what.trim_end_matches('.'));
+        return Err(Fault::misused(error));
     }
     let mut err = io::stderr().lock();
     let _ = write!(err, "{what} Go on? [y/N] ").and_then(|()| err.flush());

@@ -32,6 +32,7 @@ struct One {
 
 pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<(), Fault> {
     let show = async || match &args.endpoint {
+        Some(name) if name.contains('/') => describe::run(context, std::slice::from_ref(name)).await,
         Some(name) => match one(context, name).await {
             // Whatever else it may be has a page, too; where it is nothing, that one says what is meant perhaps.
             Err(fault) if fault.error().code == Code::EndpointNotFound => {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Events from this width on have a column of what they are about; their text says it, too.
-const EVENTS_ROOMY: u16 = 120;
+const EVENTS_ROOMY: u16 = 140;
 
 /// Draws a list into `area`; `has_cursor` when keys move in it.
 pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_cursor: bool) {
