@@ -29,7 +29,7 @@ impl Screen {
         let screen = Self { socket: dir.path().join("tmux"), _dir: dir };
         let api = cluster.fleet.api_addresses().join(",");
         // What comes after the screen shows whether it left the terminal as it was.
-        let command = format!("'{BERTH}' tui --api {api}; echo left with $?; exec cat");
+        let command = format!("EDITOR=true '{BERTH}' tui --api {api}; echo left with $?; exec cat");
         let (columns, rows) = (size.0.to_string(), size.1.to_string());
         screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows, &command]);
         Some(screen)
@@ -139,6 +139,13 @@ async fn the_screen_tells_what_happens_and_changes_what_it_is_asked_to() {
     screen.shows(&cluster, "the split has moved", |text| text.contains("blue=79 green=21")).await;
     let endpoint = cluster.client.get_endpoint(ENDPOINT).await.expect("it is there");
     assert_eq!(endpoint.traffic.get("green"), Some(&21));
+
+    // An editor that changes nothing gives the screen back, and so does drawing everything again.
+    screen.press(&["e"]);
+    screen.shows(&cluster, "the editor was left", |text| text.contains("nothing was changed")).await;
+    screen.press(&["C-r"]);
+    screen.press(&["Right"]);
+    screen.shows(&cluster, "the screen is whole", |text| text.contains("blue=79 green=21")).await;
 
     // What if a node were lost, and then it is.
     screen.go(":nodes");

@@ -37,7 +37,7 @@ use berth_core::error::{Code, Error};
 use futures::{Stream, StreamExt};
 use ratatui::{
     Terminal,
-    backend::{Backend, TestBackend},
+    backend::{Backend, ClearType, TestBackend},
     crossterm::event::{KeyEvent, MouseEvent},
 };
 use tokio::{
@@ -195,13 +195,13 @@ async fn drive<B: Backend, W: World>(
         for act in std::mem::take(&mut acts) {
             match act {
                 Act::Quit => return Ok(()),
-                Act::Redraw => terminal.clear()?,
+                Act::Redraw => forget(terminal)?,
                 Act::Copy(text) => world.copy(&text),
                 Act::Edit(of) => {
                     drop(keys);
                     let msg = shell.edit(world, &of).await;
                     keys = world.keys();
-                    terminal.clear()?;
+                    forget(terminal)?;
                     acts.extend(msg.map(|msg| app.update(msg)).unwrap_or_default());
                 }
                 act => shell.spawn(act),
@@ -223,6 +223,14 @@ async fn drive<B: Backend, W: World>(
         acts = app.update(msg);
         shell.leave(&app);
     }
+}
+
+/// Lets the next frame draw everything. `Terminal::clear` would ask the terminal where its cursor is, and whoever reads
+/// the keys may take the answer.
+fn forget<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
+    terminal.backend_mut().clear_region(ClearType::All)?;
+    terminal.swap_buffers();
+    Ok(())
 }
 
 /// What runs beside the screen.
