@@ -72,8 +72,12 @@ async fn read(client: &Client, page: &Page, screen: &mpsc::Sender<Msg>, follow: 
         prepare,
         previous,
     };
+    // Where there are several, each names its own from its first line on.
+    let several = request.replica.is_empty()
+        && !previous
+        && client.list_replicas(&request.endpoint, &request.deployment).await?.len() > 1;
     let mut stream = client.logs(request).await?;
-    let (mut open, mut any) = (Lines::default(), false);
+    let (mut open, mut any) = (Lines { several, ..Lines::default() }, false);
     while let Some(chunk) = stream.next().await? {
         let lines = open.take(&chunk.replica, &chunk.data);
         any |= !lines.is_empty();
@@ -92,6 +96,8 @@ async fn read(client: &Client, page: &Page, screen: &mpsc::Sender<Msg>, follow: 
 #[derive(Debug, Default)]
 struct Lines {
     open: BTreeMap<String, Vec<u8>>,
+    /// Whether lines of several replicas are expected.
+    several: bool,
 }
 
 // === impl Lines ===
@@ -103,7 +109,7 @@ impl Lines {
             self.open.clear();
         }
         self.open.entry(replica.to_owned()).or_default().extend_from_slice(piece);
-        let several = self.open.len() > 1;
+        let several = self.several || self.open.len() > 1;
         let Some(open) = self.open.get_mut(replica) else { return Vec::new() };
         let mut lines = Vec::new();
         let mut begin = 0;
@@ -123,7 +129,7 @@ impl Lines {
 
     /// Returns what has no end yet.
     fn rest(self) -> Vec<String> {
-        let several = self.open.len() > 1;
+        let several = self.several || self.open.len() > 1;
         let some = self.open.iter().filter(|(_, rest)| !rest.is_empty());
         some.map(|(replica, rest)| named(several, replica, rest)).collect()
     }
@@ -148,5 +154,7 @@ mod tests {
         assert_eq!(lines.take("a1", b"ree\n"), ["a1 three"]);
         assert_eq!(lines.take("a1", &[b'x'; LINE_BYTES_MAX + 3]).len(), 1, "no line grows for ever");
         assert_eq!(lines.rest(), ["a1 xxx"]);
+        let mut lines = Lines { several: true, ..Lines::default() };
+        assert_eq!(lines.take("a1", b"one\n"), ["a1 one"], "the first line, too");
     }
 }

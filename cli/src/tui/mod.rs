@@ -324,6 +324,8 @@ impl Shell {
 }
 
 fn failed(error: &Error) -> Msg {
-    let why = if error.why.is_empty() { String::new() } else { format!(": {}", error.why) };
-    Msg::Failed(format!("error: {}{why}", error.what))
+    // One line has to do: the reason, and of several problems the first.
+    let problem = error.problems.first().map(|problem| format!("{}: {}", problem.field, problem.what));
+    let why = problem.or_else(|| Some(error.why.clone()).filter(|why| !why.is_empty()));
+    Msg::Failed(format!("error: {}{}", error.what, why.map(|why| format!(": {why}")).unwrap_or_default()))
 }

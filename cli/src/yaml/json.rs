@@ -11,7 +11,7 @@ use super::{
 /// Reads one document as a JSON value. What was written without quotes is a number, a truth value or nothing where it
 /// looks like one, as `-o yaml` writes them.
 pub(crate) fn json(text: &str) -> Result<Json, Error> {
-    let mut findings = Findings::new("it");
+    let mut findings = Findings::new("what was edited");
     let documents = tree::parse(text, &mut findings);
     findings.into_result()?;
     let document = match documents.as_slice() {
