@@ -6,6 +6,7 @@
 
 mod filter;
 pub mod fragment;
+mod local;
 #[cfg(test)]
 mod naive;
 mod nearest;

@@ -7,13 +7,13 @@ use super::{
     Ask, Fleet, NodeScore, Placement,
     preempt::{Budget, Reach, Yielders},
     reserve::beside,
-    score::{RoomScore, leftover_permille},
+    score::leftover_permille,
 };
 use crate::{
-    id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId, SlotId},
+    id::{Digest, Generation, LogIndex, NodeEpoch, NodeId, ReplicaId, SlotId},
     model::{
-        Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, GpuAsk, LabelRule, Node, NodeProfile,
-        NodeState, Replica, ReplicaState, ReserveSlot, Runtime, Spread, SpreadBy,
+        AssetKind, AssetRef, Deployment, DeploymentKey, DeploymentSpec, Device, DeviceGrant, GpuAsk, LabelRule, Model,
+        ModelType, Node, NodeProfile, NodeState, Replica, ReplicaState, ReserveSlot, Runtime, Spread, SpreadBy,
     },
     rng::{Rng, SeedTree},
     state::{ClusterState, rooms::Stand},
@@ -45,6 +45,7 @@ fn place_beside(
     if ask.spread != Spread::default() {
         return fleet.place_beside(ask, count, seed, on_node);
     }
+    let with_model = fleet.nodes_with_model(ask, count);
     let mut placed = Vec::new();
     while (placed.len() as u64) < count {
         let stand = |id: &NodeId| fleet.state.nodes.get(id).map(Stand::of);
@@ -64,7 +65,9 @@ fn place_beside(
                 on_node: on_node.get(id).copied().unwrap_or(0),
                 in_zone: zones.get(&zone).copied().unwrap_or(0),
                 in_rack: racks.get(&(zone, rack)).copied().unwrap_or(0),
-                room: RoomScore { stranded, leftover_permille },
+                stranded,
+                fetches_model: !with_model.contains(id),
+                leftover_permille,
                 rack_tie: rack.wrapping_sub(seed),
                 tie: ring.wrapping_sub(seed),
                 node,
@@ -150,6 +153,11 @@ fn spec(rng: &mut Rng) -> DeploymentSpec {
             _ => LabelRule::one_of(kinds),
         };
         spec.constraints.insert("kind".to_owned(), rule);
+    }
+    if rng.chance(500) {
+        let digest = Digest([rng.below(3) as u8; 32]);
+        let asset = AssetRef { digest, kind: AssetKind::File, name: "m.onnx".into(), size_bytes: 1 };
+        spec.model = Some(Model { name: "m".into(), version: "1".into(), model_type: ModelType::CustomModel, asset });
     }
     if rng.chance(100) {
         let by = *rng.pick(&[SpreadBy::Node, SpreadBy::Rack, SpreadBy::Zone]).expect("some");
@@ -237,6 +245,8 @@ struct Pair<'a> {
     plain: Fleet<'a>,
     placed: Vec<(DeploymentKey, Placement)>,
     held: Vec<ReserveSlot>,
+    /// Instances that found their model on their node.
+    local: usize,
 }
 
 // === impl Pair ===
@@ -244,7 +254,7 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn of(state: &'a ClusterState) -> Self {
         let (walked, plain) = (Fleet::of(state), Fleet::of(state));
-        Self { state, walked, plain, placed: Vec::new(), held: Vec::new() }
+        Self { state, walked, plain, placed: Vec::new(), held: Vec::new(), local: 0 }
     }
 
     fn ask(&self, key: &DeploymentKey) -> Ask<'a> {
@@ -254,7 +264,9 @@ impl<'a> Pair<'a> {
     /// Places replicas, as a plan does.
     fn place(&mut self, key: &DeploymentKey, count: u64, seed: u64) {
         let ask = self.ask(key);
+        let with_model = self.walked.nodes_with_model(&ask, count);
         let found = self.walked.place(&ask, count, seed);
+        self.local += found.iter().filter(|place| with_model.contains(&place.node)).count();
         assert_eq!(found, place(&mut self.plain, &ask, count, seed), "{ask:?}");
         self.placed.extend(found.into_iter().map(|place| (key.clone(), place)));
     }
@@ -323,7 +335,7 @@ impl<'a> Pair<'a> {
 
 #[test]
 fn the_walk_finds_what_the_plain_rule_finds() {
-    let mut done = [0; 4];
+    let mut done = [0; 5];
     for nth in 0..FLEETS {
         let mut rng = SeedTree::new(nth).rng();
         let (state, keys) = fleet(&mut rng);
@@ -349,9 +361,11 @@ fn the_walk_finds_what_the_plain_rule_finds() {
         done[1] += pair.held.len();
         done[2] += pair.placed.iter().filter(shared).count();
         done[3] += pair.placed.iter().filter(mig).count();
+        done[4] += pair.local;
     }
-    let [placed, held, shares, slices] = done;
-    assert!(placed > 10_000 && held > 1_000 && shares > 500 && slices > 100, "the fleets were hardly used: {done:?}");
+    let [placed, held, shares, slices, local] = done;
+    let is_used = placed > 10_000 && held > 1_000 && shares > 500 && slices > 100 && local > 500;
+    assert!(is_used, "the fleets were hardly used: {done:?}");
 }
 
 #[test]

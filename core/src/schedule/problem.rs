@@ -5,9 +5,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{solve::Judgements, strand::Expected};
+use super::{local::Models, solve::Judgements, strand::Expected};
 use crate::{
-    id::{Generation, NodeId},
+    id::{Digest, Generation, NodeId},
     model::{Deployment, DeploymentKey, Device, DeviceGrant, GpuAsk, LabelRule, Node, Replica, Spread},
     state::{
         ClusterState,
@@ -34,6 +34,8 @@ pub struct Ask<'a> {
     pub constraints: &'a BTreeMap<String, LabelRule>,
     /// How instances keep apart.
     pub spread: Spread,
+    /// The model an instance needs on its node.
+    pub model: Option<Digest>,
 }
 
 /// Every node with what is left on it, while a plan takes shape.
@@ -43,6 +45,7 @@ pub struct Fleet<'a> {
     pub(super) slots: Slots<'a>,
     pub(super) expected: Expected<'a>,
     pub(super) judged: Judgements<'a>,
+    pub(super) models: Models<'a>,
 }
 
 /// The nodes as the state has them, and those that the plan has changed.
@@ -86,6 +89,7 @@ impl<'a> Ask<'a> {
             gpu: &deployment.spec.gpu,
             constraints: &deployment.spec.constraints,
             spread: deployment.spec.spread,
+            model: deployment.spec.model.as_ref().map(|model| model.asset.digest),
         }
     }
 }
@@ -95,7 +99,13 @@ impl<'a> Ask<'a> {
 impl<'a> Fleet<'a> {
     /// Looks at what is left on every node. Nothing is copied: nodes are read when they are looked at.
     pub fn of(state: &'a ClusterState) -> Self {
-        Self { state, slots: Slots::of(state), expected: Expected::of(state), judged: Judgements::default() }
+        Self {
+            state,
+            slots: Slots::of(state),
+            expected: Expected::of(state),
+            judged: Judgements::default(),
+            models: Models::default(),
+        }
     }
 
     /// Returns whether `ask` would fit where `leaver` is, once it is gone.

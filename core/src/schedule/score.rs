@@ -11,8 +11,13 @@ pub struct NodeScore {
     pub in_zone: u32,
     /// Instances of this generation in its rack.
     pub in_rack: u32,
-    /// How its room suits.
-    pub room: RoomScore,
+    /// How much more of its devices the fleet's deployments could not use afterwards.
+    pub stranded: i64,
+    /// Whether the deployment's model has to be fetched first: gigabytes that are on another node already.
+    pub fetches_model: bool,
+    /// What is left on its scarcest dimension afterwards, in permille: full nodes are filled first, so that large asks
+    /// still find empty ones.
+    pub leftover_permille: u64,
     /// A hash of deployment and rack: equals are told apart the same way by everybody, yet not always in favour of the
     /// same rack.
     pub rack_tie: u64,
@@ -25,10 +30,9 @@ pub struct NodeScore {
 /// How well a room suits, whichever of its nodes it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoomScore {
-    /// How much more of its devices the fleet's deployments could not use afterwards.
+    /// See [`NodeScore::stranded`].
     pub stranded: i64,
-    /// What is left on its scarcest dimension afterwards, in permille: full nodes are filled first, so that large asks
-    /// still find empty ones.
+    /// See [`NodeScore::leftover_permille`].
     pub leftover_permille: u64,
 }
 

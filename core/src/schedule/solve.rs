@@ -1,7 +1,7 @@
 //! The solver: places for all missing replicas of a deployment at once.
 //!
-//! Nodes without an instance are walked in order ([`walk`](super::walk)) and never listed. Nodes that have one are as
-//! few as the deployment's instances; they are kept in order per rack and racks in order per zone, because a place
+//! Nodes without an instance are walked in order ([`walk`](super::walk)) and never listed. Those that have the model are
+//! few, and so are those with an instance; both are kept in order per rack and racks in order per zone, because a place
 //! taken changes the score of its node, of its rack and of its zone, and of nothing else.
 
 use std::{
@@ -55,9 +55,10 @@ struct Rack {
     nodes: BTreeSet<NodeScore>,
 }
 
-/// Nodes that are not walked: those with an instance, and those found not to fit after all.
+/// Nodes that are not walked: those with an instance or the model, and those found not to fit after all.
 struct Known {
     on_node: BTreeMap<NodeId, u32>,
+    with_model: BTreeSet<NodeId>,
     unfit: BTreeSet<NodeId>,
 }
 
@@ -116,6 +117,7 @@ impl<'a> Fleet<'a> {
             return self.place_spread(ask, count, seed, on_node);
         }
         on_node.retain(|_, count| *count > 0);
+        let with_model = self.nodes_with_model(ask, count);
         self.slots.settle();
         // Places that are taken change nodes, not rooms: those are walked as they are now.
         let layers = self.slots.lend_rooms();
@@ -131,8 +133,9 @@ impl<'a> Fleet<'a> {
             };
             judged.entry(id).or_insert_with(&mut judge).map(|(score, _)| score)
         });
-        let known = Known { on_node, unfit: BTreeSet::new() };
-        let placed = Round { fleet: self, ask, seed, walk, judged: &judged, order: None, known }.take(count);
+        let known = Known { on_node, with_model, unfit: BTreeSet::new() };
+        let local = Order::default();
+        let placed = Round { fleet: self, ask, seed, walk, judged: &judged, local, order: None, known }.take(count);
         let rooms = layers.below.map_or(0, Rooms::rooms) + layers.above.rooms();
         self.judged.give_back(ask, judged, rooms);
         self.slots.return_rooms(layers);
@@ -158,6 +161,8 @@ struct Round<'r, 'f, 'a> {
     walk: Walk<'f>,
     /// What was made of each room.
     judged: &'r BTreeMap<RoomId, Option<Judged<'a>>>,
+    /// Nodes with the model and no instance.
+    local: Order,
     /// Nodes with an instance; listed when no other is left.
     order: Option<Order>,
     known: Known,
@@ -173,6 +178,7 @@ impl Round<'_, '_, '_> {
                 self.walk.count(zone, rack, *instances);
             }
         }
+        self.local = self.order(|known, node| known.with_model.contains(&node) && !known.on_node.contains_key(&node));
         let mut placed = Vec::new();
         while (placed.len() as u64) < count {
             let Some((node, stand, room)) = self.best() else { break };
@@ -184,6 +190,7 @@ impl Round<'_, '_, '_> {
             self.fleet.take(node, self.ask, &devices);
             *self.known.on_node.entry(node).or_default() += 1;
             self.walk.count(stand.zone, stand.rack, 1);
+            self.local.count(stand.zone, stand.rack, 1);
             if let Some(mut order) = self.order.take() {
                 order.count(stand.zone, stand.rack, 1);
                 if let Some(score) = self.score(node) {
@@ -198,14 +205,24 @@ impl Round<'_, '_, '_> {
 
     /// Finds the best node, and the room it was walked in.
     fn best(&mut self) -> Option<(NodeId, Stand, Option<RoomId>)> {
-        if let Some((score, stand, room)) = self.walk.best(&self.known) {
+        let walked = self.walk.best(&self.known);
+        let is_nearer = |local: &NodeScore| walked.as_ref().is_none_or(|(score, ..)| local < score);
+        if self.local.best().is_some_and(|(best, _)| is_nearer(&best)) {
+            let node = self.local.take_best()?;
+            return Some((node, self.stand(node)?, None));
+        }
+        if let Some((score, stand, room)) = walked {
             return Some((score.node, stand, Some(room)));
         }
         if self.order.is_none() {
-            self.order = Some(self.order());
+            self.order = Some(self.order(|known, node| known.on_node.contains_key(&node)));
         }
         let node = self.order.as_mut()?.take_best()?;
-        Some((node, Stand::of(self.fleet.state.nodes.get(&node)?), None))
+        Some((node, self.stand(node)?, None))
+    }
+
+    fn stand(&self, node: NodeId) -> Option<Stand> {
+        self.fleet.state.nodes.get(&node).map(Stand::of)
     }
 
     fn grant(&mut self, node: NodeId, room: Option<RoomId>) -> Option<Vec<DeviceGrant>> {
@@ -216,14 +233,18 @@ impl Round<'_, '_, '_> {
         }
     }
 
-    /// Puts the nodes with an instance in order.
-    fn order(&mut self) -> Order {
+    /// Puts some of the known nodes in order.
+    fn order(&mut self, is_meant: impl Fn(&Known, NodeId) -> bool) -> Order {
         let mut order = Order::default();
-        let nodes: Vec<(NodeId, u32)> = self.known.on_node.iter().map(|(node, count)| (*node, *count)).collect();
-        for (id, count) in nodes {
-            let Some(node) = self.fleet.state.nodes.get(&id) else { continue };
-            let Stand { zone, rack, .. } = Stand::of(node);
-            order.count(zone, rack, count);
+        for (id, count) in &self.known.on_node {
+            if let Some(Stand { zone, rack, .. }) = self.stand(*id) {
+                order.count(zone, rack, *count);
+            }
+        }
+        let known = self.known.on_node.keys().chain(&self.known.with_model);
+        let meant: BTreeSet<NodeId> = known.copied().filter(|node| is_meant(&self.known, *node)).collect();
+        for id in meant {
+            let Some(Stand { zone, rack, .. }) = self.stand(id) else { continue };
             if let Some(score) = self.score(id) {
                 order.insert(zone, rack, score);
             }
@@ -236,11 +257,14 @@ impl Round<'_, '_, '_> {
         let Fleet { slots, expected, .. } = &mut *self.fleet;
         let slot = slots.get(&node).filter(|_| !self.known.unfit.contains(&node))?;
         let stand = Stand::of(slot.node);
+        let RoomScore { stranded, leftover_permille } = rate(expected, &slot, self.ask)?.0;
         Some(NodeScore {
             on_node: self.known.on_node.get(&node).copied().unwrap_or(0),
             in_zone: 0,
             in_rack: 0,
-            room: rate(expected, &slot, self.ask)?.0,
+            stranded,
+            fetches_model: !self.known.with_model.contains(&node),
+            leftover_permille,
             rack_tie: stand.rack.wrapping_sub(self.seed),
             tie: stand.ring.wrapping_sub(self.seed),
             node,
@@ -252,17 +276,22 @@ impl Round<'_, '_, '_> {
 
 impl Passed for Known {
     fn is_passed(&self, node: NodeId) -> bool {
-        self.on_node.contains_key(&node) || self.unfit.contains(&node)
+        self.on_node.contains_key(&node) || self.with_model.contains(&node) || self.unfit.contains(&node)
     }
 }
 
 // === impl Order ===
 
 impl Order {
+    /// Returns the best node of all, and its zone.
+    fn best(&self) -> Option<(NodeScore, Domain)> {
+        self.zones.iter().filter_map(|(name, zone)| Some((zone.best()?, *name))).min()
+    }
+
     /// Takes the best node of all out.
     fn take_best(&mut self) -> Option<NodeId> {
-        let bests = self.zones.values_mut().filter_map(|zone| Some((zone.best()?, zone)));
-        let (best, zone) = bests.min_by_key(|(best, _)| *best)?;
+        let (best, zone) = self.best()?;
+        let zone = self.zones.get_mut(&zone)?;
         let (_, name) = zone.best.pop_first()?;
         let rack = zone.racks.get_mut(&name)?;
         rack.nodes.pop_first();

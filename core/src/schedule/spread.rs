@@ -15,7 +15,7 @@ use crate::{
 type Rack<'a> = (&'a str, &'a str);
 
 /// How well a node suits within its rack; the smallest wins.
-type Suits = (u32, u64, u64, NodeId);
+type Suits = (u32, bool, u64, u64, NodeId);
 
 /// Instances per domain, and the nodes that take more.
 #[derive(Default)]
@@ -36,6 +36,7 @@ impl<'a> Fleet<'a> {
         seed: u64,
         mut on_node: BTreeMap<NodeId, u32>,
     ) -> Vec<Placement> {
+        let with_model = self.nodes_with_model(ask, count);
         let mut domains = Domains::of(self, &on_node);
         let suits = |slot: &Slot<'_>, on_node: &BTreeMap<NodeId, u32>| -> Option<Suits> {
             slot.accepts(ask)?;
@@ -45,7 +46,8 @@ impl<'a> Fleet<'a> {
             }
             let left = leftover_permille(&slot.node.profile.capacity, &slot.free, &ask.resources);
             let apart = if ask.spread.by == SpreadBy::None { 0 } else { held };
-            Some((apart, left, mix(seed, slot.node.id.0), slot.node.id))
+            let fetches_model = !with_model.contains(&slot.node.id);
+            Some((apart, fetches_model, left, mix(seed, slot.node.id.0), slot.node.id))
         };
         for slot in self.slots.values() {
             if let Some(suits) = suits(&slot, &on_node) {
@@ -148,7 +150,7 @@ impl<'a> Domains<'a> {
         });
         let ((_, suits), rack) = candidates.min()?;
         self.nodes.get_mut(&rack)?.remove(&suits);
-        Some((rack, suits.3))
+        Some((rack, suits.4))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The walk: the best node without an instance of the deployment, however many nodes there are.
+//! The walk: the best node without an instance of the deployment or its model, however many nodes there are.
 //!
 //! While one deployment is placed, such nodes do not change: a place taken makes its node one with an instance. So rooms
 //! are ranked once, and each zone is walked once per level (the number of instances its least used racks have), from
@@ -19,7 +19,7 @@ use crate::{
     state::rooms::{Domain, Room, RoomId, Rooms, Stand},
 };
 
-/// Nodes without an instance, in order.
+/// Nodes without an instance and without the model, in order.
 pub(super) struct Walk<'f> {
     seed: u64,
     /// Nodes of the layer below that have changed since.
@@ -72,7 +72,7 @@ struct Zone<'f> {
 
 /// Which nodes the walk passes over.
 pub(super) trait Passed {
-    /// Returns whether a node has an instance, or is dealt with elsewhere.
+    /// Returns whether a node has an instance or the model, or is dealt with elsewhere.
     fn is_passed(&self, node: NodeId) -> bool;
 }
 
@@ -135,7 +135,9 @@ impl<'f> Walk<'f> {
                 on_node: 0,
                 in_zone: zone.count,
                 in_rack: zone.counts.get(&stand.rack).copied().unwrap_or(0),
-                room,
+                stranded: room.stranded,
+                fetches_model: true,
+                leftover_permille: room.leftover_permille,
                 rack_tie: stand.rack.wrapping_sub(seed),
                 tie: stand.ring.wrapping_sub(seed),
                 node: stand.node,

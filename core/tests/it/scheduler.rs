@@ -1,10 +1,14 @@
 //! The scheduler: who gets a place, and what is said to those who do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
     controller::explain,
-    model::{Device, DeviceGrant, GpuAsk, NodeProfile, NodeState},
+    id::{Digest, MemberId},
+    model::{
+        AssetKind, AssetRef, DeploymentSpec, Device, DeviceGrant, GpuAsk, Model, ModelType, NodeProfile, NodeState,
+        ReplicaState,
+    },
     schedule::{Ask, Dimension, Fleet},
     state::Command,
     units::Resources,
@@ -163,4 +167,74 @@ fn an_empty_cluster_says_so() {
     let text = explain(&cluster.state, &key("fraud/blue")).unwrap().to_string();
     assert!(text.contains("no node has registered"), "{text}");
     assert!(text.contains("berth node"), "{text}");
+}
+
+/// A deployment's spec with a model of these bytes.
+fn with_model(instance_count: u32, bytes: &[u8]) -> DeploymentSpec {
+    let asset = AssetRef { digest: Digest::of(bytes), kind: AssetKind::File, name: "m.onnx".to_owned(), size_bytes: 1 };
+    let model = Model { name: "m".into(), version: "1".into(), model_type: ModelType::CustomModel, asset };
+    DeploymentSpec { model: Some(model), ..spec(instance_count) }
+}
+
+fn upload(cluster: &mut Cluster, bytes: &[u8]) {
+    let digest = Digest::of(bytes);
+    cluster.must(Command::AssetCommit { digest, size_bytes: 1, holders: vec![MemberId(1)] });
+}
+
+#[test]
+fn a_node_that_has_the_model_goes_before_a_fuller_one() {
+    let mut cluster = Cluster::of(3);
+    upload(&mut cluster, b"first");
+    upload(&mut cluster, b"other");
+    let node_of = |cluster: &Cluster, name| cluster.replicas(name)[0].node;
+    cluster.deploy("fraud/blue", with_model(1, b"first"));
+    cluster.settle();
+    let first = node_of(&cluster, "fraud/blue");
+    // Another node becomes the fullest by what asks for no model.
+    let mut large = spec(1);
+    large.resources.cpu_milli = 3_500;
+    cluster.deploy("large/red", large);
+    cluster.settle();
+    assert_ne!(node_of(&cluster, "large/red"), first, "it does not fit beside the other");
+    let mut small = with_model(1, b"first");
+    small.resources.cpu_milli = 500;
+    cluster.deploy("fraud/green", small.clone());
+    cluster.settle();
+    assert_eq!(node_of(&cluster, "fraud/green"), first, "the model is there");
+    small.model = with_model(1, b"other").model;
+    cluster.deploy("fraud/grey", small);
+    cluster.settle();
+    assert_eq!(node_of(&cluster, "fraud/grey"), node_of(&cluster, "large/red"), "the fuller one: nobody has the model");
+}
+
+#[test]
+fn spread_goes_before_the_model() {
+    let mut cluster = Cluster::of(4);
+    upload(&mut cluster, b"first");
+    cluster.deploy("fraud/blue", with_model(2, b"first"));
+    cluster.settle();
+    cluster.deploy("fraud/green", with_model(4, b"first"));
+    cluster.settle();
+    let nodes: BTreeSet<_> = cluster.replicas("fraud/green").iter().map(|replica| replica.node).collect();
+    assert_eq!(nodes.len(), 4, "every node before any twice");
+}
+
+#[test]
+fn what_has_not_fetched_the_model_does_not_count() {
+    let mut cluster = Cluster::of(2);
+    upload(&mut cluster, b"first");
+    cluster.deploy("fraud/blue", with_model(1, b"first"));
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    assert_eq!(cluster.replicas("fraud/blue")[0].state, ReplicaState::Placed);
+    let mut large = spec(1);
+    large.resources.cpu_milli = 3_500;
+    cluster.deploy("large/red", large);
+    let (steps, _) = cluster.plan();
+    cluster.commit(steps);
+    let fuller = cluster.state.nodes[&cluster.replicas("large/red")[0].node].profile.name.to_string();
+    let mut small = with_model(1, b"first");
+    small.resources.cpu_milli = 500;
+    cluster.deploy("fraud/green", small);
+    assert_eq!(places(&cluster, "fraud/green", 1), [fuller]);
 }
