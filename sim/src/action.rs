@@ -32,6 +32,8 @@ pub(crate) enum Action {
     Deploy { key: DeploymentKey, count: u32, version: u32, behaviour: Behaviour },
     /// Creates or changes a deployment that asks for GPUs.
     DeployOnGpu { key: DeploymentKey, count: u32, version: u32, gpu: GpuAsk },
+    /// A user sets a limit or the pool, lends, or gives back.
+    RandomQuotaChange,
     /// A user asks for something with GPUs.
     RandomGpuChange,
     /// Something goes wrong with a GPU.

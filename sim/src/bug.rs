@@ -101,6 +101,12 @@ bugs! {
     BreakPromise = "break-promise", "RO01";
     /// Whoever asks for the upgrade lock gets it.
     TwoWalks = "two-walks", "UP01";
+    /// A scale writes the count and forgets what its project takes.
+    ForgetSums = "forget-sums", "QU01";
+    /// Whatever grows may.
+    IgnoreQuota = "ignore-quota", "QU02";
+    /// More is lent than there is.
+    LendTooMuch = "lend-too-much", "QU03";
     /// However many fall silent together, each is declared lost.
     IgnoreBrake = "ignore-brake", "RC02";
 }

@@ -26,6 +26,7 @@ mod net;
 mod node;
 pub mod pack;
 mod promises;
+mod quota;
 mod report;
 mod request;
 mod rest;

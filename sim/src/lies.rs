@@ -121,6 +121,30 @@ impl World {
                 state.deployments.values_mut().zip(counts).for_each(|(it, count)| it.spec.instance_count = count);
                 applied
             }
+            Bug::IgnoreQuota
+                if matches!(entry.command, Command::DeploymentPut { .. } | Command::DeploymentScale { .. }) =>
+            {
+                let limits = std::mem::take(&mut state.quotas.projects);
+                let applied = state.apply(index, &entry);
+                state.quotas.projects = limits;
+                applied
+            }
+            Bug::LendTooMuch if matches!(entry.command, Command::QuotaLend { .. }) => {
+                let pool = state.quotas.pool.clone();
+                state.quotas.pool.values_mut().for_each(|milli| *milli = milli.saturating_mul(100));
+                let applied = state.apply(index, &entry);
+                state.quotas.pool = pool;
+                applied
+            }
+            Bug::ForgetSums => {
+                let applied = state.apply(index, &entry);
+                if let Command::DeploymentScale { key, instance_count, .. } = &entry.command
+                    && let Some(deployment) = state.deployments.get_mut(key)
+                {
+                    deployment.spec.instance_count = *instance_count + 1;
+                }
+                applied
+            }
             _ => {
                 let slots = state.slots.clone();
                 let applied = state.apply(index, &entry);

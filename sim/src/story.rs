@@ -15,6 +15,7 @@ use crate::{
     event::Event,
     gpu::Layout,
     net::Addr,
+    quota,
     workload::{deployment_put, endpoint_put},
     world::World,
 };
@@ -70,6 +71,8 @@ enum Expected {
     Terms,
     Lost,
     Failed,
+    Lent,
+    Instances(DeploymentKey),
 }
 
 /// The words of one line.
@@ -253,6 +256,12 @@ impl Line<'_> {
                 let instance_count = self.number("a count")? as u32;
                 Action::Change(Box::new(Command::DeploymentScale { key, instance_count, if_revision: None }))
             }
+            "quota" => Action::Change(Box::new(quota::limit(Some(self.number("a number of cores")?)))),
+            "pool" => Action::Change(Box::new(quota::pool(self.number("a number of cores")?))),
+            "lend" => {
+                let cores = self.number("a number of cores")?;
+                Action::Change(Box::new(quota::lend(at, cores, Millis(self.millis()?))))
+            }
             "split" => Action::Split { endpoint: self.parse("an endpoint")?, split: self.shares()? },
             "mirror" => Action::Mirror { endpoint: self.parse("an endpoint")?, mirror: self.shares()? },
             "delete" => {
@@ -370,6 +379,8 @@ impl Line<'_> {
             "terms" => Expected::Terms,
             "lost" => Expected::Lost,
             "failed" => Expected::Failed,
+            "lent" => Expected::Lent,
+            "instances" => Expected::Instances(keyed(self)?),
             _ => return Err(self.error(format!("nobody can count `{noun}`"))),
         };
         let count = self.number("a count")?;
@@ -426,6 +437,8 @@ impl World {
             Expected::Replicas => truth.replicas.len() as u64,
             Expected::Terms => self.log.term.0,
             Expected::Lost => self.tally.lost,
+            Expected::Lent => truth.quotas.loans.values().map(|loan| loan.milli).sum::<u64>() / 1_000,
+            Expected::Instances(key) => truth.deployments.get(key).map_or(0, |it| u64::from(it.spec.instance_count)),
             Expected::Failed => self.tally.lost + self.tally.failed_by_fault + self.tally.shed,
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     log::Origin,
     net::Addr,
     node::EXIT_VARIABLE,
+    quota,
     world::World,
 };
 
@@ -110,6 +111,7 @@ pub(crate) fn schedule(world: &mut World) {
         at += 500 + rng.below(6_000);
     }
     gpu::schedule(world, ends, faulty);
+    quota::schedule(world, ends);
     world.at(ends, Event::Do(Action::Settle));
 }
 
@@ -250,6 +252,7 @@ impl World {
                 let command = deployment_put(&key, count, version, Behaviour::Good);
                 self.change(gpu::deployment_with(command, &gpu));
             }
+            Action::RandomQuotaChange => self.random_quota_change(),
             Action::RandomGpuChange => self.random_gpu_change(),
             Action::RandomGpuFault => self.random_gpu_fault(),
             Action::Xid(node, card, xid) => self.xid(node, card, xid),

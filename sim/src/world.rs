@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     /// Draws of what uses GPUs and what breaks about them.
     pub(crate) gpu_rng: Rng,
+    /// Draws of limits and loans.
+    pub(crate) quota_rng: Rng,
     /// When the changes and faults end.
     pub(crate) settles_at: Option<u64>,
     pub(crate) tally: Tally,
@@ -96,6 +98,7 @@ impl World {
             trace: Trace::new(options.whole_trace),
             rng: seed.child("world").rng(),
             gpu_rng: seed.child("gpus").rng(),
+            quota_rng: seed.child("quotas").rng(),
             settles_at: None,
             tally: Tally::default(),
             walks: Vec::new(),

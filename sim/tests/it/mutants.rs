@@ -42,6 +42,9 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::NeverRestore, 10),
     (Bug::BreakPromise, 10),
     (Bug::TwoWalks, 80),
+    (Bug::ForgetSums, 40),
+    (Bug::IgnoreQuota, 40),
+    (Bug::LendTooMuch, 40),
     (Bug::IgnoreBrake, 60),
 ];
 
@@ -69,10 +72,10 @@ fn every_bug_has_a_budget() {
     assert_eq!(listed, Bug::ALL);
 }
 
-/// Placement, lives of replicas, reserves and rollouts: what a plan may get wrong is proved to be noticed.
+/// Placement, lives of replicas, reserves, rollouts and quotas: what a plan may get wrong is proved to be noticed.
 #[test]
 fn every_invariant_of_plans_has_a_bug() {
-    let families = ["PL", "RE", "RS", "RO"];
+    let families = ["PL", "RE", "RS", "RO", "QU"];
     let of_plans = |id: &&str| families.iter().any(|family| id.starts_with(family));
     let ids = INVARIANTS.iter().map(|(id, _)| *id).filter(of_plans);
     let unproved: Vec<_> = ids.filter(|id| Bug::ALL.iter().all(|bug| bug.caught_by() != *id)).collect();
@@ -125,5 +128,8 @@ caught! {
     a_reserve_that_stays_short_is_noticed: NeverRestore;
     a_rollout_that_retires_all_is_noticed: BreakPromise;
     two_walks_at_once_are_noticed: TwoWalks;
+    a_sum_that_is_not_true_is_noticed: ForgetSums;
+    growth_beyond_a_limit_is_noticed: IgnoreQuota;
+    lending_what_is_not_there_is_noticed: LendTooMuch;
     an_ignored_brake_is_noticed: IgnoreBrake;
 }
