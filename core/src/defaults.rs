@@ -67,7 +67,7 @@ pub struct Defaults {
     /// How long a device must pass its self-test after a first fault; quadruples with each fault in a row.
     pub device_probation: Millis,
     /// Faults in a row after which a device has failed.
-    pub device_strikes_max: u32,
+    pub device_strikes_max: u64,
     /// How long a failed device stays out, and how long without a fault makes the next one a first one.
     pub device_failed: Millis,
     /// Time between two looks at a node's devices.

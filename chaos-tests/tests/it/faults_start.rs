@@ -78,6 +78,13 @@ async fn a_program_that_exits_or_hangs_fails_with_its_last_words() {
     let mut hang = cluster.command(&["broken-model", "hang"]);
     (hang.liveness_probe, hang.readiness_probe) = (IMPATIENT, IMPATIENT);
     cluster.put("new", "hang", &hang).await;
+    let mut pids = BTreeSet::new();
+    let started = async |pids: &mut BTreeSet<u32>| {
+        let replicas = cluster.client.list_replicas("new", "hang").await.unwrap_or_default();
+        pids.extend(replicas.iter().map(|replica| replica.pid).filter(|pid| *pid != 0));
+        !pids.is_empty()
+    };
+    cluster.until("the one that hangs has started", async || started(&mut pids).await).await;
 
     let file = cluster.fleet.dir().join("exit.yml");
     let text = format!(
@@ -90,19 +97,16 @@ async fn a_program_that_exits_or_hangs_fails_with_its_last_words() {
     assert!(text.contains("E_REPLICA_START") && text.contains("exited with code 3"), "{text}");
     assert!(text.contains("exit: the weights are not what they should be"), "the log's end is shown: {text}");
 
-    let mut pids = BTreeSet::new();
     let mut reason = String::new();
     cluster
         .until("the one that hangs has failed", async || {
-            let replicas = cluster.client.list_replicas("new", "hang").await.unwrap_or_default();
-            pids.extend(replicas.iter().map(|replica| replica.pid).filter(|pid| *pid != 0));
+            started(&mut pids).await;
             let hang = cluster.client.get_deployment("new", "hang").await.unwrap_or_default();
             reason = hang.reason;
             hang.provisioning_state == "Failed"
         })
         .await;
     assert!(reason.contains("hang: the weights are not what they should be"), "{reason}");
-    assert!(!pids.is_empty(), "it was seen at its start");
     cluster
         .until("what hung is ended", async || pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()))
         .await;

@@ -157,6 +157,18 @@ pub(crate) struct SettingsArgs {
     /// Within what time they count as falling silent together.
     #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
     pub(crate) brake_window: Option<Duration>,
+    /// How long a GPU's driver may not answer before nothing new is placed on it.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) device_silent: Option<Duration>,
+    /// How long a GPU must pass its self-test after a first fault; each fault in a row quadruples it.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) device_probation: Option<Duration>,
+    /// Faults in a row after which a GPU has failed.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) device_strikes_max: Option<u64>,
+    /// How long a failed GPU stays out, and how long without a fault makes the next one a first one.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) device_failed: Option<Duration>,
     /// Go back to the defaults with everything that is not named.
     #[arg(long)]
     pub(crate) reset: bool,

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, verb: SettingsVerb) -> Result<(), Fau
     };
     Ok(out.value(&settings, "settings", || {
         for (name, value, default) in rows(&settings) {
-            let line = format!("{name:<14} = {value}");
+            let line = format!("{name:<18} = {value}");
             let aside = if value == default { String::new() } else { format!("  default {default}") };
             out.line(format!("{line}{}", out.paint(&aside, Ink::Grey)));
         }
@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, verb: SettingsVerb) -> Result<(), Fau
 }
 
 /// Lists each setting as people read it, with its default.
-fn rows(settings: &Settings) -> [(&'static str, String, String); 6] {
+fn rows(settings: &Settings) -> [(&'static str, String, String); 10] {
     let span = |ms: u64| exact(Millis(ms));
     [
         ("suspect_after", span(settings.suspect_after_ms), exact(DEFAULTS.suspect_after)),
@@ -36,6 +36,10 @@ fn rows(settings: &Settings) -> [(&'static str, String, String); 6] {
         ("brake_percent", settings.brake_percent.to_string(), DEFAULTS.brake_percent.to_string()),
         ("brake_floor", settings.brake_floor.to_string(), DEFAULTS.brake_floor.to_string()),
         ("brake_window", span(settings.brake_window_ms), exact(DEFAULTS.brake_window)),
+        ("device_silent", span(settings.device_silent_ms), exact(DEFAULTS.device_silent)),
+        ("device_probation", span(settings.device_probation_ms), exact(DEFAULTS.device_probation)),
+        ("device_strikes_max", settings.device_strikes_max.to_string(), DEFAULTS.device_strikes_max.to_string()),
+        ("device_failed", span(settings.device_failed_ms), exact(DEFAULTS.device_failed)),
     ]
 }
 
@@ -53,6 +57,10 @@ fn change(args: &SettingsArgs) -> SettingsChange {
         brake_percent: args.brake_percent,
         brake_floor: args.brake_floor,
         brake_window_ms: ms(args.brake_window),
+        device_silent_ms: ms(args.device_silent),
+        device_probation_ms: ms(args.device_probation),
+        device_strikes_max: args.device_strikes_max,
+        device_failed_ms: ms(args.device_failed),
         reset: args.reset,
     }
 }

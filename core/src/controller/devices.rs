@@ -58,7 +58,7 @@ impl Devices {
                 faults,
             };
             for sign in signs.iter().filter(known) {
-                if let Some((to, reason)) = judge_device(node.devices.get(&sign.card), *epoch, sign) {
+                if let Some((to, reason)) = judge_device(&state.settings, node.devices.get(&sign.card), *epoch, sign) {
                     due.push(transition(&sign.card, Some(to), reason, sign.faults));
                     return true;
                 }

@@ -7,10 +7,9 @@
 //! failover the next heartbeat says everything again.
 
 use crate::{
-    defaults::DEFAULTS,
     health::{XidClass, xid_class, xid_text},
     id::NodeEpoch,
-    model::{DeviceCondition, DeviceState},
+    model::{DeviceCondition, DeviceState, Settings},
     time::{Instant, LogTime, Millis},
 };
 
@@ -46,16 +45,18 @@ pub struct CardWatch {
 }
 
 /// How long a card must pass its self-test after this many faults in a row, before it takes work again.
-pub fn probation_of(strikes: u32) -> Millis {
-    if strikes >= DEFAULTS.device_strikes_max {
-        return DEFAULTS.device_failed;
+pub fn probation_of(settings: &Settings, strikes: u32) -> Millis {
+    if u64::from(strikes) >= settings.device_strikes_max {
+        return settings.device_failed;
     }
     // Each fault in a row quadruples it: a card that faults every hour should not serve in between.
-    Millis(DEFAULTS.device_probation.0 << (2 * strikes.saturating_sub(1)).min(16)).min(DEFAULTS.device_failed)
+    let factor = 1u64 << (2 * strikes.saturating_sub(1)).min(16);
+    Millis(settings.device_probation.0.saturating_mul(factor)).min(settings.device_failed)
 }
 
 /// Says what becomes of a card, if anything: the state it enters and why.
 pub fn judge_device(
+    settings: &Settings,
     condition: Option<&DeviceCondition>,
     epoch: NodeEpoch,
     sign: &DeviceSign,
@@ -64,7 +65,7 @@ pub fn judge_device(
     if sign.faults > 0 && (known.epoch, known.faults) < (epoch, sign.faults) {
         return Some((DeviceState::Probation, sign.last_fault.clone()));
     }
-    let is_silent = sign.silent >= DEFAULTS.device_silent;
+    let is_silent = sign.silent >= settings.device_silent;
     match known.state {
         DeviceState::Healthy if is_silent => {
             Some((DeviceState::Unknown, format!("the driver has not answered for {}", sign.silent)))
@@ -73,7 +74,7 @@ pub fn judge_device(
             Some((DeviceState::Healthy, "the driver answers again".to_owned()))
         }
         DeviceState::Probation | DeviceState::Failed if !is_silent => {
-            let needed = probation_of(known.strikes);
+            let needed = probation_of(settings, known.strikes);
             let passed = sign.passing.filter(|passing| *passing >= needed)?;
             Some((DeviceState::Healthy, format!("passed its self-test for {passed}")))
         }
@@ -143,14 +144,21 @@ impl CardWatch {
 // === impl DeviceCondition ===
 
 impl DeviceCondition {
-    /// Enters a state. Faults add up unless a day without one lies between them.
-    pub fn enter(&mut self, to: DeviceState, reason: &str, epoch: NodeEpoch, faults: u64, now: LogTime) {
+    /// Enters a state. Faults add up unless a long time without one lies between them.
+    pub fn enter(
+        &mut self,
+        settings: &Settings,
+        to: DeviceState,
+        reason: &str,
+        (epoch, faults): (NodeEpoch, u64),
+        now: LogTime,
+    ) {
         if to == DeviceState::Probation {
-            let is_old = self.state == DeviceState::Healthy && now.since(self.since) >= DEFAULTS.device_failed;
+            let is_old = self.state == DeviceState::Healthy && now.since(self.since) >= settings.device_failed;
             self.strikes = if is_old { 1 } else { self.strikes.saturating_add(1) };
         }
         self.state = match to {
-            DeviceState::Probation if self.strikes >= DEFAULTS.device_strikes_max => DeviceState::Failed,
+            DeviceState::Probation if u64::from(self.strikes) >= settings.device_strikes_max => DeviceState::Failed,
             other => other,
         };
         reason.clone_into(&mut self.reason);
@@ -205,33 +213,54 @@ mod tests {
             (Some(condition(Unknown, 0, 0)), sign(0, Some(40), 0), Some(Healthy), "it answers again"),
             (Some(condition(Probation, 1, 1)), sign(1, Some(80), 11), None, "silence is no self-test"),
         ] {
-            let judged = judge_device(known.as_ref(), EPOCH, &said);
+            let judged = judge_device(&Settings::default(), known.as_ref(), EPOCH, &said);
             assert_eq!(judged.map(|(state, _)| state), expected, "{why}");
         }
     }
 
     #[test]
+    fn an_operator_sets_how_long_a_card_stays_out() {
+        let settings = Settings {
+            device_probation: Millis::from_secs(10),
+            device_strikes_max: 2,
+            device_failed: Millis::from_secs(100),
+            device_silent: Millis::from_secs(3),
+            ..Settings::default()
+        };
+        for (strikes, seconds) in [(1, 10), (2, 100), (3, 100)] {
+            assert_eq!(probation_of(&settings, strikes), Millis::from_secs(seconds), "{strikes}");
+        }
+        let judged = judge_device(&settings, None, EPOCH, &sign(0, Some(30), 3));
+        assert_eq!(judged.map(|(state, _)| state), Some(DeviceState::Unknown));
+        let mut known = DeviceCondition::default();
+        for fault in 1..=2 {
+            known.enter(&settings, DeviceState::Probation, "XID 79", (EPOCH, fault), LogTime::from_millis(fault));
+        }
+        assert_eq!(known.state, DeviceState::Failed);
+    }
+
+    #[test]
     fn a_restarted_agent_begins_to_count_anew() {
         let known = condition(DeviceState::Probation, 1, 5);
-        let again = judge_device(Some(&known), NodeEpoch(EPOCH.0 + 1), &sign(1, None, 0));
+        let again = judge_device(&Settings::default(), Some(&known), NodeEpoch(EPOCH.0 + 1), &sign(1, None, 0));
         assert_eq!(again.map(|(state, _)| state), Some(DeviceState::Probation));
-        assert_eq!(judge_device(Some(&known), EPOCH, &sign(1, None, 0)), None);
+        assert_eq!(judge_device(&Settings::default(), Some(&known), EPOCH, &sign(1, None, 0)), None);
     }
 
     #[test]
     fn faults_in_a_row_add_up_and_a_quiet_day_forgives() {
-        let mut known = DeviceCondition::default();
+        let (settings, mut known) = (Settings::default(), DeviceCondition::default());
         let mut now = LogTime::from_millis(1_000);
         let mut states = Vec::new();
         for fault in 1..=4 {
-            known.enter(DeviceState::Probation, "XID 79", EPOCH, fault, now);
+            known.enter(&settings, DeviceState::Probation, "XID 79", (EPOCH, fault), now);
             states.push((known.state, known.strikes));
             now = now + Millis::from_secs(3_600);
-            known.enter(DeviceState::Healthy, "passed", EPOCH, fault, now);
+            known.enter(&settings, DeviceState::Healthy, "passed", (EPOCH, fault), now);
         }
         use DeviceState::{Failed, Probation};
         assert_eq!(states, [(Probation, 1), (Probation, 2), (Probation, 3), (Failed, 4)]);
-        known.enter(Probation, "XID 79", EPOCH, 5, now + DEFAULTS.device_failed);
+        known.enter(&settings, Probation, "XID 79", (EPOCH, 5), now + settings.device_failed);
         assert_eq!((known.state, known.strikes, known.faults), (Probation, 1, 5));
     }
 

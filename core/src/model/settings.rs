@@ -14,6 +14,10 @@ use crate::{
 
 /// The longest any span here may be: a node that is silent for an hour is not coming back by itself.
 const SPAN_MAX: Millis = Millis::from_secs(3_600);
+/// Looks at a device that its spans hold at least.
+const LOOKS_MIN: u64 = 2;
+/// The longest span of a device anybody may set.
+const DEVICE_SPAN_MAX: Millis = Millis::from_secs(90 * 24 * 3_600);
 /// Heartbeats that may be missing before a node is suspected, at least: one may always be late.
 const HEARTBEATS_MIN: u64 = 2;
 
@@ -32,6 +36,14 @@ pub struct Settings {
     pub brake_floor: u64,
     /// Window of the brake.
     pub brake_window: Millis,
+    /// How long a GPU's driver may not answer before nothing new is placed on it.
+    pub device_silent: Millis,
+    /// How long a GPU must pass its self-test after a first fault; each fault in a row quadruples it.
+    pub device_probation: Millis,
+    /// Faults in a row after which a GPU has failed.
+    pub device_strikes_max: u64,
+    /// How long a failed GPU stays out, and how long without a fault makes the next one a first one.
+    pub device_failed: Millis,
     /// The entry that last changed them; zero for the defaults.
     pub revision: LogIndex,
 }
@@ -51,6 +63,14 @@ pub struct SettingsChange {
     pub brake_floor: Option<u64>,
     /// See [`Settings::brake_window`].
     pub brake_window: Option<Millis>,
+    /// See [`Settings::device_silent`].
+    pub device_silent: Option<Millis>,
+    /// See [`Settings::device_probation`].
+    pub device_probation: Option<Millis>,
+    /// See [`Settings::device_strikes_max`].
+    pub device_strikes_max: Option<u64>,
+    /// See [`Settings::device_failed`].
+    pub device_failed: Option<Millis>,
     /// Whether what is absent goes back to its default instead.
     pub reset: bool,
 }
@@ -77,6 +97,10 @@ impl Default for Settings {
             brake_percent: DEFAULTS.brake_percent,
             brake_floor: DEFAULTS.brake_floor,
             brake_window: DEFAULTS.brake_window,
+            device_silent: DEFAULTS.device_silent,
+            device_probation: DEFAULTS.device_probation,
+            device_strikes_max: DEFAULTS.device_strikes_max,
+            device_failed: DEFAULTS.device_failed,
             revision: LogIndex(0),
         }
     }
@@ -93,6 +117,10 @@ impl Settings {
             brake_percent: change.brake_percent.unwrap_or(base.brake_percent),
             brake_floor: change.brake_floor.unwrap_or(base.brake_floor),
             brake_window: change.brake_window.unwrap_or(base.brake_window),
+            device_silent: change.device_silent.unwrap_or(base.device_silent),
+            device_probation: change.device_probation.unwrap_or(base.device_probation),
+            device_strikes_max: change.device_strikes_max.unwrap_or(base.device_strikes_max),
+            device_failed: change.device_failed.unwrap_or(base.device_failed),
             revision: base.revision,
         };
         next.validate()?;
@@ -143,6 +171,50 @@ impl Settings {
         if !(1..=10_000).contains(&self.brake_floor) {
             problems.add_try("brake_floor", format!("{} is out of range", self.brake_floor), "use 1 to 10000");
         }
+        let quickest = Millis(DEFAULTS.device_look_interval.0 * LOOKS_MIN);
+        if self.device_silent < quickest {
+            problems.add_try(
+                "device_silent",
+                format!(
+                    "{} is less than {LOOKS_MIN} looks at a device: one that is late would count",
+                    self.device_silent
+                ),
+                format!("use {quickest} or more"),
+            );
+        }
+        if self.device_probation < quickest {
+            problems.add_try(
+                "device_probation",
+                format!(
+                    "{} is less than {LOOKS_MIN} looks at a device: a self-test has to pass more than once",
+                    self.device_probation
+                ),
+                format!("use {quickest} or more"),
+            );
+        }
+        if self.device_failed < self.device_probation {
+            problems.add_try(
+                "device_failed",
+                format!("{} is less than device_probation, {}", self.device_failed, self.device_probation),
+                "a failed device stays out for longer than one on probation",
+            );
+        }
+        for (field, span) in [
+            ("device_silent", self.device_silent),
+            ("device_probation", self.device_probation),
+            ("device_failed", self.device_failed),
+        ] {
+            if span > DEVICE_SPAN_MAX {
+                problems.add_try(field, format!("{span} is out of range"), format!("use at most {DEVICE_SPAN_MAX}"));
+            }
+        }
+        if !(1..=100).contains(&self.device_strikes_max) {
+            problems.add_try(
+                "device_strikes_max",
+                format!("{} is out of range", self.device_strikes_max),
+                "use 1 to 100",
+            );
+        }
         problems.into_result(Code::Invalid, "the settings")
     }
 }
@@ -162,6 +234,18 @@ mod tests {
                 SettingsChange { suspect_after: Some(Millis(999)), ..change() },
                 vec!["suspect_after"],
                 "one late heartbeat",
+            ),
+            (SettingsChange { device_probation: Some(Millis(300_000)), ..change() }, vec![], "a longer self-test"),
+            (SettingsChange { device_silent: Some(Millis(1_999)), ..change() }, vec!["device_silent"], "one late look"),
+            (
+                SettingsChange {
+                    device_probation: Some(Millis(1_000)),
+                    device_failed: Some(Millis(500)),
+                    device_strikes_max: Some(0),
+                    ..change()
+                },
+                vec!["device_probation", "device_failed", "device_strikes_max"],
+                "all of a device",
             ),
             (
                 SettingsChange { lost_after: Some(Millis(1_500)), ..change() },

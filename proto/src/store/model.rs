@@ -437,6 +437,10 @@ impl Wire<Settings> for v1::Settings {
             brake_percent: value.brake_percent,
             brake_floor: value.brake_floor,
             brake_window_ms: value.brake_window.0,
+            device_silent_ms: value.device_silent.0,
+            device_probation_ms: value.device_probation.0,
+            device_strikes_max: value.device_strikes_max,
+            device_failed_ms: value.device_failed.0,
             revision: value.revision.0,
         }
     }
@@ -449,6 +453,10 @@ impl Wire<Settings> for v1::Settings {
             brake_percent: self.brake_percent,
             brake_floor: self.brake_floor,
             brake_window: Millis(self.brake_window_ms),
+            device_silent: Millis(self.device_silent_ms),
+            device_probation: Millis(self.device_probation_ms),
+            device_strikes_max: self.device_strikes_max,
+            device_failed: Millis(self.device_failed_ms),
             revision: LogIndex(self.revision),
         })
     }
@@ -463,6 +471,10 @@ impl Wire<SettingsChange> for v1::SettingsChange {
             brake_percent: value.brake_percent,
             brake_floor: value.brake_floor,
             brake_window_ms: value.brake_window.map(|span| span.0),
+            device_silent_ms: value.device_silent.map(|span| span.0),
+            device_probation_ms: value.device_probation.map(|span| span.0),
+            device_strikes_max: value.device_strikes_max,
+            device_failed_ms: value.device_failed.map(|span| span.0),
             reset: value.reset,
         }
     }
@@ -475,6 +487,10 @@ impl Wire<SettingsChange> for v1::SettingsChange {
             brake_percent: self.brake_percent,
             brake_floor: self.brake_floor,
             brake_window: self.brake_window_ms.map(Millis),
+            device_silent: self.device_silent_ms.map(Millis),
+            device_probation: self.device_probation_ms.map(Millis),
+            device_strikes_max: self.device_strikes_max,
+            device_failed: self.device_failed_ms.map(Millis),
             reset: self.reset,
         })
     }

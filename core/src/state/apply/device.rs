@@ -24,7 +24,7 @@ impl ClusterState {
         if *term < self.term {
             return Err(stale_term(*term, self.term));
         }
-        let subject = self.about_node(*id);
+        let (subject, settings) = (self.about_node(*id), self.settings.clone());
         let Some(node) = self.node_mut(*id) else {
             return Err(Error::new(Code::NodeNotFound, format!("node {id} does not exist")));
         };
@@ -45,7 +45,7 @@ impl ClusterState {
         if is_there && is_known {
             return Ok(Reply::Done { revision: node.revision });
         }
-        condition.enter(to, reason, *epoch, *faults, cx.now);
+        condition.enter(&settings, to, reason, (*epoch, *faults), cx.now);
         let state = condition.state;
         node.devices.insert(card.clone(), condition);
         node.mark_devices();
@@ -74,7 +74,7 @@ impl ClusterState {
                 node.profile.capacity.gpus += u64::from(gone.mig_profile.is_none());
                 let condition = node.devices.entry(gone.card().to_owned()).or_default();
                 if !condition.state.is_condemned() {
-                    condition.enter(DeviceState::Probation, NOT_REPORTED, node.epoch, 0, cx.now);
+                    condition.enter(&self.settings, DeviceState::Probation, NOT_REPORTED, (node.epoch, 0), cx.now);
                 }
             }
         }

@@ -839,7 +839,7 @@ class UpgradeLock(_message.Message):
     def __init__(self, holder: _Optional[str] = ..., taken_at_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Settings(_message.Message):
-    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "revision")
+    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "revision", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms")
     SUSPECT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     RESTART_GRACE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -847,6 +847,10 @@ class Settings(_message.Message):
     BRAKE_FLOOR_FIELD_NUMBER: _ClassVar[int]
     BRAKE_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_PROBATION_MS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STRIKES_MAX_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FAILED_MS_FIELD_NUMBER: _ClassVar[int]
     suspect_after_ms: int
     lost_after_ms: int
     restart_grace_ms: int
@@ -854,10 +858,14 @@ class Settings(_message.Message):
     brake_floor: int
     brake_window_ms: int
     revision: int
-    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    device_silent_ms: int
+    device_probation_ms: int
+    device_strikes_max: int
+    device_failed_ms: int
+    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., revision: _Optional[int] = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ...) -> None: ...
 
 class SettingsChange(_message.Message):
-    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "reset")
+    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "reset", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms")
     SUSPECT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     RESTART_GRACE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -865,6 +873,10 @@ class SettingsChange(_message.Message):
     BRAKE_FLOOR_FIELD_NUMBER: _ClassVar[int]
     BRAKE_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_PROBATION_MS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STRIKES_MAX_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FAILED_MS_FIELD_NUMBER: _ClassVar[int]
     suspect_after_ms: int
     lost_after_ms: int
     restart_grace_ms: int
@@ -872,7 +884,11 @@ class SettingsChange(_message.Message):
     brake_floor: int
     brake_window_ms: int
     reset: bool
-    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., reset: bool = ...) -> None: ...
+    device_silent_ms: int
+    device_probation_ms: int
+    device_strikes_max: int
+    device_failed_ms: int
+    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., reset: bool = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ...) -> None: ...
 
 class ReplicaReport(_message.Message):
     __slots__ = ("replica", "observed", "reason", "permanent", "restarts", "pid", "address", "retry_in_ms")
