@@ -114,7 +114,9 @@ impl Verdict {
         }
         // Forty replicas that do the same on one node are one thing to read.
         let mut alike: BTreeMap<_, Vec<&Replica>> = BTreeMap::new();
-        for replica in state.replicas_of(key) {
+        // What was lost and made good is history, though its node may yet come back.
+        let is_made_good = self.ready >= self.desired;
+        for replica in state.replicas_of(key).filter(|replica| !(replica.lost && is_made_good)) {
             if replica.lost || replica.state != ReplicaState::Serving {
                 let node = state.nodes.get(&replica.node).map_or("?", |node| node.profile.name.as_str());
                 let word = if replica.is_crash_looping() { replica.word() } else { replica.state.word() };

@@ -73,6 +73,8 @@ fn an_empty_node_is_drained_at_once() {
     let mut cluster = Cluster::of(2);
     cluster.drain(1, false);
     assert_eq!(node(&cluster, 1).wish(), Some("drained"));
+    let text = &last_event(&cluster, "node.drained").expect("its end is told").text;
+    assert!(text.ends_with("is empty: nothing had to move"), "{text}");
 }
 
 #[test]

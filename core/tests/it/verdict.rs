@@ -343,3 +343,18 @@ fraud/nobody  0/1 placed
     // What is free of the label needs one change less.
     assert!(never.contains("label a node disk=nvme") && !never.contains("so that"), "{never}");
 }
+
+#[test]
+fn what_was_lost_and_made_good_waits_for_nothing() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(2));
+    cluster.settle();
+    let lost = cluster.replicas("fraud/blue")[0].node;
+    cluster.transition(lost.0, NodeState::Suspect);
+    cluster.transition(lost.0, NodeState::Lost);
+    assert!(shown(&cluster, "fraud/blue").contains("lost with the node"), "{}", shown(&cluster, "fraud/blue"));
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 2);
+    let verdict = explain(&cluster.state, &key("fraud/blue")).expect("it is there");
+    assert!(verdict.is_satisfied(), "{verdict}");
+}

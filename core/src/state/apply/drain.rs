@@ -56,12 +56,13 @@ impl ClusterState {
         });
         node.revision = cx.index;
         let why = if wish.reason.is_empty() { String::new() } else { format!(": {}", wish.reason) };
-        let text = format!(
-            "node {} is to be empty within {}, {} to move{why}",
-            node.profile.name,
-            wish.within,
-            Count(left as u64, "replica")
-        );
+        let name = &node.profile.name;
+        let text = match left as u64 {
+            0 => format!("node {name} is to be empty, and has no replicas{why}"),
+            left => {
+                format!("node {name} is to be empty within {}, {} to move{why}", wish.within, Count(left, "replica"))
+            }
+        };
         cx.event(Severity::Info, "node.draining", subject, text);
         self.finish_node_drain(cx, id);
         cx.done()
@@ -104,7 +105,11 @@ impl ClusterState {
             cut => (Severity::Warning, format!("{cut} requests were cut")),
         };
         let moved = Count(drain.moved, "replica");
-        let text = format!("node {} is empty after {took}: {moved} left, {cut}", node.profile.name);
+        let name = &node.profile.name;
+        let text = match drain.moved {
+            0 => format!("node {name} is empty: nothing had to move"),
+            _ => format!("node {name} is empty after {took}: {moved} left, {cut}"),
+        };
         cx.event(severity, "node.drained", subject, text);
     }
 }
