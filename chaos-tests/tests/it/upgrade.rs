@@ -8,7 +8,10 @@ use std::{
 
 use berth_chaos_tests::cluster::{Cluster, ENDPOINT, WITHIN, assert_all_answered};
 use berth_cli::fleet::Fleet;
-use berth_client::{InferClient, api::Node};
+use berth_client::{
+    InferClient,
+    api::{Event, Node},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
