@@ -4,6 +4,7 @@ use prost::Message as _;
 
 /// Every file is named: a stray one is not part of the contract.
 const FILES: &[&str] = &[
+    "proto/berth/api/v1/alert.proto",
     "proto/berth/api/v1/api.proto",
     "proto/berth/api/v1/board.proto",
     "proto/berth/api/v1/mirror.proto",
@@ -27,6 +28,7 @@ const WORDS: &[(&str, &str)] = &[
     ("berth.store.v1.Model.model_type", "model_type"),
     ("berth.store.v1.Disconnect.reconcile", "reconcile"),
     ("berth.store.v1.Spread.by", "spread_by"),
+    ("berth.store.v1.AlertRule.severity", "alert_severity"),
 ];
 
 /// What is printed and has no default value: enums and oneofs.
@@ -78,6 +80,7 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
         "MirrorRules",
         "Hedging",
         "Hedging.after",
+        "AlertRule",
         "AssetRef",
         "Model",
         "Code",

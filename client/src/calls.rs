@@ -644,3 +644,27 @@ impl Client {
         send!(self.mutate, quotas_client::QuotasClient.r#return, request)
     }
 }
+
+/// Alerts.
+impl Client {
+    /// Lists the rules for alerts and how each stands, those that fire first; of one endpoint when it is named.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for alert in client.alerts("").await?.alerts.iter().filter(|alert| alert.state == "firing") {
+    ///     println!("{}/{}: {}", alert.endpoint, alert.rule, alert.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn alerts(&self, endpoint: &str) -> Result<ListAlertsResponse, Error> {
+        let request = ListAlertsRequest { endpoint: endpoint.to_owned() };
+        send!(self.call, alerts_client::AlertsClient.list, request)
+    }
+
+    /// Tells a receiver of alerts something harmless and says whether it took it.
+    pub async fn test_receiver(&self, receiver: &str) -> Result<TestReceiverResponse, Error> {
+        let request = TestReceiverRequest { receiver: receiver.to_owned() };
+        send!(self.call, alerts_client::AlertsClient.test, request)
+    }
+}

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    artifact::Artifacts, controller::LeadWatch, keys::ClusterKey, machine::Machine, metrics::Metrics, peers::Peers,
-    propose::Proposer, raft::RaftHandle, table::Feed,
+    alert::Alerts, artifact::Artifacts, controller::LeadWatch, keys::ClusterKey, machine::Machine, metrics::Metrics,
+    peers::Peers, propose::Proposer, raft::RaftHandle, table::Feed,
 };
 
 /// What every handler of a coordinator works with.
@@ -21,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) lead: LeadWatch,
     pub(crate) feed: Feed,
     pub(crate) artifacts: Arc<Artifacts>,
+    pub(crate) alerts: Alerts,
     pub(crate) metrics: Metrics,
     /// Held by a what-if while it computes: one at a time, because it takes a core and a copy of the state.
     pub(crate) whatif: Arc<Semaphore>,

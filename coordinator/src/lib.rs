@@ -4,6 +4,7 @@
 //! members) and runs until it is told to stop. Decisions are made by the pure machines of `berth_core`; this crate moves
 //! bytes and carries them out.
 
+mod alert;
 mod api;
 mod artifact;
 mod auth;
@@ -25,6 +26,7 @@ mod session;
 pub mod store;
 mod table;
 
+pub use alert::{AlertReceiver, ReceiverKind};
 pub use auth::{MEMBER_TOKEN, NODE_TOKEN};
 pub use machine::Machine;
 pub use options::CoordinatorOptions;

@@ -15,6 +15,7 @@ use berth_core::{
 };
 
 use crate::{
+    alert::AlertReceiver,
     clock,
     keys::ClusterKey,
     raft::{Formation, RaftTimings},
@@ -57,6 +58,8 @@ pub struct CoordinatorOptions {
     pub feature_level: u32,
     /// What proposals are stamped with; tests set another one than the host's.
     pub wall_clock: fn() -> LogTime,
+    /// Who can be told of alerts. Every member should know the same ones: the leader tells.
+    pub alert_receivers: Vec<AlertReceiver>,
     /// Intervals and sizes of consensus.
     pub timings: RaftTimings,
 }
@@ -79,6 +82,7 @@ impl CoordinatorOptions {
             scrub_interval: SCRUB_INTERVAL,
             feature_level: FEATURE_LEVEL,
             wall_clock: clock::wall,
+            alert_receivers: Vec::new(),
             timings: RaftTimings::default(),
         }
     }
@@ -107,6 +111,7 @@ impl CoordinatorOptions {
                 problems.add_try(field, "is zero", "use a second or more");
             }
         }
+        AlertReceiver::check(&self.alert_receivers, &mut problems);
         problems.into_result(Code::Invalid, "the coordinator's configuration")
     }
 

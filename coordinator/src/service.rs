@@ -19,10 +19,11 @@ use berth_core::{
 };
 use berth_proto::{
     api::v1::{
-        assets_server::AssetsServer, boards_server::BoardsServer, cluster_server::ClusterServer,
-        deployments_server::DeploymentsServer, endpoints_server::EndpointsServer, mirrors_server::MirrorsServer,
-        nodes_server::NodesServer, plans_server::PlansServer, quotas_server::QuotasServer,
-        replicas_server::ReplicasServer, requests_server::RequestsServer, watch_server::WatchServer,
+        alerts_server::AlertsServer, assets_server::AssetsServer, boards_server::BoardsServer,
+        cluster_server::ClusterServer, deployments_server::DeploymentsServer, endpoints_server::EndpointsServer,
+        mirrors_server::MirrorsServer, nodes_server::NodesServer, plans_server::PlansServer,
+        quotas_server::QuotasServer, replicas_server::ReplicasServer, requests_server::RequestsServer,
+        watch_server::WatchServer,
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
@@ -38,6 +39,7 @@ use tonic::{
 };
 
 use crate::{
+    alert::{self, Alerts},
     api::Api,
     artifact::{Artifacts, BlobStore, Settings},
     auth::{Gatekeeper, MemberPass},
@@ -133,9 +135,11 @@ impl CoordinatorService {
         // Whatever else can fail comes before consensus, which runs from here on.
         write_node_token(&options.data_dir, &key)?;
         let blobs = BlobStore::open(&options.data_dir.join("artifacts"))?;
+        let clock = Clock::start();
+        let alerts = Alerts::new(std::mem::take(&mut options.alert_receivers), clock)?;
         let raft = RaftService::open(raft_options, machine.clone()).await?;
         let proposer = Proposer::new(raft.handle(), machine.clone(), options.wall_clock);
-        let keeper = Keeper::new(raft.handle(), proposer.clone(), Clock::start());
+        let keeper = Keeper::new(raft.handle(), proposer.clone(), clock);
         let peers = Peers::default();
         let settings = Settings {
             max_bytes: options.asset_max_bytes,
@@ -160,6 +164,7 @@ impl CoordinatorService {
             lead: keeper.lead(),
             feed: Feed::new(),
             artifacts: Arc::new(artifacts),
+            alerts,
             metrics: Metrics::new(),
             whatif: Arc::new(Semaphore::new(1)),
             stop: CancellationToken::new(),
@@ -186,6 +191,7 @@ impl CoordinatorService {
         tasks.spawn(table::follow(context.feed.clone(), context.machine.clone(), stop.clone()));
         tasks.spawn(context.artifacts.clone().tend(context.lead.clone(), stop.clone()));
         tasks.spawn(feature::raise(context.raft.clone(), context.proposer.clone(), context.lead.clone(), stop.clone()));
+        tasks.spawn(alert::run(context.clone(), stop.clone()));
         tasks.spawn(machine::judge(context.machine.clone(), context.metrics.clone(), stop.clone()));
         tasks.close();
         let serving = tokio::spawn(
@@ -352,6 +358,7 @@ fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result
         .add_service(RequestsServer::new(api.clone()))
         .add_service(MirrorsServer::new(api.clone()))
         .add_service(QuotasServer::new(api.clone()))
+        .add_service(AlertsServer::new(api.clone()))
         .add_service(ClusterServer::new(api))
         .add_service(InterceptedService::new(nodes, Gatekeeper::for_nodes(context.key.clone())))
         .add_service(InterceptedService::new(members, Gatekeeper::for_members(context.key.clone())))

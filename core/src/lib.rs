@@ -29,6 +29,8 @@ pub mod whatif;
 
 pub mod traffic;
 
+pub mod alert;
+
 pub mod controller;
 
 pub mod agent;

@@ -50,6 +50,10 @@ words! {
     /// What instances keep apart by.
     spread_by, SpreadBy, Node = "node", Rack = "rack", Zone = "zone", None = "none"
 }
+words! {
+    /// How much an alert matters.
+    alert_severity, AlertSeverity, Warning = "warning", Critical = "critical"
+}
 
 /// Bytes as hex digits.
 pub mod hex {

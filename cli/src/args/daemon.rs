@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
+use berth_coordinator::AlertReceiver;
 use berth_node::mesh::TlsFiles;
 
 use super::parse_span;
@@ -58,9 +59,24 @@ pub(crate) struct DevArgs {
     /// What to log to stderr: error, warn, info, debug, trace, or a filter.
     #[arg(long, env = "BERTH_LOG", default_value = "warn,openraft=error")]
     pub(crate) log: String,
+    /// Who is told of alerts by a POST of JSON in Alertmanager's shape; may be given several times.
+    #[arg(long, value_name = "NAME=URL", value_parser = AlertReceiver::webhook)]
+    pub(crate) alert_webhook: Vec<AlertReceiver>,
+    /// Who is told of alerts by a program that reads the same JSON; may be given several times.
+    #[arg(long, value_name = "NAME=FILE", value_parser = AlertReceiver::exec)]
+    pub(crate) alert_program: Vec<AlertReceiver>,
     /// Allow listening beyond loopback although there is no TLS.
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+// === impl DevArgs ===
+
+impl DevArgs {
+    /// Lists everybody who is told of alerts.
+    pub(crate) fn alert_receivers(&self) -> Vec<AlertReceiver> {
+        self.alert_webhook.iter().chain(&self.alert_program).cloned().collect()
+    }
 }
 
 /// `berth dev …`
@@ -170,6 +186,11 @@ daemon_args! {
         otlp: "URL",
         /// The largest asset that may be uploaded.
         asset_max: "SIZE",
+        /// Who is told of alerts by a POST of JSON in Alertmanager's shape: `pager=https://…`, with commas; the same on every
+        /// coordinator.
+        alert_webhooks: "NAME=URL",
+        /// Who is told of alerts by a program that reads the same JSON: `ops=/usr/local/bin/tell`, with commas.
+        alert_programs: "NAME=FILE",
         /// How log lines look: text or json.
         log_format: "FORMAT",
         /// What to log: error, warn, info, debug, trace, or a filter.

@@ -1,5 +1,6 @@
 //! What can be typed: every verb with its flags, Azure's spellings beside Berth's own.
 
+mod alerts;
 mod cluster;
 mod cost;
 mod daemon;
@@ -11,6 +12,7 @@ mod plan;
 mod quota;
 mod start;
 
+pub(crate) use alerts::{AlertsArgs, AlertsVerb};
 pub(crate) use cluster::{
     AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs,
     SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
@@ -131,6 +133,8 @@ pub(crate) enum Verb {
     Tui(TuiArgs),
     /// Show what happened, oldest first; `-f` goes on with what happens.
     Events(EventsArgs),
+    /// Show every alert rule and how it stands; those that fire come first.
+    Alerts(AlertsArgs),
     /// Show what is used on every node, or by every deployment.
     Top(TopArgs),
     /// Show what every deployment holds, what that costs an hour, and how much of it is idle.

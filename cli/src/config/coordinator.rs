@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_coordinator::raft::Formation;
+use berth_coordinator::{AlertReceiver, raft::Formation};
 use berth_core::error::Error;
 
 use super::{
@@ -26,6 +26,8 @@ pub(super) const COORDINATOR: Schema = Schema {
         ("join", ""),
         ("cluster_key", ""),
         ("asset_max", ""),
+        ("alert_webhooks", ""),
+        ("alert_programs", ""),
         ("otlp", ""),
         ("insecure", "false"),
         ("log_format", "text"),
@@ -48,6 +50,8 @@ pub(crate) struct CoordinatorConfig {
     pub(crate) cluster_key: Option<PathBuf>,
     /// The largest asset.
     pub(crate) asset_max_bytes: Option<u64>,
+    /// Who is told of alerts.
+    pub(crate) alert_receivers: Vec<AlertReceiver>,
     /// Where metrics are sent.
     pub(crate) otlp: Option<tonic::transport::Endpoint>,
     /// Whether it may listen beyond loopback.
@@ -68,6 +72,8 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
     let formation = read_formation(&mut from);
     let cluster_key = from.optional("cluster_key", |text| Ok(PathBuf::from(text)));
     let asset_max_bytes = from.optional("asset_max", parse_bytes);
+    let webhooks = from.optional("alert_webhooks", |text| receivers(text, AlertReceiver::webhook));
+    let programs = from.optional("alert_programs", |text| receivers(text, AlertReceiver::exec));
     let otlp = from.optional("otlp", parse_collector);
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
@@ -81,10 +87,16 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
         formation: formation.ok_or_else(unread)?,
         cluster_key,
         asset_max_bytes,
+        alert_receivers: [webhooks, programs].into_iter().flatten().flatten().collect(),
         otlp,
         insecure: insecure.ok_or_else(unread)?,
         log,
     })
+}
+
+/// Reads receivers with commas.
+fn receivers(text: &str, read: impl Fn(&str) -> Result<AlertReceiver, String>) -> Result<Vec<AlertReceiver>, String> {
+    parse_list(text)?.iter().map(|item| read(item)).collect()
 }
 
 fn read_formation(from: &mut super::Reader) -> Option<Formation> {

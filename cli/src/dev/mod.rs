@@ -250,6 +250,7 @@ impl Cluster {
             let mut options = CoordinatorOptions::new(folder.path().join(&name), formation);
             options.listener = Some(listener);
             options.key_file = Some(key_file.clone());
+            options.alert_receivers.clone_from(&args.alert_receivers());
             options.insecure = args.insecure;
             let service = CoordinatorService::open(options).await?;
             self.coordinators.push(service.handle());

@@ -44,8 +44,8 @@ pub(super) fn paint(text: &str, ink: Ink, color: bool) -> String {
 /// Returns the colour of a word of state.
 pub(crate) fn state_ink(word: &str) -> Ink {
     match word.to_ascii_lowercase().as_str() {
-        "ready" | "serving" | "succeeded" | "info" => Ink::Green,
-        "failed" | "lost" | "error" => Ink::Red,
+        "ready" | "serving" | "succeeded" | "info" | "ok" => Ink::Green,
+        "failed" | "lost" | "error" | "firing" => Ink::Red,
         "stopped" | "deleting" => Ink::Grey,
         "" => Ink::Plain,
         _ => Ink::Yellow,

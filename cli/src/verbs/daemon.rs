@@ -25,6 +25,7 @@ pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> 
     options.advertise = config.advertise;
     options.insecure = config.insecure;
     options.key_file = config.cluster_key;
+    options.alert_receivers = config.alert_receivers;
     if let Some(bytes) = config.asset_max_bytes {
         options.asset_max_bytes = bytes;
     }

@@ -1,5 +1,6 @@
 //! What each verb does.
 
+mod alerts;
 mod apply;
 mod context;
 mod cost;
@@ -96,6 +97,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Deploy(args) => deploy::run(&context, *args).await,
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
+        Verb::Alerts(args) => alerts::run(&context, args).await,
         Verb::Endpoint(command) => {
             command.scope.note().into_iter().for_each(|note| context.out.aside(note));
             endpoint::run(&context, command.verb).await

@@ -91,6 +91,9 @@ pub(super) async fn one(context: &Context, name: &str) -> Result<(), Fault> {
             ("traffic", view::shares(&endpoint.traffic)),
             ("mirror", view::shares(&endpoint.mirror_traffic)),
         ];
+        if !endpoint.firing.is_empty() {
+            head.push(("alerts", out.paint(&format!("{} firing", endpoint.firing.join(", ")), Ink::Red)));
+        }
         head.extend(endpoint.scoring_uris.iter().map(|uri| ("uri", uri.clone())));
         out.line(header(&head));
         if !all.deployments.is_empty() {

@@ -28,8 +28,9 @@ pub(crate) fn iso(at_ms: u64) -> String {
 }
 
 impl Listed for Endpoint {
-    const COLUMNS: &'static [&'static str] = &["ENDPOINT", "STATE", "TRAFFIC", "MIRROR", "AGE", "AUTH", "URI"];
-    const NARROW: usize = 5;
+    const COLUMNS: &'static [&'static str] =
+        &["ENDPOINT", "STATE", "TRAFFIC", "MIRROR", "AGE", "ALERTS", "AUTH", "URI"];
+    const NARROW: usize = 6;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -42,9 +43,20 @@ impl Listed for Endpoint {
             shares(&self.traffic).into(),
             shares(&self.mirror_traffic).into(),
             age(self.created_at_ms, now_ms).into(),
+            alerts(self),
             text::auth_mode(self).into(),
             self.scoring_uris.first().cloned().unwrap_or_default().into(),
         ]
+    }
+}
+
+/// Says which rules of an endpoint fire, and how many it has while none does.
+fn alerts(endpoint: &Endpoint) -> Cell {
+    let rules = endpoint.spec.as_ref().map_or(0, |spec| spec.alerts.len());
+    match endpoint.firing.as_slice() {
+        [] if rules == 0 => "–".into(),
+        [] => format!("0/{rules}").into(),
+        firing => Cell::inked(firing.join(","), Ink::Red),
     }
 }
 

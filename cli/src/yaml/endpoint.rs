@@ -6,6 +6,7 @@ use berth_core::{
 };
 
 use super::{
+    alerts,
     fields::{Field, Fields, clip},
     finding::Findings,
     hedging, mirror,
@@ -53,6 +54,9 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
     }
     if let Some(field) = fields.take("mirror_settings") {
         mirror::read(&field, &mut spec.mirror_rules, findings);
+    }
+    if let Some(field) = fields.take("alerts") {
+        spec.alerts = alerts::read(&field, findings);
     }
     let traffic = fields.take("traffic").map(|field| read_traffic(&field, true, findings));
     let mirrors = fields.take("mirror_traffic").map(|field| read_traffic(&field, false, findings));

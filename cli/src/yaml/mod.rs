@@ -4,6 +4,7 @@
 //! with the nearest right name, and all of it is reported at once, with lines. The parser is told apart from the
 //! meaning: `tree` knows YAML and nothing of endpoints, the rest knows endpoints and nothing of YAML.
 
+mod alerts;
 mod amount;
 mod argv;
 mod cluster;

@@ -4,6 +4,7 @@
 //! caller reads its own write wherever it asks next. A read first learns from the leader how far it must have applied.
 //! What only the leader knows (loads, logs, what a rollout waits for) is asked there, once.
 
+mod alerts;
 mod assets;
 mod boards;
 mod call;

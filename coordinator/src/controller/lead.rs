@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Loads};
+use crate::alert::Book;
 use crate::session::{Opened, Sessions};
 
 /// The leadership of this member, if it leads.
@@ -33,6 +34,7 @@ pub(crate) struct Lead {
     brake: Mutex<Option<String>>,
     uses: Mutex<BTreeMap<NodeId, NodeUse>>,
     loads: Mutex<Loads>,
+    pub(crate) alerts: Book,
 }
 
 /// What a node said last about what it uses. Soft: gone with the leadership.
@@ -62,6 +64,7 @@ impl Lead {
             brake: Mutex::new(None),
             uses: Mutex::new(BTreeMap::new()),
             loads: Mutex::new(Loads::default()),
+            alerts: Book::default(),
         }
     }
 
@@ -91,6 +94,11 @@ impl Lead {
     /// Returns what a node said last.
     pub(crate) fn use_of(&self, node: NodeId) -> Option<NodeUse> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    /// Returns how many requests are in the gate of a replica, as its node said last.
+    pub(crate) fn in_flight_of(&self, node: NodeId, replica: ReplicaId) -> Option<u64> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).get(&node)?.in_flight.get(&replica).copied()
     }
 
     /// Looks at, or adds to, what the ingresses answered lately.

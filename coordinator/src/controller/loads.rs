@@ -111,7 +111,7 @@ mod tests {
     fn served(deployment: &str, requests: u64, bucket: usize) -> Served {
         let mut took = vec![0; bucket + 1];
         took[bucket] = requests;
-        Served { endpoint: "fraud".into(), deployment: deployment.into(), requests, failed: 1, took }
+        Served { endpoint: "fraud".into(), deployment: deployment.into(), requests, failed: 1, shed: 0, took }
     }
 
     #[test]

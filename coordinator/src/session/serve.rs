@@ -9,10 +9,11 @@ use std::{
 };
 
 use berth_core::{
+    alert::Sample,
     controller::{Heartbeat, Input},
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
-    model::EndpointName,
+    model::{DeploymentName, EndpointName},
     state::{Command, DrainWish, ReplicaReport},
     time::Millis,
     units::Resources,
@@ -275,11 +276,29 @@ impl Session {
         let prefetches = prefetches.map(|report| (report.key.clone(), report)).collect();
         if !beat.served.is_empty() {
             let now = wall();
+            self.count_for_alerts(&beat.served);
             self.lead.with_loads(|loads| beat.served.iter().for_each(|served| loads.add(now, served)));
         }
         let uses = beat.uses.into_iter().map(|used| (ReplicaId(used.replica), used)).collect();
         self.lead.set_use(self.node, NodeUse { used, in_flight, uses, gpus: beat.devices, prefetches });
         self.lead.inbox.heartbeat(heartbeat);
+    }
+
+    /// Adds what endpoints with rules answered to what their rules look at.
+    fn count_for_alerts(&self, served: &[wire::Served]) {
+        let now = self.context.alerts.now();
+        self.lead.alerts.with_tallies(|tallies| {
+            for served in served.iter().filter(|served| tallies.watches(&served.endpoint)).collect::<Vec<_>>() {
+                let Ok(endpoint) = EndpointName::new(&served.endpoint) else { continue };
+                let deployment = DeploymentName::new(&served.deployment).ok();
+                let mut sample =
+                    Sample { requests: served.requests, failed: served.failed, shed: served.shed, ..Sample::default() };
+                for (place, count) in sample.took.iter_mut().zip(&served.took) {
+                    *place = *count;
+                }
+                tallies.add(now, &endpoint, deployment.as_ref(), &sample);
+            }
+        });
     }
 
     /// Hands the node's wish to be emptied on, once. Its heartbeats repeat it until the log has it.

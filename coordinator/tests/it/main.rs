@@ -1,5 +1,6 @@
 //! The coordinator's integration tests, one binary so that everything is linked once.
 
+mod alert;
 mod api;
 mod api_fleet;
 mod artifact;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointName, Hedging, MirrorRules, ProjectName, Traffic};
+use super::{AlertRule, EndpointName, Hedging, MirrorRules, ProjectName, Traffic};
 use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
@@ -41,6 +41,8 @@ pub struct EndpointSpec {
     pub hedging: Option<Hedging>,
     /// How its mirrors are judged.
     pub mirror_rules: MirrorRules,
+    /// What somebody wants to be told about it.
+    pub alerts: Vec<AlertRule>,
 }
 
 /// A key under the cluster key: readable by coordinators alone.
@@ -98,6 +100,7 @@ impl Default for EndpointSpec {
             idempotent: None,
             hedging: None,
             mirror_rules: MirrorRules::default(),
+            alerts: Vec::new(),
         }
     }
 }
@@ -123,6 +126,7 @@ impl EndpointSpec {
             hedging.check(self.idempotent, &mut problems);
         }
         self.mirror_rules.check(&mut problems);
+        super::alert::check(&self.alerts, &mut problems);
         problems.into_result(Code::Invalid, "the endpoint")
     }
 }

@@ -1,5 +1,6 @@
 //! The nouns of Berth and the rules a value of each must keep.
 
+mod alert;
 mod asset;
 mod deployment;
 mod device;
@@ -21,6 +22,9 @@ mod size;
 mod spread;
 mod traffic;
 
+pub use alert::{
+    Alert, AlertKey, AlertRule, AlertSeverity, AlertState, Condition, ConditionError, Measure, Side, is_word,
+};
 pub use asset::{Asset, AssetKind, AssetRef};
 pub use deployment::{
     Code, Deployment, DeploymentSpec, Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Probe,

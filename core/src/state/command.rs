@@ -6,8 +6,9 @@ use crate::{
     error::Error,
     id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys, EndpointName, EndpointSpec, Family,
-        NodeName, NodeProfile, NodeState, ProjectName, ReleaseCause, ReserveSpend, SettingsChange, Traffic,
+        AlertKey, AlertRule, AlertState, DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys,
+        EndpointName, EndpointSpec, Family, NodeName, NodeProfile, NodeState, ProjectName, ReleaseCause, ReserveSpend,
+        SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -223,6 +224,20 @@ pub enum Command {
     },
     /// A part of a plan.
     PlanCommit(Plan),
+    /// Alerts began to fire, or are over.
+    AlertsChange {
+        /// The leader's term.
+        term: Term,
+        /// What changed.
+        changes: Vec<AlertChange>,
+    },
+    /// Receivers were told of alerts.
+    AlertsTold {
+        /// The leader's term.
+        term: Term,
+        /// Of which.
+        told: Vec<AlertTold>,
+    },
     /// A majority of members holds an asset.
     AssetCommit {
         /// The SHA-256 of its bytes.
@@ -296,6 +311,32 @@ pub struct DeviceTransition {
     pub reason: String,
     /// How many faults its node had counted.
     pub faults: u64,
+}
+
+/// An alert that began to fire or is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertChange {
+    /// Which.
+    pub key: AlertKey,
+    /// The rule it was judged by.
+    pub rule: AlertRule,
+    /// What it is now.
+    pub to: AlertState,
+    /// What was measured.
+    pub value: Option<u64>,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// An alert that everybody was told of who is to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertTold {
+    /// Which.
+    pub key: AlertKey,
+    /// The change that was told.
+    pub revision: LogIndex,
+    /// Receivers that did not take it, each with why.
+    pub given_up: Vec<String>,
 }
 
 /// What a node saw of a replica.

@@ -41,6 +41,8 @@ impl Command {
             | Self::NodeForget { .. }
             | Self::ReplicaReports { .. }
             | Self::PlanCommit(_)
+            | Self::AlertsChange { .. }
+            | Self::AlertsTold { .. }
             | Self::AssetCommit { .. }
             | Self::AssetExpire { .. } => 1,
         }

@@ -17,8 +17,8 @@ mod usage;
 
 pub use apply::ONE_AT_A_TIME;
 pub use command::{
-    Command, DeviceTransition, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport,
-    Step, StepOutcome,
+    AlertChange, AlertTold, Command, DeviceTransition, DrainWish, Entry, NodeTransition, Observed, Plan, PutMode,
+    RegisterNode, ReplicaReport, Step, StepOutcome,
 };
 pub use event::{Event, EventLog, EventSubject, Severity};
 pub use feature::{FEATURE_LEVEL, level_to_raise_to};
@@ -36,8 +36,8 @@ use crate::{
     error::{Code, Error},
     id::{Digest, LogIndex, NodeId, ReplicaId, SlotId, Term},
     model::{
-        Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Quotas, Replica, ReserveSlot,
-        Settings, UpgradeLock,
+        Alert, AlertKey, Asset, Deployment, DeploymentKey, Endpoint, EndpointName, Node, NodeName, Quotas, Replica,
+        ReserveSlot, Settings, UpgradeLock,
     },
     time::LogTime,
 };
@@ -71,6 +71,8 @@ pub struct ClusterState {
     pub upgrade: Option<UpgradeLock>,
     /// Limits of projects, the pool and what is lent out of it.
     pub quotas: Quotas,
+    /// Alerts that fire, and those that are over and not told.
+    pub alerts: BTreeMap<AlertKey, Alert>,
     /// Assets a majority holds.
     pub assets: BTreeMap<Digest, Asset>,
     /// Answers to recent requests, so that a retry is applied once.
@@ -108,6 +110,7 @@ impl ClusterState {
             settings: Settings::default(),
             upgrade: None,
             quotas: Quotas::default(),
+            alerts: BTreeMap::new(),
             assets: BTreeMap::new(),
             replies: ReplyTable::default(),
             events: EventLog::default(),
@@ -190,6 +193,13 @@ impl ClusterState {
         let desired = self.deployments.get(key).map_or(0, Deployment::desired);
         let held = self.replicas_of(key).filter(|replica| !replica.lost).count() as u64;
         held.saturating_sub(desired)
+    }
+
+    /// Lists the alerts of an endpoint that fire, in order of name.
+    pub fn firing_of(&self, endpoint: &EndpointName) -> impl Iterator<Item = &Alert> {
+        let from = AlertKey { endpoint: endpoint.clone(), rule: String::new() };
+        let all = self.alerts.range(from..).map(|(_, alert)| alert);
+        all.take_while(|alert| alert.key.endpoint == *endpoint).filter(|alert| alert.is_firing())
     }
 
     /// Lists the replicas of a node, in order of id.

@@ -3,7 +3,7 @@
 use super::{ClusterState, EventLog, Index, ReplyTable, RouteRevisions};
 use crate::{
     id::{LogIndex, Term},
-    model::{Asset, Deployment, Endpoint, Node, Quotas, Replica, ReserveSlot, Settings, UpgradeLock},
+    model::{Alert, Asset, Deployment, Endpoint, Node, Quotas, Replica, ReserveSlot, Settings, UpgradeLock},
     time::LogTime,
 };
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub upgrade: Option<UpgradeLock>,
     /// Limits, the pool and loans.
     pub quotas: Quotas,
+    /// Alerts in order of key.
+    pub alerts: Vec<Alert>,
     /// Assets in order of digest.
     pub assets: Vec<Asset>,
     /// Kept answers.
@@ -65,6 +67,7 @@ impl ClusterState {
             settings: self.settings.clone(),
             upgrade: self.upgrade.clone(),
             quotas: self.quotas.clone(),
+            alerts: self.alerts.values().cloned().collect(),
             assets: self.assets.values().cloned().collect(),
             replies: self.replies.clone(),
             events: self.events.clone(),
@@ -94,6 +97,7 @@ impl ClusterState {
             settings: snapshot.settings,
             upgrade: snapshot.upgrade,
             quotas: snapshot.quotas,
+            alerts: snapshot.alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect(),
             assets: snapshot.assets.into_iter().map(|asset| (asset.digest, asset)).collect(),
             replies: snapshot.replies,
             events: snapshot.events,

@@ -40,6 +40,25 @@ pub fn quantile_us(counts: &[u64; BUCKETS], permille: u64) -> u64 {
     end_us(bucket).unwrap_or(u64::MAX)
 }
 
+/// Returns the same, read between the ends of the bucket as if its durations lay evenly in it: for comparing with a limit
+/// that is no end of a bucket.
+pub fn quantile_between_us(counts: &[u64; BUCKETS], permille: u64) -> u64 {
+    let all: u128 = counts.iter().map(|count| u128::from(*count)).sum();
+    let wanted = (all * u128::from(permille.min(1_000))).div_ceil(1_000);
+    let mut before = 0_u128;
+    for (bucket, count) in counts.iter().enumerate() {
+        let within = u128::from(*count);
+        if within > 0 && before + within >= wanted {
+            let low = bucket.checked_sub(1).and_then(end_us).unwrap_or(0);
+            let high = end_us(bucket).unwrap_or(low);
+            let part = u128::from(high - low) * (wanted - before) / within;
+            return low + u64::try_from(part).unwrap_or(0);
+        }
+        before += within;
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -83,7 +102,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn between_the_ends_durations_lie_evenly() {
+        let counted = |some: &[(usize, u64)]| {
+            let mut counts = [0; BUCKETS];
+            some.iter().for_each(|(bucket, count)| counts[*bucket] += count);
+            counts
+        };
+        for (some, permille, us) in [
+            (&[][..], 990, 0),
+            (&[(0, 100)], 500, 128),
+            (&[(1, 100)], 990, 256 + 126),
+            (&[(0, 99), (3, 1)], 990, 256),
+            (&[(0, 98), (3, 2)], 990, 512 + 128),
+            (&[(BUCKETS - 1, 5)], 500, 1 << 27),
+        ] {
+            assert_eq!(quantile_between_us(&counted(some), permille), us, "{some:?} at {permille}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_quantile_between_ends_is_within_its_bucket(
+            counts in proptest::collection::vec(0_u64..1_000, BUCKETS), permille in 1_u64..=1_000,
+        ) {
+            let counts: [u64; BUCKETS] = counts.try_into().expect("as many as there are");
+            prop_assert!(quantile_between_us(&counts, permille) <= quantile_us(&counts, permille));
+        }
+
         #[test]
         fn every_duration_is_in_the_first_bucket_that_holds_it(us in 0_u64..200_000_000) {
             let bucket = bucket_of(us);

@@ -83,7 +83,13 @@ fn message((endpoint, deployment): &Key, said: &DeploymentCounters, now: &Deploy
         requests: requests - count(base, |_| true),
         failed: count(now, is_failure).saturating_sub(count(base, is_failure)),
         took,
+        shed: count(now, is_shed).saturating_sub(count(base, is_shed)),
     })
+}
+
+/// Returns whether an answer says that there was too much to do.
+fn is_shed(status: u16) -> bool {
+    status == 429
 }
 
 /// Returns whether an answer is one that the caller could not have prevented.

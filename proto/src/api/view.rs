@@ -44,6 +44,7 @@ pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoi
         provisioning_state: provisioning_state.to_owned(),
         created_at_ms: endpoint.created_at.millis(),
         revision: endpoint.revision.0,
+        firing: state.firing_of(&endpoint.name).map(|alert| alert.key.rule.clone()).collect(),
     }
 }
 

@@ -141,6 +141,10 @@ impl Wire<Command> for v1::Command {
                 within_ms: within.0,
             }),
             Command::QuotaReturn { loan } => C::QuotaReturn(v1::QuotaReturn { loan: loan.0 }),
+            Command::AlertsChange { term, changes } => {
+                C::AlertsChange(v1::AlertsChange { term: term.0, changes: wires(changes) })
+            }
+            Command::AlertsTold { term, told } => C::AlertsTold(v1::AlertsTold { term: term.0, told: wires(told) }),
             Command::LoansExpire { term, loans } => {
                 C::LoansExpire(v1::LoansExpire { term: term.0, loans: loans.iter().map(|loan| loan.0).collect() })
             }
@@ -252,6 +256,8 @@ impl Wire<Command> for v1::Command {
                 within: Millis(c.within_ms),
             },
             C::QuotaReturn(c) => Command::QuotaReturn { loan: LoanId(c.loan) },
+            C::AlertsChange(c) => Command::AlertsChange { term: Term(c.term), changes: all(c.changes)? },
+            C::AlertsTold(c) => Command::AlertsTold { term: Term(c.term), told: all(c.told)? },
             C::LoansExpire(c) => {
                 Command::LoansExpire { term: Term(c.term), loans: c.loans.into_iter().map(LoanId).collect() }
             }

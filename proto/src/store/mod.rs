@@ -4,6 +4,7 @@
 //! reader refuses a newer version than its own and never guesses. What changed when is in `proto/CHANGELOG.md`; old bytes
 //! are kept in `proto/tests/golden/`.
 
+mod alert;
 mod command;
 mod model;
 mod quota;

@@ -58,6 +58,7 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             idempotent: value.idempotent,
             mirror_rules: Some(Wire::wire(&value.mirror_rules)),
             hedging: value.hedging.as_ref().map(Wire::wire),
+            alerts: wires(&value.alerts),
         }
     }
 
@@ -70,6 +71,7 @@ impl Wire<EndpointSpec> for v1::EndpointSpec {
             idempotent: self.idempotent,
             mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
             hedging: self.hedging.map(Wire::core).transpose()?,
+            alerts: all(self.alerts)?,
         })
     }
 }

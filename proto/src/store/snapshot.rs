@@ -33,6 +33,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             slots: wires(&value.slots),
             upgrade: value.upgrade.as_ref().map(Wire::wire),
             quotas: Some(Wire::wire(&value.quotas)),
+            alerts: wires(&value.alerts),
         }
     }
 
@@ -51,6 +52,7 @@ impl Wire<Snapshot> for v1::Snapshot {
             settings: need(self.settings, "settings")?.core()?,
             upgrade: self.upgrade.map(Wire::core).transpose()?,
             quotas: self.quotas.unwrap_or_default().core()?,
+            alerts: all(self.alerts)?,
             assets: all(self.assets)?,
             replies: ReplyTable::restore(all(self.replies)?),
             events: EventLog::restore(all::<_, Event>(self.events)?, self.next_event_seq),

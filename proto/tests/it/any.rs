@@ -10,16 +10,18 @@ use berth_core::{
     error::{Code as ErrorCode, Error, Problem},
     id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, MirrorRules,
-        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas,
-        Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey,
-        Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Alert, AlertKey, AlertRule, AlertSeverity, AlertState, Asset, AssetKind, AssetRef, AuthMode, Code, Condition,
+        Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device, DeviceCondition, DeviceGrant, DeviceState,
+        Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica, Family, GpuAsk,
+        HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, Measure, MirrorRules, Model, ModelType, Node, NodeDrain,
+        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
+        ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange, Side,
+        SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
-        Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
-        PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        AlertChange, AlertTold, Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject,
+        NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable,
+        RouteRevisions, Severity, Snapshot, Step,
     },
     time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -73,9 +75,20 @@ any_struct! {
     endpoint_spec: EndpointSpec {
         description: text(), tags: words(), auth_mode: auth_mode(), max_body_bytes: number(),
         idempotent: option::of(any::<bool>()), mirror_rules: mirror_rules(),
-        hedging: option::of(hedging()),
+        hedging: option::of(hedging()), alerts: vec(alert_rule(), 0..3),
     }
     hedging: Hedging { after: hedge_after(), budget_percent: any::<u32>() }
+    alert_rule: AlertRule {
+        name: "[a-z0-9.-]{1,20}", when: alert_condition(), deployment: option::of(deployment_name()),
+        severity: select(vec![AlertSeverity::Warning, AlertSeverity::Critical]), notify: vec(text(), 0..3),
+        min_requests: 1_u64..,
+    }
+    alert_condition: Condition {
+        measure: select(Measure::all().collect::<Vec<_>>()), side: select(vec![Side::Over, Side::Under]),
+        limit: 0_u64..=1_000_000, lasting: (0_u64..1_000_000_000).prop_map(Millis),
+    }
+    alert_key: AlertKey { endpoint: endpoint_name(), rule: "[a-z0-9.-]{1,20}" }
+    alert_told: AlertTold { key: alert_key(), revision: index(), given_up: vec(text(), 0..3) }
     mirror_rules: MirrorRules {
         compare: any::<bool>(), rtol_ppb: number(), atol_ppb: number(), ignore: vec(text(), 0..3),
         redact: any::<bool>(), pinned: any::<bool>(),
@@ -236,7 +249,7 @@ any_struct! {
     snapshot: Snapshot {
         cluster_id: text(), applied: index(), time: time(), term: term(), feature_level: any::<u32>(),
         endpoints: vec(endpoint(), 0..3), deployments: vec(deployment(), 0..3), replicas: vec(replica(), 0..3),
-        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), quotas: quotas(), assets: vec(asset(), 0..3),
+        slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), quotas: quotas(), alerts: vec(alert(), 0..2), assets: vec(asset(), 0..3),
         replies: replies(), events: events(), routes: routes(),
     }
     replica_route: ReplicaRoute {
@@ -459,6 +472,8 @@ fn command() -> impl Strategy<Value = Command> {
             })
             .boxed(),
         loan_id().prop_map(|loan| Command::QuotaReturn { loan }).boxed(),
+        (term(), vec(alert_change(), 0..3)).prop_map(|(term, changes)| Command::AlertsChange { term, changes }).boxed(),
+        (term(), vec(alert_told(), 0..3)).prop_map(|(term, told)| Command::AlertsTold { term, told }).boxed(),
         (term(), vec(loan_id(), 0..3)).prop_map(|(term, loans)| Command::LoansExpire { term, loans }).boxed(),
         (settings_change(), revision())
             .prop_map(|(change, if_revision)| Command::SettingsSet { change, if_revision })
@@ -494,6 +509,38 @@ fn replies() -> impl Strategy<Value = ReplyTable> {
             index,
             reply,
         }))
+    })
+}
+
+fn alert_state() -> impl Strategy<Value = AlertState> {
+    select(vec![AlertState::Firing, AlertState::Resolved])
+}
+
+fn alert_change() -> impl Strategy<Value = AlertChange> {
+    (endpoint_name(), alert_rule(), alert_state(), option::of(number()), text()).prop_map(
+        |(endpoint, rule, to, value, text)| AlertChange {
+            key: AlertKey { endpoint, rule: rule.name.clone() },
+            rule,
+            to,
+            value,
+            text,
+        },
+    )
+}
+
+fn alert() -> impl Strategy<Value = Alert> {
+    (alert_change(), time(), time(), index(), any::<bool>()).prop_map(|(change, fired_at, since, revision, told)| {
+        Alert {
+            key: change.key,
+            rule: change.rule,
+            state: change.to,
+            fired_at,
+            since,
+            value: change.value,
+            text: change.text,
+            revision,
+            told,
+        }
     })
 }
 

@@ -8,16 +8,18 @@ use berth_core::{
     error::{Code as ErrorCode, Error, Problem},
     id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec,
-        Environment, FailedReplica, Family, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, MirrorRules,
-        Model, ModelType, Node, NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas,
-        Reconcile, ReleaseCause, Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey,
-        Settings, SettingsChange, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Alert, AlertKey, AlertRule, AlertSeverity, AlertState, Asset, AssetKind, AssetRef, AuthMode, Code, Condition,
+        Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device, DeviceCondition, DeviceGrant, DeviceState,
+        Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica, Family, GpuAsk,
+        HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, MirrorRules, Model, ModelType, Node, NodeDrain, NodeName,
+        NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
+        ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange,
+        SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
-        Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject, NodeTransition, Observed, Plan,
-        PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable, RouteRevisions, Severity, Snapshot, Step,
+        AlertChange, AlertTold, Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject,
+        NodeTransition, Observed, Plan, PutMode, RegisterNode, ReplicaReport, Reply, ReplyRecord, ReplyTable,
+        RouteRevisions, Severity, Snapshot, Step,
     },
     time::{LogTime, Millis},
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -153,6 +155,24 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             },
         ),
         ("quota_return", Command::QuotaReturn { loan: LoanId(0x51) }),
+        (
+            "alerts_change",
+            Command::AlertsChange {
+                term: Term(3),
+                changes: vec![alert_change(AlertState::Firing), alert_change(AlertState::Resolved)],
+            },
+        ),
+        (
+            "alerts_told",
+            Command::AlertsTold {
+                term: Term(3),
+                told: vec![AlertTold {
+                    key: alert_key(),
+                    revision: LogIndex(48),
+                    given_up: vec!["pager: it did not answer".into()],
+                }],
+            },
+        ),
         ("loans_expire", Command::LoansExpire { term: Term(3), loans: vec![LoanId(0x51)] }),
         (
             "settings_set",
@@ -259,6 +279,17 @@ pub(crate) fn snapshot() -> Snapshot {
             device_failed: Millis(3_600_000),
             revision: LogIndex(39),
         },
+        alerts: vec![Alert {
+            key: alert_key(),
+            rule: alert_rule(AlertSeverity::Critical),
+            state: AlertState::Resolved,
+            fired_at: at(800),
+            since: at(860),
+            value: Some(640_000),
+            text: "p99 of fraud/blue is 640 ms again".into(),
+            revision: LogIndex(48),
+            told: true,
+        }],
         assets: vec![Asset {
             digest: Digest::of(b"model"),
             size_bytes: 1_048_576,
@@ -402,6 +433,36 @@ fn endpoint_spec() -> EndpointSpec {
         idempotent: Some(true),
         hedging: Some(Hedging { after: HedgeAfter::Percentile { permille: 950 }, budget_percent: 5 }),
         mirror_rules: mirror_rules(),
+        alerts: vec![alert_rule(AlertSeverity::Warning), AlertRule::new(alert_when("replicas short for 10m"))],
+    }
+}
+
+fn alert_when(text: &str) -> Condition {
+    text.parse().expect("a condition")
+}
+
+fn alert_rule(severity: AlertSeverity) -> AlertRule {
+    AlertRule {
+        name: "slow".into(),
+        when: alert_when("p99 > 800 ms for 2m"),
+        deployment: Some(deployment_name("blue")),
+        severity,
+        notify: vec!["pager".into(), "chat".into()],
+        min_requests: 20,
+    }
+}
+
+fn alert_key() -> AlertKey {
+    AlertKey { endpoint: endpoint_name("fraud"), rule: "slow".into() }
+}
+
+fn alert_change(to: AlertState) -> AlertChange {
+    AlertChange {
+        key: alert_key(),
+        rule: alert_rule(AlertSeverity::Critical),
+        to,
+        value: Some(1_200_000),
+        text: "p99 of fraud/blue is 1200 ms, over 800 ms, for 2m00s".into(),
     }
 }
 

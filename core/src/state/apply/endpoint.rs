@@ -48,6 +48,7 @@ impl ClusterState {
         }
         self.touch_routes(cx, name);
         cx.event(Severity::Info, "endpoint.changed", about(name), text);
+        self.alerts_of_changed(cx, name);
         cx.done()
     }
 
@@ -110,6 +111,7 @@ impl ClusterState {
             self.deployment_begin_delete(cx, &key);
         }
         cx.event(Severity::Info, "endpoint.deleted", about(name), format!("endpoint {name} was deleted"));
+        self.alerts_of_changed(cx, name);
         cx.done()
     }
 

@@ -1,5 +1,6 @@
 //! Applying an entry: one arm per command, one file per noun.
 
+mod alert;
 mod asset;
 mod cluster;
 mod deployment;
@@ -113,6 +114,8 @@ impl ClusterState {
             Command::NodeForget { name } => self.node_forget(cx, name),
             Command::ReplicaReports { node, epoch, reports } => self.replica_reports(cx, *node, *epoch, reports),
             Command::PlanCommit(plan) => self.plan_commit(cx, plan),
+            Command::AlertsChange { term, changes } => self.alerts_change(cx, *term, changes),
+            Command::AlertsTold { term, told } => self.alerts_told(cx, *term, told),
             Command::AssetCommit { digest, size_bytes, holders } => {
                 self.asset_commit(cx, *digest, *size_bytes, holders)
             }

@@ -168,6 +168,9 @@ def _endpoint(root: Field, base: Optional[store.EndpointSpec]) -> Optional[Endpo
     found = fields.take("mirror_settings")
     if found:
         _mirror_settings(found, spec.mirror_rules)
+    found = fields.take("alerts")
+    if found:
+        _alerts(found, spec)
     split = fields.take("traffic")
     traffic = _traffic(split, True) if split else None
     mirrors = fields.take("mirror_traffic")
@@ -238,6 +241,38 @@ def _permille(found: Field) -> Optional[int]:
         found.refuse(f"`{clip(text)}` is no percentile", "use 50 to 99.9, such as 95")
         return None
     return int(match[1] + (match[2] or "0"))
+
+
+def _alerts(found: Field, spec: store.EndpointSpec) -> None:
+    """Reads rules; whether their words are understood is for the coordinators to say."""
+    del spec.alerts[:]
+    for item in found.items():
+        rule = store.AlertRule(severity=store.ALERT_SEVERITY_CRITICAL, min_requests=1)
+        if not isinstance(item.node.value, dict):
+            rule.when = item.text() or ""
+            spec.alerts.append(rule)
+            continue
+        fields = Fields(item)
+        when = fields.take("when")
+        if when:
+            rule.when = when.text() or ""
+        else:
+            item.refuse("has no `when`", "when: error rate > 1 % for 5m")
+        for name in ("name", "deployment"):
+            one = fields.take(name)
+            if one:
+                setattr(rule, name, one.text() or "")
+        one = fields.take("severity")
+        if one and one.word("critical", "warning") == "warning":
+            rule.severity = store.ALERT_SEVERITY_WARNING
+        one = fields.take("notify")
+        if one:
+            rule.notify[:] = one.texts()
+        one = fields.take("min_requests")
+        if one:
+            rule.min_requests = one.number(1, 1_000_000_000) or 1
+        fields.finish()
+        spec.alerts.append(rule)
 
 
 def _tolerance(found: Field) -> Optional[int]:
