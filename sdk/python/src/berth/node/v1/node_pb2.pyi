@@ -114,18 +114,20 @@ class Heartbeat(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ..., uses: _Optional[_Iterable[_Union[ReplicaUse, _Mapping]]] = ...) -> None: ...
 
 class Served(_message.Message):
-    __slots__ = ("endpoint", "deployment", "requests", "failed", "took")
+    __slots__ = ("endpoint", "deployment", "requests", "failed", "took", "shed")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     TOOK_FIELD_NUMBER: _ClassVar[int]
+    SHED_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment: str
     requests: int
     failed: int
     took: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., requests: _Optional[int] = ..., failed: _Optional[int] = ..., took: _Optional[_Iterable[int]] = ...) -> None: ...
+    shed: int
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., requests: _Optional[int] = ..., failed: _Optional[int] = ..., took: _Optional[_Iterable[int]] = ..., shed: _Optional[int] = ...) -> None: ...
 
 class PrefetchReport(_message.Message):
     __slots__ = ("endpoint", "deployment", "generation", "state", "reason")

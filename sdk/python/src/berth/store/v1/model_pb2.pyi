@@ -12,6 +12,18 @@ class AuthMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUTH_MODE_KEY: _ClassVar[AuthMode]
     AUTH_MODE_NONE: _ClassVar[AuthMode]
 
+class AlertSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALERT_SEVERITY_UNSPECIFIED: _ClassVar[AlertSeverity]
+    ALERT_SEVERITY_WARNING: _ClassVar[AlertSeverity]
+    ALERT_SEVERITY_CRITICAL: _ClassVar[AlertSeverity]
+
+class AlertState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALERT_STATE_UNSPECIFIED: _ClassVar[AlertState]
+    ALERT_STATE_FIRING: _ClassVar[AlertState]
+    ALERT_STATE_RESOLVED: _ClassVar[AlertState]
+
 class AssetKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ASSET_KIND_UNSPECIFIED: _ClassVar[AssetKind]
@@ -78,6 +90,12 @@ class Observed(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 AUTH_MODE_UNSPECIFIED: AuthMode
 AUTH_MODE_KEY: AuthMode
 AUTH_MODE_NONE: AuthMode
+ALERT_SEVERITY_UNSPECIFIED: AlertSeverity
+ALERT_SEVERITY_WARNING: AlertSeverity
+ALERT_SEVERITY_CRITICAL: AlertSeverity
+ALERT_STATE_UNSPECIFIED: AlertState
+ALERT_STATE_FIRING: AlertState
+ALERT_STATE_RESOLVED: AlertState
 ASSET_KIND_UNSPECIFIED: AssetKind
 ASSET_KIND_FILE: AssetKind
 ASSET_KIND_FOLDER: AssetKind
@@ -132,7 +150,7 @@ class Resources(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_mib: _Optional[int] = ..., disk_mib: _Optional[int] = ..., gpus: _Optional[int] = ...) -> None: ...
 
 class EndpointSpec(_message.Message):
-    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules", "hedging")
+    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules", "alerts")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -146,25 +164,53 @@ class EndpointSpec(_message.Message):
     MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
     MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
-    HEDGING_FIELD_NUMBER: _ClassVar[int]
+    ALERTS_FIELD_NUMBER: _ClassVar[int]
     description: str
     tags: _containers.ScalarMap[str, str]
     auth_mode: AuthMode
     max_body_bytes: int
     idempotent: bool
     mirror_rules: MirrorRules
-    hedging: Hedging
-    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ..., hedging: _Optional[_Union[Hedging, _Mapping]] = ...) -> None: ...
+    alerts: _containers.RepeatedCompositeFieldContainer[AlertRule]
+    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ..., alerts: _Optional[_Iterable[_Union[AlertRule, _Mapping]]] = ...) -> None: ...
 
-class Hedging(_message.Message):
-    __slots__ = ("delay_ms", "percentile_permille", "budget_percent")
-    DELAY_MS_FIELD_NUMBER: _ClassVar[int]
-    PERCENTILE_PERMILLE_FIELD_NUMBER: _ClassVar[int]
-    BUDGET_PERCENT_FIELD_NUMBER: _ClassVar[int]
-    delay_ms: int
-    percentile_permille: int
-    budget_percent: int
-    def __init__(self, delay_ms: _Optional[int] = ..., percentile_permille: _Optional[int] = ..., budget_percent: _Optional[int] = ...) -> None: ...
+class AlertRule(_message.Message):
+    __slots__ = ("name", "when", "deployment", "severity", "notify", "min_requests")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WHEN_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_FIELD_NUMBER: _ClassVar[int]
+    MIN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    when: str
+    deployment: str
+    severity: AlertSeverity
+    notify: _containers.RepeatedScalarFieldContainer[str]
+    min_requests: int
+    def __init__(self, name: _Optional[str] = ..., when: _Optional[str] = ..., deployment: _Optional[str] = ..., severity: _Optional[_Union[AlertSeverity, str]] = ..., notify: _Optional[_Iterable[str]] = ..., min_requests: _Optional[int] = ...) -> None: ...
+
+class Alert(_message.Message):
+    __slots__ = ("endpoint", "rule", "state", "fired_at_ms", "since_ms", "value", "text", "revision", "told")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FIRED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    rule: AlertRule
+    state: AlertState
+    fired_at_ms: int
+    since_ms: int
+    value: int
+    text: str
+    revision: int
+    told: bool
+    def __init__(self, endpoint: _Optional[str] = ..., rule: _Optional[_Union[AlertRule, _Mapping]] = ..., state: _Optional[_Union[AlertState, str]] = ..., fired_at_ms: _Optional[int] = ..., since_ms: _Optional[int] = ..., value: _Optional[int] = ..., text: _Optional[str] = ..., revision: _Optional[int] = ..., told: bool = ...) -> None: ...
 
 class MirrorRules(_message.Message):
     __slots__ = ("skip_compare", "rtol_ppb", "atol_ppb", "ignore", "redact", "pinned")
