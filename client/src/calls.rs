@@ -35,6 +35,7 @@ named!(
     RegenerateKeyRequest,
     PutDeploymentRequest,
     ScaleDeploymentRequest,
+    PauseDeploymentRequest,
     DeleteDeploymentRequest,
     CordonNodeRequest,
     DrainNodeRequest,
@@ -331,6 +332,37 @@ impl Client {
     pub async fn explain_request(&self, id: &str) -> Result<RequestReport, Error> {
         let request = ExplainRequestRequest { id: id.to_owned() };
         send!(self.call, requests_client::RequestsClient.explain, request)
+    }
+}
+
+/// Rollouts.
+impl Client {
+    /// Lets what serves of a deployment stay as it is, or goes on with what replaces it.
+    pub async fn pause_rollout(&self, endpoint: &str, name: &str, paused: bool) -> Result<Deployment, Error> {
+        let request = PauseDeploymentRequest {
+            endpoint: endpoint.to_owned(),
+            name: name.to_owned(),
+            paused,
+            ..PauseDeploymentRequest::default()
+        };
+        send!(self.mutate, deployments_client::DeploymentsClient.pause, request)
+    }
+
+    /// Lists the generations of a deployment that one may go back to, oldest first, with the current one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// for found in client.generations("fraud", "blue").await? {
+    ///     println!("{}{}", found.generation, if found.current { " (current)" } else { "" });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn generations(&self, endpoint: &str, name: &str) -> Result<Vec<DeploymentGeneration>, Error> {
+        let request = ListGenerationsRequest { endpoint: endpoint.to_owned(), name: name.to_owned() };
+        let answer: Result<_, Error> =
+            send!(self.call, deployments_client::DeploymentsClient.list_generations, request);
+        Ok(answer?.generations)
     }
 }
 

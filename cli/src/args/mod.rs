@@ -10,6 +10,7 @@ mod habits;
 mod help;
 mod plan;
 mod quota;
+mod rollout;
 mod start;
 
 pub(crate) use alerts::{AlertsArgs, AlertsVerb};
@@ -31,6 +32,7 @@ pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, explained};
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
+pub(crate) use rollout::{RolloutOf, RolloutVerb, UndoArgs};
 pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
 
 use std::{path::PathBuf, time::Duration};
@@ -117,6 +119,9 @@ pub(crate) enum Verb {
     Mirror(MirrorArgs),
     /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
     Scale(ScaleArgs),
+    /// Follow a deployment's rollout, pause it, go on, or go back to an earlier generation.
+    #[command(subcommand)]
+    Rollout(RolloutVerb),
     /// Call an endpoint.
     Invoke(InvokeArgs),
     /// Show how the cluster, or an endpoint, is doing.

@@ -24,6 +24,7 @@ mod node;
 mod operator;
 mod plan;
 mod quota;
+mod rollout;
 mod settings;
 mod shell;
 mod sim;
@@ -109,6 +110,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Habit(habit) => habits::run(&context, habit).await,
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
         Verb::Mirror(args) => traffic::mirror(&context, args).await,
+        Verb::Rollout(verb) => rollout::run(&context, verb).await,
         Verb::Scale(args) => deployment::scale(&context, args).await,
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,

@@ -6,15 +6,16 @@ use berth_core::{
     controller::explain,
     error::Error,
     model::{DeploymentKey, DeploymentName, EndpointName},
-    state::Command,
+    state::{ClusterState, Command},
 };
 use berth_proto::{
     api::{
-        deployment_message, deployment_spec, if_revision, put_mode,
+        deployment_message, deployment_spec, generations_message, if_revision, put_mode,
         v1::{
             DeleteDeploymentRequest, Deployment, ExplainDeploymentRequest, GetDeploymentRequest,
-            ListDeploymentsRequest, ListDeploymentsResponse, LogLines, LogsRequest, Mutation, PutDeploymentRequest,
-            ScaleDeploymentRequest, Verdict, deployments_client::DeploymentsClient, deployments_server::Deployments,
+            ListDeploymentsRequest, ListDeploymentsResponse, ListGenerationsRequest, ListGenerationsResponse, LogLines,
+            LogsRequest, Mutation, PauseDeploymentRequest, PutDeploymentRequest, ScaleDeploymentRequest, Verdict,
+            deployments_client::DeploymentsClient, deployments_server::Deployments,
         },
         verdict_message,
     },
@@ -102,6 +103,35 @@ impl Deployments for Api {
     async fn explain(&self, request: Request<ExplainDeploymentRequest>) -> Result<Response<Verdict>, Status> {
         let call = Call::of(request.metadata());
         answer(&self.context.metrics, "Deployments/Explain", self.verdict(&call, request.into_inner())).await
+    }
+
+    async fn pause(&self, request: Request<PauseDeploymentRequest>) -> Result<Response<Deployment>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Deployments/Pause", async {
+            let asker = call.asker("Deployments/Pause", &request.request_id, &request)?;
+            let key = key(&request.endpoint, &request.name)?;
+            let (paused, if_revision) = (request.paused, if_revision(request.if_revision));
+            let command = Command::DeploymentPause { key: key.clone(), paused, if_revision };
+            self.context.proposer.change(asker, command, call.deadline).await?;
+            self.deployment(&key)
+        })
+        .await
+    }
+
+    async fn list_generations(
+        &self,
+        request: Request<ListGenerationsRequest>,
+    ) -> Result<Response<ListGenerationsResponse>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Deployments/ListGenerations", async {
+            let key = key(&request.endpoint, &request.name)?;
+            self.context.proposer.barrier(call.deadline).await?;
+            let read = |state: &ClusterState| state.deployment(&key).map(|found| generations_message(state, found));
+            self.context.machine.read(read)
+        })
+        .await
     }
 
     type LogsStream = Answers<LogLines>;

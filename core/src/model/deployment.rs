@@ -212,8 +212,12 @@ pub struct Deployment {
     pub spec: DeploymentSpec,
     /// How often the spec changed.
     pub generation: Generation,
-    /// Specs of earlier generations that replicas still run.
+    /// Specs of earlier generations: those that replicas still run, and the newest that one may go back to.
     pub old_specs: BTreeMap<Generation, DeploymentSpec>,
+    /// When each of those began.
+    pub old_began: BTreeMap<Generation, LogTime>,
+    /// Whether replicas of earlier generations stay as they are until an operator goes on.
+    pub paused: bool,
     /// When it was created.
     pub created_at: LogTime,
     /// When the current generation began.

@@ -85,6 +85,11 @@ pub(super) fn bound_by_wish(draft: &mut Draft<'_>) {
     }
 }
 
+/// Returns the drain of a replica's node, if there is one.
+pub(super) fn wish_of<'a>(view: &View<'a>, replica: &Replica) -> Option<&'a NodeDrain> {
+    view.state.nodes.get(&replica.node)?.drain.as_ref()
+}
+
 fn wish(node: Option<&Node>) -> Option<(&Node, &NodeDrain)> {
     node.and_then(|node| Some((node, node.drain.as_ref()?)))
 }

@@ -67,6 +67,10 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
         Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause) })
     });
     let generation = group.deployment.generation;
+    if group.deployment.paused {
+        needs.extend(emptied.take(surge as usize));
+        return needs;
+    }
     let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
     let rolled = std::iter::repeat_with(|| Need {
         is_missing: false,

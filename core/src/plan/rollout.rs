@@ -41,7 +41,19 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
         let mut candidates: Vec<_> =
             group.kept_outdated().filter(|replica| !group.spared.contains(&replica.id)).collect();
         let Some(beyond) = candidates.len().checked_sub(keep as usize).filter(|beyond| *beyond > 0) else { continue };
-        candidates.sort_by_cached_key(|replica| worth(draft.view.state, replica));
+        let beyond = match group.deployment.paused {
+            // What is more than asked for goes, and what has to leave its node once another serves for it; the rest stays.
+            true => {
+                beyond.min(candidates.len().saturating_add(group.kept_current().count()).saturating_sub(floor as usize))
+            }
+            false => beyond,
+        };
+        candidates.sort_by_cached_key(|replica| {
+            let stays = group.deployment.paused
+                && replica.generation < group.deployment.generation
+                && evacuate::wish_of(draft.view, replica).is_none();
+            (stays, worth(draft.view.state, replica))
+        });
         for replica in &candidates[..beyond] {
             if !group.can_spare(draft.view, replica) {
                 break;
@@ -49,6 +61,7 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
             group.retired.insert(replica.id);
             let reason = match replica.generation == group.deployment.generation {
                 true => evacuate::reason(draft.view, replica),
+                false if group.deployment.paused => "more than asked for".to_owned(),
                 false => format!("generation {} took over", group.deployment.generation),
             };
             draft.steps.push(ending(group, replica, draft.now, &reason));
@@ -61,7 +74,7 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
     let Some(fleet) = &draft.fleet else { return };
     for group in &mut draft.groups {
         let starting = group.kept_current().any(|replica| !draft.view.is_ready(replica));
-        if !group.found_no_room || starting || group.is_leaving() {
+        if !group.found_no_room || starting || group.is_leaving() || group.deployment.paused {
             continue;
         }
         let Some(victim) = whom_to_replace(draft.view, group, fleet) else { continue };

@@ -172,6 +172,8 @@ fn deployment(key: &DeploymentKey, spec: DeploymentSpec) -> Deployment {
         spec,
         generation: Generation(1),
         old_specs: BTreeMap::new(),
+        old_began: BTreeMap::new(),
+        paused: false,
         created_at: LogTime::default(),
         generation_at: LogTime::default(),
         deleting: false,

@@ -131,6 +131,15 @@ pub enum Command {
         /// Refuse unless the deployment is at this revision.
         if_revision: Option<LogIndex>,
     },
+    /// An operator pauses a deployment's rollout, or goes on with it.
+    DeploymentPause {
+        /// The deployment.
+        key: DeploymentKey,
+        /// Whether replicas of earlier generations stay.
+        paused: bool,
+        /// Refuse unless the deployment is at this revision.
+        if_revision: Option<LogIndex>,
+    },
     /// A node's agent opened a session.
     NodeRegister(Box<RegisterNode>),
     /// The leader's view of a node changed.

@@ -26,6 +26,7 @@ impl Command {
             | Self::DeploymentPut { .. }
             | Self::DeploymentScale { .. }
             | Self::DeploymentDelete { .. }
+            | Self::DeploymentPause { .. }
             | Self::NodeRegister(_)
             | Self::NodeTransition(_)
             | Self::DeviceTransition(_)

@@ -94,9 +94,20 @@ impl ClusterState {
         Ok(DeploymentStatus { state, desired, ready, updated, reason })
     }
 
+    fn runs(&self, deployment: &Deployment, generation: crate::id::Generation) -> bool {
+        self.replicas_of(&deployment.key).any(|replica| replica.generation == generation && replica.is_wanted())
+    }
+
     fn reason_of(&self, deployment: &Deployment, state: DeploymentState) -> String {
         if state == DeploymentState::Succeeded {
             return String::new();
+        }
+        if deployment.paused && deployment.old_specs.keys().any(|old| self.runs(deployment, *old)) {
+            let generation = deployment.generation;
+            return format!(
+                "its rollout to generation {generation} is paused; `berth rollout resume {}`",
+                deployment.key
+            );
         }
         if let Some(failure) = &deployment.last_failure {
             return failure.clone();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
     id::Generation,
-    model::{NodeState, ReplicaState},
+    model::{DeploymentSpec, NodeState, ReplicaState, Runtime},
     state::{Command, DeploymentState, ONE_AT_A_TIME, Observed, Step},
     time::Millis,
     units::Resources,
@@ -61,7 +61,7 @@ fn a_rollout_never_goes_below_its_promise_and_uses_the_surge() {
     assert_eq!(most, 6, "a fifth of five is one more at a time");
     let generations: BTreeSet<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.generation).collect();
     assert_eq!(generations, BTreeSet::from([Generation(2)]));
-    assert!(cluster.state.deployments[&key("fraud/blue")].old_specs.is_empty(), "nobody needs the old spec");
+    assert_eq!(cluster.state.deployments[&key("fraud/blue")].old_specs.len(), 1, "one may go back to it");
 }
 
 #[test]
@@ -379,4 +379,63 @@ proptest! {
             prop_assert!(replicas.iter().all(|replica| replica.is_ready() && replica.generation == deployment.generation));
         }
     }
+}
+
+/// A rollout that is paused leaves what serves alone, replaces what is lost, and goes on where it was.
+#[test]
+fn a_paused_rollout_changes_nothing_that_serves() {
+    let mut cluster = Cluster::of(4);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.traffic("fraud/blue");
+    cluster.settle();
+    let pause = |paused| Command::DeploymentPause { key: key("fraud/blue"), paused, if_revision: None };
+    cluster.must(pause(true));
+    let next = DeploymentSpec { priority: 50, runtime: Runtime::Command(vec!["serve-2".into()]), ..spec(3) };
+    cluster.deploy("fraud/blue", next.clone());
+    cluster.settle();
+    let generations = |cluster: &Cluster| {
+        let serving = cluster.replicas("fraud/blue").into_iter().filter(|replica| replica.is_ready());
+        let mut all: Vec<_> = serving.map(|replica| replica.generation.0).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(generations(&cluster), [1, 1, 1], "nothing was replaced");
+    let status = cluster.state.deployment_status(&key("fraud/blue")).expect("it is there");
+    assert!(status.reason.contains("is paused") && status.reason.contains("berth rollout resume"), "{}", status.reason);
+
+    // Whoever wants more gets it, of what is asked for now; whoever wants less keeps what serves.
+    cluster.scale("fraud/blue", 4);
+    cluster.settle();
+    assert_eq!(generations(&cluster), [1, 1, 1, 2]);
+    cluster.scale("fraud/blue", 2);
+    cluster.settle();
+    assert_eq!(generations(&cluster).len(), 2, "what is more than asked for goes all the same");
+
+    // A node that is to be empty is emptied.
+    let old =
+        cluster.replicas("fraud/blue").into_iter().find(|replica| replica.generation.0 == 1).expect("one is left");
+    let node = old.node;
+    cluster.drain(node.0, false);
+    cluster.settle();
+    assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.node != node), "its node is empty");
+    assert_eq!(generations(&cluster).len(), 2);
+
+    cluster.must(pause(false));
+    cluster.settle();
+    assert_eq!(generations(&cluster), [2, 2], "it goes on");
+}
+
+/// The specs of the last generations are kept, those that nothing runs too, and no more than that.
+#[test]
+fn one_may_go_back_to_the_last_generations() {
+    let mut cluster = Cluster::of(2);
+    for number in 1..=9 {
+        let runtime = Runtime::Command(vec![format!("serve-{number}")]);
+        cluster.deploy("fraud/blue", DeploymentSpec { runtime, ..spec(1) });
+        cluster.settle();
+    }
+    let deployment = &cluster.state.deployments[&key("fraud/blue")];
+    let kept: Vec<_> = deployment.old_specs.keys().map(|generation| generation.0).collect();
+    assert_eq!(kept, [4, 5, 6, 7, 8]);
+    assert_eq!(deployment.old_began.keys().map(|generation| generation.0).collect::<Vec<_>>(), kept);
 }

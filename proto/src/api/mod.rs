@@ -15,8 +15,8 @@ pub use mirror::mirror_verdicts;
 pub use plan::{plan_changes, plan_question, plan_report};
 pub use quota::{loan_message, project, project_of, quota_limits, quota_report};
 pub use view::{
-    deployment_message, endpoint_message, event_message, node_message, not_covered, replica_message,
-    replica_state_word, slot_message, verdict_message,
+    deployment_message, endpoint_message, event_message, generations_message, node_message, not_covered,
+    replica_message, replica_state_word, slot_message, verdict_message,
 };
 
 use berth_core::{

@@ -72,7 +72,31 @@ pub fn deployment_message(state: &ClusterState, deployment: &Deployment) -> v1::
         last_failed_node: deployment.last_failed.map(|failed| node_name(state, failed.node)).unwrap_or_default(),
         reserve: deployment.spec.reserve.then(|| reserve_message(state, deployment)),
         yielded: wires(&deployment.yielded),
+        paused: deployment.paused,
     }
+}
+
+/// Lists the generations of a deployment that one may go back to, oldest first, with the current one.
+pub fn generations_message(state: &ClusterState, deployment: &Deployment) -> v1::ListGenerationsResponse {
+    let ready = |generation| {
+        let of = state.replicas_of(&deployment.key).filter(|replica| replica.generation == generation);
+        of.filter(|replica| replica.is_ready()).count() as u64
+    };
+    let old = deployment.old_specs.iter().map(|(generation, spec)| v1::DeploymentGeneration {
+        generation: generation.0,
+        spec: Some(Wire::wire(spec)),
+        began_ms: deployment.old_began.get(generation).map_or(0, |began| began.millis()),
+        current: false,
+        ready: ready(*generation),
+    });
+    let current = v1::DeploymentGeneration {
+        generation: deployment.generation.0,
+        spec: Some(Wire::wire(&deployment.spec)),
+        began_ms: deployment.generation_at.millis(),
+        current: true,
+        ready: ready(deployment.generation),
+    };
+    v1::ListGenerationsResponse { generations: old.chain([current]).collect(), index: state.applied.0 }
 }
 
 fn reserve_message(state: &ClusterState, deployment: &Deployment) -> v1::Reserve {

@@ -87,6 +87,12 @@ impl Wire<Command> for v1::Command {
                 instance_count: *instance_count,
                 if_revision: if_revision.map(|revision| revision.0),
             }),
+            Command::DeploymentPause { key, paused, if_revision } => C::PauseDeployment(v1::PauseDeployment {
+                endpoint: key.endpoint.to_string(),
+                deployment: key.deployment.to_string(),
+                paused: *paused,
+                if_revision: if_revision.map(|revision| revision.0),
+            }),
             Command::DeploymentDelete { key, if_revision } => C::DeploymentDelete(v1::DeploymentDelete {
                 endpoint: key.endpoint.to_string(),
                 deployment: key.deployment.to_string(),
@@ -256,6 +262,11 @@ impl Wire<Command> for v1::Command {
                 within: Millis(c.within_ms),
             },
             C::QuotaReturn(c) => Command::QuotaReturn { loan: LoanId(c.loan) },
+            C::PauseDeployment(c) => Command::DeploymentPause {
+                key: key(&c.endpoint, &c.deployment)?,
+                paused: c.paused,
+                if_revision: c.if_revision.map(LogIndex),
+            },
             C::AlertsChange(c) => Command::AlertsChange { term: Term(c.term), changes: all(c.changes)? },
             C::AlertsTold(c) => Command::AlertsTold { term: Term(c.term), told: all(c.told)? },
             C::LoansExpire(c) => {

@@ -590,7 +590,11 @@ impl Wire<FailedReplica> for v1::FailedReplica {
 impl Wire<Deployment> for v1::Deployment {
     fn wire(value: &Deployment) -> Self {
         let old = value.old_specs.iter();
-        let old = old.map(|(generation, spec)| v1::OldSpec { generation: generation.0, spec: Some(Wire::wire(spec)) });
+        let old = old.map(|(generation, spec)| v1::OldSpec {
+            generation: generation.0,
+            spec: Some(Wire::wire(spec)),
+            began_ms: value.old_began.get(generation).map_or(0, |began| began.millis()),
+        });
         Self {
             endpoint: value.key.endpoint.to_string(),
             name: value.key.deployment.to_string(),
@@ -608,10 +612,13 @@ impl Wire<Deployment> for v1::Deployment {
             revision: value.revision.0,
             reserve_short_since_ms: value.reserve_short_since.map(LogTime::millis),
             yielded: wires(&value.yielded),
+            paused: value.paused,
         }
     }
 
     fn core(self) -> Result<Deployment, Error> {
+        let began = self.old_specs.iter().filter(|old| old.began_ms > 0);
+        let old_began = began.map(|old| (Generation(old.generation), LogTime::from_millis(old.began_ms))).collect();
         let old = self.old_specs.into_iter();
         let old = old.map(|old| Ok((Generation(old.generation), need(old.spec, "spec")?.core()?)));
         Ok(Deployment {
@@ -619,6 +626,8 @@ impl Wire<Deployment> for v1::Deployment {
             spec: need(self.spec, "spec")?.core()?,
             generation: Generation(self.generation),
             old_specs: old.collect::<Result<_, Error>>()?,
+            old_began,
+            paused: self.paused,
             created_at: LogTime::from_millis(self.created_at_ms),
             generation_at: LogTime::from_millis(self.generation_at_ms),
             deleting: self.deleting,

@@ -139,7 +139,7 @@ any_struct! {
     label_rule: LabelRule { not: any::<bool>(), values: btree_set(text(), 0..3) }
     spread: Spread { by: select(&SpreadBy::ALL[..]), max_per_domain: option::of(any::<u32>()) }
     deployment: Deployment {
-        key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2),
+        key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2), old_began: Just(BTreeMap::new()), paused: any::<bool>(),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
         last_failure: option::of(text()), last_failed: option::of(failed()),
         retry_at: time(), generation_served: any::<bool>(),
@@ -472,6 +472,9 @@ fn command() -> impl Strategy<Value = Command> {
             })
             .boxed(),
         loan_id().prop_map(|loan| Command::QuotaReturn { loan }).boxed(),
+        (key(), any::<bool>(), revision())
+            .prop_map(|(key, paused, if_revision)| Command::DeploymentPause { key, paused, if_revision })
+            .boxed(),
         (term(), vec(alert_change(), 0..3)).prop_map(|(term, changes)| Command::AlertsChange { term, changes }).boxed(),
         (term(), vec(alert_told(), 0..3)).prop_map(|(term, told)| Command::AlertsTold { term, told }).boxed(),
         (term(), vec(loan_id(), 0..3)).prop_map(|(term, loans)| Command::LoansExpire { term, loans }).boxed(),

@@ -155,6 +155,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
             },
         ),
         ("quota_return", Command::QuotaReturn { loan: LoanId(0x51) }),
+        ("pause_deployment", Command::DeploymentPause { key: key(), paused: true, if_revision }),
         (
             "alerts_change",
             Command::AlertsChange {
@@ -594,6 +595,8 @@ fn deployment() -> Deployment {
         spec: onnx_spec(),
         generation: Generation(3),
         old_specs: BTreeMap::from([(Generation(1), python_spec()), (Generation(2), command_spec())]),
+        old_began: BTreeMap::from([(Generation(1), at(4)), (Generation(2), at(5))]),
+        paused: true,
         created_at: at(1),
         generation_at: at(2),
         deleting: true,

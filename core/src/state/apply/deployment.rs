@@ -13,7 +13,39 @@ use crate::{
     units::Count,
 };
 
+/// Earlier generations whose specs are kept although nothing runs them: what one may go back to. Their models and code are
+/// kept with them.
+const GENERATIONS_KEPT: usize = 5;
+
 impl ClusterState {
+    /// Lets replicas of earlier generations stay, or goes on with what replaces them.
+    pub(super) fn deployment_pause(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        paused: bool,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let deployment = self.deployment(key)?;
+        if deployment.deleting {
+            return Err(being_deleted(key));
+        }
+        check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        if deployment.paused == paused {
+            return Ok(Reply::Done { revision: deployment.revision });
+        }
+        if let Some(deployment) = self.deployments.get_mut(key) {
+            deployment.paused = paused;
+            deployment.revision = cx.index;
+        }
+        let (kind, text) = match paused {
+            true => ("rollout.paused", format!("the rollout of {key} is paused: what serves stays as it is")),
+            false => ("rollout.resumed", format!("the rollout of {key} goes on")),
+        };
+        cx.event(Severity::Info, kind, about(key), text);
+        cx.done()
+    }
+
     pub(super) fn deployment_put(
         &mut self,
         cx: &mut Context,
@@ -45,6 +77,7 @@ impl ClusterState {
         if deployment.spec.differs_beyond_count(spec) {
             let old = std::mem::replace(&mut deployment.spec, spec.clone());
             deployment.old_specs.insert(deployment.generation, old);
+            deployment.old_began.insert(deployment.generation, deployment.generation_at);
             deployment.generation = deployment.generation.next();
             deployment.generation_at = cx.now;
             deployment.generation_served = false;
@@ -90,6 +123,8 @@ impl ClusterState {
             spec: spec.clone(),
             generation: Generation(1),
             old_specs: BTreeMap::new(),
+            old_began: BTreeMap::new(),
+            paused: false,
             created_at: cx.now,
             generation_at: cx.now,
             deleting: false,
@@ -203,7 +238,10 @@ impl ClusterState {
     fn drop_unused_specs(&mut self, key: &DeploymentKey) {
         let used: Vec<_> = self.replicas_of(key).map(|replica| replica.generation).collect();
         if let Some(deployment) = self.deployments.get_mut(key) {
-            deployment.old_specs.retain(|generation, _| used.contains(generation));
+            let kept: Vec<_> = deployment.old_specs.keys().rev().take(GENERATIONS_KEPT).copied().collect();
+            let keeps = |generation: &Generation| used.contains(generation) || kept.contains(generation);
+            deployment.old_specs.retain(|generation, _| keeps(generation));
+            deployment.old_began.retain(|generation, _| keeps(generation));
         }
     }
 

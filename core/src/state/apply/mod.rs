@@ -96,6 +96,9 @@ impl ClusterState {
             Command::DeploymentScale { key, instance_count, if_revision } => {
                 self.deployment_scale(cx, key, *instance_count, *if_revision)
             }
+            Command::DeploymentPause { key, paused, if_revision } => {
+                self.deployment_pause(cx, key, *paused, *if_revision)
+            }
             Command::DeploymentDelete { key, if_revision } => self.deployment_delete(cx, key, *if_revision),
             Command::NodeRegister(register) => self.node_register(cx, register),
             Command::NodeTransition(transition) => self.node_transition(cx, transition),

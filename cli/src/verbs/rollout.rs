@@ -1,0 +1,207 @@
+//! `berth rollout …`: follow, pause, go on, go back, and what there is to go back to.
+
+use berth_client::api::{Deployment, DeploymentGeneration, PutDeploymentRequest, PutMode};
+use berth_core::error::{Code, Error};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Context, wait};
+use crate::{
+    args::{RolloutVerb, UndoArgs},
+    output::{Cell, Fault, Ink, Listed, Misused},
+    view::age,
+};
+
+/// Fields named in a row of the history; the rest are counted.
+const FIELDS: usize = 4;
+
+/// One generation of a deployment, as the history lists it.
+#[derive(Serialize)]
+struct Row {
+    deployment: String,
+    /// The fields that differ from the generation before.
+    changed: Vec<String>,
+    #[serde(flatten)]
+    generation: DeploymentGeneration,
+}
+
+pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Fault> {
+    match verb {
+        RolloutVerb::Status { of, wait } => {
+            for deployment in all_of(context, &of.of).await? {
+                let mut shown = deployment;
+                if !wait.no_wait && !shown.paused {
+                    shown = wait::until_serving(context, &shown, wait.timeout).await?;
+                }
+                tell(context, &shown)?;
+            }
+            Ok(())
+        }
+        RolloutVerb::Pause(of) => pause(context, &of.of, true).await,
+        RolloutVerb::Resume(of) => pause(context, &of.of, false).await,
+        RolloutVerb::History(of) => history(context, &of.of).await,
+        RolloutVerb::Undo(args) => undo(context, args).await,
+    }
+}
+
+/// Lists what is meant: one deployment, or all of an endpoint.
+async fn all_of(context: &Context, of: &str) -> Result<Vec<Deployment>, Fault> {
+    let client = &context.client;
+    let of = of.to_ascii_lowercase();
+    if of.contains('/') {
+        let key = crate::args::parse_key(&of).or_misused()?;
+        return Ok(vec![client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?]);
+    }
+    let endpoint = client.get_endpoint(&of).await?;
+    let found = client.list_deployments(&endpoint.name).await?;
+    if found.is_empty() {
+        let error = Error::new(Code::DeploymentNotFound, format!("endpoint `{of}` has no deployments"));
+        return Err(error.try_("`berth deployment create -f FILE` makes one").into());
+    }
+    Ok(found)
+}
+
+fn tell(context: &Context, deployment: &Deployment) -> Result<(), Error> {
+    let name = deployment.name();
+    context.out.value(deployment, &name, || {
+        let Deployment { generation, updated, ready, desired, .. } = deployment;
+        let stands = if deployment.paused {
+            format!("is paused with {updated} of {desired} at generation {generation}, {ready} serve")
+        } else if deployment.provisioning_state == "Succeeded" {
+            format!("serves generation {generation} with {ready} of {desired}")
+        } else {
+            format!("has {updated} of {desired} at generation {generation}, {ready} serve")
+        };
+        context.out.line(format!("{name} {stands}"));
+        if !deployment.reason.is_empty() {
+            context.out.aside(format!("  {}", deployment.reason.lines().next().unwrap_or_default()));
+        }
+    })
+}
+
+async fn pause(context: &Context, of: &str, paused: bool) -> Result<(), Fault> {
+    for deployment in all_of(context, of).await? {
+        let changed = context.client.pause_rollout(&deployment.endpoint, &deployment.name, paused).await?;
+        let name = changed.name();
+        context.out.value(&changed, &name, || {
+            context.out.done(match paused {
+                true => format!("the rollout of {name} is paused; `berth rollout resume {name}` goes on"),
+                false => format!("the rollout of {name} goes on"),
+            });
+        })?;
+    }
+    Ok(())
+}
+
+async fn history(context: &Context, of: &str) -> Result<(), Fault> {
+    let mut rows = Vec::new();
+    for deployment in all_of(context, of).await? {
+        let generations = context.client.generations(&deployment.endpoint, &deployment.name).await?;
+        let mut before: Option<Value> = None;
+        for generation in generations {
+            let spec = serde_json::to_value(&generation.spec)
+                .map_err(|error| Error::new(Code::Internal, "a spec cannot be shown").why(error.to_string()))?;
+            let changed = before.as_ref().map(|before| changed(before, &spec)).unwrap_or_default();
+            before = Some(spec);
+            rows.push(Row { deployment: deployment.name(), changed, generation });
+        }
+    }
+    Ok(context.out.list(&rows, "no generations")?)
+}
+
+/// Names the fields in which two specs differ.
+fn changed(before: &Value, after: &Value) -> Vec<String> {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return Vec::new() };
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
+    let of = all_of(context, &args.of.of).await?;
+    let [current] = of.as_slice() else {
+        let error = Error::new(Code::Invalid, format!("`{}` has several deployments", args.of.of));
+        return Err(Fault::misused(error.try_(format!("name one: `berth rollout undo {}`", of[0].name()))));
+    };
+    let name = current.name();
+    let generations = context.client.generations(&current.endpoint, &current.name).await?;
+    let older = generations.iter().filter(|found| !found.current);
+    let target = match args.to_generation {
+        Some(wanted) => older.clone().find(|found| found.generation == wanted),
+        None => older.clone().next_back(),
+    };
+    let Some(target) = target else {
+        let kept: Vec<_> = older.map(|found| found.generation.to_string()).collect();
+        let what = match args.to_generation {
+            Some(wanted) => format!("generation {wanted} of {name} is not kept"),
+            None => format!("{name} has no earlier generation"),
+        };
+        let error = Error::new(Code::Invalid, what);
+        let error = if kept.is_empty() {
+            error.why("nothing but its count was ever changed").try_("change its file and `berth apply -f` it")
+        } else {
+            error.try_(format!("one of {}; `berth rollout history {name}` lists them", kept.join(", ")))
+        };
+        return Err(error.into());
+    };
+    let mut spec = target.spec.clone().unwrap_or_default();
+    // How many there are is no matter of generations.
+    spec.instance_count = current.spec.as_ref().map_or(spec.instance_count, |spec| spec.instance_count);
+    let request = PutDeploymentRequest {
+        endpoint: current.endpoint.clone(),
+        name: current.name.clone(),
+        spec: Some(spec),
+        mode: PutMode::Update.into(),
+        // Somebody else's change in between is not to be undone unseen.
+        if_revision: Some(current.revision),
+        ..PutDeploymentRequest::default()
+    };
+    let changed = context.client.put_deployment(request).await?;
+    context
+        .out
+        .note(format!("{name} goes back to generation {}, as generation {}", target.generation, changed.generation));
+    if args.wait.no_wait || changed.paused {
+        return Ok(tell(context, &changed)?);
+    }
+    let served = wait::until_serving(context, &changed, args.wait.timeout).await?;
+    Ok(tell(context, &served)?)
+}
+
+impl Listed for Row {
+    const COLUMNS: &'static [&'static str] = &["DEPLOYMENT", "GENERATION", "BEGAN", "READY", "CHANGED"];
+    const NARROW: usize = 5;
+
+    fn name(&self) -> String {
+        format!("{}@{}", self.deployment, self.generation.generation)
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        let DeploymentGeneration { generation, current, ready, began_ms, .. } = &self.generation;
+        let number = if *current { format!("{generation} *") } else { generation.to_string() };
+        let mut changed = self.changed.iter().take(FIELDS).cloned().collect::<Vec<_>>().join(", ");
+        if self.changed.len() > FIELDS {
+            changed.push_str(&format!(" and {} more", self.changed.len() - FIELDS));
+        }
+        vec![
+            self.deployment.as_str().into(),
+            Cell::inked(number, if *current { Ink::Bold } else { Ink::Plain }),
+            if *began_ms == 0 { "–".into() } else { age(*began_ms, now_ms).into() },
+            ready.to_string().into(),
+            changed.into(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_and_what_is_new_too() {
+        let before = json!({"command": ["a"], "model": {"name": "m"}, "priority": 50});
+        let after = json!({"command": ["b"], "model": {"name": "m"}, "spread": {"by": "rack"}});
+        assert_eq!(changed(&before, &after), ["command", "priority", "spread"]);
+        assert_eq!(changed(&before, &before), [] as [&str; 0]);
+    }
+}
