@@ -196,7 +196,7 @@ class RegenerateKeyRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., key_type: _Optional[_Union[KeyType, str]] = ..., key_value: _Optional[str] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("endpoint", "name", "spec", "generation", "provisioning_state", "reason", "desired", "ready", "updated", "traffic_percent", "mirror_percent", "created_at_ms", "revision", "retry_at_ms", "last_failed_replica", "last_failed_node", "reserve", "yielded")
+    __slots__ = ("endpoint", "name", "spec", "generation", "provisioning_state", "reason", "desired", "ready", "updated", "traffic_percent", "mirror_percent", "created_at_ms", "revision", "retry_at_ms", "last_failed_replica", "last_failed_node", "reserve", "yielded", "paused")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,7 @@ class Deployment(_message.Message):
     LAST_FAILED_NODE_FIELD_NUMBER: _ClassVar[int]
     RESERVE_FIELD_NUMBER: _ClassVar[int]
     YIELDED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     name: str
     spec: _model_pb2.DeploymentSpec
@@ -233,7 +234,8 @@ class Deployment(_message.Message):
     last_failed_node: str
     reserve: Reserve
     yielded: _containers.RepeatedCompositeFieldContainer[_model_pb2.Yielded]
-    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[_model_pb2.DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., provisioning_state: _Optional[str] = ..., reason: _Optional[str] = ..., desired: _Optional[int] = ..., ready: _Optional[int] = ..., updated: _Optional[int] = ..., traffic_percent: _Optional[int] = ..., mirror_percent: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., retry_at_ms: _Optional[int] = ..., last_failed_replica: _Optional[str] = ..., last_failed_node: _Optional[str] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., yielded: _Optional[_Iterable[_Union[_model_pb2.Yielded, _Mapping]]] = ...) -> None: ...
+    paused: bool
+    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[_model_pb2.DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., provisioning_state: _Optional[str] = ..., reason: _Optional[str] = ..., desired: _Optional[int] = ..., ready: _Optional[int] = ..., updated: _Optional[int] = ..., traffic_percent: _Optional[int] = ..., mirror_percent: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., retry_at_ms: _Optional[int] = ..., last_failed_replica: _Optional[str] = ..., last_failed_node: _Optional[str] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., yielded: _Optional[_Iterable[_Union[_model_pb2.Yielded, _Mapping]]] = ..., paused: bool = ...) -> None: ...
 
 class Reserve(_message.Message):
     __slots__ = ("wanted", "held", "in_use", "short_since_ms", "arithmetic", "not_covered")
@@ -314,6 +316,50 @@ class DeleteDeploymentRequest(_message.Message):
     name: str
     if_revision: int
     def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., name: _Optional[str] = ..., if_revision: _Optional[int] = ...) -> None: ...
+
+class PauseDeploymentRequest(_message.Message):
+    __slots__ = ("request_id", "endpoint", "name", "paused", "if_revision")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    IF_REVISION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    endpoint: str
+    name: str
+    paused: bool
+    if_revision: int
+    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., name: _Optional[str] = ..., paused: bool = ..., if_revision: _Optional[int] = ...) -> None: ...
+
+class ListGenerationsRequest(_message.Message):
+    __slots__ = ("endpoint", "name")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    name: str
+    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ListGenerationsResponse(_message.Message):
+    __slots__ = ("generations", "index")
+    GENERATIONS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    generations: _containers.RepeatedCompositeFieldContainer[DeploymentGeneration]
+    index: int
+    def __init__(self, generations: _Optional[_Iterable[_Union[DeploymentGeneration, _Mapping]]] = ..., index: _Optional[int] = ...) -> None: ...
+
+class DeploymentGeneration(_message.Message):
+    __slots__ = ("generation", "spec", "began_ms", "current", "ready")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_MS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    spec: _model_pb2.DeploymentSpec
+    began_ms: int
+    current: bool
+    ready: int
+    def __init__(self, generation: _Optional[int] = ..., spec: _Optional[_Union[_model_pb2.DeploymentSpec, _Mapping]] = ..., began_ms: _Optional[int] = ..., current: bool = ..., ready: _Optional[int] = ...) -> None: ...
 
 class ExplainDeploymentRequest(_message.Message):
     __slots__ = ("endpoint", "name")

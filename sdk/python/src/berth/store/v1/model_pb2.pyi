@@ -532,15 +532,17 @@ class Disconnect(_message.Message):
     def __init__(self, lost_after_ms: _Optional[int] = ..., replace: bool = ..., stop_on_client_after_ms: _Optional[int] = ..., reconcile: _Optional[_Union[Reconcile, str]] = ...) -> None: ...
 
 class OldSpec(_message.Message):
-    __slots__ = ("generation", "spec")
+    __slots__ = ("generation", "spec", "began_ms")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_MS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     spec: DeploymentSpec
-    def __init__(self, generation: _Optional[int] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ...) -> None: ...
+    began_ms: int
+    def __init__(self, generation: _Optional[int] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., began_ms: _Optional[int] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "generation_served", "revision", "last_failed", "reserve_short_since_ms", "yielded")
+    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "generation_served", "revision", "last_failed", "reserve_short_since_ms", "yielded", "paused")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -557,6 +559,7 @@ class Deployment(_message.Message):
     LAST_FAILED_FIELD_NUMBER: _ClassVar[int]
     RESERVE_SHORT_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     YIELDED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     name: str
     spec: DeploymentSpec
@@ -573,7 +576,8 @@ class Deployment(_message.Message):
     last_failed: FailedReplica
     reserve_short_since_ms: int
     yielded: _containers.RepeatedCompositeFieldContainer[Yielded]
-    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., generation_served: bool = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ...) -> None: ...
+    paused: bool
+    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., generation_served: bool = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ..., paused: bool = ...) -> None: ...
 
 class Yielded(_message.Message):
     __slots__ = ("endpoint", "deployment", "count")
