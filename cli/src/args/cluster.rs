@@ -213,6 +213,32 @@ pub(crate) enum SnapshotVerb {
         /// The file; it must not exist yet.
         file: PathBuf,
     },
+    /// Say what a saved state holds, without any cluster.
+    Inspect {
+        /// A file that `save` wrote.
+        file: PathBuf,
+    },
+    /// Make a coordinator's data directory of a saved state: for a cluster that has lost all of its coordinators for good.
+    Restore(RestoreArgs),
+}
+
+/// `berth operator snapshot restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// A file that `save` wrote.
+    pub(crate) file: PathBuf,
+    /// The data directory to make; it may hold `cluster.key` and `artifacts/` of a lost member, and no `raft/`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The cluster key that the lost coordinators had; `cluster.key` in the data directory when absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_key: Option<PathBuf>,
+    /// Where the coordinator will be reached.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7400")]
+    pub(crate) advertise: String,
+    /// Do not ask whether the lost coordinators are lost for good.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// `berth sim …`

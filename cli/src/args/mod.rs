@@ -15,8 +15,8 @@ mod start;
 
 pub(crate) use alerts::{AlertsArgs, AlertsVerb};
 pub(crate) use cluster::{
-    AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, ServeOnnxArgs, SettingsArgs, SettingsVerb, SimArgs,
-    SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
+    AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, RestoreArgs, ServeOnnxArgs, SettingsArgs, SettingsVerb,
+    SimArgs, SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
 pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};

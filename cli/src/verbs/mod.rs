@@ -29,6 +29,7 @@ mod settings;
 mod shell;
 mod sim;
 mod size;
+mod snapshot;
 mod status;
 mod top;
 mod traffic;
@@ -50,7 +51,7 @@ use berth_client::{Client, ClientOptions};
 use berth_core::error::{Code, Error};
 
 use crate::{
-    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, Verb},
+    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, SnapshotVerb, Verb},
     contexts::Contexts,
     output::{Fault, Misused, Output},
 };
@@ -91,6 +92,10 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Error(args) => return error::run(args, &out),
         Verb::Completion { shell } => return shell::completion(shell, &out),
         Verb::Man { dir } => return shell::man(&dir, &out),
+        Verb::Operator(OperatorVerb::Snapshot(SnapshotVerb::Inspect { file })) => {
+            return snapshot::inspect(&file, &out);
+        }
+        Verb::Operator(OperatorVerb::Snapshot(SnapshotVerb::Restore(args))) => return snapshot::restore(args, &out),
         _ => {}
     }
     let context = Context { client: client(&global).or_misused()?, out };

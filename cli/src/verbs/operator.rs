@@ -26,6 +26,9 @@ pub(super) async fn run(context: &Context, verb: OperatorVerb) -> Result<(), Fau
     match verb {
         OperatorVerb::Raft(verb) => raft(context, verb).await,
         OperatorVerb::Snapshot(SnapshotVerb::Save { file }) => save(context, &file).await,
+        // Done without a cluster, before one is looked for.
+        OperatorVerb::Snapshot(SnapshotVerb::Inspect { file }) => super::snapshot::inspect(&file, &context.out),
+        OperatorVerb::Snapshot(SnapshotVerb::Restore(args)) => super::snapshot::restore(args, &context.out),
         OperatorVerb::Autopilot(AutopilotVerb::Health) => super::health::run(context).await,
         OperatorVerb::Check => check(context).await,
         OperatorVerb::Settings(verb) => super::settings::run(context, verb).await,

@@ -5,6 +5,7 @@ mod docs;
 mod plan;
 mod programs;
 mod quota;
+mod restore;
 mod scrape;
 mod story;
 mod usage;

@@ -71,6 +71,11 @@ impl BlobStore {
         fs::metadata(self.path(digest)).ok().filter(fs::Metadata::is_file).map(|meta| meta.len())
     }
 
+    /// Returns whether the bytes are here and are what they should be. Reads all of them.
+    pub(crate) fn holds_whole(&self, digest: &Digest) -> bool {
+        self.size(digest).is_some() && self.verify(digest).is_ok()
+    }
+
     /// Returns the size of a blob that is here and starts its grace anew, so that no sweep takes it while its asset is
     /// being committed.
     pub(super) fn keep(&self, digest: &Digest) -> Option<u64> {

@@ -283,6 +283,15 @@ impl RaftLogStorage<Types> for LogStore {
     }
 }
 
+/// Writes a log that begins behind `id`, and a vote; a store that holds either is not to be given to this.
+pub(super) fn begin_after(durable: &Durable, id: &LogId, vote: &Vote) -> io::Result<()> {
+    put_position(durable, PURGED_KEY, id)?;
+    put_position(durable, COMMITTED_KEY, id)?;
+    let mut batch = Batch::default();
+    batch.put(VOTE_KEY, &encode(&convert::vote(vote)));
+    durable.apply(Space::Meta, batch)
+}
+
 fn entry_key(index: u64, part: u32) -> [u8; 12] {
     let mut key = [0; 12];
     key[..8].copy_from_slice(&index.to_be_bytes());

@@ -10,6 +10,7 @@ mod error;
 mod frame;
 mod identity;
 mod log;
+mod revive;
 mod sled;
 mod snapshot;
 mod state_machine;
@@ -20,6 +21,7 @@ pub use self::{
     frame::{FrameError, decode, encode},
     identity::{Identity, open},
     log::LogStore,
+    revive::revive_log,
     sled::{Batch, DATA_VERSION, Durable, End, MAX_VALUE_BYTES, Space, damaged_sibling, set_aside},
     snapshot::SnapshotStore,
     state_machine::{Applied, MachineStore},

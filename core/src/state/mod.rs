@@ -9,6 +9,7 @@ mod event;
 mod feature;
 mod index;
 mod reply;
+mod revive;
 pub(crate) mod rooms;
 mod routes;
 mod snapshot;
