@@ -130,6 +130,16 @@ fn what_verbs_say_about_a_cluster() {
         &["operator", "autopilot", "health"],
         &["operator", "settings", "show"],
         &["quota", "show"],
+        &["alerts"],
+        &["alerts", "talk", "-o", "name"],
+        &["rollout", "status", "talk/blue"],
+        &["rollout", "pause", "talk"],
+        &["rollout", "resume", "talk/blue"],
+        &["rollout", "history", "talk"],
+        &["operator", "snapshot", "save", "STATE"],
+        &["operator", "snapshot", "inspect", "STATE"],
+        &["events", "--query", "[?contains(kind, 'rollout')].kind", "-o", "tsv"],
+        &["context"],
         &["error", "E_TRAFFIC"],
         &["deployment", "delete", "talk/blue", "--yes", "-q"],
         &["traffic", "talk", "none"],
@@ -137,7 +147,13 @@ fn what_verbs_say_about_a_cluster() {
         &["endpoint", "delete", "talk", "--yes"],
     ] {
         let path = file.display().to_string();
-        let given: Vec<_> = args.iter().map(|word| if *word == "FILE" { path.as_str() } else { *word }).collect();
+        let state = folder.path().join("state").display().to_string();
+        let given = args.iter().map(|word| match *word {
+            "FILE" => path.as_str(),
+            "STATE" => state.as_str(),
+            word => word,
+        });
+        let given: Vec<_> = given.collect();
         let ran = dev.run(&given);
         all.push_str(&format!("$ berth {}\n{}", args.join(" "), steady(&ran.out)));
         for line in steady(&ran.err).lines() {
@@ -164,6 +180,10 @@ fn what_is_said_about_mistakes() {
     );
     write("broken.yml", "name: [blue\n");
     write("empty.yml", "");
+    write(
+        "alerts.yml",
+        "name: talk\nalerts:\n  - eror rate > 1 % for 5m\n  - {when: p99 > 800, nofity: [pager]}\n  - queue > 1\n  - queue > 2\n",
+    );
     write("talk.yml", FILE);
     let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
     let file = |name: &str| format!("{dir}/{name}");
@@ -206,6 +226,15 @@ fn what_is_said_about_mistakes() {
         "node join-command --token-file DIR/none.token",
         "operator raft remove-peer --id zz --yes",
         "operator snapshot save DIR/talk.yml",
+        "operator snapshot inspect DIR/talk.yml",
+        "operator snapshot restore DIR/none --data-dir DIR/new --yes",
+        "apply -f DIR/alerts.yml",
+        "alerts nobody",
+        "alerts test nobody",
+        "rollout status talk/red",
+        "rollout undo talk/blue",
+        "rollout undo talk/blue --to-generation 9",
+        "rollout pause nobody",
         "quota show nobody",
         "error E_NONE",
         "context use nowhere",
