@@ -116,7 +116,7 @@ impl Listed for AlertStatus {
             self.name().into(),
             Cell::state(&self.state),
             age(self.since_ms, now_ms()).into(),
-            if self.value.is_empty() { "–".into() } else { self.value.as_str().into() },
+            if self.value.is_empty() { "-".into() } else { self.value.as_str().into() },
             self.when.as_str().into(),
             of.into(),
             self.severity.as_str().into(),

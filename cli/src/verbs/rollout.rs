@@ -184,7 +184,7 @@ impl Listed for Row {
         vec![
             self.deployment.as_str().into(),
             Cell::inked(number, if *current { Ink::Bold } else { Ink::Plain }),
-            if *began_ms == 0 { "–".into() } else { age(*began_ms, now_ms).into() },
+            if *began_ms == 0 { "-".into() } else { age(*began_ms, now_ms).into() },
             ready.to_string().into(),
             changed.into(),
         ]

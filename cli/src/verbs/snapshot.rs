@@ -61,7 +61,7 @@ pub(super) fn inspect(file: &Path, out: &Output) -> Result<(), Fault> {
     let state = read(file)?;
     let held = Held::of(&state);
     Ok(out.value(&held, &held.cluster_id, || {
-        let or_none = |names: &[String]| if names.is_empty() { "–".to_owned() } else { names.join(" ") };
+        let or_none = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(" ") };
         for (key, value) in [
             ("cluster", held.cluster_id.clone()),
             ("saved at", format!("entry {}, {}", held.index, iso(held.time_ms))),

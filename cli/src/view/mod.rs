@@ -54,7 +54,7 @@ impl Listed for Endpoint {
 fn alerts(endpoint: &Endpoint) -> Cell {
     let rules = endpoint.spec.as_ref().map_or(0, |spec| spec.alerts.len());
     match endpoint.firing.as_slice() {
-        [] if rules == 0 => "–".into(),
+        [] if rules == 0 => "-".into(),
         [] => format!("0/{rules}").into(),
         firing => Cell::inked(firing.join(","), Ink::Red),
     }
