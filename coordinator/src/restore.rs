@@ -60,7 +60,7 @@ pub fn inspect(snapshot: &Path) -> Result<ClusterState, Error> {
             .try_("`berth operator snapshot save FILE` makes one")
     };
     let bytes = fs::read(snapshot).map_err(|error| unreadable(error.to_string()))?;
-    let state = decode_snapshot(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let state = decode_snapshot(&bytes).map_err(|error| unreadable(error.why))?;
     let state = ClusterState::from_snapshot(state);
     if state.feature_level > FEATURE_LEVEL {
         return Err(Error::new(Code::FeatureLevel, "this build is too old for the snapshot")

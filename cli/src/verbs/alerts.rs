@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: AlertsArgs) -> Result<(), Fault
     }
     let found = context.client.alerts(&endpoint).await?;
     let out = &context.out;
-    if out.is_lines() {
+    if out.is_lines() || out.is_names() {
         return Ok(out.list(&found.alerts, "")?);
     }
     let names: Vec<String> = found.alerts.iter().map(Listed::name).collect();

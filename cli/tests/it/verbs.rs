@@ -137,7 +137,7 @@ fn what_verbs_say_about_a_cluster() {
         &["rollout", "resume", "talk/blue"],
         &["rollout", "history", "talk"],
         &["operator", "snapshot", "save", "STATE"],
-        &["operator", "snapshot", "inspect", "STATE"],
+        &["operator", "snapshot", "inspect", "STATE", "--query", "[endpoints, deployments, nodes]"],
         &["events", "--query", "[?contains(kind, 'rollout')].kind", "-o", "tsv"],
         &["context"],
         &["error", "E_TRAFFIC"],

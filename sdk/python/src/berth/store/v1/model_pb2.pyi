@@ -150,7 +150,7 @@ class Resources(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_mib: _Optional[int] = ..., disk_mib: _Optional[int] = ..., gpus: _Optional[int] = ...) -> None: ...
 
 class EndpointSpec(_message.Message):
-    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules", "alerts")
+    __slots__ = ("description", "tags", "auth_mode", "max_body_bytes", "idempotent", "mirror_rules", "hedging", "alerts")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +164,7 @@ class EndpointSpec(_message.Message):
     MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
     MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
+    HEDGING_FIELD_NUMBER: _ClassVar[int]
     ALERTS_FIELD_NUMBER: _ClassVar[int]
     description: str
     tags: _containers.ScalarMap[str, str]
@@ -171,8 +172,19 @@ class EndpointSpec(_message.Message):
     max_body_bytes: int
     idempotent: bool
     mirror_rules: MirrorRules
+    hedging: Hedging
     alerts: _containers.RepeatedCompositeFieldContainer[AlertRule]
-    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ..., alerts: _Optional[_Iterable[_Union[AlertRule, _Mapping]]] = ...) -> None: ...
+    def __init__(self, description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., auth_mode: _Optional[_Union[AuthMode, str]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., mirror_rules: _Optional[_Union[MirrorRules, _Mapping]] = ..., hedging: _Optional[_Union[Hedging, _Mapping]] = ..., alerts: _Optional[_Iterable[_Union[AlertRule, _Mapping]]] = ...) -> None: ...
+
+class Hedging(_message.Message):
+    __slots__ = ("delay_ms", "percentile_permille", "budget_percent")
+    DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    delay_ms: int
+    percentile_permille: int
+    budget_percent: int
+    def __init__(self, delay_ms: _Optional[int] = ..., percentile_permille: _Optional[int] = ..., budget_percent: _Optional[int] = ...) -> None: ...
 
 class AlertRule(_message.Message):
     __slots__ = ("name", "when", "deployment", "severity", "notify", "min_requests")
