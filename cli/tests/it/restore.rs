@@ -117,6 +117,7 @@ fn a_cluster_without_coordinators_goes_on_from_a_snapshot() {
     };
     let without = restore("new");
     assert!(without.code == 1 && without.err.contains("E_CLUSTER_KEY"), "no key, no cluster: {without:#?}");
+    fs::create_dir_all(path("new")).expect("a folder");
     copy(&path("old/cluster.key"), &path("new/cluster.key"));
     copy(&path("old/artifacts"), &path("new/artifacts"));
     restore("new").good();
