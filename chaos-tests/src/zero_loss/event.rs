@@ -70,9 +70,10 @@ impl Event {
         }
     }
 
-    /// Returns whether something dies that has requests, so that these are lost unless they may be repeated.
+    /// Returns whether something ends that may have requests, so that these are lost unless they may be repeated. A node
+    /// that is asked to end is one of them: what another one was just sending it may look broken off.
     pub fn is_crash(self) -> bool {
-        matches!(self, Self::ReplicaCrash | Self::NodeKill | Self::Outage)
+        matches!(self, Self::RouterRestart | Self::ReplicaCrash | Self::NodeKill | Self::Outage)
     }
 
     /// Returns whether a process ends that callers are connected to.

@@ -77,17 +77,10 @@ fn builder(core: &Core, door: Door) -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(window)
         .max_send_buffer_size(SEND_BUFFER);
-    match door {
-        // WebSockets over HTTP/2 (RFC 8441). An early refusal resets its stream; what of the body is still under way then
-        // is forgiven, for as many streams as a caller can have in a second of refusals.
-        Door::Ingress => builder.enable_connect_protocol().max_concurrent_reset_streams(4 * streams as usize),
-        // All callers of another ingress share this connection. However many of them leave before they were looked at,
-        // or are refused before their body has come, the others' requests go on.
-        Door::Gate => builder
-            .max_pending_accept_reset_streams(streams as usize)
-            .max_concurrent_reset_streams(streams as usize)
-            .max_local_error_reset_streams(None),
-    };
+    if door == Door::Ingress {
+        // WebSockets over HTTP/2 (RFC 8441).
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
