@@ -36,3 +36,6 @@ BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::ever
 # The command line and the screen; ten thousand replicas need grpcio.
 cargo build --release -p berth-cli
 python3 "$out/surface.py" "$target/release/berth" --out "$out/surface.txt"
+# Nine events under load, every request counted: a hundred thousand each, at 500 a second. About forty minutes.
+"$target/release/examples/zero_loss" | tee "$out/zero_loss.txt"
+"$target/release/examples/overload" | tee "$out/overload.txt"
