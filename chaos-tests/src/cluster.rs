@@ -15,7 +15,7 @@ use hyper::{HeaderMap, body::Bytes};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::seed::Seed;
+use crate::{feed::FaultyFeed, seed::Seed};
 
 /// How long a cluster may take to come up, or a step to take effect, on a busy two-core machine.
 pub const WITHIN: Duration = Duration::from_secs(60);
@@ -46,13 +46,22 @@ impl Cluster {
 
     /// Starts them with more arguments for every node.
     pub async fn start_with(berth: &str, coordinators: usize, nodes: usize, node_args: Vec<String>) -> Self {
-        Self::start_all(berth, coordinators, nodes, node_args, None).await
+        Self::start_all(berth, coordinators, nodes, node_args, None, None).await
     }
 
     /// Starts one coordinator and nodes that pretend to have GPUs, as `berth dev --fake-gpus` takes them.
     pub async fn start_with_gpus(berth: &str, nodes: usize, gpus: &str) -> Self {
         let gpus = gpus.parse().expect("GPUs as people write them");
-        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus)).await
+        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus), None).await
+    }
+
+    /// Starts one coordinator that nodes reach through a wire only, which may be made faulty for the last of them.
+    pub async fn start_behind(berth: &str, nodes: usize, wire: &FaultyFeed) -> Self {
+        let cluster = Self::start_all(berth, 1, nodes, Vec::new(), None, Some(wire)).await;
+        let known = cluster.client.list_nodes().await.expect("the nodes are listed");
+        let mut ids = known.iter().map(|node| (&node.node, u64::from_str_radix(&node.id, 16).expect("an id")));
+        wire.spoil(ids.by_ref().max().expect("a node").1);
+        cluster
     }
 
     async fn start_all(
@@ -61,6 +70,7 @@ impl Cluster {
         nodes: usize,
         node_args: Vec<String>,
         fake_gpus: Option<FakeGpus>,
+        front: Option<&FaultyFeed>,
     ) -> Self {
         let seed = Seed::of_this_run();
         let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
@@ -71,10 +81,14 @@ impl Cluster {
             nodes,
             capacity: "cpu=16,memory=32GiB,disk=32GiB".to_owned(),
             node_args,
+            front: front.map(FaultyFeed::address),
             fake_gpus,
             env: BTreeMap::new(),
         });
         let fleet = fleet.expect("the processes start");
+        if let (Some(wire), Some(coordinator)) = (front, fleet.api_addresses().first()) {
+            wire.lead_to(coordinator.parse().expect("an address"));
+        }
         let client = match fleet.ready(WITHIN).await {
             Ok(client) => client,
             Err(error) => panic!("{error}\n{}", logs(&fleet)),

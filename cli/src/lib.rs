@@ -6,6 +6,8 @@ mod contexts;
 pub mod demo;
 mod dev;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod load;
 mod metrics;
 mod output;

@@ -8,12 +8,16 @@ use std::{
 };
 
 use berth_core::error::{Code, Error};
+use tokio::time::Instant;
 
 use crate::{
     api::{self, *},
     store::{Settings, SettingsChange},
     transport::{Client, MESSAGE_BYTES_MAX, Named, fill_name},
 };
+
+/// How soon routers are asked about again: they take a change within milliseconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a what-if may take: the planner goes over a large fleet many times.
 const PLAN_DEADLINE: Duration = Duration::from_secs(60);
@@ -163,6 +167,30 @@ impl Client {
     /// ```
     pub async fn put_traffic(&self, request: SetTrafficRequest) -> Result<Endpoint, Error> {
         send!(self.mutate, endpoints_client::EndpointsClient.set_traffic, request)
+    }
+
+    /// Waits until every node that is not lost routes by what an endpoint is now, and names those that do not after so
+    /// long. Whoever calls the endpoint through another node than those sees the change.
+    ///
+    /// ```no_run
+    /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
+    /// let split = [("blue".to_owned(), 100)].into();
+    /// client.set_traffic("fraud", Some(split), None).await?;
+    /// let behind = client.await_routers("fraud", std::time::Duration::from_secs(10)).await?;
+    /// assert!(behind.is_empty(), "{behind:?} route by the old split");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn await_routers(&self, endpoint: &str, within: Duration) -> Result<Vec<String>, Error> {
+        let until = Instant::now() + within;
+        loop {
+            let request = ShowRoutersRequest { endpoint: endpoint.to_owned() };
+            let told = send!(self.call, endpoints_client::EndpointsClient.show_routers, request)?;
+            if told.behind.is_empty() || Instant::now() + LOOK_AGAIN >= until {
+                return Ok(told.behind);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Returns both keys of an endpoint.

@@ -34,3 +34,6 @@ pub mod alert;
 pub mod controller;
 
 pub mod agent;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;

@@ -4,6 +4,7 @@ mod clients;
 mod demo;
 mod faults;
 mod faults_start;
+mod feed;
 mod gpu;
 mod hand_over;
 mod kill;

@@ -68,6 +68,7 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
         // Azure's sample sizes have four cores; a laptop has fewer, and digits need almost none.
         capacity: "cpu=16,memory=64GiB,disk=64GiB".to_owned(),
         // One host has one copy of an environment, however many nodes it plays.
+        front: None,
         node_args: vec!["--env-dir".to_owned(), dir.join("envs").display().to_string()],
         fake_gpus: None,
         env: Default::default(),

@@ -42,6 +42,8 @@ pub struct FleetOptions {
     pub capacity: String,
     /// More arguments for every node.
     pub node_args: Vec<String>,
+    /// Where nodes find the coordinators, when something lies in front of them.
+    pub front: Option<SocketAddr>,
     /// What GPUs every node pretends to have, if any: `2x80GiB:H100`.
     pub fake_gpus: Option<FakeGpus>,
     /// Variables for every process.
@@ -300,6 +302,8 @@ impl Fleet {
             "--peers".to_owned(),
             self.api_addresses().join(","),
         ];
+        let front = self.options.front.iter().flat_map(|front| ["--advertise".to_owned(), front.to_string()]);
+        let args: Vec<_> = args.into_iter().chain(front).collect();
         Daemon::spawn(&self.options, &name, &args)
     }
 
@@ -324,7 +328,7 @@ impl Fleet {
             "--token-file".to_owned(),
             self.token_file().display().to_string(),
             "--coordinators".to_owned(),
-            self.api_addresses().join(","),
+            self.options.front.map_or_else(|| self.api_addresses().join(","), |front| front.to_string()),
             "--ingress".to_owned(),
             self.node_addresses[n].ingress.to_string(),
             "--gate".to_owned(),

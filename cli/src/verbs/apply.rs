@@ -69,7 +69,7 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     for (file, last) in endpoints.iter().zip(&mut applied.endpoints).filter(|_| with_traffic) {
         let [split, mirror] = [&file.traffic, &file.mirror].map(|shares| shares.as_ref().map(traffic::plain));
         if split.is_some() || mirror.is_some() {
-            *last = traffic::set(&context.client, file.name.as_str(), split, mirror, args.strict_azure).await?;
+            *last = traffic::set(context, file.name.as_str(), split, mirror, args.strict_azure).await?;
             context.out.done(format!("traffic of {} set", file.name));
         }
     }

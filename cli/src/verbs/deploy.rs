@@ -12,7 +12,7 @@ use berth_core::{
     model::{DeploymentName, EndpointName},
 };
 
-use super::{Context, apply};
+use super::{Context, apply, traffic};
 use crate::{
     args::{AllOrNone, ApplyArgs, DeployArgs},
     output::{Fault, Misused},
@@ -47,6 +47,7 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
     };
     if takes_all {
         context.client.set_traffic(endpoint.as_str(), Some([(name.to_string(), 100)].into()), None).await?;
+        traffic::settle(context, endpoint.as_str()).await;
         context.out.done(format!("{name} gets all traffic of {endpoint}; call it: berth invoke {endpoint} -d '…'"));
         let served = context.client.get_endpoint(endpoint.as_str()).await?;
         if let Some(uri) = served.scoring_uris.first() {

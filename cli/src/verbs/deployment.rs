@@ -15,7 +15,7 @@ use berth_core::{
 use super::{
     Context, Deleted, confirm,
     logs::{self, Wanted},
-    wait,
+    traffic, wait,
 };
 use crate::{
     args::{self, DeploymentVerb, GetLogsArgs, WaitArgs},
@@ -194,6 +194,7 @@ async fn finish(
     if all_traffic {
         let split = [(last.name.clone(), 100)].into();
         context.client.set_traffic(&last.endpoint, Some(split), None).await?;
+        traffic::settle(context, &last.endpoint).await;
         last = context.client.get_deployment(&last.endpoint, &last.name).await?;
     }
     show(context, &last)

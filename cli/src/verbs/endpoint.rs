@@ -129,7 +129,7 @@ async fn update(context: &Context, args: args::UpdateEndpointArgs) -> Result<(),
         last = Some(put(&context.client, &file, PutMode::Update).await?);
     }
     if split.is_some() || mirror.is_some() {
-        last = Some(traffic::set(&context.client, &name, split, mirror, args.strict_azure).await?);
+        last = Some(traffic::set(context, &name, split, mirror, args.strict_azure).await?);
     }
     let endpoint = last.ok_or_else(|| {
         let error = Error::new(Code::Invalid, "nothing to change is given");

@@ -1,11 +1,8 @@
 //! `berth traffic` and `berth mirror`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use berth_client::{
-    Client,
-    api::{Endpoint, SetTrafficRequest, TrafficMap},
-};
+use berth_client::api::{Endpoint, SetTrafficRequest, TrafficMap};
 use berth_core::{
     error::{Code, Error},
     model::{DeploymentName, Traffic},
@@ -17,6 +14,10 @@ use crate::{
     output::{Fault, Misused, now_ms},
     view,
 };
+
+/// How long routers may take to route by what was set. They take milliseconds; a node that falls silent is lost, and not
+/// waited for, within three seconds.
+const ROUTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which shares are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Res
         What::Split => (Some(shares), None),
         What::Mirror => (None, Some(shares)),
     };
-    let changed = set(&context.client, &args.endpoint, split, mirror, args.strict_azure).await?;
+    let changed = set(context, &args.endpoint, split, mirror, args.strict_azure).await?;
     endpoint::show(context, &changed)
 }
 
@@ -56,9 +57,9 @@ pub(super) async fn mirror(context: &Context, args: MirrorArgs) -> Result<(), Fa
     }
 }
 
-/// Sets the split, the mirrors, or both.
+/// Sets the split, the mirrors, or both, and waits until routers know.
 pub(super) async fn set(
-    client: &Client,
+    context: &Context,
     endpoint: &str,
     split: Option<BTreeMap<String, u32>>,
     mirror: Option<BTreeMap<String, u32>>,
@@ -66,7 +67,23 @@ pub(super) async fn set(
 ) -> Result<Endpoint, Error> {
     let [split, mirror] = [split, mirror].map(|shares| shares.map(|percent| TrafficMap { percent }));
     let endpoint = endpoint.to_owned();
-    client.put_traffic(SetTrafficRequest { endpoint, split, mirror, strict_azure, ..Default::default() }).await
+    let request = SetTrafficRequest { endpoint, split, mirror, strict_azure, ..Default::default() };
+    let changed = context.client.put_traffic(request).await?;
+    settle(context, &changed.name).await;
+    Ok(changed)
+}
+
+/// Waits until a call through any node meets what was just set, so that who set it does not meet what was before. The
+/// change is made either way: what cannot be waited for is told, and no error.
+pub(super) async fn settle(context: &Context, endpoint: &str) {
+    let told = match context.client.await_routers(endpoint, ROUTED_WITHIN).await {
+        Ok(behind) if behind.is_empty() => return,
+        Ok(behind) => {
+            format!("not taken up after {} s by {}: they route as before", ROUTED_WITHIN.as_secs(), behind.join(", "))
+        }
+        Err(error) => format!("whether every node has taken it up is not known: {error}"),
+    };
+    context.out.aside(told);
 }
 
 /// Returns the shares as the API has them.

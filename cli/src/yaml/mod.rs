@@ -99,7 +99,7 @@ const DEPLOYMENT_FIELDS: &[&str] = &[
 
 /// Fields that only an endpoint has.
 const ENDPOINT_FIELDS: &[&str] =
-    &["auth_mode", "traffic", "mirror_traffic", "mirror_settings", "public_network_access", "max_body_mib"];
+    &["auth_mode", "traffic", "mirror_traffic", "mirror_settings", "public_network_access", "max_body_mib", "hedging"];
 
 /// Loads a file. `expected` is what the verb is about, if it is about one noun; `settings` are laid over each document.
 pub(crate) fn load(path: &Path, expected: Option<Kind>, settings: &[Setting]) -> Result<Loaded, Error> {

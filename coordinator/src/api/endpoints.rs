@@ -9,16 +9,19 @@ use berth_core::{
 use berth_proto::api::{
     endpoint_message, endpoint_spec, if_revision, project_of, put_mode, traffic,
     v1::{
-        DeleteEndpointRequest, Endpoint, EndpointKeys, GetEndpointRequest, KeyType, ListEndpointsRequest,
-        ListEndpointsResponse, ListKeysRequest, Mutation, PutEndpointRequest, RegenerateKeyRequest, SetTrafficRequest,
+        DeleteEndpointRequest, Endpoint, EndpointKeys, EndpointRouters, GetEndpointRequest, KeyType,
+        ListEndpointsRequest, ListEndpointsResponse, ListKeysRequest, Mutation, PutEndpointRequest,
+        RegenerateKeyRequest, SetTrafficRequest, ShowRoutersRequest, endpoints_client::EndpointsClient,
         endpoints_server::Endpoints,
     },
 };
+use berth_proto::status::from_status;
 use tonic::{Request, Response, Status};
 
 use super::{
     Api,
     call::{Call, Checks, answer},
+    forward::{Leader, handed_on},
 };
 use crate::keys::{KeySlot, KeyText};
 
@@ -70,6 +73,11 @@ impl Endpoints for Api {
     async fn set_traffic(&self, request: Request<SetTrafficRequest>) -> Result<Response<Endpoint>, Status> {
         let call = Call::of(request.metadata());
         answer(&self.context.metrics, "Endpoints/SetTraffic", self.put_traffic(&call, request.into_inner())).await
+    }
+
+    async fn show_routers(&self, request: Request<ShowRoutersRequest>) -> Result<Response<EndpointRouters>, Status> {
+        let call = Call::of(request.metadata());
+        answer(&self.context.metrics, "Endpoints/ShowRouters", self.routers(&call, request.into_inner())).await
     }
 
     async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<EndpointKeys>, Status> {
@@ -129,6 +137,21 @@ impl Api {
         let command = Command::TrafficSet { endpoint: endpoint.clone(), split, mirror, strict_azure, if_revision };
         self.context.proposer.change(asker, command, call.deadline).await?;
         self.endpoint(&endpoint)
+    }
+
+    async fn routers(&self, call: &Call, request: ShowRoutersRequest) -> Result<EndpointRouters, Error> {
+        let name = name(&request.endpoint)?;
+        let lead = match self.leader(call)? {
+            Leader::Here(lead) => lead,
+            Leader::There(channel) => {
+                let answered = EndpointsClient::new(channel).show_routers(handed_on(call, request)).await;
+                return answered.map(Response::into_inner).map_err(|status| from_status(&status));
+            }
+        };
+        self.context.proposer.barrier(call.deadline).await?;
+        let version = self.context.machine.read(|state| state.endpoint(&name).map(|_| state.routes.of(&name)))?;
+        let behind = lead.inbox.routers_behind(version, call.deadline).await?;
+        Ok(EndpointRouters { version: version.0, behind })
     }
 
     async fn put_key(&self, call: &Call, request: &RegenerateKeyRequest) -> Result<EndpointKeys, Error> {

@@ -78,6 +78,9 @@ impl Desk {
                 Item::DrainWaits(node, answer) => {
                     let _ = answer.send(machine.read(|state| self.controller.drain_waits(state, node)));
                 }
+                Item::RoutersBehind(version, answer) => {
+                    let _ = answer.send(machine.read(|state| self.controller.routers_behind(state, version)));
+                }
             }
         }
         let applied = drained.applied.then_some(Input::StateApplied);

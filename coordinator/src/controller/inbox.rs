@@ -12,7 +12,7 @@ use std::{
 use berth_core::{
     controller::{Heartbeat, Input},
     error::{Code, Error},
-    id::NodeId,
+    id::{LogIndex, NodeId},
     model::DeploymentKey,
 };
 use ractor::ActorRef;
@@ -65,6 +65,8 @@ pub(super) enum Item {
     Waiting(DeploymentKey, oneshot::Sender<Vec<String>>),
     /// What does a node that is to be empty wait for?
     DrainWaits(NodeId, oneshot::Sender<Vec<String>>),
+    /// Which routers have not taken a version of the table?
+    RoutersBehind(LogIndex, oneshot::Sender<Vec<String>>),
 }
 
 /// Everything that lay there.
@@ -152,6 +154,11 @@ impl Inbox {
     /// Asks what a node that is to be empty waits for.
     pub(crate) async fn drain_waits(&self, node: NodeId, deadline: Instant) -> Result<Vec<String>, Error> {
         self.ask(deadline, |answer| Item::DrainWaits(node, answer)).await
+    }
+
+    /// Asks which routers have not taken a version of the table.
+    pub(crate) async fn routers_behind(&self, version: LogIndex, deadline: Instant) -> Result<Vec<String>, Error> {
+        self.ask(deadline, |answer| Item::RoutersBehind(version, answer)).await
     }
 
     async fn ask<T>(&self, deadline: Instant, item: impl FnOnce(oneshot::Sender<T>) -> Item) -> Result<T, Error> {

@@ -4,6 +4,7 @@
 //! after a failover. It takes no hints. Whatever comes in, it compares the whole state with what should be, through
 //! indexes, and asks its shell to propose the difference; nothing it does counts before the log says so.
 
+mod behind;
 mod clock;
 mod devices;
 mod drains;

@@ -83,6 +83,11 @@ impl Routers {
         self.expected(state).filter(|node| !self.is_clear(state, node, replica)).map(|node| node.id).collect()
     }
 
+    /// Lists the nodes whose routers have not taken a version of the table.
+    pub(super) fn behind<'a>(&self, state: &'a ClusterState, version: LogIndex) -> impl Iterator<Item = &'a Node> {
+        self.expected(state).filter(move |node| self.of(node).is_none_or(|heard| heard.acks.applied < version))
+    }
+
     fn expected<'a>(&self, state: &'a ClusterState) -> impl Iterator<Item = &'a Node> {
         state.nodes.values().filter(|node| node.state != NodeState::Lost)
     }

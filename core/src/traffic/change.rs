@@ -56,6 +56,14 @@ pub enum Resync {
     /// A table of another cluster.
     #[error("the table belongs to another cluster")]
     ForeignCluster,
+    /// The feed is ahead: a change was lost on the way.
+    #[error("the feed is at version {told}, this table is version {have}")]
+    Missed {
+        /// What the feed says it has sent.
+        told: LogIndex,
+        /// What is held.
+        have: LogIndex,
+    },
     /// The result differs from what the sender has.
     #[error("the table after the delta differs from the sender's")]
     Digest,
@@ -108,6 +116,15 @@ impl RouteTable {
             }
             TableChange::Delta(delta) => self.apply_delta(delta),
         }
+    }
+
+    /// Judges a feed's sign of life: what it says it has sent must have come. A feed that is behind says nothing of this
+    /// table; it has nothing newer to send.
+    pub fn hears(&self, version: LogIndex, digest: Digest) -> Result<(), Resync> {
+        if version > self.version {
+            return Err(Resync::Missed { told: version, have: self.version });
+        }
+        if version == self.version && digest != self.digest() { Err(Resync::Digest) } else { Ok(()) }
     }
 
     fn apply_delta(&self, delta: TableDelta) -> Result<Self, Resync> {
@@ -171,6 +188,20 @@ mod tests {
         ) {
             let (old, new) = (table(50, &old), table(51, &new));
             prop_assert_eq!(old.apply(TableChange::Delta(old.delta_to(&new))), Ok(new));
+        }
+    }
+
+    #[test]
+    fn a_sign_of_life_tells_of_lost_and_damaged_changes() {
+        let held = table(7, &BTreeMap::from([(1, 5)]));
+        let other = table(7, &BTreeMap::from([(1, 6)]));
+        for (version, digest, heard, why) in [
+            (7, held.digest(), Ok(()), "all is well"),
+            (7, other.digest(), Err(Resync::Digest), "the same version of something else"),
+            (8, other.digest(), Err(Resync::Missed { told: LogIndex(8), have: LogIndex(7) }), "a change was lost"),
+            (6, other.digest(), Ok(()), "the feed is behind"),
+        ] {
+            assert_eq!(held.hears(LogIndex(version), digest), heard, "{why}");
         }
     }
 

@@ -60,6 +60,10 @@ impl<'a> Cursor<'a> {
                 Some(place) if self.next()? == b'"' => *place = plain(self.string()?),
                 _ => self.skip()?,
             }
+            // Enough is known: what comes later must not change it, or it would matter in how many pieces a body comes.
+            if peeked.model.is_some() && peeked.user.is_some() {
+                return Ok(());
+            }
             match self.next()? {
                 b',' => self.rest = &self.rest[1..],
                 b'}' => return Ok(()),

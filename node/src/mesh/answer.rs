@@ -137,6 +137,8 @@ pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
         // KServe's client reads the body, Triton's the status.
         "/v2/health/live" => body(200, JSON, json!({ "live": true }).to_string()),
         "/v2/health/ready" => body(ready, JSON, json!({ "ready": is_ready }).to_string()),
+        // SageMaker asks a server this; of an endpoint it is for the replica.
+        "/ping" => body(ready, TEXT, ""),
         "/v2" | "/v2/" => {
             let metadata = json!({ "name": NAME, "version": VERSION, "extensions": EXTENSIONS });
             body(200, JSON, metadata.to_string())

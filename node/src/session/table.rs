@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use berth_core::{
     error::{Code, Error},
     rng::SeedTree,
-    traffic::table::RouteTable,
+    traffic::{change::Resync, table::RouteTable},
 };
 use berth_proto::node::{TableMessage, change_from_wire, v1::WatchTableRequest};
 use tokio::time::{sleep, timeout};
@@ -25,7 +25,14 @@ pub(crate) async fn keep_table(members: Arc<Members>, mesh: MeshHandle, node: u6
         let addresses = members.addresses();
         if let Some(address) = addresses.get(turn % addresses.len().max(1)) {
             match watch(&members, address, &mesh, node, &mut wants_full, &mut backoff).await {
-                Ok(why) => tracing::info!(%address, why, "watching the route table from the start"),
+                Ok(resync) => {
+                    tracing::info!(%address, %resync, "watching the route table from the start");
+                    wants_full = true;
+                    // One that is behind would send the same again until it has caught up.
+                    if matches!(resync, Resync::Older { .. }) {
+                        turn = turn.wrapping_add(1);
+                    }
+                }
                 Err(error) => {
                     tracing::info!(%address, %error, "this member sends no route table");
                     turn = turn.wrapping_add(1);
@@ -36,7 +43,7 @@ pub(crate) async fn keep_table(members: Arc<Members>, mesh: MeshHandle, node: u6
     }
 }
 
-/// Follows one member until it falls silent, breaks off, or sends what does not fit.
+/// Follows one member until it falls silent, breaks off, or sends what does not fit, and tells what did not.
 async fn watch(
     members: &Members,
     address: &str,
@@ -44,7 +51,7 @@ async fn watch(
     node: u64,
     wants_full: &mut bool,
     backoff: &mut Backoff,
-) -> Result<String, Error> {
+) -> Result<Resync, Error> {
     let request = request(&mesh.table(), node, *wants_full);
     let mut client = members.client(address)?;
     let opened = timeout(MESSAGE_DEADLINE, client.watch_table(request)).await.map_err(|_| silent(address))?;
@@ -58,16 +65,13 @@ async fn watch(
         match change_from_wire(update)? {
             TableMessage::Change(change) => {
                 if let Err(resync) = mesh.apply_table(change) {
-                    *wants_full = true;
-                    return Ok(format!("{resync:?}"));
+                    return Ok(resync);
                 }
                 *wants_full = false;
             }
             TableMessage::Heartbeat { version, digest } => {
-                let table = mesh.table();
-                if table.version == version && table.digest() != digest {
-                    *wants_full = true;
-                    return Ok(format!("the table of version {version} differs from the feed's"));
+                if let Err(resync) = mesh.table().hears(version, digest) {
+                    return Ok(resync);
                 }
             }
         }

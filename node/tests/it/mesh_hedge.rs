@@ -20,39 +20,78 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::mesh_support::{
-    Body, Deployed, Node, Placed, backend, body_of, call, counters, echo, endpoint, full, header, node, post, until,
+    Body, Deployed, Node, Placed, backend, body_of, call, counters, endpoint, full, header, node, post, until,
 };
 
 /// Long enough that a fast replica is never hedged, even on a busy machine.
 const AFTER_MS: u64 = 150;
 
-/// What a replica sees of the requests it was given.
+/// What replicas see of the requests they were given.
 #[derive(Clone, Default)]
 struct Seen {
+    /// One of them has the request that takes long.
+    taken: Arc<AtomicBool>,
     begun: Arc<AtomicU32>,
     let_go: Arc<AtomicU32>,
+    failed: Arc<AtomicU32>,
     bytes: Arc<AtomicU32>,
+    release: Arc<Notify>,
 }
 
 /// Counts a request that ends without an answer.
-struct Working(Seen);
+struct Working(Option<Seen>);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.let_go.fetch_add(1, SeqCst);
+        if let Some(seen) = &self.0 {
+            seen.let_go.fetch_add(1, SeqCst);
+        }
     }
 }
 
-/// A replica that takes a request and never answers.
-async fn stuck(seen: Seen) -> SocketAddr {
+/// Two replicas that answer at once, but for the one that gets a body with `slow` first: that one has it until it is told
+/// to answer. Whichever is drawn, it is the slow one. The other one fails if it shall.
+async fn pair(seen: &Seen, fails: bool) -> [SocketAddr; 2] {
+    [one_of(seen.clone(), fails).await, one_of(seen.clone(), fails).await]
+}
+
+async fn one_of(seen: Seen, fails: bool) -> SocketAddr {
     backend(move |request: Request<Incoming>| {
         let seen = seen.clone();
         async move {
-            let _working = Working(seen.clone());
+            let mut working = Working(Some(seen.clone()));
             let body = request.into_body().collect().await.expect("a body").to_bytes();
-            seen.bytes.store(body.len() as u32, SeqCst);
-            seen.begun.fetch_add(1, SeqCst);
-            std::future::pending::<Response<Body>>().await
+            let is_slow = body.starts_with(b"slow");
+            if is_slow && !seen.taken.swap(true, SeqCst) {
+                seen.bytes.store(body.len() as u32, SeqCst);
+                seen.begun.fetch_add(1, SeqCst);
+                seen.release.notified().await;
+            } else if is_slow && fails {
+                seen.failed.fetch_add(1, SeqCst);
+                let mut response = Response::new(body_of("no"));
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                working.0 = None;
+                return response;
+            }
+            working.0 = None;
+            Response::new(body_of([b"done:", &body[..]].concat()))
+        }
+    })
+    .await
+}
+
+/// A replica that answers at once until it is told to be stuck.
+async fn moody(stuck: Arc<AtomicBool>, seen: Seen) -> SocketAddr {
+    backend(move |request: Request<Incoming>| {
+        let (stuck, seen) = (stuck.clone(), seen.clone());
+        async move {
+            request.into_body().collect().await.expect("a body");
+            if stuck.load(SeqCst) {
+                let _working = Working(Some(seen.clone()));
+                seen.begun.fetch_add(1, SeqCst);
+                return std::future::pending::<Response<Body>>().await;
+            }
+            Response::new(body_of("well"))
         }
     })
     .await
@@ -74,32 +113,11 @@ fn after(ms: u64, budget_percent: u32) -> Option<Hedging> {
 }
 
 /// Deposits enough requests that one hedge is within the share.
-async fn warm_up(entry: &Node, requests: u32) -> u32 {
-    let mut hedged = 0;
+async fn warm_up(entry: &Node, requests: u32) {
     for _ in 0..requests {
         let (parts, _) = call(entry.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
         assert_eq!(parts.status, 200);
-        hedged += u32::from(parts.headers.contains_key("x-berth-hedge"));
     }
-    hedged
-}
-
-/// Answers at once until it is told to be stuck.
-async fn moody(stuck: Arc<AtomicBool>, seen: Seen) -> SocketAddr {
-    backend(move |request: Request<Incoming>| {
-        let (stuck, seen) = (stuck.clone(), seen.clone());
-        async move {
-            let body = request.into_body().collect().await.expect("a body").to_bytes();
-            if stuck.load(SeqCst) {
-                let _working = Working(seen.clone());
-                seen.bytes.store(body.len() as u32, SeqCst);
-                seen.begun.fetch_add(1, SeqCst);
-                return std::future::pending::<Response<Body>>().await;
-            }
-            Response::new(body_of("slow"))
-        }
-    })
-    .await
 }
 
 #[tokio::test]
@@ -107,33 +125,22 @@ async fn a_slow_replica_is_outrun_and_let_go_at_once_on_the_own_node_and_on_anot
     for remote in [false, true] {
         let (n1, n2) = (node(1), node(2));
         let owner = if remote { &n2 } else { &n1 };
-        let (is_stuck, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
-        let slow = moody(is_stuck.clone(), seen.clone()).await;
-        let fast = echo("fast").await;
-        hedged(owner, &n1, [slow, fast], after(AFTER_MS, 20));
-        assert_eq!(warm_up(&n1, 20).await, 0, "nobody is slow");
-        is_stuck.store(true, SeqCst);
-        // One of the next requests begins at the slow one.
-        let mut won = None;
-        for _ in 0..50 {
-            let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "seven b")).await;
-            assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"fast:seven b"[..]));
-            if parts.headers.contains_key("x-berth-hedge") {
-                won = Some(parts);
-                break;
-            }
-        }
-        let won = won.expect("the slow one was drawn");
+        let seen = Seen::default();
+        hedged(owner, &n1, pair(&seen, false).await, after(AFTER_MS, 20));
+        warm_up(&n1, 40).await;
+        let before = counters(&n1, "blue");
+        let (won, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "slow b")).await;
+        assert_eq!((won.status, body.as_ref()), (StatusCode::OK, &b"done:slow b"[..]));
+        let winner = header(&won, "x-berth-replica").to_owned();
+        let loser = if winner == ReplicaId(1).to_string() { ReplicaId(2) } else { ReplicaId(1) };
         // On the own node the slot is free before the answer is written; on another one a reset stream frees it.
-        assert!(remote || owner.mesh.gate_in_flight(ReplicaId(1)) == 0);
-        until(|| owner.mesh.gate_in_flight(ReplicaId(1)) == 0).await;
+        assert!(remote || owner.mesh.gate_in_flight(loser) == 0);
+        until(|| owner.mesh.gate_in_flight(loser) == 0).await;
         until(|| seen.let_go.load(SeqCst) == 1).await;
-        assert_eq!(header(&won, "x-berth-hedge"), "won");
-        assert_eq!(header(&won, "x-berth-attempts"), "2");
-        assert_eq!(header(&won, "x-berth-replica"), ReplicaId(2).to_string());
-        assert_eq!((seen.begun.load(SeqCst), seen.bytes.load(SeqCst)), (1, 7), "it had the whole request");
+        assert_eq!((header(&won, "x-berth-hedge"), header(&won, "x-berth-attempts")), ("won", "2"));
+        assert_eq!((seen.begun.load(SeqCst), seen.bytes.load(SeqCst)), (1, 6), "it had the whole request");
         let counted = counters(&n1, "blue");
-        assert_eq!((counted.hedges, counted.hedges_won), (1, 1));
+        assert_eq!((counted.hedges - before.hedges, counted.hedges_won - before.hedges_won), (1, 1));
         let report = n1.mesh.find_request(header(&won, "x-request-id")).expect("it is remembered");
         let attempts: Vec<_> = report.attempts.iter().map(|of| (of.hedge, of.status, of.failure.as_str())).collect();
         assert_eq!(attempts, [(false, None, "outrun"), (true, Some(200), "")]);
@@ -169,68 +176,35 @@ async fn without_hedging_or_without_budget_nobody_else_is_asked() {
 }
 
 #[tokio::test]
-async fn a_replica_that_fails_at_once_does_not_win_and_a_full_one_is_not_waited_for() {
+async fn a_replica_that_fails_at_once_does_not_win() {
     let n1 = node(1);
-    let release = Arc::new(Notify::new());
-    let slow = {
-        let release = release.clone();
-        backend(move |request: Request<Incoming>| {
-            let release = release.clone();
-            async move {
-                let body = request.into_body().collect().await.expect("a body").to_bytes();
-                if body == "wait" {
-                    release.notified().await;
-                }
-                Response::new(body_of("slow"))
-            }
-        })
-        .await
-    };
-    let failing = backend(|_request| async {
-        let mut response = Response::new(body_of("no"));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response
-    })
-    .await;
-    hedged(&n1, &n1, [slow, failing], after(10, 20));
-    for _ in 0..40 {
-        call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
-    }
-    // The failing one counts as loaded by now, so the slow one is asked first, and the hedge fails.
-    let before = counters(&n1, "blue").hedges;
-    let asked = tokio::spawn(call(n1.mesh.ingress_addr(), post("/e/fraud/any", "wait")));
-    until(|| counters(&n1, "blue").hedges > before).await;
-    release.notify_one();
+    let seen = Seen::default();
+    hedged(&n1, &n1, pair(&seen, true).await, after(10, 20));
+    warm_up(&n1, 40).await;
+    let asked = tokio::spawn(call(n1.mesh.ingress_addr(), post("/e/fraud/any", "slow")));
+    until(|| seen.failed.load(SeqCst) == 1).await;
+    seen.release.notify_one();
     let (parts, body) = asked.await.expect("an answer");
-    assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"slow"[..]));
+    assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"done:slow"[..]));
     assert_eq!(header(&parts, "x-berth-hedge"), "lost");
 }
 
 #[tokio::test]
 async fn a_percentile_is_learnt_from_answers() {
     let n1 = node(1);
-    let (is_stuck, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
-    let slow = moody(is_stuck.clone(), seen.clone()).await;
-    let fast = echo("fast").await;
-    hedged(&n1, &n1, [slow, fast], Some(Hedging { budget_percent: 20, ..Hedging::default() }));
+    let seen = Seen::default();
+    hedged(&n1, &n1, pair(&seen, false).await, Some(Hedging { budget_percent: 20, ..Hedging::default() }));
     warm_up(&n1, 120).await;
-    is_stuck.store(true, SeqCst);
-    for _ in 0..50 {
-        let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "x")).await;
-        assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"fast:x"[..]));
-        if seen.begun.load(SeqCst) > 0 {
-            break;
-        }
-    }
-    assert!(seen.begun.load(SeqCst) > 0, "the slow one was drawn");
-    assert!(counters(&n1, "blue").hedges_won > 0);
+    let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "slow")).await;
+    assert_eq!((parts.status, body.as_ref()), (StatusCode::OK, &b"done:slow"[..]));
+    assert_eq!(header(&parts, "x-berth-hedge"), "won");
 }
 
 #[tokio::test]
 async fn two_that_never_answer_are_both_let_go_when_the_caller_leaves() {
     let n1 = node(1);
-    let seen = Seen::default();
-    let slow = [stuck(seen.clone()).await, stuck(seen.clone()).await];
+    let (is_stuck, seen) = (Arc::new(AtomicBool::new(true)), Seen::default());
+    let slow = [moody(is_stuck.clone(), seen.clone()).await, moody(is_stuck, seen.clone()).await];
     hedged(&n1, &n1, slow, after(1, 20));
     // Requests that nobody waits for make the share.
     let asked: Vec<_> =

@@ -156,6 +156,20 @@ class SetTrafficRequest(_message.Message):
     strict_azure: bool
     def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., split: _Optional[_Union[TrafficMap, _Mapping]] = ..., mirror: _Optional[_Union[TrafficMap, _Mapping]] = ..., if_revision: _Optional[int] = ..., strict_azure: bool = ...) -> None: ...
 
+class ShowRoutersRequest(_message.Message):
+    __slots__ = ("endpoint",)
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    def __init__(self, endpoint: _Optional[str] = ...) -> None: ...
+
+class EndpointRouters(_message.Message):
+    __slots__ = ("version", "behind")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    behind: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., behind: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class TrafficMap(_message.Message):
     __slots__ = ("percent",)
     class PercentEntry(_message.Message):
