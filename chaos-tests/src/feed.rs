@@ -149,10 +149,10 @@ async fn pass(
     }
     let (head, body) = request.into_parts();
     let asked = body.collect().await?.to_bytes();
-    let spoilt = wire.victim.get().is_some_and(|victim| asks_for(&asked) == Some(*victim));
+    let node = asks_for(&asked);
     let body = Full::new(asked).map_err(|never| match never {}).boxed();
     let answer = sender.send_request(Request::from_parts(head, body)).await?;
-    Ok(answer.map(|body| if spoilt { spoilt_feed(wire, body) } else { body.boxed() }))
+    Ok(answer.map(|body| feed_of(wire, node, body)))
 }
 
 /// Finds the node that asks: field 2 of the message, behind the cluster's id.
@@ -172,11 +172,11 @@ fn asks_for(message: &[u8]) -> Option<u64> {
     None
 }
 
-fn spoilt_feed(wire: Arc<Inner>, body: Incoming) -> Body {
+fn feed_of(wire: Arc<Inner>, node: Option<u64>, body: Incoming) -> Body {
     let (read, messages) = mpsc::channel(ON_THE_WAY);
     let (out, frames) = mpsc::channel(1);
     tokio::spawn(take_apart(body, read));
-    tokio::spawn(spoil(wire, messages, out));
+    tokio::spawn(spoil(wire, node, messages, out));
     let frames = stream::unfold(frames, async |mut frames: mpsc::Receiver<Frame<Bytes>>| {
         frames.recv().await.map(|frame| (Ok(frame), frames))
     });
@@ -214,13 +214,16 @@ fn whole(buffer: &[u8]) -> Option<usize> {
 /// Hands messages on as the fault has it.
 async fn spoil(
     wire: Arc<Inner>,
+    node: Option<u64>,
     mut messages: mpsc::Receiver<(Instant, Frame<Bytes>)>,
     out: mpsc::Sender<Frame<Bytes>>,
 ) {
     let mut fault = wire.fault.subscribe();
     let mut lag = Duration::ZERO;
     while let Some((came, mut frame)) = messages.recv().await {
-        let now = *fault.borrow_and_update();
+        // The victim is named when its feed has long been open.
+        let is_victim = node.is_some() && wire.victim.get().copied() == node;
+        let now = if is_victim { *fault.borrow_and_update() } else { Fault::None };
         let is_delta = frame.data_ref().is_some_and(|data| data.get(PREFIX) == Some(&DELTA));
         match now {
             Fault::None => lag = Duration::ZERO,
