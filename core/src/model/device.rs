@@ -27,6 +27,23 @@ pub struct Device {
     pub simulated: bool,
 }
 
+impl Device {
+    /// Returns whether it is of the model that is asked for: `H100` is any whose name has that word, `A10` no `A100`.
+    pub fn is_model(&self, asked: &str) -> bool {
+        is_model(&self.model, asked)
+    }
+}
+
+/// Returns whether the words of `asked` stand in a model's name, one after the other, however they are written.
+pub fn is_model(name: &str, asked: &str) -> bool {
+    fn words(text: &str) -> Vec<&str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect()
+    }
+    let (name, asked) = (words(name), words(asked));
+    let same = |some: &[&str]| some.iter().zip(&asked).all(|(a, b)| a.eq_ignore_ascii_case(b));
+    !asked.is_empty() && name.windows(asked.len()).any(same)
+}
+
 /// A device, or a share of its memory, held by a replica.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceGrant {

@@ -30,6 +30,7 @@ pub use deployment::{
     Code, Deployment, DeploymentSpec, Environment, FailedReplica, GpuAsk, HttpRoute, Model, ModelType, Probe,
     RequestSettings, Runtime,
 };
+pub(crate) use device::is_model;
 pub use device::{Device, DeviceCondition, DeviceGrant, DeviceState};
 pub use disconnect::{Disconnect, Reconcile};
 pub use endpoint::{AuthMode, Endpoint, EndpointKeys, EndpointSpec, SealedKey};

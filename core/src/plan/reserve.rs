@@ -65,7 +65,7 @@ fn matches(group: &Group<'_>, node: &Node, slot: &ReserveSlot) -> bool {
     let is_model = |model: &Option<String>| {
         let Some(model) = model else { return true };
         let device = |grant: &DeviceGrant| node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
-        slot.devices.iter().filter_map(device).all(|device| device.model.contains(model.as_str()))
+        slot.devices.iter().filter_map(device).all(|device| device.is_model(model))
     };
     let gpus_match = match &spec.gpu {
         GpuAsk::None => slot.devices.is_empty(),

@@ -272,10 +272,10 @@ impl Slot<'_> {
             return Err(Refusal::new(Dimension::GpuMemory, "wants a share of a device, lists none".to_owned()));
         }
         let usable = devices.iter().filter(|device| device.healthy && device.mig_profile.is_none());
-        let fitting: Vec<_> = usable.filter(|device| model.is_none_or(|model| device.model.contains(model))).collect();
+        let fitting: Vec<_> = usable.filter(|device| model.is_none_or(|model| device.is_model(model))).collect();
         if fitting.is_empty() {
             if let Some(refusal) = self.refuse_condition(|device| {
-                device.mig_profile.is_none() && model.is_none_or(|model| device.model.contains(model))
+                device.mig_profile.is_none() && model.is_none_or(|model| device.is_model(model))
             }) {
                 return Err(refusal);
             }

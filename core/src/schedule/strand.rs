@@ -12,7 +12,7 @@ use super::{
     problem::Slot,
 };
 use crate::{
-    model::{Device, DeviceGrant, GpuAsk},
+    model::{Device, DeviceGrant, GpuAsk, is_model},
     state::ClusterState,
 };
 
@@ -134,7 +134,7 @@ impl<'a> Expected<'a> {
 fn fitting<'a>(slot: &Slot<'a>, ask: &Ask<'_>) -> impl Iterator<Item = (&'a Device, u64)> {
     let GpuAsk::Memory { mib, model } = ask.gpu else { return None.into_iter().flatten() };
     let fits = move |(device, held): &(&Device, u64)| {
-        let is_asked = model.as_deref().is_none_or(|model| device.model.contains(model));
+        let is_asked = model.as_deref().is_none_or(|model| device.is_model(model));
         is_asked && takes_work(device) && device.memory_mib.saturating_sub(*held) >= *mib
     };
     Some(slot.devices().filter(fits)).into_iter().flatten()
@@ -156,7 +156,7 @@ fn against(kinds: &[Want<'_>], model: &str, memory_mib: u64) -> Vec<Kind> {
             }
             GpuAsk::None | GpuAsk::Mig { .. } => return None,
         };
-        let runs = least <= memory_mib && asked.as_deref().is_none_or(|asked| model.contains(asked));
+        let runs = least <= memory_mib && asked.as_deref().is_none_or(|asked| is_model(model, asked));
         // The devices at hand have the first bit; a kind that does not run on them has another.
         Some(Kind { cpu_milli: want.cpu_milli, devices, share, models: if runs { 1 } else { 2 }, weight: want.weight })
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use berth_core::{
     error::Code,
     id::{Generation, LogIndex, NodeId, SlotId},
-    model::{NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
+    model::{Device, GpuAsk, NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
     reserve::{status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
     time::Millis,
@@ -13,6 +13,9 @@ use berth_core::{
 };
 
 use crate::kit::{Cluster, INSTANCE, NODE, key, profile, reserved, spec};
+
+/// A card: its model, its memory in MiB, and the profile where it is a slice.
+type Card = (&'static str, u64, Option<&'static str>);
 
 fn slots(cluster: &Cluster, name: &str) -> Vec<NodeId> {
     cluster.state.slots_of(&key(name)).map(|slot| slot.node).collect()
@@ -123,6 +126,52 @@ fn a_short_reserve_serves_says_its_arithmetic_and_mends() {
     cluster.settle();
     assert!(!short(&cluster, "fraud/blue"));
     assert_eq!((slots(&cluster, "fraud/blue"), events(&cluster, "reserve.complete").len()), (vec![NodeId(2)], 1));
+}
+
+/// Each row: the cards of one node, what an instance asks of them, how many there should be, and what is told.
+#[test]
+fn the_arithmetic_of_devices_counts_pieces_and_kinds() {
+    let share = |mib| GpuAsk::Memory { mib, model: None };
+    let whole = |count, model: &str| GpuAsk::Whole { count, model: Some(model.to_owned()), memory_mib_min: 0 };
+    let slice = GpuAsk::Mig { profile: "1g.10gb".to_owned(), count: 1 };
+    let (h100, a100): (Card, Card) = (("H100", 16_384, None), ("A100", 16_384, None));
+    let cut: Card = ("H100", 10_240, Some("1g.10gb"));
+    for (cards, gpu, count, told) in [
+        (
+            vec![h100, h100],
+            share(6_144),
+            4,
+            "4 replicas + 1 reserve × 6 GiB of GPU memory = 30 GiB, free 32 GiB in pieces of at most 16 GiB; lower to 3 or add a node",
+        ),
+        (vec![h100, a100], whole(1, "H100"), 1, "1 replica + 1 reserve × 1 GPU = 2, free 1; add a node"),
+        (vec![h100, cut], whole(1, "H100"), 1, "1 replica + 1 reserve × 1 GPU = 2, free 1; add a node"),
+        (vec![cut, cut, h100], slice, 2, "2 replicas + 1 reserve × 1 MIG slice = 3, free 2; lower to 1 or add a node"),
+    ] {
+        let mut cluster = Cluster::empty();
+        let device = |(at, (model, memory_mib, profile)): (usize, &Card)| Device {
+            uuid: format!("u{at}"),
+            model: (*model).to_owned(),
+            memory_mib: *memory_mib,
+            mig_profile: profile.map(str::to_owned),
+            healthy: true,
+            ..Device::default()
+        };
+        let devices: Vec<_> = cards.iter().enumerate().map(device).collect();
+        let gpus = devices.iter().filter(|device| device.mig_profile.is_none()).count() as u64;
+        let capacity = Resources { gpus, cpu_milli: 64_000, memory_mib: 65_536, ..NODE };
+        cluster.node(1, berth_core::model::NodeProfile { capacity, devices, ..profile("n1") });
+        let mut spec = reserved(count);
+        if let GpuAsk::Whole { count, .. } = &gpu {
+            spec.resources.gpus = u64::from(*count);
+        }
+        spec.gpu = gpu;
+        cluster.deploy("fraud/blue", spec);
+        cluster.settle();
+        assert_eq!(cluster.ready("fraud/blue"), count as usize, "{told}");
+        let deployment = &cluster.state.deployments[&key("fraud/blue")];
+        let arithmetic = status(&cluster.state, deployment).arithmetic.expect("it is short");
+        assert_eq!(arithmetic.to_string(), told);
+    }
 }
 
 #[test]

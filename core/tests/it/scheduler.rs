@@ -238,3 +238,24 @@ fn what_has_not_fetched_the_model_does_not_count() {
     cluster.deploy("fraud/green", small);
     assert_eq!(places(&cluster, "fraud/green", 1), [fuller]);
 }
+
+#[test]
+fn a_model_is_meant_by_its_whole_name() {
+    let mut cluster = Cluster::empty();
+    cluster.node(1, with_devices("a100", &[("u1", "NVIDIA A100-SXM4-80GB", 80_000)]));
+    cluster.node(2, with_devices("l40s", &[("u2", "NVIDIA L40S", 48_000)]));
+    let mut whole = spec(1);
+    whole.resources.gpus = 1;
+    for (asked, expected) in
+        [("A10", None), ("L4", None), ("L40", None), ("A100", Some("a100")), ("l40s", Some("l40s"))]
+    {
+        let name = format!("some/on-{}", asked.to_lowercase());
+        whole.gpu = GpuAsk::Whole { count: 1, model: Some(asked.to_owned()), memory_mib_min: 0 };
+        cluster.deploy(&name, whole.clone());
+        assert_eq!(places(&cluster, &name, 1), Vec::from_iter(expected), "{asked}");
+        let mut share = spec_share(6_000);
+        share.gpu = GpuAsk::Memory { mib: 6_000, model: Some(asked.to_owned()) };
+        cluster.deploy(&name, share);
+        assert_eq!(places(&cluster, &name, 1), Vec::from_iter(expected), "a share of {asked}");
+    }
+}

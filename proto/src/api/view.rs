@@ -231,6 +231,7 @@ fn gpu_messages(state: &ClusterState, node: &Node, reports: &[DeviceReport]) -> 
             cards.len() - 1
         });
         let held = state.replicas_on(node.id).flat_map(|replica| &replica.devices);
+        let held = held.chain(state.slots_on(node.id).flat_map(|slot| &slot.devices));
         let held = held.filter(|grant| grant.uuid == device.uuid);
         cards[at].held_mib += held.map(|grant| grant.memory_mib.unwrap_or(device.memory_mib)).sum::<u64>();
         cards[at].memory_mib += device.memory_mib;
