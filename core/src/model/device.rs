@@ -35,7 +35,7 @@ impl Device {
 }
 
 /// Returns whether the words of `asked` stand in a model's name, one after the other, however they are written.
-pub fn is_model(name: &str, asked: &str) -> bool {
+pub(crate) fn is_model(name: &str, asked: &str) -> bool {
     fn words(text: &str) -> Vec<&str> {
         text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect()
     }

@@ -20,6 +20,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     body::ReqBody,
+    frames::Counting,
     keeper::Keeper,
     pump::Pump,
     wire::{AbortOnDrop, Received, Wire},
@@ -40,6 +41,10 @@ const REST: Duration = Duration::from_millis(200);
 
 /// Streams a peer is taken to allow until it says how many.
 const UNTOLD_STREAMS: usize = 100;
+
+/// Streams a connection to a model's server is used for while each may yet end, or has ended, with an empty frame: the
+/// library ends a connection at its hundredth, see [`Counting`].
+const STREAMS_AND_EMPTY_FRAMES: u32 = 96;
 
 /// Bytes of headers an answer may have.
 const HEADER_BYTES: u32 = 64 << 10;
@@ -79,7 +84,18 @@ struct Live {
     sender: SendRequest<Bytes>,
     /// Tells it from the one that follows it.
     serial: u64,
+    carried: Rc<Carried>,
 }
+
+/// What a connection carries.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    open: Cell<u32>,
+    empty_frames: Rc<Cell<u32>>,
+}
+
+/// One stream of a connection, counted while it is open.
+pub(super) struct Stream(Rc<Carried>);
 
 /// A request whose head is on its way.
 struct Sending {
@@ -88,6 +104,7 @@ struct Sending {
     pump: Option<Pump<ReqBody>>,
     taken: Rc<Cell<bool>>,
     whole: bool,
+    stream: Stream,
 }
 
 /// Connects, without delay for small writes.
@@ -132,7 +149,7 @@ impl H2Link {
         match live.sender.send_request(Request::from_parts(parts, ()), whole) {
             Ok((response, stream)) => {
                 let pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
-                Ok(Sending { response, pump, taken, whole })
+                Ok(Sending { response, pump, taken, whole, stream: Stream::of(&live.carried) })
             }
             Err(error) => {
                 tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
@@ -152,10 +169,10 @@ impl H2Link {
             return Err(SendFailure::Unreachable);
         }
         match self.handshake().await {
-            Ok(sender) => {
+            Ok((sender, carried)) => {
                 self.rests_until.set(None);
                 self.serial.set(self.serial.get() + 1);
-                let live = Live { sender, serial: self.serial.get() };
+                let live = Live { sender, serial: self.serial.get(), carried };
                 self.live.replace(Some(live.clone()));
                 Ok(live)
             }
@@ -170,6 +187,11 @@ impl H2Link {
     /// Returns the connection if it takes requests.
     fn usable(&self, cx: &mut Context<'_>) -> Option<Live> {
         let mut live = self.live.borrow().clone()?;
+        // Between gates no empty frame is passed on.
+        if !self.pings && live.carried.is_full() {
+            self.forget(&live);
+            return None;
+        }
         // An error when the connection has ended, goes away, or has used up its stream ids. A sender that has sent nothing
         // yet is never asked to wait.
         if let Poll::Ready(Err(_)) = live.sender.poll_ready(cx) {
@@ -183,8 +205,10 @@ impl H2Link {
         self.live.borrow_mut().take_if(|live| live.serial == gone.serial);
     }
 
-    async fn handshake(&self) -> Result<SendRequest<Bytes>, super::BoxError> {
+    async fn handshake(&self) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError> {
+        let carried = Rc::<Carried>::default();
         let stream = connect(&self.address, self.connect_timeout).await?;
+        let stream = Counting::new(stream, Rc::clone(&carried.empty_frames));
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -207,7 +231,31 @@ impl H2Link {
                 tracing::debug!(%error, "a connection ended");
             }
         });
-        Ok(sender)
+        Ok((sender, carried))
+    }
+}
+
+// === impl Carried ===
+
+impl Carried {
+    /// Returns whether one stream more could be one too many.
+    fn is_full(&self) -> bool {
+        self.open.get() + self.empty_frames.get() >= STREAMS_AND_EMPTY_FRAMES
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn of(carried: &Rc<Carried>) -> Self {
+        carried.open.set(carried.open.get() + 1);
+        Self(Rc::clone(carried))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
     }
 }
 
@@ -234,7 +282,7 @@ impl Sending {
             AbortOnDrop(task.abort_handle())
         });
         let (parts, stream) = answer.into_parts();
-        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite));
+        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite).counted(self.stream));
         Response::from_parts(parts, body)
     }
 }

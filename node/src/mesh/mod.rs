@@ -16,6 +16,7 @@ mod clock;
 mod conn;
 mod dispatch;
 mod drain;
+mod frames;
 mod gate;
 mod gate_server;
 mod h2_server;

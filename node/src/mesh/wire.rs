@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
-use super::{BoxError, tunnel::Tunnel};
+use super::{BoxError, conn::Stream, tunnel::Tunnel};
 
 /// A body on the wire.
 pub(super) enum Wire {
@@ -32,6 +32,8 @@ pub(super) struct Received {
     left: Option<u64>,
     /// Sends the other direction of the same stream; it ends when nobody reads this one any more.
     _opposite: Option<AbortOnDrop>,
+    /// Counts it as one that is open.
+    _stream_of: Option<Stream>,
 }
 
 /// A task that ends with whatever holds this.
@@ -51,7 +53,12 @@ impl Received {
     pub(super) fn new(stream: RecvStream, headers: &HeaderMap, opposite: Option<AbortOnDrop>) -> Self {
         let length = headers.get(header::CONTENT_LENGTH);
         let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, data_ended: false, left, _opposite: opposite }
+        Self { stream, data_ended: false, left, _opposite: opposite, _stream_of: None }
+    }
+
+    /// Counts it as a stream of its connection for as long as it is read.
+    pub(super) fn counted(self, stream: Stream) -> Self {
+        Self { _stream_of: Some(stream), ..self }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

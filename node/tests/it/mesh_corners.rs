@@ -10,8 +10,8 @@ use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::mpsc,
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -207,4 +207,66 @@ async fn every_dialects_paths_find_their_endpoint() {
     )
     .await;
     assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-endpoint")), (200, ""));
+}
+
+/// A server of HTTP/2 that ends each answer with an empty frame and only then says its trailers, once `ended` says so.
+async fn late_with_its_trailers(ended: watch::Receiver<bool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut ended = ended.clone();
+                    let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
+                    let mut answer = respond.send_response(head, false).expect("it is sent");
+                    tokio::spawn(async move {
+                        ended.wait_for(|ended| *ended).await.expect("the test goes on");
+                        answer.send_data(Bytes::new(), false).expect("it is sent");
+                        let status = (HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
+                        answer.send_trailers(HeaderMap::from_iter([status])).expect("it is sent");
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_replica_that_ends_its_answers_with_empty_frames_is_never_cut_off() {
+    /// Streams at once, and more one after the other; a library ends a connection at the hundredth such frame.
+    const STREAMS: u32 = 250;
+    let (n1, (ends, ended)) = (node(1), watch::channel(false));
+    let address = late_with_its_trailers(ended).await;
+    let deployed = Deployed { slots: STREAMS, ..Deployed::one("blue", &n1, 1, address) };
+    let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let (client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let ask = || {
+        let request = Request::post("http://any/e/fraud/some.Service/Talk").header("content-type", "application/grpc");
+        let request = request.header("te", "trailers").body(body_of("\0\0\0\0\0")).expect("a request");
+        let mut client = client.clone();
+        async move { within(client.send_request(request)).await.expect("an answer").into_body() }
+    };
+    let ends_in_order = |body: hyper::body::Incoming| async move {
+        let body = within(body.collect()).await.expect("the answer is whole");
+        assert_eq!(body.trailers().and_then(|trailers| trailers.get("grpc-status")).expect("a status"), "0");
+    };
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        open.push(ask().await);
+    }
+    ends.send(true).expect("the server goes on");
+    for body in open {
+        ends_in_order(body).await;
+    }
+    for _ in 0..STREAMS {
+        ends_in_order(ask().await).await;
+    }
 }

@@ -1,0 +1,133 @@
+//! What the library does not tell of the frames of a connection: how many came with nothing in them.
+//!
+//! A server that says its trailers late ends each answer with an empty DATA frame (Node's does). The library passes over
+//! them in silence and ends a connection at the hundredth, with everything that is under way on it.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of the head of a frame (RFC 9113 §4.1).
+const HEAD: usize = 9;
+
+/// A connection of HTTP/2 whose empty frames are counted as they come in.
+pub(super) struct Counting<S> {
+    stream: S,
+    empty_frames: Rc<Cell<u32>>,
+    reader: Reader,
+}
+
+/// Where in the frames the bytes are.
+#[derive(Default)]
+struct Reader {
+    head: [u8; HEAD],
+    have: usize,
+    /// Bytes of the payload at hand that are still to come.
+    skip: usize,
+}
+
+// === impl Counting ===
+
+impl<S> Counting<S> {
+    pub(super) fn new(stream: S, empty_frames: Rc<Cell<u32>>) -> Self {
+        Self { stream, empty_frames, reader: Reader::default() }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// Takes the next bytes and returns how many empty DATA frames that end no stream were among them.
+    fn read(&mut self, mut bytes: &[u8]) -> u32 {
+        const DATA: u8 = 0;
+        const END_STREAM: u8 = 1;
+        let mut empty = 0;
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEAD - self.have).min(bytes.len());
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == HEAD {
+                let [high, middle, low, kind, flags, ..] = self.head;
+                self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.have = 0;
+                empty += u32::from(kind == DATA && self.skip == 0 && flags & END_STREAM == 0);
+            }
+        }
+        empty
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let empty = self.reader.read(&buf.filled()[before..]);
+        self.empty_frames.set(self.empty_frames.get() + empty);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    /// However the bytes are cut into reads, the same frames are found.
+    #[test]
+    fn empty_frames_are_found_in_any_pieces() {
+        let frames = [
+            frame(4, 0, &[]),
+            frame(0, 0, &[]),
+            frame(0, 0, &[0; 300]),
+            frame(0, 1, &[]),
+            frame(1, 4, &[0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            frame(0, 0, &[]),
+        ];
+        let bytes = frames.concat();
+        for size in 1..=bytes.len() {
+            let mut reader = Reader::default();
+            let found: u32 = bytes.chunks(size).map(|piece| reader.read(piece)).sum();
+            assert_eq!(found, 2, "in pieces of {size}");
+        }
+    }
+}
