@@ -46,6 +46,9 @@ const UNTOLD_STREAMS: usize = 100;
 /// library ends a connection at its hundredth, see [`Counting`].
 const STREAMS_AND_EMPTY_FRAMES: u32 = 96;
 
+/// Streams that were given up and are remembered for a second, so that what still arrives for them is dropped in silence.
+const RESETS_KEPT: usize = 1_024;
+
 /// Bytes of headers an answer may have.
 const HEADER_BYTES: u32 = 64 << 10;
 
@@ -216,7 +219,10 @@ impl H2Link {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(LINK_WINDOW)
             .max_header_list_size(HEADER_BYTES)
-            .max_send_buffer_size(SEND_BUFFER);
+            .max_send_buffer_size(SEND_BUFFER)
+            // Answers to callers that have left go on arriving; none of them is worth the other callers' requests.
+            .max_concurrent_reset_streams(RESETS_KEPT)
+            .max_local_error_reset_streams(None);
         let (sender, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
         let mut keeper = match self.pings {
             true => Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN),

@@ -28,8 +28,23 @@ const GATE_STREAMS: u32 = 4_096;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a peer may take to read that this is the end, and to end it too.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it ends, or its requests do while the core drains.
-pub(super) async fn serve<S>(core: &Rc<Core>, stream: S, door: Door) -> Result<(), BoxError>
+pub(super) async fn serve<S>(core: &Rc<Core>, mut stream: S, door: Door) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    requests(core, &mut stream, door).await?;
+    // What a caller sent before it read that nothing more is taken must not be answered by a reset: that would take the
+    // GOAWAY with it, which says that the request may be sent again.
+    let mut nowhere = tokio::io::sink();
+    let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut stream, &mut nowhere)).await;
+    Ok(())
+}
+
+async fn requests<S>(core: &Rc<Core>, stream: &mut S, door: Door) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -77,10 +92,17 @@ fn builder(core: &Core, door: Door) -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(window)
         .max_send_buffer_size(SEND_BUFFER);
-    if door == Door::Ingress {
-        // WebSockets over HTTP/2 (RFC 8441).
-        builder.enable_connect_protocol();
-    }
+    match door {
+        // WebSockets over HTTP/2 (RFC 8441). An early refusal resets its stream; what of the body is still under way then
+        // is forgiven, for as many streams as a caller can have in a second of refusals.
+        Door::Ingress => builder.enable_connect_protocol().max_concurrent_reset_streams(4 * streams as usize),
+        // All callers of another ingress share this connection. However many of them leave before they were looked at,
+        // or are refused before their body has come, the others' requests go on.
+        Door::Gate => builder
+            .max_pending_accept_reset_streams(streams as usize)
+            .max_concurrent_reset_streams(streams as usize)
+            .max_local_error_reset_streams(None),
+    };
     builder
 }
 

@@ -73,6 +73,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a connection that was made just before the end may take to say what it wants.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 /// What all cores of a node share.
 pub(super) struct Shared {
     pub(super) options: MeshOptions,
@@ -238,7 +241,8 @@ impl Core {
         self.rng.borrow_mut().next_u64()
     }
 
-    /// Takes connections until the mesh drains.
+    /// Takes connections until the mesh drains. Those that were made by then are taken as well, to be told in order that
+    /// this is the end: closing the listener would reset them.
     async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
         let max = self.shared.options.limits.connections;
         tokio::select! {
@@ -252,8 +256,8 @@ impl Core {
             }
             let accepted = tokio::select! {
                 biased;
-                () = self.drain.watch() => return,
                 accepted = listener.accept() => accepted,
+                () = self.drain.watch() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -299,11 +303,18 @@ impl Core {
 
     async fn serve_plain(self: Rc<Self>, stream: TcpStream, door: Door) -> Result<(), BoxError> {
         // A connection that says nothing must not take a place for ever.
-        let spoken = tokio::time::timeout(self.shared.options.limits.header_timeout, speaks_http2(&stream));
-        let first = tokio::select! {
-            biased;
-            () = self.drain.watch() => return Ok(()),
-            first = spoken => first,
+        let first = {
+            let header_timeout = self.shared.options.limits.header_timeout;
+            let mut spoken = pin!(tokio::time::timeout(header_timeout, speaks_http2(&stream)));
+            tokio::select! {
+                biased;
+                first = spoken.as_mut() => first,
+                // Who spoke just before the end is told of it in its own protocol, not by a reset.
+                () = self.drain.watch() => match tokio::time::timeout(LAST_WORD, spoken).await {
+                    Ok(first) => first,
+                    Err(_) => return Ok(()),
+                },
+            }
         };
         match first {
             Ok(Ok(true)) => h2_server::serve(&self, stream, door).await,

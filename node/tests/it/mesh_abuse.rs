@@ -30,6 +30,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 const END_STREAM: u8 = 1;
@@ -95,6 +96,64 @@ async fn streams_that_are_opened_and_reset_leave_nothing() {
         })
     })
     .await;
+    others_are_served(&n1).await;
+}
+
+/// Reads frames until one of this kind has come so often; panics when the connection ends or says that it will.
+async fn frames(stream: &mut TcpStream, kind: u8, wanted: usize) {
+    let read = async {
+        let mut seen = 0;
+        while seen < wanted {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("the connection goes on");
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.expect("a whole frame");
+            assert_ne!(head[3], GOAWAY, "it goes away: {:?}", String::from_utf8_lossy(&payload));
+            seen += usize::from(head[3] == kind);
+        }
+    };
+    within(read).await;
+}
+
+/// A connection to a gate, as another node has one for all its callers.
+async fn gate_link(node: &Node) -> TcpStream {
+    let mut stream = TcpStream::connect(node.mesh.gate_addr()).await.expect("a connection");
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("sent");
+    stream
+}
+
+#[tokio::test]
+async fn callers_that_leave_at_once_do_not_end_the_connection_between_nodes() {
+    let n1 = served().await;
+    let mut link = gate_link(&n1).await;
+    let leave = |id| {
+        let head = frame(HEADERS, END_HEADERS, id, &head("/e/fraud/score"));
+        [head, frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())].concat()
+    };
+    let mut burst: Vec<u8> = (0..500).flat_map(|turn| leave(2 * turn + 1)).collect();
+    burst.extend(frame(PING, 0, 0, &[7; 8]));
+    link.write_all(&burst).await.expect("sent");
+    frames(&mut link, PING, 1).await;
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn bodies_that_come_after_their_refusal_do_not_end_the_connection_between_nodes() {
+    // More than what HTTP/2 libraries forgive a connection in its life.
+    const REFUSED: u32 = 3_000;
+    let n1 = served().await;
+    let mut link = gate_link(&n1).await;
+    for first in (0..REFUSED).step_by(500) {
+        let ids = || (first..first + 500).map(|turn| 2 * turn + 1);
+        let heads: Vec<u8> = ids().flat_map(|id| frame(HEADERS, END_HEADERS, id, &head("/e/fraud/score"))).collect();
+        link.write_all(&heads).await.expect("sent");
+        // Without the cluster's secret each is refused on its head alone.
+        frames(&mut link, HEADERS, 500).await;
+        let bodies: Vec<u8> = ids().flat_map(|id| frame(DATA, END_STREAM, id, b"late")).collect();
+        link.write_all(&bodies).await.expect("sent");
+    }
+    link.write_all(&frame(PING, 0, 0, &[7; 8])).await.expect("sent");
+    frames(&mut link, PING, 1).await;
     others_are_served(&n1).await;
 }
 
