@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 out=docs/benchmarks
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 
-cargo build --release -p berth-core --example apply_plan_rates
+cargo build --release -p berth-core --example apply_plan_rates --example million_replicas
 cargo build --release -p berth-sim --example packing
 cargo build --release -p berth-coordinator --example durable_writes
 cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
@@ -15,6 +15,7 @@ cargo build --release -p berth-chaos-tests --bins --examples
 
 { uname -srm; nproc; date -u +%F; } | tee "$out/machine.txt"
 "$target/release/examples/apply_plan_rates" | tee "$out/apply_plan_rates.txt"
+"$target/release/examples/million_replicas" | tee "$out/million_replicas.txt"
 # The trace is not part of the repository.
 if [[ -n ${BERTH_TRACE:-} ]]; then
   "$target/release/examples/packing" "$BERTH_TRACE/openb_node_list_gpu_node.csv" \
