@@ -69,7 +69,7 @@ impl Sum for Durations {
 
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let end = |bucket| end_us(bucket).map_or(f64::MAX, |us| us as f64 / 1e6);
+        let end = |bucket| end_us(bucket).map_or(f64::INFINITY, |us| us as f64 / 1e6);
         let buckets: Vec<(f64, u64)> =
             self.counts.iter().enumerate().map(|(bucket, count)| (end(bucket), *count)).collect();
         let count = self.counts.iter().sum();
@@ -93,5 +93,17 @@ mod tests {
         two.observe(Duration::from_secs(200));
         let sum: Durations = [one.read(), two.read()].into_iter().sum();
         assert_eq!((sum.counts[1], sum.counts[BUCKETS - 1], sum.sum_us), (2, 1, 200_000_600));
+    }
+
+    /// Without it Prometheus tells no quantile.
+    #[test]
+    fn the_last_bucket_has_no_end() {
+        let one = Histogram::default();
+        one.observe(Duration::from_secs(200));
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register("took_seconds", "How long it took", one.read());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it is encoded");
+        assert!(text.contains("took_seconds_bucket{le=\"+Inf\"} 1\n"), "{text}");
     }
 }
