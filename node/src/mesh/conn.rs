@@ -20,7 +20,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     body::ReqBody,
-    frames::Counting,
+    frames::counting,
     keeper::Keeper,
     pump::Pump,
     wire::{AbortOnDrop, Received, Wire},
@@ -43,7 +43,7 @@ const REST: Duration = Duration::from_millis(200);
 const UNTOLD_STREAMS: usize = 100;
 
 /// Streams a connection to a model's server is used for while each may yet end, or has ended, with an empty frame: the
-/// library ends a connection at its hundredth, see [`Counting`].
+/// library ends a connection at its hundredth, see [`counting`].
 const STREAMS_AND_EMPTY_FRAMES: u32 = 96;
 
 /// Streams that were given up and are remembered for a second, so that what still arrives for them is dropped in silence.
@@ -211,7 +211,7 @@ impl H2Link {
     async fn handshake(&self) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError> {
         let carried = Rc::<Carried>::default();
         let stream = connect(&self.address, self.connect_timeout).await?;
-        let stream = Counting::new(stream, Rc::clone(&carried.empty_frames));
+        let stream = counting(stream, Rc::clone(&carried.empty_frames));
         let mut builder = Builder::new();
         builder
             .enable_push(false)

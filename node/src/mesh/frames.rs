@@ -3,25 +3,13 @@
 //! A server that says its trailers late ends each answer with an empty DATA frame (Node's does). The library passes over
 //! them in silence and ends a connection at the hundredth, with everything that is under way on it.
 
-use std::{
-    cell::Cell,
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::{cell::Cell, rc::Rc};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
 /// Bytes of the head of a frame (RFC 9113 §4.1).
 const HEAD: usize = 9;
-
-/// A connection of HTTP/2 whose empty frames are counted as they come in.
-pub(super) struct Counting<S> {
-    stream: S,
-    empty_frames: Rc<Cell<u32>>,
-    reader: Reader,
-}
 
 /// Where in the frames the bytes are.
 #[derive(Default)]
@@ -32,12 +20,10 @@ struct Reader {
     skip: usize,
 }
 
-// === impl Counting ===
-
-impl<S> Counting<S> {
-    pub(super) fn new(stream: S, empty_frames: Rc<Cell<u32>>) -> Self {
-        Self { stream, empty_frames, reader: Reader::default() }
-    }
+/// Counts the empty frames of a connection of HTTP/2 as they come in.
+pub(super) fn counting<S: AsyncRead>(stream: S, empty_frames: Rc<Cell<u32>>) -> InspectReader<S, impl FnMut(&[u8])> {
+    let mut reader = Reader::default();
+    InspectReader::new(stream, move |bytes| empty_frames.set(empty_frames.get() + reader.read(bytes)))
 }
 
 // === impl Reader ===
@@ -64,42 +50,6 @@ impl Reader {
             }
         }
         empty
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let empty = self.reader.read(&buf.filled()[before..]);
-        self.empty_frames.set(self.empty_frames.get() + empty);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
