@@ -24,6 +24,11 @@ const ENTRIES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 64;
 /// What tools leave behind and no replica needs; it would change the digest with every local run.
 const LEFT_OUT: &[&str] = &["__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints"];
+/// How a file begins a line that describes an endpoint or a deployment. Beside the code it says how that is to run, and is
+/// no part of it: or a changed number of instances would be another version of the code, which replaces every replica.
+const DESCRIBES: &[&str] = &["endpoint_name:", "$schema: https://azuremlschemas.azureedge.net/"];
+/// A larger file describes nothing.
+const DESCRIPTION_BYTES_MAX: u64 = 256 << 10;
 /// Bytes hashed and sent at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -102,6 +107,9 @@ fn add_folder<W: Write>(
         let in_entry = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         // Links are followed: a replica elsewhere does not have what they point to.
         let meta = fs::metadata(&path).map_err(in_entry)?;
+        if depth == 0 && describes(&path, &meta) {
+            continue;
+        }
         if meta.is_dir() {
             archive.append_data(&mut header(tar::EntryType::Directory, 0o755, 0), &inside, io::empty())?;
             add_folder(&path, &inside, depth + 1, entries, archive)?;
@@ -115,6 +123,17 @@ fn add_folder<W: Write>(
         }
     }
     Ok(())
+}
+
+/// Returns whether a file beside the code describes what is to be deployed.
+fn describes(path: &Path, meta: &fs::Metadata) -> bool {
+    let is_yaml = path.extension().is_some_and(|end| end == "yml" || end == "yaml");
+    if !is_yaml || !meta.is_file() || meta.len() > DESCRIPTION_BYTES_MAX {
+        return false;
+    }
+    // What cannot be read fails where it is packed.
+    let text = fs::read(path).unwrap_or_default();
+    text.split(|byte| *byte == b'\n').any(|line| DESCRIBES.iter().any(|begin| line.starts_with(begin.as_bytes())))
 }
 
 /// Creates a header without times, owners and umask.
@@ -229,6 +248,23 @@ mod tests {
         let (one, two) = (Packed::read(&one).expect("a folder"), Packed::read(&two).expect("a folder"));
         assert_eq!(one.asset, two.asset);
         assert_eq!(one.asset.name, "model");
+    }
+
+    #[test]
+    fn what_describes_a_deployment_is_no_part_of_its_code() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fill(folder.path(), &["score.py", "below/blue.yml"]);
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+        let digest = || Packed::read(folder.path()).expect("a folder").asset.digest;
+        let before = digest();
+        write("blue.yml", "name: blue\nendpoint_name: fraud\ninstance_count: 2\n");
+        write("endpoint.yaml", "$schema: https://azuremlschemas.azureedge.net/latest/x.json\nname: fraud\n");
+        assert_eq!(digest(), before);
+        write("conda.yml", "dependencies: [python=3.11]\n");
+        let with_conda = digest();
+        assert_ne!(with_conda, before, "what the code may read is a part of it");
+        write("below/blue.yml", "endpoint_name: fraud\n");
+        assert_ne!(digest(), with_conda, "only what lies beside the code is left out");
     }
 
     #[test]

@@ -40,6 +40,8 @@ named!(
     PutDeploymentRequest,
     ScaleDeploymentRequest,
     PauseDeploymentRequest,
+    RestartDeploymentRequest,
+    ReplaceReplicaRequest,
     DeleteDeploymentRequest,
     CordonNodeRequest,
     DrainNodeRequest,
@@ -374,6 +376,33 @@ impl Client {
             ..PauseDeploymentRequest::default()
         };
         send!(self.mutate, deployments_client::DeploymentsClient.pause, request)
+    }
+
+    /// Starts every replica of a deployment anew, as a rollout of the same spec.
+    pub async fn restart_deployment(
+        &self,
+        endpoint: &str,
+        name: &str,
+        if_revision: Option<u64>,
+    ) -> Result<Deployment, Error> {
+        let request = RestartDeploymentRequest {
+            endpoint: endpoint.to_owned(),
+            name: name.to_owned(),
+            if_revision,
+            ..RestartDeploymentRequest::default()
+        };
+        send!(self.mutate, deployments_client::DeploymentsClient.restart, request)
+    }
+
+    /// Takes one replica off the traffic and ends it; its deployment gets another in its place. Its requests may go on for
+    /// `within`, or for as long as its deployment lets them.
+    pub async fn replace_replica(&self, replica: &str, within: Option<Duration>) -> Result<Mutation, Error> {
+        let request = ReplaceReplicaRequest {
+            replica: replica.to_owned(),
+            within_ms: within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
+            ..ReplaceReplicaRequest::default()
+        };
+        send!(self.mutate, replicas_client::ReplicasClient.replace, request)
     }
 
     /// Lists the generations of a deployment that one may go back to, oldest first, with the current one.

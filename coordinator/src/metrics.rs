@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::alert::Levels;
+
 /// Seconds a call may take, from an answer out of memory to a slow election.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
 
@@ -23,6 +25,7 @@ pub(crate) struct Metrics {
     calls: Family<CallLabels, Counter>,
     seconds: Family<RpcLabels, Histogram, fn() -> Histogram>,
     pub(crate) state: StateGauges,
+    pub(crate) alerts: Levels,
 }
 
 /// Levels, read from the state when somebody asks.
@@ -78,7 +81,9 @@ impl Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
-        Self { registry: Arc::new(Mutex::new(registry)), calls, seconds, state }
+        let alerts = Levels::default();
+        alerts.register(&mut registry);
+        Self { registry: Arc::new(Mutex::new(registry)), calls, seconds, state, alerts }
     }
 
     /// Counts an answered call.

@@ -398,7 +398,8 @@ fn measure(context: &Context) {
     gauges.leads.set(i64::from(status.is_leader));
     gauges.entries.set(level(context.machine.entries()));
     let lead = context.lead.borrow().clone();
-    gauges.sessions.set(level(lead.map_or(0, |lead| lead.sessions.count() as u64)));
+    gauges.sessions.set(level(lead.as_ref().map_or(0, |lead| lead.sessions.count() as u64)));
+    context.metrics.alerts.set(&lead.map(|lead| lead.alerts.standings()).unwrap_or_default());
     context.machine.read(|state| {
         gauges.applied.set(level(state.applied.0));
         gauges.endpoints.set(level(state.endpoints.len() as u64));

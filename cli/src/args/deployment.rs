@@ -120,7 +120,7 @@ pub(crate) struct GetLogsArgs {
 /// `berth logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// ENDPOINT/DEPLOYMENT, or a replica by its id or the beginning of it.
+    /// ENDPOINT/DEPLOYMENT, an ENDPOINT that has one deployment, or a replica by its id or the beginning of it.
     pub(crate) deployment: String,
     /// Go on as more is written.
     #[arg(short, long)]

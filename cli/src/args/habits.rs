@@ -28,7 +28,7 @@ pub(crate) enum Habit {
         /// The node.
         node: String,
     },
-    /// Delete one thing: `berth endpoint delete`, `berth deployment delete`, `berth node forget`.
+    /// Delete one thing: `berth endpoint delete`, `berth deployment delete`, `berth node forget`, `berth replica replace`.
     #[command(hide = true)]
     Delete(DeleteArgs),
 }
@@ -39,7 +39,7 @@ pub(crate) struct DeleteArgs {
     /// What it is.
     #[arg(value_enum)]
     pub(crate) noun: Deletable,
-    /// ENDPOINT, ENDPOINT/DEPLOYMENT or NODE.
+    /// ENDPOINT, ENDPOINT/DEPLOYMENT, NODE or REPLICA.
     pub(crate) name: String,
     /// Do not ask.
     #[arg(short, long)]
@@ -47,6 +47,12 @@ pub(crate) struct DeleteArgs {
     /// Return at once instead of waiting until it is gone.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Cut what a replica works on.
+    #[arg(long, alias = "force")]
+    pub(crate) now: bool,
+    /// kubectl's grace: zero means `--now`, more is what the deployment's drain says.
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    pub(crate) grace_period: Option<u64>,
 }
 
 /// What `berth delete` deletes.
@@ -61,6 +67,9 @@ pub(crate) enum Deletable {
     /// A node that is lost for good.
     #[value(aliases = ["nodes", "no"])]
     Node,
+    /// A replica; another takes its place.
+    #[value(aliases = ["replicas", "rep", "pod", "pods", "po"])]
+    Replica,
 }
 
 /// Where something is in Azure: understood, and left out.
@@ -127,10 +136,14 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["config", "login", "cluster"],
         "`berth context set NAME --api ADDRESS` names a cluster, `berth context use NAME` chooses it",
     ),
+    (
+        &["restart", "rollback"],
+        "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back",
+    ),
     (&["wait"], "verbs wait until what they did serves; `berth status ENDPOINT -w` goes on looking"),
     (
         &["stop", "kill", "rm", "down"],
-        "`berth deployment delete ENDPOINT/DEPLOYMENT`, `berth endpoint delete ENDPOINT`; `berth dev kill NODE` loses a node of `berth dev`",
+        "`berth replica replace REPLICA` ends one replica, `berth deployment delete ENDPOINT/DEPLOYMENT` all of them; `berth dev kill NODE` loses a node of `berth dev`",
     ),
     (&["server", "agent"], "the daemons are `berth coordinator` and `berth node`; `berth dev` runs both"),
 ];
@@ -176,6 +189,8 @@ mod tests {
             "berth diff -f all.yml",
             "berth delete deployment fraud/blue --yes",
             "berth delete ep fraud",
+            "berth delete pod 1f2e3d4c --force --grace-period=0",
+            "berth rollout restart fraud/blue",
             "berth cordon node-1",
             "berth uncordon node-1",
             "berth drain node-1 --ignore-daemonsets --delete-emptydir-data --timeout 10m",

@@ -32,7 +32,7 @@ pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, explained};
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
-pub(crate) use rollout::{RolloutVerb, UndoArgs};
+pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, UndoArgs};
 pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
 
 use std::{path::PathBuf, time::Duration};
@@ -119,14 +119,17 @@ pub(crate) enum Verb {
     Mirror(MirrorArgs),
     /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
     Scale(ScaleArgs),
-    /// Follow a deployment's rollout, pause it, go on, or go back to an earlier generation.
+    /// Follow a deployment's rollout, pause it, go on, go back to an earlier generation, or restart every replica.
     #[command(subcommand)]
     Rollout(RolloutVerb),
+    /// End one replica that misbehaves; another takes its place.
+    #[command(subcommand)]
+    Replica(ReplicaVerb),
     /// Call an endpoint.
     Invoke(InvokeArgs),
     /// Show how the cluster, or an endpoint, is doing.
     Status(StatusArgs),
-    /// List endpoints, deployments, replicas, nodes or events.
+    /// List endpoints, deployments, replicas, slots, nodes, rollouts or events.
     Get(GetArgs),
     /// Show everything about one endpoint, deployment, replica or node, with what happened to it last.
     Describe(DescribeArgs),
@@ -426,9 +429,14 @@ pub(crate) enum Noun {
     /// Nodes.
     #[value(aliases = ["node", "no"])]
     Nodes,
+    /// Rollouts: how far each deployment is on its way to its newest generation.
+    #[value(aliases = ["rollout", "ro", "rs", "replicasets"])]
+    Rollouts,
     /// Events.
     #[value(aliases = ["event", "ev"])]
     Events,
+    /// Endpoints, deployments, replicas and nodes.
+    All,
 }
 
 /// Reads `90s`, `15m`, `2h`, `3d`, `500ms` or plain seconds.

@@ -1,4 +1,4 @@
-//! Rollouts as they are typed.
+//! Rollouts as they are typed, and the one thing that is done to a single replica.
 
 use clap::{Args, Subcommand};
 
@@ -18,6 +18,13 @@ pub(crate) enum RolloutVerb {
     Pause(RolloutOf),
     /// Go on with a rollout that is paused.
     Resume(RolloutOf),
+    /// Start every replica anew, one after another, as a rollout of the same spec.
+    Restart {
+        #[command(flatten)]
+        of: RolloutOf,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Go back to the generation before, or to one of `history`: its spec is rolled out as a new generation.
     Undo(UndoArgs),
     /// List the generations one may go back to, and what each changed.
@@ -42,4 +49,25 @@ pub(crate) struct UndoArgs {
     pub(crate) to_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `berth replica …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplicaVerb {
+    /// Take a replica off the traffic, let it finish what it has, and end it; its deployment gets another.
+    Replace(ReplaceArgs),
+}
+
+/// `berth replica replace`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceArgs {
+    /// Its id, or the beginning of one, as `berth get replicas` shows it.
+    #[arg(value_name = "REPLICA")]
+    pub(crate) replica: String,
+    /// Cut what it works on: for a process that hangs.
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }

@@ -1,6 +1,6 @@
 //! What a screen asks of the world, and how the client does it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use berth_client::{
     Client, Error,
@@ -12,7 +12,11 @@ use berth_client::{
 use berth_core::{error::Code, units::Count};
 
 use super::view::{Page, PageKind, Subject};
-use crate::{output::now_ms, verbs::describe, view};
+use crate::{
+    output::now_ms,
+    verbs::{describe, rollout},
+    view,
+};
 
 /// How long requests may go on at a node that is drained from here: the default of `berth node drain`.
 const DRAIN_WITHIN_MS: u64 = 10 * 60 * 1_000;
@@ -31,6 +35,21 @@ pub(crate) enum Act {
     Edit(Subject),
     /// Find out what draining these means, and ask.
     AskDrain(Vec<String>),
+    /// Find out what going back to the generation before changes, and ask.
+    AskUndo {
+        endpoint: String,
+        name: String,
+    },
+    Restart {
+        endpoint: String,
+        name: String,
+    },
+    /// End a replica; another comes in its place.
+    Replace {
+        replica: String,
+        /// Whether its requests are cut.
+        now: bool,
+    },
     SetTraffic {
         endpoint: String,
         shares: BTreeMap<String, u32>,
@@ -129,6 +148,14 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
             client.drain_node(request).await?;
             Ok(if cancel { format!("{node} takes replicas again") } else { format!("{node} becomes empty") })
         }
+        Act::Restart { endpoint, name } => {
+            let changed = client.restart_deployment(&endpoint, &name, None).await?;
+            Ok(format!("{endpoint}/{name} starts anew as generation {}", changed.generation))
+        }
+        Act::Replace { replica, now } => {
+            client.replace_replica(&replica, now.then_some(Duration::ZERO)).await?;
+            Ok(format!("replica {} goes; another comes in its place", view::short_id(&replica)))
+        }
         Act::PutEndpoint(request) => {
             let name = request.name.clone();
             client.put_endpoint(*request).await?;
@@ -148,9 +175,14 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
             client.delete_deployment(DeleteDeploymentRequest { request_id, endpoint, name, if_revision: None }).await?;
             Ok(text)
         }
-        Act::Quit | Act::Redraw | Act::Open(_) | Act::Copy(_) | Act::Edit(_) | Act::AskDrain(_) | Act::All(_) => {
-            Ok(String::new())
-        }
+        Act::Quit
+        | Act::Redraw
+        | Act::Open(_)
+        | Act::Copy(_)
+        | Act::Edit(_)
+        | Act::AskDrain(_)
+        | Act::AskUndo { .. }
+        | Act::All(_) => Ok(String::new()),
     }
 }
 
@@ -163,6 +195,22 @@ pub(crate) async fn ask_drain(client: &Client, nodes: Vec<String>) -> Result<(Ve
     question.extend(view::plan_lines(&report));
     let acts = nodes.into_iter().map(|node| Act::Drain { node, cancel: false });
     Ok((question, Act::all(acts.collect())))
+}
+
+/// Finds out what going back to the generation before changes: the question, and what `y` does.
+pub(crate) async fn ask_undo(client: &Client, endpoint: &str, name: &str) -> Result<(Vec<String>, Act), Error> {
+    let current = client.get_deployment(endpoint, name).await?;
+    let generations = client.generations(endpoint, name).await?;
+    let Some(target) = rollout::earlier(&generations) else {
+        return Err(Error::new(Code::Invalid, format!("{endpoint}/{name} has no earlier generation to go back to")));
+    };
+    let request = rollout::back_to(&current, target);
+    let report = client.plan(PlanRequest { deployments: vec![request.clone()], ..PlanRequest::default() }).await?;
+    let mut question =
+        vec![format!("{endpoint}/{name} goes back from generation {} to {}:", current.generation, target.generation)];
+    question.push(String::new());
+    question.extend(view::plan_lines(&report));
+    Ok((question, Act::PutDeployment(Box::new(request))))
 }
 
 /// Fetches what a page shows, as lines; logs come by themselves.

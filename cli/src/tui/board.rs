@@ -271,6 +271,12 @@ impl Board {
         self.held_in_reserve.get(node).copied().unwrap_or_default()
     }
 
+    /// Names the alerts that fire: `fraud error-rate`.
+    pub(crate) fn firing(&self) -> Vec<String> {
+        let rules = self.endpoints.iter().flat_map(|it| it.firing.iter().map(|rule| format!("{} {rule}", it.name)));
+        rules.collect()
+    }
+
     /// Counts the ready nodes.
     pub(crate) fn nodes_ready(&self) -> usize {
         self.nodes.iter().filter(|node| node.state == "ready").count()

@@ -87,11 +87,76 @@ impl App {
         self.ask(shortened(question), Act::all(acts));
     }
 
+    /// Restarts deployments, drains nodes: whichever the cursor is on.
+    pub(super) fn ask_restart_or_drain(&mut self) -> Vec<Act> {
+        let subjects = self.subjects();
+        let deployments: Vec<_> = subjects.iter().filter_map(deployment_of).collect();
+        if deployments.is_empty() {
+            return self.ask_drain();
+        }
+        if !self.may_change() {
+            return Vec::new();
+        }
+        let (mut question, mut acts) = (Vec::new(), Vec::new());
+        for (endpoint, name) in deployments {
+            let replicas = self.board.replicas_of(&endpoint, &name).len() as u64;
+            let replicas = berth_core::units::Count(replicas, "replica");
+            question.push(format!(
+                "{endpoint}/{name} starts anew: {replicas} replaced as by a rollout, none before its successor serves."
+            ));
+            acts.push(Act::Restart { endpoint, name });
+        }
+        self.ask(shortened(question), Act::all(acts));
+        Vec::new()
+    }
+
+    /// Asks what going back would change before asking whether it shall be.
+    pub(super) fn ask_undo(&mut self) -> Vec<Act> {
+        let Some((endpoint, name)) = self.subject().as_ref().and_then(deployment_of) else {
+            return self.hint("choose a deployment first");
+        };
+        if !self.may_change() {
+            return Vec::new();
+        }
+        self.say(format!("asking what it means to take {endpoint}/{name} back …"), Ink::Grey);
+        vec![Act::AskUndo { endpoint, name }]
+    }
+
+    /// Ends replicas; others come in their place.
+    pub(super) fn ask_replace(&mut self, now: bool) {
+        let subjects = self.subjects();
+        let replicas: Vec<_> = subjects
+            .into_iter()
+            .filter_map(|it| if let Subject::Replica { id, .. } = it { Some(id) } else { None })
+            .collect();
+        if replicas.is_empty() {
+            return self.say("choose a replica first", Ink::Yellow);
+        }
+        if !self.may_change() {
+            return;
+        }
+        let (mut question, mut acts) = (Vec::new(), Vec::new());
+        for replica in replicas {
+            let known = self.board.replicas.iter().find(|it| it.replica == replica);
+            let (of, node, busy) = known.map_or_else(Default::default, |it| {
+                (format!("{}/{}", it.endpoint, it.deployment), it.node.clone(), it.in_flight)
+            });
+            let busy = berth_core::units::Count(busy, "request");
+            let fate = if now { "cut" } else { "finished first" };
+            let id = crate::view::short_id(&replica);
+            question.push(format!(
+                "Replica {id} of {of} on {node} ends, {busy} under way {fate}; another comes in its place."
+            ));
+            acts.push(Act::Replace { replica, now });
+        }
+        self.ask(shortened(question), Act::all(acts));
+    }
+
     /// Asks what a drain would do before asking whether it shall be.
     pub(super) fn ask_drain(&mut self) -> Vec<Act> {
         let nodes: Vec<_> = self.subjects().into_iter().filter_map(|it| node_of(&it)).collect();
         if nodes.is_empty() {
-            return self.hint("choose a node first");
+            return self.hint("choose a node to drain it, or a deployment to restart it");
         }
         if !self.may_change() {
             return Vec::new();
@@ -126,6 +191,9 @@ impl App {
 
     pub(super) fn ask_delete(&mut self) {
         let subjects = self.subjects();
+        if subjects.iter().any(|it| matches!(it, Subject::Replica { .. })) {
+            return self.ask_replace(false);
+        }
         if subjects.is_empty() || !self.may_change() {
             return;
         }
@@ -145,10 +213,17 @@ impl App {
                     question.push(format!("Deployment {endpoint}/{name} goes with {replicas}."));
                     acts.push(Act::DeleteDeployment { endpoint, name });
                 }
-                _ => return self.say("endpoints and deployments can be deleted here", Ink::Yellow),
+                _ => return self.say("endpoints, deployments and replicas can be deleted here", Ink::Yellow),
             }
         }
         self.ask(shortened(question), Act::all(acts));
+    }
+}
+
+fn deployment_of(subject: &Subject) -> Option<(String, String)> {
+    match subject {
+        Subject::Deployment { endpoint, name } => Some((endpoint.clone(), name.clone())),
+        _ => None,
     }
 }
 

@@ -163,7 +163,7 @@ impl App {
             KeyCode::Char('t') => self.edit_traffic(),
             KeyCode::Char('s') => self.ask_scale(),
             KeyCode::Char('u') => self.ask_cordon(),
-            KeyCode::Char('r') => return self.ask_drain(),
+            KeyCode::Char('r') => return self.ask_restart_or_drain(),
             KeyCode::Char('e') => return self.edit(),
             _ => {}
         }
@@ -180,6 +180,8 @@ impl App {
             }
             KeyCode::Char('w') => self.wide = !self.wide,
             KeyCode::Char('d') => self.ask_delete(),
+            KeyCode::Char('k') => self.ask_replace(true),
+            KeyCode::Char('l') => return self.ask_undo(),
             KeyCode::Char('u' | 'b') => self.step(Step::PageUp),
             KeyCode::Char('f') => self.step(Step::PageDown),
             _ => {}

@@ -285,6 +285,10 @@ impl Shell {
                     Ok((question, act)) => Msg::Question(question, act),
                     Err(error) => failed(&error),
                 },
+                Act::AskUndo { endpoint, name } => match act::ask_undo(&client, &endpoint, &name).await {
+                    Ok((question, act)) => Msg::Question(question, act),
+                    Err(error) => failed(&error),
+                },
                 act => match act::change(&client, act).await {
                     Ok(text) => Msg::Done(text),
                     Err(error) => failed(&error),

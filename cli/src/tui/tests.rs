@@ -224,6 +224,56 @@ fn press(app: &mut App, keys: &str) -> Vec<Act> {
     acts
 }
 
+/// What restarts, goes back or is replaced is asked first, and refused on a screen that only looks.
+#[test]
+fn keys_of_rollouts_and_replicas_ask_before_they_act() {
+    let blue = || ("fraud".to_owned(), "blue".to_owned());
+    let mut at = app(View::Deployments { endpoint: String::new() });
+    assert_eq!(press(&mut at, "r"), []);
+    let text = text_of(&mut at, (120, 30));
+    assert!(text.contains("fraud/blue starts anew: 2 replicas"), "{text}");
+    let (endpoint, name) = blue();
+    assert_eq!(press(&mut at, "y"), [Act::Restart { endpoint, name }]);
+    let (endpoint, name) = blue();
+    assert_eq!(press(&mut at, "ctrl-l"), [Act::AskUndo { endpoint, name }]);
+    press(&mut at, "space space r");
+    assert!(matches!(&at.dialog, Some(Dialog::Confirm { act: Act::All(acts), .. }) if acts.len() == 2));
+
+    let mut at = app(View::all_replicas());
+    press(&mut at, "ctrl-k");
+    let text = text_of(&mut at, (120, 30));
+    assert!(text.contains("Replica a1000000 of fraud/blue on node-1 ends, 3 requests under way cut"), "{text}");
+    let replica = "a100000000000000".to_owned();
+    assert_eq!(press(&mut at, "y"), [Act::Replace { replica: replica.clone(), now: true }]);
+    press(&mut at, "ctrl-d");
+    assert_eq!(press(&mut at, "y"), [Act::Replace { replica, now: false }]);
+
+    for (view, keys) in [(View::all_replicas(), "ctrl-k"), (View::Deployments { endpoint: String::new() }, "r ctrl-l")]
+    {
+        let mut at = App::new(view, true, NOW_MS);
+        at.update(Msg::Board(Box::new(board())));
+        assert_eq!(press(&mut at, keys), []);
+        assert!(at.dialog.is_none());
+    }
+    let mut at = app(View::Nodes);
+    assert_eq!(press(&mut at, "r"), [Act::AskDrain(vec!["node-1".into()])], "nodes are drained");
+}
+
+/// An alert that fires is on every screen, whatever one looks at.
+#[test]
+fn what_fires_is_said_on_every_screen() {
+    let mut at = app(View::Slots);
+    assert!(!text_of(&mut at, (80, 24)).contains("alert"));
+    let mut update = board();
+    update.endpoints[1].firing = vec!["error-rate".into(), "p99".into()];
+    at.update(Msg::Board(Box::new(update)));
+    for view in [View::Slots, View::Dashboard, View::Help] {
+        at.view = view;
+        let text = text_of(&mut at, (80, 24));
+        assert!(text.lines().nth(1).is_some_and(|line| line.contains("alert: fraud error-rate, fraud p99")), "{text}");
+    }
+}
+
 #[test]
 fn every_screen_reads_at_every_size() {
     let screens = [

@@ -7,6 +7,7 @@ use berth_core::{
 };
 
 use super::Context;
+use crate::output::Listed as _;
 use crate::{
     args::{ExplainArgs, parse_key},
     output::{Fault, Misused, now_ms},
@@ -27,6 +28,22 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         (_, Some(id)) => {
             let error = Error::new(Code::Invalid, format!("`{id}` is one word too many"));
             Err(Fault::misused(error.try_("berth explain ENDPOINT/DEPLOYMENT, or berth explain request ID")))
+        }
+        // An endpoint stands for all of its deployments.
+        (of, None) if !of.contains('/') && !out.is_for_programs() => {
+            let endpoint = context.client.get_endpoint(&of.to_ascii_lowercase()).await?.name;
+            let deployments = context.client.list_deployments(&endpoint).await?;
+            if deployments.is_empty() {
+                out.note(format!("{endpoint} has no deployments; `berth deployment create -f FILE` makes one"));
+            }
+            for (at, found) in deployments.into_iter().enumerate() {
+                if at > 0 {
+                    out.line("");
+                }
+                let args = ExplainArgs { of: found.name(), id: None };
+                Box::pin(run(context, args)).await?;
+            }
+            Ok(())
         }
         (of, None) => {
             let key = parse_key(of).or_misused()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_client::api::Event;
+use berth_client::api::{Deployment, Event};
 use berth_core::error::{Code, Error};
 use tokio::time::{Duration, timeout};
 
@@ -10,7 +10,7 @@ use super::Context;
 use crate::{
     args::{GetArgs, Noun},
     output::{Fault, Listed, now_ms},
-    view::{EventRow, coming, standing},
+    view::{EventRow, RolloutRow, coming, standing},
 };
 
 /// Events that come together lead to one look.
@@ -51,6 +51,34 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
                 Ok(all.into_iter().filter(|found| endpoint.is_empty() || found.node == endpoint).collect())
             };
             show(context, args.watch, "no nodes yet; `berth node` starts one", list).await
+        }
+        Noun::Rollouts => {
+            let list = async || {
+                let all = client.list_deployments(&endpoint).await?;
+                let fits = |found: &Deployment| deployment.is_empty() || found.name == deployment;
+                Ok(all.into_iter().filter(fits).map(RolloutRow).collect())
+            };
+            show(context, args.watch, "no deployments, so no rollouts", list).await
+        }
+        Noun::All => {
+            if args.watch {
+                let error = Error::new(Code::Invalid, "lists of several nouns cannot be watched together");
+                return Err(Fault::misused(error.try_("`berth status -w`, or watch one: `berth get replicas -w`")));
+            }
+            if context.out.is_for_programs() {
+                let error = Error::new(Code::Invalid, "lists of several nouns are no one answer");
+                return Err(Fault::misused(error.try_("ask for each: `berth get replicas -o json`")));
+            }
+            for (at, noun) in [Noun::Endpoints, Noun::Deployments, Noun::Replicas, Noun::Nodes].into_iter().enumerate()
+            {
+                // Nodes belong to no endpoint.
+                let of = args.of.clone().filter(|_| noun != Noun::Nodes);
+                if at > 0 && !context.out.is_names() {
+                    context.out.line("");
+                }
+                Box::pin(run(context, GetArgs { noun, of, watch: false, table: false })).await?;
+            }
+            Ok(())
         }
         Noun::Events => events(context, &args, &endpoint, &deployment).await,
     }

@@ -1,10 +1,10 @@
 //! Verbs of other tools, done by ours.
 
-use super::{Context, deployment, endpoint, node};
+use super::{Context, deployment, endpoint, node, replica};
 use crate::{
     args::{
         Deletable, DeleteArgs, DeleteDeploymentArgs, DeleteEndpointArgs, DeploymentName, DeploymentVerb, EndpointName,
-        EndpointVerb, Habit, NodeVerb,
+        EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb,
     },
     output::Fault,
 };
@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, habit: Habit) -> Result<(), Fault> {
 }
 
 async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
-    let DeleteArgs { noun, name, yes, no_wait } = args;
+    let DeleteArgs { noun, name, yes, no_wait, now, grace_period } = args;
     match noun {
         Deletable::Endpoint => {
             let args = DeleteEndpointArgs { name: EndpointName::of(name), yes, no_wait };
@@ -28,6 +28,10 @@ async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
         Deletable::Deployment => {
             let args = DeleteDeploymentArgs { name: DeploymentName::of(name), yes, no_wait };
             deployment::run(context, DeploymentVerb::Delete(args)).await
+        }
+        Deletable::Replica => {
+            let args = ReplaceArgs { replica: name, now: now || grace_period == Some(0), yes };
+            replica::run(context, ReplicaVerb::Replace(args)).await
         }
         Deletable::Node => node::run(context, NodeVerb::Forget { node: name, yes }).await,
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use berth_client::api::LogsRequest;
-use berth_core::{error::Error, model::DeploymentKey};
+use berth_core::{
+    error::{Code, Error},
+    model::DeploymentKey,
+};
 use serde::Serialize;
 
 use super::{Context, by_prefix};
 use crate::{
     args::{LogsArgs, parse_key},
-    output::{Fault, Ink, Misused},
+    output::{Fault, Ink, Listed, Misused},
     view::ConsoleRow,
 };
 
@@ -43,11 +46,30 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> 
         let found = replicas.iter().find(|found| found.replica == id);
         let name = found.map(|found| format!("{}/{}", found.endpoint, found.deployment)).unwrap_or_default();
         (parse_key(&name)?, Some(id.to_owned()))
-    } else {
+    } else if of.contains('/') {
         (parse_key(of).or_misused()?, args.replica)
+    } else {
+        (only_deployment(context, of).await?, args.replica)
     };
     let replica = replica.as_deref();
     print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous, table }).await
+}
+
+/// Finds the one deployment of an endpoint: with several, which is meant is for a person to say.
+async fn only_deployment(context: &Context, of: &str) -> Result<DeploymentKey, Fault> {
+    let endpoint = context.client.get_endpoint(&of.to_ascii_lowercase()).await?.name;
+    let found = context.client.list_deployments(&endpoint).await?;
+    let names: Vec<String> = found.iter().map(Listed::name).collect();
+    match names.as_slice() {
+        [only] => Ok(parse_key(only)?),
+        [] => Err(Error::new(Code::DeploymentNotFound, format!("endpoint `{endpoint}` has no deployments"))
+            .try_("`berth deployment create -f FILE` makes one")
+            .into()),
+        several => Err(Fault::misused(
+            Error::new(Code::Invalid, format!("`{endpoint}` has {} deployments", several.len()))
+                .try_(format!("one of `berth logs {}`", several.join("`, `berth logs "))),
+        )),
+    }
 }
 
 /// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is

@@ -24,7 +24,8 @@ mod node;
 mod operator;
 mod plan;
 mod quota;
-mod rollout;
+mod replica;
+pub(crate) mod rollout;
 mod settings;
 mod shell;
 mod sim;
@@ -116,6 +117,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
         Verb::Mirror(args) => traffic::mirror(&context, args).await,
         Verb::Rollout(verb) => rollout::run(&context, verb).await,
+        Verb::Replica(verb) => replica::run(&context, verb).await,
         Verb::Scale(args) => deployment::scale(&context, args).await,
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,
@@ -188,7 +190,11 @@ fn by_prefix<'a>(noun: &str, prefix: &str, ids: impl Iterator<Item = &'a str>) -
     let mut found = ids.filter(|id| id.starts_with(&prefix.to_ascii_lowercase()));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
-        (None, _) => Err(Error::new(Code::Invalid, format!("no {noun} has an id that starts with `{prefix}`"))),
+        (None, _) => {
+            let list = if noun == "replica" { "berth get replicas" } else { "berth operator raft list-peers" };
+            let error = Error::new(Code::Invalid, format!("no {noun} has an id that starts with `{prefix}`"));
+            Err(error.try_(format!("`{list}` lists them")))
+        }
         (Some(_), Some(_)) => {
             Err(Error::new(Code::Invalid, format!("several {noun}s have ids that start with `{prefix}`"))
                 .try_("add digits"))

@@ -1,13 +1,16 @@
 //! `berth rollout …`: follow, pause, go on, go back, and what there is to go back to.
 
-use berth_client::api::{Deployment, DeploymentGeneration, PutDeploymentRequest, PutMode};
+use berth_client::{
+    api::{Deployment, DeploymentGeneration, PutDeploymentRequest, PutMode},
+    store::DeploymentSpec,
+};
 use berth_core::error::{Code, Error};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Context, wait};
 use crate::{
-    args::{RolloutVerb, UndoArgs},
+    args::{RolloutVerb, UndoArgs, WaitArgs},
     output::{Cell, Fault, Ink, Listed, Misused},
     view::age,
 };
@@ -39,6 +42,7 @@ pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Faul
         }
         RolloutVerb::Pause(of) => pause(context, &of.of, true).await,
         RolloutVerb::Resume(of) => pause(context, &of.of, false).await,
+        RolloutVerb::Restart { of, wait } => restart(context, &of.of, wait).await,
         RolloutVerb::History(of) => history(context, &of.of).await,
         RolloutVerb::Undo(args) => undo(context, args).await,
     }
@@ -93,6 +97,22 @@ async fn pause(context: &Context, of: &str, paused: bool) -> Result<(), Fault> {
     Ok(())
 }
 
+async fn restart(context: &Context, of: &str, wait: WaitArgs) -> Result<(), Fault> {
+    let mut begun = Vec::new();
+    for deployment in all_of(context, of).await? {
+        // Somebody else's change in between is a rollout of its own.
+        let revision = Some(deployment.revision);
+        let changed = context.client.restart_deployment(&deployment.endpoint, &deployment.name, revision).await?;
+        context.out.note(format!("{} starts anew as generation {}", changed.name(), changed.generation));
+        begun.push(changed);
+    }
+    for changed in begun {
+        let shown = if wait.no_wait { changed } else { wait::until_serving(context, &changed, wait.timeout).await? };
+        tell(context, &shown)?;
+    }
+    Ok(())
+}
+
 async fn history(context: &Context, of: &str) -> Result<(), Fault> {
     let mut rows = Vec::new();
     for deployment in all_of(context, of).await? {
@@ -127,7 +147,7 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
     let older = generations.iter().filter(|found| !found.current);
     let target = match args.to_generation {
         Some(wanted) => older.clone().find(|found| found.generation == wanted),
-        None => older.clone().next_back(),
+        None => earlier(&generations),
     };
     let Some(target) = target else {
         let kept: Vec<_> = older.map(|found| found.generation.to_string()).collect();
@@ -143,19 +163,7 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
         };
         return Err(error.into());
     };
-    let mut spec = target.spec.clone().unwrap_or_default();
-    // How many there are is no matter of generations.
-    spec.instance_count = current.spec.as_ref().map_or(spec.instance_count, |spec| spec.instance_count);
-    let request = PutDeploymentRequest {
-        endpoint: current.endpoint.clone(),
-        name: current.name.clone(),
-        spec: Some(spec),
-        mode: PutMode::Update.into(),
-        // Somebody else's change in between is not to be undone unseen.
-        if_revision: Some(current.revision),
-        ..PutDeploymentRequest::default()
-    };
-    let changed = context.client.put_deployment(request).await?;
+    let changed = context.client.put_deployment(back_to(current, target)).await?;
     context
         .out
         .note(format!("{name} goes back to generation {}, as generation {}", target.generation, changed.generation));
@@ -164,6 +172,33 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
     }
     let served = wait::until_serving(context, &changed, args.wait.timeout).await?;
     Ok(tell(context, &served)?)
+}
+
+/// Returns the newest generation that was another than the current one: a restart is nothing to go back to.
+pub(crate) fn earlier(generations: &[DeploymentGeneration]) -> Option<&DeploymentGeneration> {
+    let current = generations.iter().find(|found| found.current)?;
+    let differs = |found: &&DeploymentGeneration| {
+        let was = found.spec.as_ref().map(|spec| DeploymentSpec { instance_count: 0, ..spec.clone() });
+        let is = current.spec.as_ref().map(|spec| DeploymentSpec { instance_count: 0, ..spec.clone() });
+        !found.current && was != is
+    };
+    generations.iter().rev().find(differs)
+}
+
+/// Makes the request that goes back to a generation.
+pub(crate) fn back_to(current: &Deployment, target: &DeploymentGeneration) -> PutDeploymentRequest {
+    let mut spec = target.spec.clone().unwrap_or_default();
+    // How many there are is no matter of generations.
+    spec.instance_count = current.spec.as_ref().map_or(spec.instance_count, |spec| spec.instance_count);
+    PutDeploymentRequest {
+        endpoint: current.endpoint.clone(),
+        name: current.name.clone(),
+        spec: Some(spec),
+        mode: PutMode::Update.into(),
+        // Somebody else's change in between is not to be undone unseen.
+        if_revision: Some(current.revision),
+        ..PutDeploymentRequest::default()
+    }
 }
 
 impl Listed for Row {
@@ -196,6 +231,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_restart_is_nothing_to_go_back_to() {
+        let generation = |generation, command: &str, instance_count, current| {
+            let spec = DeploymentSpec { description: command.to_owned(), instance_count, ..DeploymentSpec::default() };
+            DeploymentGeneration { generation, spec: Some(spec), current, ..DeploymentGeneration::default() }
+        };
+        let all = [generation(3, "a", 1, false), generation(4, "b", 1, false), generation(5, "b", 2, true)];
+        assert_eq!(earlier(&all).map(|found| found.generation), Some(3));
+        assert_eq!(earlier(&all[1..]), None);
+        let current = Deployment { spec: all[2].spec.clone(), revision: 7, ..Deployment::default() };
+        let request = back_to(&current, &all[0]);
+        let spec = request.spec.expect("a spec");
+        assert_eq!((spec.description.as_str(), spec.instance_count, request.if_revision), ("a", 2, Some(7)));
+    }
 
     #[test]
     fn what_differs_is_named_and_what_is_new_too() {

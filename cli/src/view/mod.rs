@@ -18,6 +18,7 @@ pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, why, w
 use berth_client::api::{Deployment, Endpoint, Event, Member, Node, Replica, Slot};
 use berth_core::units::{Cores, Mib};
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 
 use crate::output::{Cell, Ink, Listed, state_ink};
 
@@ -84,6 +85,37 @@ impl Listed for Deployment {
             size.into(),
             self.generation.to_string().into(),
             text::why(self).into(),
+        ]
+    }
+}
+
+/// A deployment on its way to its newest generation.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct RolloutRow(pub(crate) Deployment);
+
+impl Listed for RolloutRow {
+    const COLUMNS: &'static [&'static str] = &["ROLLOUT", "STATE", "GENERATION", "UPDATED", "READY", "TRAFFIC", "WHY"];
+    const NARROW: usize = 7;
+
+    fn name(&self) -> String {
+        Listed::name(&self.0)
+    }
+
+    fn cells(&self, _now_ms: u64) -> Vec<Cell> {
+        let Self(it) = self;
+        let of = |count: u64| {
+            let ink = if count < it.desired { Ink::Yellow } else { Ink::Plain };
+            Cell::inked(format!("{count}/{}", it.desired), ink)
+        };
+        vec![
+            Listed::name(it).into(),
+            if it.paused { Cell::inked("paused", Ink::Yellow) } else { Cell::state(&it.provisioning_state) },
+            it.generation.to_string().into(),
+            of(it.updated),
+            of(it.ready),
+            text::percent(it.traffic_percent).into(),
+            text::why(it).into(),
         ]
     }
 }

@@ -4,10 +4,12 @@
 //! deadline, never a placement.
 
 mod exec;
+mod levels;
 mod receiver;
 mod webhook;
 mod words;
 
+pub(crate) use levels::Levels;
 pub use receiver::{AlertReceiver, ReceiverKind};
 
 use std::{
@@ -243,6 +245,7 @@ async fn deliver(
     tokio::select! {
         () = over.cancelled() => {}
         outcome = context.alerts.send(receiver, &message) => {
+            context.metrics.alerts.sent(&receiver.name, &outcome);
             if let Err(why) = &outcome {
                 tracing::info!(receiver = receiver.name, why, "a receiver of alerts did not take a message");
             }

@@ -14,8 +14,8 @@ use berth_proto::{
         v1::{
             DeleteDeploymentRequest, Deployment, ExplainDeploymentRequest, GetDeploymentRequest,
             ListDeploymentsRequest, ListDeploymentsResponse, ListGenerationsRequest, ListGenerationsResponse, LogLines,
-            LogsRequest, Mutation, PauseDeploymentRequest, PutDeploymentRequest, ScaleDeploymentRequest, Verdict,
-            deployments_client::DeploymentsClient, deployments_server::Deployments,
+            LogsRequest, Mutation, PauseDeploymentRequest, PutDeploymentRequest, RestartDeploymentRequest,
+            ScaleDeploymentRequest, Verdict, deployments_client::DeploymentsClient, deployments_server::Deployments,
         },
         verdict_message,
     },
@@ -113,6 +113,20 @@ impl Deployments for Api {
             let key = key(&request.endpoint, &request.name)?;
             let (paused, if_revision) = (request.paused, if_revision(request.if_revision));
             let command = Command::DeploymentPause { key: key.clone(), paused, if_revision };
+            self.context.proposer.change(asker, command, call.deadline).await?;
+            self.deployment(&key)
+        })
+        .await
+    }
+
+    async fn restart(&self, request: Request<RestartDeploymentRequest>) -> Result<Response<Deployment>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Deployments/Restart", async {
+            let asker = call.asker("Deployments/Restart", &request.request_id, &request)?;
+            let key = key(&request.endpoint, &request.name)?;
+            let command =
+                Command::DeploymentRestart { key: key.clone(), if_revision: if_revision(request.if_revision) };
             self.context.proposer.change(asker, command, call.deadline).await?;
             self.deployment(&key)
         })

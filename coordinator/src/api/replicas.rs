@@ -1,16 +1,18 @@
 //! Replicas and the slots held beyond them: listed, with what their nodes told the leader.
 
 use berth_core::{
-    error::Error,
+    error::{Code, Error},
+    id::ReplicaId,
     model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReserveSlot},
-    state::ClusterState,
+    state::{ClusterState, Command},
+    time::Millis,
 };
 use berth_proto::{
     api::{
         replica_message, slot_message,
         v1::{
-            ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse,
-            replicas_client::ReplicasClient, replicas_server::Replicas,
+            ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse, Mutation,
+            ReplaceReplicaRequest, replicas_client::ReplicasClient, replicas_server::Replicas,
         },
     },
     node::v1::ReplicaUse,
@@ -29,6 +31,22 @@ impl Replicas for Api {
     async fn list(&self, request: Request<ListReplicasRequest>) -> Result<Response<ListReplicasResponse>, Status> {
         let call = Call::of(request.metadata());
         answer(&self.context.metrics, "Replicas/List", self.list_replicas(&call, request.into_inner())).await
+    }
+
+    async fn replace(&self, request: Request<ReplaceReplicaRequest>) -> Result<Response<Mutation>, Status> {
+        let call = Call::of(request.metadata());
+        let request = request.into_inner();
+        answer(&self.context.metrics, "Replicas/Replace", async {
+            let asker = call.asker("Replicas/Replace", &request.request_id, &request)?;
+            let replica = request.replica.parse::<ReplicaId>().map_err(|_| {
+                Error::new(Code::Invalid, format!("`{}` is no id of a replica", request.replica))
+                    .try_("an id has sixteen hexadecimal digits; `berth get replicas -o wide` shows them")
+            })?;
+            let command = Command::ReplicaReplace { replica, within: request.within_ms.map(Millis) };
+            let revision = self.context.proposer.change(asker, command, call.deadline).await?;
+            Ok(Mutation { revision: revision.0 })
+        })
+        .await
     }
 
     async fn list_slots(&self, request: Request<ListSlotsRequest>) -> Result<Response<ListSlotsResponse>, Status> {

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
-use berth_proto::api::v1::{SetTrafficRequest, TrafficMap};
+use berth_proto::{
+    api::v1::{SetTrafficRequest, TrafficMap},
+    store::v1::AlertRule,
+};
 
-use crate::api_fleet::{Fleet, fresh_id};
+use crate::api_fleet::{Fleet, endpoint_request, fresh_id};
 
 /// How long a browser may take to come up, read everything and draw it, on a busy host.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -42,7 +45,10 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         return;
     };
     let fleet = Fleet::start(1).await;
-    fleet.put_endpoint(0, "fraud").await.expect("created");
+    let mut request = endpoint_request("fraud", &fresh_id());
+    let rule = AlertRule { when: "replicas short for 0s".into(), ..AlertRule::default() };
+    request.spec.as_mut().expect("a spec").alerts = vec![rule];
+    fleet.endpoints(0).put(request).await.expect("created");
     fleet.put_deployment(0, "fraud", "blue", 2).await.expect("created");
     let split = TrafficMap { percent: [("blue".to_owned(), 100)].into() };
     let request = SetTrafficRequest {
@@ -57,8 +63,16 @@ async fn a_browser_shows_the_cluster_and_the_api() {
 
     let seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/")).await;
     assert!(seen.contains("data-ready=\"yes\""), "everything was read: {seen}");
-    for wanted in ["fraud", "blue 100 %", "blue 0/2", "deployment.created", "No node has joined", "<polyline", "<rect"]
-    {
+    for wanted in [
+        "fraud",
+        "blue 100 %",
+        "blue 0/2",
+        "deployment.created",
+        "No node has joined",
+        "<polyline",
+        "fraud/replicas-short",
+        "<rect",
+    ] {
         assert!(seen.contains(wanted), "the page shows {wanted}: {seen}");
     }
     assert!(seen.contains("role=\"alert\" hidden"), "nothing is said to be old: {seen}");

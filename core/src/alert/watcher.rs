@@ -14,6 +14,7 @@ use crate::{
     reserve,
     state::{AlertChange, ClusterState},
     time::{Instant, Millis},
+    units::Count,
 };
 
 /// Something that fires is over when it was well for as long as the rule waited, within these bounds: not by one good
@@ -191,8 +192,12 @@ impl Line {
             let limit = when.measure.amount(when.limit);
             let lasting = if when.lasting.0 == 0 { String::new() } else { format!(", for {}", when.lasting) };
             let text = match when.measure {
-                Measure::ReplicasShort if when.limit == 0 => format!("{of} lacks {amount} replicas{lasting}"),
-                Measure::ReserveShort if when.limit == 0 => format!("{of} lacks {amount} places of reserve{lasting}"),
+                Measure::ReplicasShort if when.limit == 0 => {
+                    format!("{of} lacks {}{lasting}", Count(value?, "replica"))
+                }
+                Measure::ReserveShort if when.limit == 0 => {
+                    format!("{of} lacks {} of its reserve{lasting}", Count(value?, "place"))
+                }
                 measure => format!("{measure} of {of} is {amount}, {side} {limit}{lasting}"),
             };
             return Some((AlertState::Firing, text));
@@ -331,7 +336,7 @@ mod tests {
             ("error rate > 1 % for 5m", 25_000, "error rate of fraud is 2.5 %, over 1 %, for 5m00s"),
             ("p99 > 800 ms for 0s", 1_200_000, "p99 of fraud is 1200 ms, over 800 ms"),
             ("replicas short for 1m", 2, "fraud lacks 2 replicas, for 1m00s"),
-            ("reserve short for 1m", 1, "fraud lacks 1 places of reserve, for 1m00s"),
+            ("reserve short for 1m", 1, "fraud lacks 1 place of its reserve, for 1m00s"),
         ] {
             let (key, mut line) = line(rule);
             assert!(line.look(&key, Some(value), false, Instant::from_millis(0)).is_none() || rule.ends_with("0s"));

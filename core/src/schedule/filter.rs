@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use super::problem::{Ask, Slot};
 use crate::{
     model::{Device, DeviceGrant, GpuAsk, LabelRule, NodeState},
-    units::{Cores, Mib},
+    units::{Cores, Count, Mib},
 };
 
 /// What a node falls short in.
@@ -257,7 +257,7 @@ impl Slot<'_> {
             if let Some(refusal) = self.refuse_condition(|device| device.mig_profile.as_deref() == Some(profile)) {
                 return Err(refusal);
             }
-            let text = format!("needs {count} slices of {profile}, free {}", free.len());
+            let text = format!("needs {} of {profile}, free {}", Count(count.into(), "slice"), free.len());
             let shortage = Some(Shortage { needs: count.into(), free: free.len() as u64 });
             return Err(Refusal { shortage, ..Refusal::new(Dimension::Mig, text) });
         }

@@ -140,6 +140,20 @@ pub enum Command {
         /// Refuse unless the deployment is at this revision.
         if_revision: Option<LogIndex>,
     },
+    /// An operator wants every replica of a deployment started anew: the spec stays, the generation is a new one.
+    DeploymentRestart {
+        /// The deployment.
+        key: DeploymentKey,
+        /// Refuse unless the deployment is at this revision.
+        if_revision: Option<LogIndex>,
+    },
+    /// An operator wants one replica gone; its deployment gets another in its place.
+    ReplicaReplace {
+        /// The replica.
+        replica: ReplicaId,
+        /// How long its requests may go on; as long as its deployment lets them when absent.
+        within: Option<Millis>,
+    },
     /// A node's agent opened a session.
     NodeRegister(Box<RegisterNode>),
     /// The leader's view of a node changed.

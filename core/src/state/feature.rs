@@ -27,6 +27,8 @@ impl Command {
             | Self::DeploymentScale { .. }
             | Self::DeploymentDelete { .. }
             | Self::DeploymentPause { .. }
+            | Self::DeploymentRestart { .. }
+            | Self::ReplicaReplace { .. }
             | Self::NodeRegister(_)
             | Self::NodeTransition(_)
             | Self::DeviceTransition(_)

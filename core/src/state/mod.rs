@@ -142,7 +142,9 @@ impl ClusterState {
             let error = Error::new(Code::EndpointNotFound, format!("endpoint `{name}` does not exist"));
             match crate::error::nearest(name.as_str(), self.endpoints.keys().map(EndpointName::as_str)) {
                 Some(near) => error.try_(format!("did you mean `{near}`?")),
-                None => error.try_("list them with `berth get endpoints`"),
+                None => error.try_(format!(
+                    "list them with `berth get endpoints`, or make it: `berth endpoint create -n {name}`"
+                )),
             }
         })
     }
@@ -163,8 +165,12 @@ impl ClusterState {
     pub fn node_named(&self, name: &NodeName) -> Result<&Node, Error> {
         let node = self.index.node_named(name).and_then(|id| self.nodes.get(&id));
         node.ok_or_else(|| {
-            Error::new(Code::NodeNotFound, format!("node `{name}` does not exist"))
-                .try_("list them with `berth get nodes`")
+            let error = Error::new(Code::NodeNotFound, format!("node `{name}` does not exist"));
+            let names = self.nodes.values().map(|node| node.profile.name.as_str());
+            match crate::error::nearest(name.as_str(), names) {
+                Some(near) => error.try_(format!("did you mean `{near}`?")),
+                None => error.try_("list them with `berth get nodes`"),
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
+    error::Error,
     id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     invariant::{Witness, check},
     model::{
@@ -125,6 +126,14 @@ impl Cluster {
         match self.apply(command.clone()) {
             Reply::Refused(error) => panic!("{command:?} was refused: {error}"),
             _ => self.state.applied,
+        }
+    }
+
+    /// Applies a command that is to be refused, and returns why it was.
+    pub(crate) fn refused(&mut self, command: Command) -> Error {
+        match self.apply(command.clone()) {
+            Reply::Refused(error) => error,
+            reply => panic!("{command:?} was not refused: {reply:?}"),
         }
     }
 

@@ -381,6 +381,56 @@ proptest! {
     }
 }
 
+/// A restart is a rollout of the same spec: all the replicas are others afterwards, and no promise is broken on the way.
+#[test]
+fn a_restart_replaces_every_replica_within_its_promise() {
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", spec(4));
+    cluster.settle();
+    let before: BTreeSet<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.id).collect();
+    cluster.must(Command::DeploymentRestart { key: key("fraud/blue"), if_revision: None });
+    for _ in 0..200 {
+        let (steps, _) = cluster.plan();
+        if !steps.is_empty() {
+            cluster.commit(steps);
+        }
+        assert!(cluster.ready("fraud/blue") >= 4, "the promise");
+        cluster.nodes_act();
+    }
+    let after = cluster.replicas("fraud/blue");
+    assert_eq!(after.len(), 4);
+    assert!(after.iter().all(|replica| !before.contains(&replica.id) && replica.generation == Generation(2)));
+    assert_eq!(cluster.state.deployments[&key("fraud/blue")].spec, spec(4));
+
+    cluster.must(Command::DeploymentPause { key: key("fraud/blue"), paused: true, if_revision: None });
+    let refused = cluster.refused(Command::DeploymentRestart { key: key("fraud/blue"), if_revision: None });
+    assert!(refused.try_.contains("berth rollout resume fraud/blue"), "{refused}");
+}
+
+/// One replica that hangs goes; another comes in its place, and the reserve stays whole.
+#[test]
+fn a_replica_that_an_operator_replaces_is_followed_by_another() {
+    let mut cluster = Cluster::of(4);
+    cluster.deploy("fraud/blue", reserved(3));
+    cluster.settle();
+    let victim = cluster.replicas("fraud/blue")[0].id;
+    cluster.must(Command::ReplicaReplace { replica: victim, within: Some(Millis::from_secs(5)) });
+    let gone = &cluster.state.replicas[&victim];
+    assert_eq!((gone.state, gone.reason.as_str()), (ReplicaState::Draining, "an operator replaces it"));
+    assert_eq!(gone.drain_deadline, cluster.now + Millis::from_secs(5));
+    let refused = cluster.refused(Command::ReplicaReplace { replica: victim, within: None });
+    assert!(refused.what.contains("draining"), "{refused}");
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 3);
+    assert!(!cluster.state.replicas.contains_key(&victim));
+    let status = cluster.state.deployment_status(&key("fraud/blue")).expect("it is there");
+    assert_eq!(status.state, DeploymentState::Succeeded);
+    assert_eq!(cluster.state.slots_of(&key("fraud/blue")).count(), 1);
+
+    let nobody = cluster.refused(Command::ReplicaReplace { replica: victim, within: None });
+    assert!(nobody.try_.contains("berth get replicas"), "{nobody}");
+}
+
 /// A rollout that is paused leaves what serves alone, replaces what is lost, and goes on where it was.
 #[test]
 fn a_paused_rollout_changes_nothing_that_serves() {

@@ -93,6 +93,14 @@ impl Wire<Command> for v1::Command {
                 paused: *paused,
                 if_revision: if_revision.map(|revision| revision.0),
             }),
+            Command::DeploymentRestart { key, if_revision } => C::RestartDeployment(v1::RestartDeployment {
+                endpoint: key.endpoint.to_string(),
+                deployment: key.deployment.to_string(),
+                if_revision: if_revision.map(|revision| revision.0),
+            }),
+            Command::ReplicaReplace { replica, within } => {
+                C::ReplaceReplica(v1::ReplaceReplica { replica: replica.0, within_ms: within.map(|within| within.0) })
+            }
             Command::DeploymentDelete { key, if_revision } => C::DeploymentDelete(v1::DeploymentDelete {
                 endpoint: key.endpoint.to_string(),
                 deployment: key.deployment.to_string(),
@@ -267,6 +275,13 @@ impl Wire<Command> for v1::Command {
                 paused: c.paused,
                 if_revision: c.if_revision.map(LogIndex),
             },
+            C::RestartDeployment(c) => Command::DeploymentRestart {
+                key: key(&c.endpoint, &c.deployment)?,
+                if_revision: c.if_revision.map(LogIndex),
+            },
+            C::ReplaceReplica(c) => {
+                Command::ReplicaReplace { replica: ReplicaId(c.replica), within: c.within_ms.map(Millis) }
+            }
             C::AlertsChange(c) => Command::AlertsChange { term: Term(c.term), changes: all(c.changes)? },
             C::AlertsTold(c) => Command::AlertsTold { term: Term(c.term), told: all(c.told)? },
             C::LoansExpire(c) => {

@@ -475,6 +475,10 @@ fn command() -> impl Strategy<Value = Command> {
         (key(), any::<bool>(), revision())
             .prop_map(|(key, paused, if_revision)| Command::DeploymentPause { key, paused, if_revision })
             .boxed(),
+        (key(), revision()).prop_map(|(key, if_revision)| Command::DeploymentRestart { key, if_revision }).boxed(),
+        (any::<u64>(), option::of(any::<u64>()))
+            .prop_map(|(id, within)| Command::ReplicaReplace { replica: ReplicaId(id), within: within.map(Millis) })
+            .boxed(),
         (term(), vec(alert_change(), 0..3)).prop_map(|(term, changes)| Command::AlertsChange { term, changes }).boxed(),
         (term(), vec(alert_told(), 0..3)).prop_map(|(term, told)| Command::AlertsTold { term, told }).boxed(),
         (term(), vec(loan_id(), 0..3)).prop_map(|(term, loans)| Command::LoansExpire { term, loans }).boxed(),

@@ -156,6 +156,8 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ),
         ("quota_return", Command::QuotaReturn { loan: LoanId(0x51) }),
         ("pause_deployment", Command::DeploymentPause { key: key(), paused: true, if_revision }),
+        ("restart_deployment", Command::DeploymentRestart { key: key(), if_revision }),
+        ("replace_replica", Command::ReplicaReplace { replica: ReplicaId(0x61), within: Some(Millis::from_secs(5)) }),
         (
             "alerts_change",
             Command::AlertsChange {

@@ -109,6 +109,7 @@ def test_packing_follows_links_and_leaves_caches_out(tmp_path: Path) -> None:
     (two / "a.txt").symlink_to(tmp_path / "elsewhere")
     (two / "__pycache__").mkdir()
     (two / "__pycache__" / "x.pyc").write_text("x")
+    (two / "blue.yml").write_text("name: blue\nendpoint_name: fraud\n")
     assert pack(one).asset == pack(two).asset
     (two / "again").symlink_to(two)
     with pytest.raises(BerthError) as refused:

@@ -42,9 +42,11 @@ const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("t", "traffic: arrows move 1 %, with shift 10 %; enter shows the plan, y does it"),
             ("s", "scale a deployment"),
             ("u", "keep new replicas away from a node, or let them back"),
-            ("r", "drain a node, or withdraw that; shows first what it does"),
+            ("r", "restart a deployment; drain a node, or withdraw that; shows first what it does"),
+            ("ctrl-l", "take a deployment back to the generation before; shows the plan"),
             ("e", "edit in $EDITOR; shows the plan, y does it"),
-            ("ctrl-d", "delete an endpoint or a deployment"),
+            ("ctrl-d", "delete an endpoint or a deployment; replace a replica"),
+            ("ctrl-k", "replace a replica now: its requests are cut"),
         ],
     ),
 ];

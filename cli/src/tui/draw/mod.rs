@@ -61,6 +61,9 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
     }
 }
 
+/// Alerts that the second line names; the rest are counted.
+const FIRING_MAX: usize = 3;
+
 /// A control character would tear the screen, whoever wrote the text.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -101,6 +104,13 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     }
     if let Some(frozen) = &app.frozen {
         second.push(Span::styled(format!("  {}", clean(&frozen.why)), paint.ink(Ink::Red)));
+    } else if !board.firing().is_empty() {
+        let (shown, all) = (board.firing(), board.firing().len());
+        let mut text = shown.into_iter().take(FIRING_MAX).collect::<Vec<_>>().join(", ");
+        if all > FIRING_MAX {
+            text.push_str(&format!(" and {} more", all - FIRING_MAX));
+        }
+        second.push(Span::styled(format!("  alert: {}", clean(&text)), paint.ink(Ink::Red)));
     } else if let Some(warning) = board.info.warnings.first().or(board.info.not_covered.first()) {
         second.push(Span::styled(format!("  warning: {}", clean(warning)), paint.ink(Ink::Yellow)));
     }
@@ -143,9 +153,9 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
     let keys = match &app.view {
         View::Dashboard => "1-3 panel  enter open  t traffic  P pulses  X tree  : go to  / filter  ? help",
         View::Endpoints => "enter deployments  t traffic  m mirror  d describe  e edit  ctrl-d delete  ? help",
-        View::Deployments { .. } => "enter replicas  t traffic  s scale  d explain  l logs  e edit  ? help",
-        View::Rollouts => "enter replicas  d explain  l logs  t traffic  ? help",
-        View::Replicas { .. } => "l logs  p previous  b build log  d describe  w without its node  ? help",
+        View::Deployments { .. } => "enter replicas  t traffic  s scale  r restart  d explain  l logs  e edit  ? help",
+        View::Rollouts => "enter replicas  r restart  ctrl-l back  d explain  l logs  t traffic  ? help",
+        View::Replicas { .. } => "l logs  p previous  b build log  d describe  ctrl-k replace  ? help",
         View::Nodes => "enter replicas  w what if lost  r drain  u cordon  d describe  g gpus  ? help",
         View::Page(page) if page.kind.is_log() => "esc back  ↑↓←→ scroll  G follow  / filter  ctrl-r again  ? help",
         View::Page(_) => "esc back  ↑↓←→ scroll  / filter  y yaml  ctrl-r again  ? help",

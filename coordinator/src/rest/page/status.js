@@ -17,8 +17,8 @@ async function read(path) {
   return body;
 }
 
-const GOOD = new Set(["Succeeded", "ready", "serving", "info"]);
-const BAD = new Set(["Failed", "lost", "failed", "crash_looping", "error"]);
+const GOOD = new Set(["Succeeded", "ready", "serving", "info", "ok"]);
+const BAD = new Set(["Failed", "lost", "failed", "crash_looping", "error", "firing"]);
 const ink = (word) => (GOOD.has(word) ? "good" : BAD.has(word) ? "bad" : "wait");
 const state = (word) => make("span", { class: ink(word) }, word);
 
@@ -102,6 +102,23 @@ function showEndpoints(endpoints, deployments, replicas) {
   table("endpoints", heads, rows, "No endpoint yet: berth apply -f FILE makes one.");
 }
 
+/** Rules of endpoints, those that fire first; nothing where there is no rule. */
+function showAlerts({ alerts, receivers }) {
+  el("s-alerts").hidden = alerts.length === 0;
+  const rows = alerts.map((it) => [
+    `${it.endpoint}/${it.rule}`,
+    state(it.state),
+    age(it.since_ms),
+    it.value,
+    make("td", { class: "wrap" }, it.when + (it.deployment ? ` (${it.deployment})` : "")),
+    it.severity,
+    make("td", { class: "wrap dim" }, it.text + (it.text && !it.told ? " (being told)" : "")),
+  ]);
+  table("alerts", ["alert", "state", "for", "now", "fires when", "severity", "what"], rows, "No rules.");
+  const names = receivers.map((it) => `${it.name} (${it.kind})`).join(", ");
+  el("alerts").append(make("p", { class: "dim" }, names ? `told: ${names}` : "nobody is told but the events"));
+}
+
 function showNodes(nodes) {
   const gib = (mib) => `${(mib / 1024).toFixed(mib < 10240 ? 1 : 0)} GiB`;
   const rows = nodes.map((node) => {
@@ -152,18 +169,20 @@ function showEvents() {
 }
 
 async function readAll() {
-  const [info, endpoints, deployments, replicas, nodes] = await Promise.all([
+  const [info, endpoints, deployments, replicas, nodes, alerts] = await Promise.all([
     read("cluster/info"),
     read("endpoints/list"),
     read("deployments/list"),
     read("replicas/list"),
     read("nodes/list"),
+    read("alerts/list"),
   ]);
   applied = info.applied;
   const words = `cluster ${info.cluster_id.slice(0, 8)} · version ${info.version} · term ${info.term} · at ${info.applied}`;
   el("cluster").textContent = `${words} · leader ${info.leader_address || "none"}`;
   el("warnings").replaceChildren(...[...info.warnings, ...info.not_covered].map((text) => make("li", {}, text)));
   el("warnings").hidden = info.warnings.length + info.not_covered.length === 0;
+  showAlerts(alerts);
   showEndpoints(endpoints.endpoints, deployments.deployments, replicas.replicas);
   showReplicas(replicas.replicas);
   showNodes(nodes.nodes);

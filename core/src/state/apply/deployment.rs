@@ -75,21 +75,11 @@ impl ClusterState {
         let Some(deployment) = self.deployments.get_mut(key) else { return cx.done() };
         self.index.change_deployment(&deployment.spec, spec);
         if deployment.spec.differs_beyond_count(spec) {
-            let old = std::mem::replace(&mut deployment.spec, spec.clone());
-            deployment.old_specs.insert(deployment.generation, old);
-            deployment.old_began.insert(deployment.generation, deployment.generation_at);
-            deployment.generation = deployment.generation.next();
-            deployment.generation_at = cx.now;
-            deployment.generation_served = false;
+            begin_generation(deployment, cx, spec.clone());
         } else {
             deployment.spec = spec.clone();
         }
-        // Whoever applies again after a failure wants another try now, not when the back-off ends.
-        deployment.failures = 0;
-        deployment.last_failure = None;
-        deployment.last_failed = None;
-        deployment.retry_at = LogTime::default();
-        deployment.revision = cx.index;
+        try_anew(deployment, cx);
         let text =
             format!("deployment {key} is at generation {}, {}", deployment.generation, instances(spec.instance_count));
         self.drop_unused_specs(key);
@@ -97,6 +87,36 @@ impl ClusterState {
         self.recharge(cx, key);
         self.touch_routes(cx, &key.endpoint);
         cx.event(Severity::Info, "deployment.changed", about(key), text);
+        cx.done()
+    }
+
+    /// Begins a generation of the same spec: replicas are replaced as in any rollout.
+    pub(super) fn deployment_restart(
+        &mut self,
+        cx: &mut Context,
+        key: &DeploymentKey,
+        if_revision: Option<LogIndex>,
+    ) -> Result<Reply, Error> {
+        let deployment = self.deployment(key)?;
+        if deployment.deleting {
+            return Err(being_deleted(key));
+        }
+        check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
+        if deployment.paused {
+            return Err(Error::new(Code::Transition, format!("the rollout of `{key}` is paused"))
+                .why("a restart is a rollout: nothing would be replaced")
+                .try_(format!("go on first: `berth rollout resume {key}`")));
+        }
+        if let Some(deployment) = self.deployments.get_mut(key) {
+            let spec = deployment.spec.clone();
+            begin_generation(deployment, cx, spec);
+            try_anew(deployment, cx);
+            let (generation, count) = (deployment.generation, instances(deployment.spec.instance_count));
+            let text = format!("deployment {key} starts anew as generation {generation}, {count}");
+            cx.event(Severity::Info, "deployment.restarted", about(key), text);
+        }
+        self.drop_unused_specs(key);
+        self.touch_routes(cx, &key.endpoint);
         cx.done()
     }
 
@@ -255,6 +275,25 @@ impl ClusterState {
             None => Ok(()),
         }
     }
+}
+
+/// Makes `spec` the newest generation; the one before is kept as one may go back to it.
+fn begin_generation(deployment: &mut Deployment, cx: &Context, spec: DeploymentSpec) {
+    let old = std::mem::replace(&mut deployment.spec, spec);
+    deployment.old_specs.insert(deployment.generation, old);
+    deployment.old_began.insert(deployment.generation, deployment.generation_at);
+    deployment.generation = deployment.generation.next();
+    deployment.generation_at = cx.now;
+    deployment.generation_served = false;
+}
+
+/// Forgets failures: whoever asks again after one wants another try now, not when the back-off ends.
+fn try_anew(deployment: &mut Deployment, cx: &Context) {
+    deployment.failures = 0;
+    deployment.last_failure = None;
+    deployment.last_failed = None;
+    deployment.retry_at = LogTime::default();
+    deployment.revision = cx.index;
 }
 
 fn about(key: &DeploymentKey) -> EventSubject {

@@ -99,6 +99,8 @@ impl ClusterState {
             Command::DeploymentPause { key, paused, if_revision } => {
                 self.deployment_pause(cx, key, *paused, *if_revision)
             }
+            Command::DeploymentRestart { key, if_revision } => self.deployment_restart(cx, key, *if_revision),
+            Command::ReplicaReplace { replica, within } => self.replica_replace(cx, *replica, *within),
             Command::DeploymentDelete { key, if_revision } => self.deployment_delete(cx, key, *if_revision),
             Command::NodeRegister(register) => self.node_register(cx, register),
             Command::NodeTransition(transition) => self.node_transition(cx, transition),

@@ -36,6 +36,39 @@ impl ClusterState {
         cx.done()
     }
 
+    /// Ends a replica because an operator wants it gone: a process that hangs in a way no probe sees. The planner finds one
+    /// missing and places another; the place itself comes back when the node says that nothing is left.
+    pub(super) fn replica_replace(
+        &mut self,
+        cx: &mut Context,
+        id: ReplicaId,
+        within: Option<Millis>,
+    ) -> Result<Reply, Error> {
+        let Some(replica) = self.replicas.get(&id) else {
+            return Err(Error::new(Code::ReplicaNotFound, format!("replica {} does not exist", id.short()))
+                .try_("`berth get replicas` lists those there are"));
+        };
+        if replica.lost {
+            return Err(Error::new(Code::Transition, format!("replica {} is out of reach", id.short()))
+                .why("its node is lost; another was placed for it already"));
+        }
+        if !replica.is_wanted() {
+            return Err(Error::new(Code::Transition, format!("replica {} is {} already", id.short(), replica.state))
+                .why(replica.reason.lines().next().unwrap_or_default()));
+        }
+        let allowed =
+            self.deployments.get(&replica.key).and_then(|it| Some(it.spec_of(replica.generation)?.drain_within()));
+        let within = within.or(allowed).unwrap_or_default();
+        let reason = "an operator replaces it";
+        match replica.state {
+            ReplicaState::Warm | ReplicaState::Serving => {
+                self.advance(cx, id, ReplicaState::Draining, reason, Some(cx.now + within))?;
+            }
+            _ => self.advance(cx, id, ReplicaState::Stopped, reason, None)?,
+        }
+        cx.done()
+    }
+
     /// Takes one report. What does not fit the replica's life is old news and is dropped.
     fn replica_report(&mut self, cx: &mut Context, node: NodeId, report: &ReplicaReport) {
         let known = self.replicas.get(&report.replica).filter(|replica| replica.node == node);

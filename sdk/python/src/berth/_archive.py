@@ -19,6 +19,9 @@ from .store.v1 import model_pb2 as store
 
 # What tools leave behind and no replica needs.
 _LEFT_OUT = {"__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints"}
+# How a file begins a line that describes an endpoint or a deployment: it says how the code beside it is to run.
+_DESCRIBES = (b"endpoint_name:", b"$schema: https://azuremlschemas.azureedge.net/")
+_DESCRIPTION_BYTES_MAX = 256 << 10
 _ENTRIES_MAX = 100_000
 _DEPTH_MAX = 64
 _CHUNK_BYTES = 256 << 10
@@ -104,6 +107,8 @@ def _walk(folder: Path, inside: str, depth: int) -> Iterator[tuple[str, Path, os
         path, below = folder / name, f"{inside}/{name}" if inside else name
         # Links are followed: a replica elsewhere does not have what they point to.
         meta = path.stat()
+        if depth == 0 and _describes(path, meta):
+            continue
         if stat.S_ISDIR(meta.st_mode):
             yield below, path, meta
             yield from _walk(path, below, depth + 1)
@@ -111,6 +116,14 @@ def _walk(folder: Path, inside: str, depth: int) -> Iterator[tuple[str, Path, os
             yield below, path, meta
         else:
             raise OSError(f"{path} is neither a file nor a folder")
+
+
+def _describes(path: Path, meta: os.stat_result) -> bool:
+    """Says whether a file beside the code describes what is to be deployed, and is no part of the code."""
+    is_yaml = path.suffix in (".yml", ".yaml")
+    if not is_yaml or not stat.S_ISREG(meta.st_mode) or meta.st_size > _DESCRIPTION_BYTES_MAX:
+        return False
+    return any(line.startswith(_DESCRIBES) for line in path.read_bytes().split(b"\n"))
 
 
 def _header(name: str, kind: bytes, mode: int, size: int) -> bytes:

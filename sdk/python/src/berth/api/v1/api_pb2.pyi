@@ -345,6 +345,28 @@ class PauseDeploymentRequest(_message.Message):
     if_revision: int
     def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., name: _Optional[str] = ..., paused: bool = ..., if_revision: _Optional[int] = ...) -> None: ...
 
+class RestartDeploymentRequest(_message.Message):
+    __slots__ = ("request_id", "endpoint", "name", "if_revision")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IF_REVISION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    endpoint: str
+    name: str
+    if_revision: int
+    def __init__(self, request_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., name: _Optional[str] = ..., if_revision: _Optional[int] = ...) -> None: ...
+
+class ReplaceReplicaRequest(_message.Message):
+    __slots__ = ("request_id", "replica", "within_ms")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    replica: str
+    within_ms: int
+    def __init__(self, request_id: _Optional[str] = ..., replica: _Optional[str] = ..., within_ms: _Optional[int] = ...) -> None: ...
+
 class ListGenerationsRequest(_message.Message):
     __slots__ = ("endpoint", "name")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
