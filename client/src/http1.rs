@@ -10,9 +10,16 @@ use http::{HeaderValue, Request, Response, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
-use crate::options::Address;
+use crate::{
+    options::Address,
+    trust::{Inside, Trust},
+};
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +37,8 @@ pub struct PoolPolicy {
 pub struct Pool {
     address: Address,
     policy: PoolPolicy,
+    /// Whose certificates are believed; plain HTTP when absent.
+    trust: Option<Trust>,
     idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
 }
 
@@ -55,7 +64,14 @@ impl Default for PoolPolicy {
 impl Pool {
     /// Keeps connections to `address`; none is opened before it is needed.
     pub fn new(address: Address, policy: PoolPolicy) -> Self {
-        Self { address, policy, idle: Mutex::new(Vec::new()) }
+        Self { address, policy, trust: None, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Speaks TLS from now on.
+    #[must_use]
+    pub fn over_tls(mut self, trust: &Trust) -> Self {
+        self.trust = Some(trust.clone());
+        self
     }
 
     /// Returns the host.
@@ -117,18 +133,31 @@ impl Pool {
 
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, NotAnswered> {
         let not_sent = |why: String| NotAnswered::NotSent(format!("{}: {why}", self.address));
-        let stream = match timeout(self.policy.connect_timeout, TcpStream::connect(self.address.as_str())).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(not_sent(error.to_string())),
-            Err(_) => return Err(not_sent("no connection in time".to_owned())),
+        let opened = async {
+            let stream = TcpStream::connect(self.address.as_str()).await?;
+            let _ = stream.set_nodelay(true);
+            match &self.trust {
+                None => begin(stream).await,
+                Some(trust) => begin(trust.connect(&self.address, stream, Inside::Http1).await?).await,
+            }
         };
-        let _ = stream.set_nodelay(true);
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| not_sent(error.to_string()))?;
-        // Ends with its connection: when the sender is dropped or the peer closes.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(sender)
+        match timeout(self.policy.connect_timeout, opened).await {
+            Ok(Ok(sender)) => Ok(sender),
+            Ok(Err(error)) => Err(not_sent(error.to_string())),
+            Err(_) => Err(not_sent("no connection in time".to_owned())),
+        }
     }
+}
+
+/// Speaks HTTP/1.1 from here on.
+async fn begin<S>(stream: S) -> std::io::Result<http1::SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    // Ends with its connection: when the sender is dropped or the peer closes.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
 }

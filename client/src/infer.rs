@@ -17,7 +17,12 @@ use berth_core::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use tokio::time::{Instant, timeout_at};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::client::TlsStream;
 use tonic::{Request, client::Grpc, metadata::MetadataMap, transport::Endpoint};
 
 use crate::{
@@ -26,6 +31,7 @@ use crate::{
     http1::{NotAnswered, Pool, PoolPolicy},
     options::Address,
     transport::Client,
+    trust::{Inside, Trust},
 };
 
 /// Names the deployment that answers, past the split.
@@ -86,6 +92,15 @@ impl Client {
     /// # }
     /// ```
     pub async fn infer(&self, endpoint: &str) -> Result<InferClient, Error> {
+        self.infer_with(endpoint, None).await
+    }
+
+    /// Does the same where nodes speak TLS to callers.
+    pub async fn infer_over_tls(&self, endpoint: &str, trust: &Trust) -> Result<InferClient, Error> {
+        self.infer_with(endpoint, Some(trust)).await
+    }
+
+    async fn infer_with(&self, endpoint: &str, trust: Option<&Trust>) -> Result<InferClient, Error> {
         let found = self.get_endpoint(endpoint).await?;
         let nodes = self.list_nodes().await?;
         let heard = |node: &&api::Node| node.state != "lost" && !node.ingress_address.is_empty();
@@ -95,7 +110,7 @@ impl Client {
                 .try_("look at `berth node ls`; start one with `berth node`"));
         }
         let keys = self.list_keys(endpoint).await?;
-        Ok(InferClient::new(ingress, &found.name)?.with_key(&keys.primary_key))
+        Ok(InferClient::open(ingress, &found.name, trust)?.with_key(&keys.primary_key))
     }
 }
 
@@ -104,6 +119,23 @@ impl Client {
 impl InferClient {
     /// Calls `endpoint` through any of the nodes whose ingress addresses (`HOST:PORT`) are given. Needs a runtime.
     pub fn new<A: AsRef<str>>(ingress: impl IntoIterator<Item = A>, endpoint: &str) -> Result<Self, Error> {
+        Self::open(ingress, endpoint, None)
+    }
+
+    /// Does the same where nodes speak TLS to callers.
+    pub fn over_tls<A: AsRef<str>>(
+        ingress: impl IntoIterator<Item = A>,
+        endpoint: &str,
+        trust: &Trust,
+    ) -> Result<Self, Error> {
+        Self::open(ingress, endpoint, Some(trust))
+    }
+
+    fn open<A: AsRef<str>>(
+        ingress: impl IntoIterator<Item = A>,
+        endpoint: &str,
+        trust: Option<&Trust>,
+    ) -> Result<Self, Error> {
         let parse = |address: A| Address::parse(address.as_ref().trim(), DEFAULTS.ingress_port);
         let addresses = ingress.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         if addresses.is_empty() {
@@ -116,10 +148,18 @@ impl InferClient {
         let channel = |address: &Address| {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))
                 .map_err(|error| Error::new(Code::Invalid, "not an address").why(error.to_string()))?;
-            Ok(endpoint.connect_timeout(policy.connect_timeout).tcp_nodelay(true).connect_lazy())
+            let endpoint = endpoint.connect_timeout(policy.connect_timeout).tcp_nodelay(true);
+            Ok(match trust {
+                None => endpoint.connect_lazy(),
+                Some(trust) => endpoint.connect_with_connector_lazy(connector(address.clone(), trust.clone())),
+            })
         };
         let channels = addresses.iter().map(channel).collect::<Result<Vec<_>, Error>>()?;
-        let pools = addresses.into_iter().map(|address| Pool::new(address, policy)).collect();
+        let pool = |address| {
+            let pool = Pool::new(address, policy);
+            if let Some(trust) = trust { pool.over_tls(trust) } else { pool }
+        };
+        let pools = addresses.into_iter().map(pool).collect();
         Ok(Self {
             endpoint: endpoint.to_owned(),
             key: None,
@@ -277,6 +317,27 @@ impl std::fmt::Debug for InferClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InferClient").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
+}
+
+/// Opens connections of HTTP/2 inside TLS.
+fn connector(
+    address: Address,
+    trust: Trust,
+) -> impl tower::Service<
+    http::Uri,
+    Response = TokioIo<TlsStream<TcpStream>>,
+    Error = std::io::Error,
+    Future = impl Future<Output = std::io::Result<TokioIo<TlsStream<TcpStream>>>> + Send,
+> + Send
++ 'static {
+    tower::service_fn(move |_| {
+        let (address, trust) = (address.clone(), trust.clone());
+        async move {
+            let stream = TcpStream::connect(address.as_str()).await?;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(trust.connect(&address, stream, Inside::Http2).await?))
+        }
+    })
 }
 
 /// Returns whether the connection itself could not be opened.

@@ -60,6 +60,7 @@ mod options;
 mod retry;
 mod stream;
 mod transport;
+mod trust;
 
 pub use archive::Packed;
 pub use assets::Sent;
@@ -72,3 +73,4 @@ pub use oip::{Inference, Tensor, TensorData};
 pub use options::{Address, ClientOptions};
 pub use stream::{EventStream, LogStream};
 pub use transport::Client;
+pub use trust::Trust;

@@ -38,7 +38,7 @@ impl Address {
             Error::new(Code::Invalid, format!("`{text}` is not an address")).why(why).try_("write HOST:PORT")
         };
         if text.starts_with("https://") {
-            return Err(refuse("there is no TLS yet"));
+            return Err(refuse("whose certificates are believed is said beside an address, not in it"));
         }
         let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
         let authority: http::uri::Authority = bare.parse().map_err(|_| refuse("it has no host"))?;
@@ -51,6 +51,12 @@ impl Address {
             None if bare.ends_with(':') => Err(refuse("it has no port")),
             None => Ok(Self(format!("{bare}:{default_port}"))),
         }
+    }
+
+    /// Returns the host, as a certificate names it.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.0.rsplit_once(':').map_or(self.as_str(), |(host, _)| host);
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
     /// Returns `host:port`.

@@ -160,6 +160,9 @@ pub(crate) struct InvokeArgs {
     /// The node to call, as HOST:PORT; any that is ready when absent.
     #[arg(long, value_name = "ADDR")]
     pub(crate) ingress: Option<String>,
+    /// The certificate of who signed the nodes' own, in PEM; for nodes that speak TLS to callers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 // === impl EndpointName ===

@@ -2,7 +2,7 @@
 
 use std::{fmt, io::Read, path::Path, time::Instant};
 
-use berth_client::{Answer, InferClient};
+use berth_client::{Answer, InferClient, Trust};
 use berth_core::{
     error::{Code, Error},
     model::DeploymentName,
@@ -33,11 +33,19 @@ pub(super) async fn run(context: &Context, mut args: InvokeArgs) -> Result<(), F
     }
     let name = args.name.get();
     let body = read_body(&args).or_misused()?;
+    let trust = args.ca.as_deref().map(Trust::read).transpose().or_misused()?;
     let mut client = match &args.ingress {
-        None => context.client.infer(name).await?,
+        None => match &trust {
+            None => context.client.infer(name).await?,
+            Some(trust) => context.client.infer_over_tls(name, trust).await?,
+        },
         Some(ingress) => {
             let keys = context.client.list_keys(name).await?;
-            InferClient::new([ingress], name)?.with_key(&keys.primary_key)
+            let client = match &trust {
+                None => InferClient::new([ingress], name)?,
+                Some(trust) => InferClient::over_tls([ingress], name, trust)?,
+            };
+            client.with_key(&keys.primary_key)
         }
     };
     if let Some(deployment) = &args.deployment {

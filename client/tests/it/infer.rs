@@ -1,14 +1,19 @@
 //! Calls to endpoints through nodes that are gone, break off, or answer.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use berth_client::{Code, InferClient};
+use berth_client::{Code, InferClient, Trust};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, KeyPair};
 use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+};
 
 /// A node that tells what it was sent.
 async fn node() -> SocketAddr {
@@ -122,4 +127,64 @@ async fn any_grpc_method_is_called_by_its_path() {
         assert_eq!(answer.metadata.get("was").expect("the header"), "/pkg.Echo/Say digits");
     }
     assert!(client.unary("no path", "x").await.is_err());
+}
+
+/// The same node behind TLS, with a certificate for `localhost` and its address.
+async fn secured(made: &CertifiedKey<KeyPair>) -> SocketAddr {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let mut config = builder.with_single_cert(vec![made.cert.der().clone()], key).expect("a certificate and its key");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_node_that_speaks_tls_is_called_by_who_believes_it() {
+    let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names()).expect("a certificate");
+    let other = rcgen::generate_simple_self_signed(names()).expect("a certificate");
+    let dir = tempfile::tempdir().expect("a folder");
+    let trust = |name: &str, pem: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, pem).expect("written");
+        Trust::read(&path)
+    };
+    let address = secured(&made).await;
+    let believes = trust("ca.pem", &made.cert.pem()).expect("a certificate");
+    for host in ["127.0.0.1", "localhost"] {
+        let client = InferClient::over_tls([format!("{host}:{}", address.port())], "digits", &believes);
+        let client = client.expect("a client").with_deadline(Duration::from_secs(30));
+        for _ in 0..2 {
+            let answer = client.score("x").await.expect("an answer");
+            assert!(
+                answer.status.is_success() && answer.body.starts_with(b"POST /e/digits/score"),
+                "{:?}",
+                answer.body
+            );
+        }
+        let answer = client.unary("/echo.Echo/Say", "message").await.expect("an answer");
+        assert_eq!(answer.message, "message");
+    }
+    let stranger = trust("other.pem", &other.cert.pem()).expect("a certificate");
+    let doubts = InferClient::over_tls([address.to_string()], "digits", &stranger).expect("a client");
+    assert_eq!(doubts.score("x").await.expect_err("nobody it knows").code, Code::Unavailable);
+    let plain = InferClient::new([address.to_string()], "digits").expect("a client");
+    assert!(plain.score("x").await.is_err(), "it speaks another language");
+    for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert_eq!(trust("bad.pem", text).expect_err("it is none").code, Code::Certificate, "{text}");
+    }
 }

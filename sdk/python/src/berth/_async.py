@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -20,7 +21,8 @@ M = TypeVar("M", bound=Message)
 class Driver:
     """Connections of one event loop, opened when they are first used."""
 
-    def __init__(self) -> None:
+    def __init__(self, verify: ssl.SSLContext | bool = True) -> None:
+        self._verify = verify
         self._channels: dict[str, Any] = {}
         self._http: httpx.AsyncClient | None = None
 
@@ -111,7 +113,7 @@ class Driver:
 
     async def _fetch(self, step: Http) -> Reply:
         if self._http is None:
-            self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=256))
+            self._http = httpx.AsyncClient(verify=self._verify, limits=httpx.Limits(max_connections=256))
         method = "GET" if step.content is None else "POST"
         timeout = httpx.Timeout(step.timeout_s, connect=min(step.timeout_s, 2.0))
         try:

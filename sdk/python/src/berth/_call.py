@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import ssl
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from google.protobuf.message import Message
 
@@ -42,11 +44,21 @@ class Members:
             self.current = (self.current + 1) % len(self.addresses)
 
 
+def believing(ca: Optional[Union[str, os.PathLike[str]]]) -> Union[ssl.SSLContext, bool]:
+    """Reads whose certificates are believed; the usual ones where nobody is named."""
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=os.fspath(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise error_of("E_CERTIFICATE", f"the certificates `{os.fspath(ca)}` cannot be used", str(error), "name a PEM file") from None
+
+
 def parse_address(text: str) -> str:
     """Reads `host:port`, `host`, or either behind `http://`."""
     bare = text.strip()
     if bare.startswith("https://"):
-        raise error_of("E_INVALID", f"`{text}` is not an address", "there is no TLS yet", "write HOST:PORT")
+        raise error_of("E_INVALID", f"`{text}` is not an address", "whose certificates are believed is said beside an address, not in it", "write HOST:PORT")
     bare = bare[len("http://") :] if bare.startswith("http://") else bare
     bare = bare.rstrip("/")
     host, colon, port = bare.rpartition(":")

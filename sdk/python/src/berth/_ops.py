@@ -59,6 +59,8 @@ class Context:
     routes: dict[str, Route] = field(default_factory=dict)
     warn: Any = None
     turn: int = 0
+    # How nodes are called: `https` where their certificates can be checked.
+    scheme: str = "http"
 
 
 def tell(problem: Problem) -> None:
@@ -66,12 +68,13 @@ def tell(problem: Problem) -> None:
     warnings.warn(str(problem), stacklevel=2)
 
 
-def connect(addresses: Union[str, Sequence[str]], timeout: float) -> Context:
+def connect(addresses: Union[str, Sequence[str]], timeout: float, ingress_ca: Optional[PathLike] = None) -> Context:
     """Reads what a client is given: where the coordinators are, and how long a call may take."""
     texts = addresses.split(",") if isinstance(addresses, str) else list(addresses)
     if not texts:
         raise error_of("E_INVALID", "no coordinator is named", "", "give at least one HOST:PORT")
-    return Context(Members([parse_address(text) for text in texts], timeout), warn=tell)
+    scheme = "http" if ingress_ca is None else "https"
+    return Context(Members([parse_address(text) for text in texts], timeout), warn=tell, scheme=scheme)
 
 
 def unary(ctx: Context, method: str, request: Message, answer: type[Any], deadline_s: Optional[float] = None) -> Op[Any]:
@@ -369,7 +372,7 @@ def request(
     for _ in range(len(route.nodes)):
         ctx.turn += 1
         node = route.nodes[ctx.turn % len(route.nodes)]
-        url = f"http://{node}/e/{endpoint}{path}"
+        url = f"{ctx.scheme}://{node}/e/{endpoint}{path}"
         try:
             reply: Reply = yield Http(url, sent, content, max(until - time.monotonic(), 0.001))
         except NotSent as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +22,10 @@ M = TypeVar("M", bound=Message)
 class Driver:
     """Connections, opened when they are first used. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, verify: ssl.SSLContext | bool = True) -> None:
         self._lock = threading.Lock()
         self._channels: dict[str, Any] = {}
-        self._http = httpx.Client(limits=httpx.Limits(max_connections=256))
+        self._http = httpx.Client(verify=verify, limits=httpx.Limits(max_connections=256))
 
     def close(self) -> None:
         """Closes every connection."""

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from . import _ops, _stream
+from ._call import believing
 from ._ops import WAIT_S, Applied, DeploymentLike, EndpointLike, PathLike
 from ._progress import Progress
 from ._steps import Failed, Op
@@ -61,11 +62,17 @@ class Client:
     """A client of a Berth cluster: any coordinator takes any call, and the next is asked when one does not answer.
 
     `addresses` are coordinators, `HOST:PORT`. `timeout` bounds every call with all its attempts.
+    Where nodes speak TLS to callers, `ingress_ca` is a PEM file with the certificate of who signed theirs.
     """
 
-    def __init__(self, addresses: Union[str, Sequence[str]] = "127.0.0.1:7400", timeout: float = 15.0) -> None:
-        self._ctx = _ops.connect(addresses, timeout)
-        self._driver = Driver()
+    def __init__(
+        self,
+        addresses: Union[str, Sequence[str]] = "127.0.0.1:7400",
+        timeout: float = 15.0,
+        ingress_ca: Optional[PathLike] = None,
+    ) -> None:
+        self._ctx = _ops.connect(addresses, timeout, ingress_ca)
+        self._driver = Driver(believing(ingress_ca))
         self.online_endpoints = OnlineEndpoints(self)
         self.online_deployments = OnlineDeployments(self)
         self.nodes = Nodes(self)
