@@ -3,7 +3,6 @@
 use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::MetadataExt as _,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -13,11 +12,16 @@ use std::{
 
 use berth_core::{
     defaults::DEFAULTS,
+    error::Error,
     units::{Cores, Mib},
 };
 use serde::Serialize;
 
-use crate::{capacity, gpu::GpuMonitor, mesh::TlsFiles};
+use crate::{
+    capacity,
+    gpu::GpuMonitor,
+    mesh::{PeerFiles, TlsFiles, is_read_by_others},
+};
 
 /// How long the driver may take to answer; a node allows it twice as much.
 const GPUS_WITHIN: Duration = Duration::from_secs(10);
@@ -44,6 +48,8 @@ pub struct DoctorOptions {
     pub nvml_library: Option<PathBuf>,
     /// The certificate that callers would be shown.
     pub tls: Option<TlsFiles>,
+    /// What other nodes would be shown.
+    pub peers: Option<PeerFiles>,
 }
 
 /// How a finding is.
@@ -76,6 +82,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     let mut findings = vec![gpus(options.nvml_library.as_deref()), limits(&options.data_dir), python(&options.python)];
     findings.push(disk(&options.data_dir));
     findings.extend(options.tls.as_ref().map(tls));
+    findings.extend(options.peers.as_ref().map(peers));
     findings.extend([clock(), engine()]);
     let ports = [("coordinators", DEFAULTS.api_port), ("ingress", DEFAULTS.ingress_port), ("gate", DEFAULTS.gate_port)];
     findings.extend(ports.map(|(what, number)| port(what, number)));
@@ -88,17 +95,24 @@ fn finding(about: &'static str, verdict: Verdict, text: String, try_: &str) -> F
 
 /// Whether callers could be shown the certificate, and nobody else may read its key.
 fn tls(files: &TlsFiles) -> Finding {
-    let (cert, key) = (files.cert.display(), files.key.display());
-    if let Err(error) = files.check() {
-        return finding("tls", Verdict::Bad, format!("{}: {}", error.what, error.why), &error.try_);
-    }
-    let mode = std::fs::metadata(&files.key).map_or(0, |metadata| metadata.mode() & 0o077);
-    match mode {
-        0 => finding("tls", Verdict::Good, format!("the certificate {cert} fits its key"), ""),
-        _ => {
-            let text = format!("the certificate {cert} fits its key, which others on this host may read");
-            finding("tls", Verdict::Note, text, &format!("chmod 600 {key}"))
+    let good = format!("the certificate {} fits its key", files.cert.display());
+    certificate("tls", files.check(), good, &files.key)
+}
+
+/// Whether other nodes would believe this one, and nobody else may read its key.
+fn peers(files: &PeerFiles) -> Finding {
+    let good = format!("the certificate {} is one that other nodes believe", files.own.cert.display());
+    certificate("peers", files.check(), good, &files.own.key)
+}
+
+fn certificate(about: &'static str, checked: Result<(), Error>, good: String, key: &Path) -> Finding {
+    match checked {
+        Err(error) => finding(about, Verdict::Bad, format!("{}: {}", error.what, error.why), &error.try_),
+        Ok(()) if is_read_by_others(key) => {
+            let text = format!("{good}; others on this host may read its key");
+            finding(about, Verdict::Note, text, &format!("chmod 600 {}", key.display()))
         }
+        Ok(()) => finding(about, Verdict::Good, good, ""),
     }
 }
 

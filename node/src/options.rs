@@ -15,7 +15,10 @@ use berth_core::{
     model::NodeName,
 };
 
-use crate::{capacity::CapacityOverride, mesh::TlsFiles};
+use crate::{
+    capacity::CapacityOverride,
+    mesh::{PeerFiles, TlsFiles},
+};
 
 /// Bytes a log file of a replica may reach before it is rotated: some hours of a talkative model.
 const LOG_MAX_BYTES: u64 = 16 << 20;
@@ -85,6 +88,8 @@ pub struct NodeOptions {
     pub access_log: Option<PathBuf>,
     /// The certificate callers are shown; plain HTTP when absent.
     pub tls: Option<TlsFiles>,
+    /// What nodes show each other at their gates; the cluster's token alone when absent.
+    pub peers: Option<PeerFiles>,
     /// Where spans of requests go; nowhere when absent.
     pub spans: Option<crate::mesh::SpanOptions>,
     /// What it declares instead of what is measured.
@@ -166,6 +171,7 @@ impl NodeOptions {
             mesh_cores: 0,
             access_log: None,
             tls: None,
+            peers: None,
             spans: None,
             capacity: None,
             labels: BTreeMap::new(),
@@ -199,7 +205,9 @@ impl NodeOptions {
 
     /// Checks every rule and reports all that are broken.
     pub fn validate(&self) -> Result<(), Error> {
-        for (what, address, is_safe) in [("ingress", self.ingress, self.tls.is_some()), ("gate", self.gate, false)] {
+        for (what, address, is_safe) in
+            [("ingress", self.ingress, self.tls.is_some()), ("gate", self.gate, self.peers.is_some())]
+        {
             if !address.ip().is_loopback() && !is_safe && !self.insecure {
                 return Err(Error::new(Code::Insecure, format!("the {what} would listen on {address} without TLS"))
                     .why("anybody who reaches that address could read and send requests")
@@ -207,7 +215,9 @@ impl NodeOptions {
                         "ingress" => {
                             "listen on 127.0.0.1, name `tls_cert` and `tls_key`, or accept the risk with `--insecure`"
                         }
-                        _ => "listen on 127.0.0.1, or accept the risk with `--insecure`",
+                        _ => {
+                            "listen on 127.0.0.1, name `peer_cert`, `peer_key` and `peer_ca`, or accept the risk with `--insecure`"
+                        }
                     }));
             }
         }

@@ -296,6 +296,7 @@ fn start_mesh(
     mesh.domain.clone_from(&options.domain);
     mesh.cores = options.mesh_cores;
     mesh.tls.clone_from(&options.tls);
+    mesh.peers.clone_from(&options.peers);
     mesh.access_log = options.access_log.clone().map(|path| AccessLogOptions {
         path,
         max_bytes: options.log_max_bytes,

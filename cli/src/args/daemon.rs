@@ -116,6 +116,15 @@ pub(crate) struct DoctorArgs {
     /// The certificate's key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// The certificate that other nodes would be shown, in PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["peer_key", "peer_ca"])]
+    pub(crate) peer_cert: Option<PathBuf>,
+    /// That certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "peer_cert")]
+    pub(crate) peer_key: Option<PathBuf>,
+    /// The authority that signs the certificates of nodes, in PEM.
+    #[arg(long, value_name = "FILE", requires = "peer_cert")]
+    pub(crate) peer_ca: Option<PathBuf>,
 }
 
 /// Pairs a certificate with its key, or says which of the two is missing.
@@ -235,6 +244,12 @@ daemon_args! {
         tls_cert: "FILE",
         /// The certificate's key, in PEM.
         tls_key: "FILE",
+        /// The certificate that other nodes are shown, in PEM, for `node.berth`; gates speak plain HTTP/2 when absent.
+        peer_cert: "FILE",
+        /// That certificate's key, in PEM.
+        peer_key: "FILE",
+        /// The authority that signs the certificates of nodes, in PEM; only they reach a gate.
+        peer_ca: "FILE",
         /// The collector that gets traces and metrics as OTLP over gRPC: `http://127.0.0.1:4317`; none when absent.
         otlp: "URL",
         /// How many percent of the traces that begin here are kept; callers that sample decide for their own.

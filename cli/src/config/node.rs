@@ -8,7 +8,10 @@ use std::{
 };
 
 use berth_core::{error::Error, model::NodeName};
-use berth_node::{capacity::CapacityOverride, mesh::TlsFiles};
+use berth_node::{
+    capacity::CapacityOverride,
+    mesh::{PeerFiles, TlsFiles},
+};
 
 use super::{
     DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_collector, parse_list, parse_listen,
@@ -35,6 +38,9 @@ pub(super) const NODE: Schema = Schema {
         ("access_log", ""),
         ("tls_cert", ""),
         ("tls_key", ""),
+        ("peer_cert", ""),
+        ("peer_key", ""),
+        ("peer_ca", ""),
         ("otlp", ""),
         ("trace_percent", "1"),
         ("nvml_lib", ""),
@@ -82,6 +88,8 @@ pub(crate) struct NodeConfig {
     pub(crate) access_log: Option<PathBuf>,
     /// The certificate callers are shown, and its key.
     pub(crate) tls: Option<TlsFiles>,
+    /// What nodes show each other.
+    pub(crate) peers: Option<PeerFiles>,
     /// Where traces and metrics are sent.
     pub(crate) otlp: Option<tonic::transport::Endpoint>,
     /// How many of a hundred thousand traces that begin here are kept.
@@ -148,6 +156,16 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
             None
         }
     };
+    let peers = ["peer_cert", "peer_key", "peer_ca"].map(|name| from.optional(name, |text| Ok(PathBuf::from(text))));
+    let peers = match peers {
+        [Some(cert), Some(key), Some(ca)] => Some(PeerFiles { own: TlsFiles { cert, key }, ca }),
+        [None, None, None] => None,
+        _ => {
+            let what = "a certificate, its key and its authority go together";
+            from.problems.add_try("peer_cert", what, "name `peer_cert`, `peer_key` and `peer_ca`");
+            None
+        }
+    };
     let access_log = from.optional("access_log", |text| Ok(PathBuf::from(text)));
     let otlp = from.optional("otlp", parse_collector);
     let trace_share = from.required("trace_percent", "", parse_trace_share);
@@ -178,6 +196,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         mesh_cores,
         access_log,
         tls,
+        peers,
         otlp,
         trace_share: trace_share.ok_or_else(unread)?,
         nvml_lib,

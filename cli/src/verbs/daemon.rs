@@ -63,6 +63,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     }
     options.access_log = config.access_log;
     options.tls = config.tls;
+    options.peers = config.peers;
     let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);
     if config.otlp.is_some() {
         options.spans = Some(SpanOptions { sink, share: config.trace_share });

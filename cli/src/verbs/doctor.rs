@@ -1,7 +1,10 @@
 //! `berth doctor`.
 
 use berth_core::error::{Code, Error};
-use berth_node::doctor::{DoctorOptions, Finding, Verdict, examine};
+use berth_node::{
+    doctor::{DoctorOptions, Finding, Verdict, examine},
+    mesh::PeerFiles,
+};
 
 use crate::{
     args::{DoctorArgs, tls_files},
@@ -9,9 +12,11 @@ use crate::{
 };
 
 pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
-    // Both or none, as the arguments require.
+    // All or none, as the arguments require.
     let tls = tls_files(args.tls_cert, args.tls_key).ok().flatten();
-    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls };
+    let own = tls_files(args.peer_cert, args.peer_key).ok().flatten();
+    let peers = own.zip(args.peer_ca).map(|(own, ca)| PeerFiles { own, ca });
+    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers };
     let findings = tokio::task::spawn_blocking(move || examine(&options))
         .await
         .map_err(|error| Error::new(Code::Internal, "looking at this host broke off").why(error.to_string()))?;

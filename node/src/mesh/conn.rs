@@ -16,12 +16,17 @@ use h2::{
 };
 use http::{Request, Response};
 use http_body::Body as _;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 
 use super::{
     body::ReqBody,
     frames::counting,
     keeper::Keeper,
+    peers::Peers,
     pump::Pump,
     wire::{AbortOnDrop, Received, Wire},
 };
@@ -75,6 +80,8 @@ pub(super) struct H2Link {
     connect_timeout: Duration,
     /// Not towards a model's server, which may take them for an attack.
     pings: bool,
+    /// What the connection is wrapped in, between nodes.
+    peers: Option<Peers>,
     live: RefCell<Option<Live>>,
     serial: Cell<u64>,
     connecting: tokio::sync::Mutex<()>,
@@ -127,11 +134,17 @@ impl H2Link {
             address: address.into(),
             connect_timeout,
             pings,
+            peers: None,
             live: RefCell::default(),
             serial: Cell::new(0),
             connecting: tokio::sync::Mutex::new(()),
             rests_until: Cell::new(None),
         }
+    }
+
+    /// Wraps connections to come.
+    pub(super) fn within(self, peers: Option<Peers>) -> Self {
+        Self { peers, ..self }
     }
 
     /// Sends a request. A connection that has ended is replaced before anything is sent.
@@ -209,8 +222,18 @@ impl H2Link {
     }
 
     async fn handshake(&self) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError> {
-        let carried = Rc::<Carried>::default();
         let stream = connect(&self.address, self.connect_timeout).await?;
+        match &self.peers {
+            None => self.begin_http2(stream).await,
+            Some(peers) => self.begin_http2(peers.connect(stream).await?).await,
+        }
+    }
+
+    async fn begin_http2<S>(&self, stream: S) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let carried = Rc::<Carried>::default();
         let stream = counting(stream, Rc::clone(&carried.empty_frames));
         let mut builder = Builder::new();
         builder

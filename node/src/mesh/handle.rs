@@ -34,13 +34,14 @@ use super::{
     listening::Listening,
     metrics::{MeshCollector, MeshCounters},
     options::MeshOptions,
+    peers::Peers,
     persist::{self, Writer},
     record::Record,
     report::report,
     routes::Routes,
     tls::{Tls, Watch},
     verdict::Comparator,
-    worker::{self, Listeners, Shared},
+    worker::{self, Listeners, Secured, Shared},
 };
 
 /// How long ago an endpoint may have been called for this node to count as carrying it.
@@ -65,7 +66,7 @@ struct Inner {
     ingress: SocketAddr,
     gate: SocketAddr,
     loaded: bool,
-    _tls_watch: Option<Watch>,
+    _watches: [Option<Watch>; 2],
 }
 
 // === impl Mesh ===
@@ -116,10 +117,11 @@ impl Mesh {
         });
         let access_log = access_log.transpose()?;
         let (tls, tls_watch) = options.tls.as_ref().map(Tls::open).transpose()?.unzip();
+        let (peers, peers_watch) = options.peers.as_ref().map(Peers::open).transpose()?.unzip();
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
         let comparator =
             Comparator::start(options.limits.compare_bytes_per_node).map_err(|error| cannot_start(&error))?;
-        let shared = Arc::new(Shared::new(options, cores, access_log, comparator, tls));
+        let shared = Arc::new(Shared::new(options, cores, access_log, comparator, Secured { tls, peers }));
         if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             shared.set_token(token);
         }
@@ -153,7 +155,7 @@ impl Mesh {
             gate,
             loaded,
             listening: Mutex::new(Some(kept)),
-            _tls_watch: tls_watch,
+            _watches: [tls_watch, peers_watch],
         })))
     }
 }

@@ -13,6 +13,7 @@ use super::{
     body::{Download, ReqBody},
     conn::{H2Link, SendFailure},
     headers::{self, Ends},
+    peers::Peers,
     tunnel::Switch,
 };
 
@@ -27,8 +28,10 @@ pub(super) enum Lane {
 }
 
 /// The connections of one core to other gates.
-#[derive(Default)]
-pub(super) struct Links(RefCell<LinkMap>);
+pub(super) struct Links {
+    links: RefCell<LinkMap>,
+    peers: Option<Peers>,
+}
 
 type LinkMap = BTreeMap<(Arc<str>, Lane), Rc<H2Link>>;
 
@@ -63,16 +66,20 @@ pub(super) struct GateAsk<'a> {
 // === impl Links ===
 
 impl Links {
+    pub(super) fn new(peers: Option<Peers>) -> Self {
+        Self { links: RefCell::default(), peers }
+    }
+
     /// Returns the link to a gate.
     pub(super) fn to(&self, address: &Arc<str>, lane: Lane) -> Rc<H2Link> {
-        let mut links = self.0.borrow_mut();
-        let link = || Rc::new(H2Link::new(&**address, CONNECT_TIMEOUT, true));
+        let mut links = self.links.borrow_mut();
+        let link = || Rc::new(H2Link::new(&**address, CONNECT_TIMEOUT, true).within(self.peers.clone()));
         links.entry((address.clone(), lane)).or_insert_with(link).clone()
     }
 
     /// Lets go of the links to gates that no route names; what runs on them ends on its own.
     pub(super) fn retain(&self, named: impl Fn(&str) -> bool) {
-        self.0.borrow_mut().retain(|(address, _), _| named(address));
+        self.links.borrow_mut().retain(|(address, _), _| named(address));
     }
 }
 

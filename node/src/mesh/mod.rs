@@ -33,6 +33,7 @@ mod mirror;
 mod models;
 mod options;
 mod patient;
+mod peers;
 mod persist;
 mod pool;
 mod pump;
@@ -55,8 +56,10 @@ pub use histogram::Durations;
 pub use listening::Listening;
 pub use metrics::{DeploymentCounters, MeshCounters};
 pub use options::{AccessLogOptions, Limits, MeshOptions, TableCodec};
+pub use peers::{PEER_NAME, PeerFiles};
 pub use span::{AttemptSpan, Span, SpanOptions};
 pub use tls::TlsFiles;
+pub(crate) use tls::is_read_by_others;
 
 /// Any error of a body, as hyper carries it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use berth_core::{defaults::DEFAULTS, error::Error, id::NodeId, traffic::table::RouteTable};
 
 use super::span::SpanOptions;
-use super::tls::TlsFiles;
+use super::{peers::PeerFiles, tls::TlsFiles};
 
 /// How a mesh is set up.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct MeshOptions {
     pub access_log: Option<AccessLogOptions>,
     /// The certificate callers are shown; plain HTTP when absent.
     pub tls: Option<TlsFiles>,
+    /// What nodes show each other; the gate's token alone when absent.
+    pub peers: Option<PeerFiles>,
     /// Where spans go; without it, a caller's trace context goes to the replica as it came.
     pub spans: Option<SpanOptions>,
 }
@@ -103,6 +105,7 @@ impl MeshOptions {
             limits: Limits::default(),
             access_log: None,
             tls: None,
+            peers: None,
             spans: None,
         }
     }

@@ -62,6 +62,19 @@ pub(super) struct Tls(TlsAcceptor);
 /// The certificate in force.
 struct Current(ArcSwap<CertifiedKey>);
 
+/// What files are: the same stamp, the same content.
+pub(super) type Stamp = Vec<Option<(u64, i64, i64, u64)>>;
+
+/// What is looked at, and what becomes of a change.
+pub(super) struct Look {
+    pub(super) files: Vec<PathBuf>,
+    /// What they were when they were loaded.
+    pub(super) seen: Stamp,
+    /// For the log.
+    pub(super) what: &'static str,
+    pub(super) renew: Box<dyn FnMut() -> Result<(), Error> + Send>,
+}
+
 /// Looks at the files until it goes away.
 pub(super) struct Watch {
     _stop: mpsc::Sender<()>,
@@ -100,12 +113,6 @@ impl TlsFiles {
             unreadable("certificate", &self.cert, why, "name a certificate and the key it was made for")
         })
     }
-
-    /// What tells a file from the one that took its place.
-    fn stamp(&self) -> [Option<(u64, i64, i64, u64)>; 2] {
-        let stamp = |metadata: Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len());
-        [&self.cert, &self.key].map(|path| std::fs::metadata(path).ok().map(stamp))
-    }
 }
 
 // === impl Tls ===
@@ -113,15 +120,23 @@ impl TlsFiles {
 impl Tls {
     /// Loads the certificate and watches its files from then on.
     pub(super) fn open(files: &TlsFiles) -> Result<(Self, Watch), Error> {
-        let stamp = files.stamp();
+        let looked = vec![files.cert.clone(), files.key.clone()];
+        let seen = stamp(&looked);
         let current = Arc::new(Current(ArcSwap::from_pointee(files.load()?)));
+        warn_of_readers(&files.key);
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::new(Code::Internal, "no version of TLS can be spoken").why(error.to_string()))?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(current.clone());
         config.alpn_protocols = [H2, HTTP1].map(<[u8]>::to_vec).to_vec();
-        let watch = Watch::start(files.clone(), stamp, current)
+        let files = files.clone();
+        let renew = Box::new(move || {
+            current.0.store(Arc::new(files.load()?));
+            warn_of_readers(&files.key);
+            Ok(())
+        });
+        let watch = Watch::start(Look { files: looked, seen, what: "to callers", renew })
             .map_err(|error| Error::new(Code::Internal, "no thread to watch a certificate").why(error.to_string()))?;
         Ok((Self(TlsAcceptor::from(Arc::new(config))), watch))
     }
@@ -159,25 +174,43 @@ impl fmt::Debug for Current {
 // === impl Watch ===
 
 impl Watch {
-    fn start(files: TlsFiles, mut seen: [Option<(u64, i64, i64, u64)>; 2], current: Arc<Current>) -> io::Result<Self> {
+    /// Looks at files until this goes away, and has what they hold taken up when they have changed.
+    pub(super) fn start(mut look: Look) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let run = move || {
             while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let stamp = files.stamp();
-                if stamp == seen {
+                let now = stamp(&look.files);
+                if now == look.seen {
                     continue;
                 }
-                seen = stamp;
-                match files.load() {
-                    Ok(loaded) => {
-                        current.0.store(Arc::new(loaded));
-                        tracing::info!(cert = %files.cert.display(), "new connections get the renewed certificate");
+                look.seen = now;
+                match (look.renew)() {
+                    Ok(()) => tracing::info!(what = look.what, "new connections get the renewed certificate"),
+                    Err(error) => {
+                        tracing::error!(what = look.what, %error, "the certificate in force stays: its files cannot be used");
                     }
-                    Err(error) => tracing::error!(%error, "the certificate in force stays: its files cannot be used"),
                 }
             }
         };
         thread::Builder::new().name("mesh-tls".to_owned()).spawn(run)?;
         Ok(Self { _stop: stop })
     }
+}
+
+/// Returns what tells files from those that took their place.
+pub(super) fn stamp(files: &[PathBuf]) -> Stamp {
+    let stamp = |metadata: Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len());
+    files.iter().map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
+}
+
+/// Says so when others on this host may read a key.
+pub(super) fn warn_of_readers(key: &Path) {
+    if is_read_by_others(key) {
+        tracing::warn!(key = %key.display(), "others on this host may read this key: chmod 600");
+    }
+}
+
+/// Returns whether a file may be read by anybody but its owner.
+pub(crate) fn is_read_by_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
 }

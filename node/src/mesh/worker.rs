@@ -43,6 +43,7 @@ use super::{
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
     patient::Patient,
+    peers::Peers,
     pool::Pool,
     record::Recent,
     replay::Room,
@@ -96,6 +97,8 @@ pub(super) struct Shared {
     pub(super) access_log: Option<AccessLog>,
     /// What callers have to speak, if anything but plain HTTP.
     pub(super) tls: Option<Tls>,
+    /// What other nodes have to speak, if anything but plain HTTP/2.
+    pub(super) peers: Option<Peers>,
     /// Connections are taken.
     pub(super) opened: CancellationToken,
     /// What an older process of this node still has under way.
@@ -137,6 +140,12 @@ pub(super) struct Listeners {
 /// The work on one request.
 pub(super) type Work = Pin<Box<dyn Future<Output = Response<OutBody>>>>;
 
+/// What connections are wrapped in.
+pub(super) struct Secured {
+    pub(super) tls: Option<Tls>,
+    pub(super) peers: Option<Peers>,
+}
+
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
@@ -152,7 +161,7 @@ impl Shared {
         cores: usize,
         access_log: Option<AccessLog>,
         comparator: Comparator,
-        tls: Option<Tls>,
+        secured: Secured,
     ) -> Self {
         let mut memory = Memory::new(options.node, cores);
         let routes = Routes::new(berth_core::traffic::table::RouteTable::default(), None, &mut memory);
@@ -170,7 +179,8 @@ impl Shared {
             unrouted: CoreStats::new(cores),
             recent: (0..cores).map(|_| Recent::default()).collect(),
             access_log,
-            tls,
+            tls: secured.tls,
+            peers: secured.peers,
             opened: CancellationToken::new(),
             elsewhere: ArcSwap::default(),
             spans: options.spans.clone().map(Spans::new),
@@ -225,7 +235,7 @@ impl Core {
             index,
             pool: Rc::default(),
             copies: Rc::default(),
-            links: Links::default(),
+            links: Links::new(shared.peers.clone()),
             room: Room::new(shared.options.limits.replay_bytes_per_core),
             copy_room: Room::new(shared.options.limits.copy_bytes_per_core),
             drain: Rc::default(),
@@ -279,9 +289,11 @@ impl Core {
         let _ = stream.set_nodelay(true);
         // A caller that is gone without a word must not hold a conversation, and its slot, for ever.
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
-        let ended = match self.shared.tls.clone().filter(|_| door == Door::Ingress) {
-            Some(tls) => self.clone().serve_tls(&tls, stream, door).await,
-            None => self.serve_plain(stream, door).await,
+        let (tls, peers) = (self.shared.tls.clone(), self.shared.peers.clone());
+        let ended = match (door, tls, peers) {
+            (Door::Ingress, Some(tls), _) => self.clone().serve_tls(&tls, stream, door).await,
+            (Door::Gate, _, Some(peers)) => self.clone().serve_peer(&peers, stream).await,
+            (Door::Ingress, None, _) | (Door::Gate, _, None) => self.serve_plain(stream, door).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, ?door, "a connection ended");
@@ -299,6 +311,15 @@ impl Core {
             (stream, true) => h2_server::serve(&self, stream, door).await,
             (stream, false) => self.serve_http1(stream, door).await,
         }
+    }
+
+    async fn serve_peer(self: Rc<Self>, peers: &Peers, stream: TcpStream) -> Result<(), BoxError> {
+        let accepted = tokio::select! {
+            biased;
+            () = self.drain.watch() => return Ok(()),
+            accepted = peers.accept(stream) => accepted,
+        };
+        h2_server::serve(&self, accepted?, Door::Gate).await
     }
 
     async fn serve_plain(self: Rc<Self>, stream: TcpStream, door: Door) -> Result<(), BoxError> {

@@ -9,6 +9,7 @@ mod mesh_hedge;
 mod mesh_law;
 mod mesh_mirror;
 mod mesh_models;
+mod mesh_peers;
 mod mesh_pick;
 mod mesh_record;
 mod mesh_routing;
