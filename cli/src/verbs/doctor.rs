@@ -16,7 +16,8 @@ pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
     let tls = tls_files(args.tls_cert, args.tls_key).ok().flatten();
     let own = tls_files(args.peer_cert, args.peer_key).ok().flatten();
     let peers = own.zip(args.peer_ca).map(|(own, ca)| PeerFiles { own, ca });
-    let options = DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers };
+    let options =
+        DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers };
     let findings = tokio::task::spawn_blocking(move || examine(&options))
         .await
         .map_err(|error| Error::new(Code::Internal, "looking at this host broke off").why(error.to_string()))?;

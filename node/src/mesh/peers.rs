@@ -4,7 +4,7 @@
 //! purpose should hold. Renewed files are for connections to come; files that cannot be used change nothing.
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,

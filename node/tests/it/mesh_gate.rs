@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use berth_core::id::ReplicaId;
@@ -85,10 +86,18 @@ async fn the_caller_says_how_long_it_waits() {
     let n1 = node(1);
     let (address, mut events) = silent().await;
     simple(&n1, &Deployed::one("blue", &n1, 1, address));
-    let hurried = with(post("/e/fraud/score", ""), &[("x-request-timeout-ms", "30")]);
-    let (parts, _) = call(n1.mesh.ingress_addr(), hurried).await;
-    assert_eq!(parts.status, 408);
-    assert_eq!(within(events.recv()).await, Some("came"));
+    // Time may be up before the replica was reached: then the caller has more of it.
+    let mut seen = None;
+    for timeout in ["30", "300", "3000", "15000"] {
+        let hurried = with(post("/e/fraud/score", ""), &[("x-request-timeout-ms", timeout)]);
+        let (parts, _) = call(n1.mesh.ingress_addr(), hurried).await;
+        assert_eq!(parts.status, 408);
+        seen = tokio::time::timeout(Duration::from_secs(1), events.recv()).await.ok();
+        if seen.is_some() {
+            break;
+        }
+    }
+    assert_eq!(seen, Some(Some("came")));
     assert_eq!(within(events.recv()).await, Some("gone"), "the replica hears of it");
     // Over before it begins: the replica never sees it.
     let late = with(post("/e/fraud/score", ""), &[("x-request-timeout-ms", "0")]);
@@ -109,11 +118,22 @@ async fn who_waited_until_the_deadline_hears_that_it_did() {
         let ingress = n1.mesh.ingress_addr();
         let running = tokio::spawn(open(ingress, post("/e/fraud/score", "body")));
         assert_eq!(within(events.recv()).await, Some("came"));
-        let hurried = with(post("/e/fraud/score", "body"), &[("x-request-timeout-ms", "400")]);
-        let (parts, _) = call(ingress, hurried).await;
-        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (408, "expired"), "node {}", owner.id);
+        // The gate's word has ten milliseconds to be heard before the deadline ends the talk. Where the machine is busy it
+        // may come too late, and the caller hears of the deadline alone: the next one hears the word.
+        let mut heard = None;
+        for _ in 0..60 {
+            let hurried = with(post("/e/fraud/score", "body"), &[("x-request-timeout-ms", "250")]);
+            let (parts, _) = call(ingress, hurried).await;
+            assert_eq!(parts.status, 408);
+            assert!(events.try_recv().is_err(), "it never reached the replica");
+            if header(&parts, "x-berth-reason") == "expired" {
+                heard = Some(parts);
+                break;
+            }
+            assert_eq!(header(&parts, "x-berth-reason"), "");
+        }
+        let parts = heard.unwrap_or_else(|| panic!("nobody heard it at node {}", owner.id));
         assert!(header(&parts, "x-berth-queue-ms").parse::<u64>().expect("milliseconds") > 0, "{parts:?}");
-        assert!(events.try_recv().is_err(), "it never reached the replica");
         running.abort();
         until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
     }

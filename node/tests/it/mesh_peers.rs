@@ -94,7 +94,11 @@ fn route(entries: &[&Node], owner: &Node, address: SocketAddr) {
 }
 
 /// Calls a gate as somebody with these certificates would, and waits for its first word.
-async fn dial(gate: SocketAddr, owner: &Authority, shown: &[&(Certificate, KeyPair)]) -> io::Result<TlsStream<TcpStream>> {
+async fn dial(
+    gate: SocketAddr,
+    owner: &Authority,
+    shown: &[&(Certificate, KeyPair)],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(owner.pem.as_bytes()).expect("a certificate")).expect("a root");
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -139,14 +143,15 @@ async fn only_nodes_of_the_authority_reach_a_gate() {
     route(&[&n1, &n2, &foreign, &trusting, &bare], &n2, echo("blue").await);
     assert_eq!(ask(&n1).await.0, 200);
     assert_eq!(ask(&n2).await.0, 200, "the own gate is a call");
-    for (stranger, why) in [
-        (&foreign, "neither believes the other"),
-        (&trusting, "it believes the gate, which does not believe it"),
-        (&bare, "no TLS"),
-    ] {
+    for (stranger, why) in
+        [(&foreign, "neither believes the other"), (&trusting, "it believes the gate, which does not believe it")]
+    {
         let (status, replica) = ask(stranger).await;
         assert_eq!((status, replica.as_str()), (503, ""), "{why}");
     }
+    // Who speaks no TLS has sent its request before it hears nothing.
+    let (status, replica) = ask(&bare).await;
+    assert_eq!((status, replica.as_str()), (502, ""));
 
     let gate = n2.mesh.gate_addr();
     let [node, misnamed] = [PEER_NAME, "fraud.berth"].map(|name| ours.signed(name, |_| {}));

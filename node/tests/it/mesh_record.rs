@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use berth_core::id::NodeId;
+use berth_core::id::{NodeId, ReplicaId};
 use berth_node::mesh::{AccessLogOptions, Mesh, MeshOptions};
 use berth_proto::api::v1::RequestReport;
 use bytes::Bytes;
@@ -141,7 +141,7 @@ async fn refusals_of_a_full_gate_are_told_with_their_reason() {
     simple(&n1, &Deployed { slots: 1, queue_ms: 0, ..Deployed::one("blue", &n1, 1, address) });
     let ingress = n1.mesh.ingress_addr();
     let holder = tokio::spawn(open(ingress, post("/e/fraud/score", "")));
-    until(|| n1.mesh.in_flight().values().sum::<u64>() == 1).await;
+    until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 1).await;
     let (parts, _) = call(ingress, named("/e/fraud/score", "full")).await;
     assert_eq!(parts.status, 429);
     let full = report(&n1, "full").await;
