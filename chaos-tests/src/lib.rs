@@ -11,4 +11,5 @@ pub mod netns;
 pub mod overload;
 pub mod say;
 pub mod seed;
+pub mod talk;
 pub mod zero_loss;

@@ -1,18 +1,13 @@
 //! A newer process of a node takes over from the one that runs: sockets, replicas and streams, under load.
 
-use berth_chaos_tests::cluster::{Cluster, ENDPOINT, WITHIN, assert_all_answered};
-use berth_cli::fleet::{Daemon, Fleet};
-use futures::channel::mpsc::{UnboundedSender, unbounded};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::{
-    Request,
-    body::{Bytes, Frame, Incoming},
-    client::conn::http2,
+use berth_chaos_tests::{
+    cluster::{Cluster, ENDPOINT, WITHIN, assert_all_answered},
+    talk,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use berth_cli::fleet::{Daemon, Fleet};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
     time::timeout,
 };
 
@@ -21,59 +16,8 @@ use crate::BERTH;
 /// Requests a second.
 const RATE: u64 = 100;
 
-/// Streams on one connection; a node takes 256.
-const PER_CONNECTION: usize = 100;
-const CONNECTIONS: usize = 3;
-
-/// A conversation with the echo model: what is said comes back before the next word.
-struct Talk {
-    say: UnboundedSender<Result<Frame<Bytes>, std::convert::Infallible>>,
-    hear: Incoming,
-}
-
-// === impl Talk ===
-
-impl Talk {
-    async fn exchange(&mut self, word: &str) {
-        self.say.unbounded_send(Ok(Frame::data(Bytes::from(word.to_owned())))).expect("the stream is open");
-        let mut heard = Vec::new();
-        while heard.len() < word.len() {
-            let frame = timeout(WITHIN, self.hear.frame()).await.expect("an echo in time").expect("the stream goes on");
-            heard.extend_from_slice(&frame.expect("the stream is whole").into_data().expect("an echo"));
-        }
-        assert_eq!(heard, word.as_bytes());
-    }
-
-    async fn end(self) {
-        let Self { say, mut hear } = self;
-        drop(say);
-        let last = timeout(WITHIN, hear.frame()).await.expect("an end in time").expect("trailers").expect("in order");
-        assert_eq!(last.into_trailers().expect("trailers")["grpc-status"], "0");
-    }
-}
-
-/// Opens streams over a few connections to one ingress.
-async fn talks(ingress: std::net::SocketAddr) -> Vec<Talk> {
-    let mut talks = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let stream = TcpStream::connect(ingress).await.expect("a connection");
-        let (mut sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-        tokio::spawn(connection);
-        for _ in 0..PER_CONNECTION {
-            let (say, said) = unbounded();
-            let request = Request::post(format!("http://{ingress}/echo.Echo/Talk"))
-                .header("content-type", "application/grpc")
-                .header("te", "trailers")
-                .header("x-berth-endpoint", ENDPOINT)
-                .body(StreamBody::new(said))
-                .expect("a request");
-            let answer = timeout(WITHIN, sender.send_request(request)).await.expect("in time").expect("an answer");
-            talks.push(Talk { say, hear: answer.into_body() });
-        }
-    }
-    talks
-}
+/// Streams that are open meanwhile; `examples/open_streams.rs` has more.
+const STREAMS: usize = 300;
 
 async fn serve(cluster: &Cluster) {
     cluster.endpoint().await;
@@ -102,7 +46,7 @@ async fn hundreds_of_streams_and_a_load_go_on_across_a_hand_over() {
     serve(&cluster).await;
     let node = Fleet::node_name(0);
     let before = cluster.pids_on(&node).await;
-    let mut talks = talks(cluster.fleet.ingress(0)).await;
+    let mut talks = talk::open(cluster.fleet.ingress(0), STREAMS).await;
     for talk in &mut talks {
         talk.exchange("before").await;
     }
@@ -127,7 +71,7 @@ async fn hundreds_of_streams_and_a_load_go_on_across_a_hand_over() {
     for talk in talks {
         talk.end().await;
     }
-    assert_eq!(count, CONNECTIONS * PER_CONNECTION);
+    assert_eq!(count, STREAMS);
     ended(&cluster, older).await;
     assert_eq!(cluster.pids_on(&node).await, before, "it found its replicas again");
     let check = cluster.client.check().await.expect("the state is checked");
