@@ -4,7 +4,8 @@
 //! grpcio client can call it. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
 //! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
 //! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
-//! [`DEADLINE`], and says so under [`COUNTS`]. With `START_MS` it begins to listen that many milliseconds
+//! [`DEADLINE`], and says so under [`COUNTS`]. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
+//! or `failing`. With `START_MS` it begins to listen that many milliseconds
 //! after its start, as a model that loads does.
 
 use std::{
@@ -13,14 +14,14 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    HeaderMap, Request, Response,
+    HeaderMap, Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
     header::{CONTENT_TYPE, HeaderValue},
 };
@@ -38,11 +39,16 @@ pub const DEADLINE: &str = "x-wanted-until-ms";
 /// Where this model says how many requests it started, and how many of them too late.
 pub const COUNTS: &str = "/model-counts";
 
-/// What was started.
+/// Where this model is told how it shall be from now on.
+pub const TURN: &str = "/model-turn";
+
+/// What was started, and how the model is.
 #[derive(Debug, Default)]
 struct Counts {
     started: AtomicU64,
     too_late: AtomicU64,
+    slow_ms: AtomicU64,
+    failing: AtomicBool,
 }
 
 /// Serves on `$PORT` until killed.
@@ -89,6 +95,14 @@ impl Counts {
         }
     }
 
+    /// Takes what is said; anything unknown makes it well again.
+    fn turn(&self, word: &[u8]) {
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        let slow_ms = word.strip_prefix("slow ").and_then(|ms| ms.parse().ok()).unwrap_or(0);
+        self.slow_ms.store(slow_ms, Ordering::Relaxed);
+        self.failing.store(word == "failing", Ordering::Relaxed);
+    }
+
     fn say(&self) -> String {
         format!("{} {}", self.started.load(Ordering::Relaxed), self.too_late.load(Ordering::Relaxed))
     }
@@ -98,7 +112,17 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
     if request.uri().path() == COUNTS {
         return Ok(Response::new(Full::new(Bytes::from(counts.say())).map_err(|never| match never {}).boxed()));
     }
+    if request.uri().path() == TURN {
+        counts.turn(&request.into_body().collect().await?.to_bytes());
+        return Ok(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed()));
+    }
     counts.count(&request);
+    if counts.failing.load(Ordering::Relaxed) {
+        let mut failed = Response::new(Full::new(Bytes::from("failing")).map_err(|never| match never {}).boxed());
+        *failed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return Ok(failed);
+    }
+    tokio::time::sleep(Duration::from_millis(counts.slow_ms.load(Ordering::Relaxed))).await;
     let kind = request.headers().get(CONTENT_TYPE).cloned();
     let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let mut response = match grpc {

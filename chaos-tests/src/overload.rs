@@ -195,7 +195,8 @@ impl Phase {
     }
 }
 
-fn word(outcome: &Outcome) -> String {
+/// Names what became of a request: status and reason, or what the caller saw as the end.
+pub(crate) fn word(outcome: &Outcome) -> String {
     match &outcome.result {
         Ok(answer) if answer.reason.is_empty() => answer.status.to_string(),
         Ok(answer) => format!("{} {}", answer.status, answer.reason),

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""One mesh hop and two, beside a direct connection and haproxy, in one interleaved run.
+"""The mesh beside other proxies, in one interleaved run: what mesh.md describes and whose configurations are read from it.
 
-Closed loop throughout: many streams for CPU per request (the primary figure, read from /proc), one request at a time for
-added latency, which says what a hop costs an idle mesh and nothing about queues. Every
-round runs every base once, in turn, so that a noisy minute hits all of them; the report gives medians with the range.
-Needs h2load (Debian: nghttp2-client) and haproxy.
+Every round runs every base once, in turn, so that a noisy minute hits all of them; the report gives medians with the range,
+and ratios to haproxy round by round. Proxies run on one core, their caller and the backends on another. Peers that are not
+installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
-usage: mesh.py MESH_HOP_BINARY [--before OLDER_BINARY] [--rounds N] [--requests N] [--out FILE]
+usage: mesh.py MESH_HOP_BINARY [--rounds N] [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
 """
 
 import argparse
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -21,23 +22,49 @@ import sys
 import tempfile
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
-HAPROXY = """
-global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    http-reuse always
-frontend in
-    bind 127.0.0.1:{port} proto h2
-    default_backend out
-backend out
-    server one 127.0.0.1:{backend} proto h2
-"""
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEY = "a-key-of-the-endpoint"
+# Headers that callers of an endpoint with every feature send beside those of gRPC.
+ASKED = ["-H", f"authorization: Bearer {KEY}", "-H", "x-request-timeout-ms: 30000"]
+DEADLINE = ASKED[2:]
+CONNECTIONS = 16
+# Requests a second at which CPU per request is measured in an open loop.
+RATE = 10_000
+# Where the configurations of the peers are in mesh.md, and how each is started. Each runs in the foreground.
+PEERS = {
+    "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-f", "{config}"], ["haproxy", "-v"]),
+    "nghttpx": ("nghttpx.conf", ["nghttpx", "--conf={config}"], ["nghttpx", "--version"]),
+    "nginx": ("nginx.conf", ["nginx", "-p", "{folder}", "-c", "{config}"], ["nginx", "-v"]),
+    "caddy": ("Caddyfile", ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], ["caddy", "version"]),
+}
+BACKENDS = 4
+
+
+class Base:
+    """Something that requests are sent to."""
+
+    def __init__(self, name, port, path, pid=None, headers=()):
+        self.name, self.port, self.path, self.pid, self.headers = name, port, path, pid, list(headers)
+
+
+# === processes ===
+
+children = []
+
+
+@atexit.register
+def end_all():
+    for child in children:
+        child.send_signal(signal.SIGCONT)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+
+def start(core, *command, **more):
+    """Starts a process of one core in a group of its own, which ends with this one."""
+    child = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+    children.append(child)
+    return child.pid
 
 
 def free_ports(count):
@@ -60,109 +87,260 @@ def wait_for(port):
     sys.exit(f"nothing listens on port {port}")
 
 
-def cpu_seconds(pid, threads):
-    """Sums the CPU time of a process's threads whose name begins with `threads`."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        name, fields = open(f"/proc/{pid}/task/{task}/stat").read().split("(", 1)[1].rsplit(")", 1)
-        if name.startswith(threads):
-            fields = fields.split()
-            total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+def family(pid):
+    """Lists a process and its descendants: some proxies do their work in a child."""
+    parents = {}
+    for one in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parents.setdefault(int(open(f"/proc/{one}/stat").read().rsplit(")", 1)[1].split()[1]), []).append(int(one))
+        except FileNotFoundError:
+            continue
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
 
 
-def h2load(port, path, *flags):
-    """Runs h2load with a gRPC-shaped unary call of 136 bytes and reads its summary."""
-    with tempfile.NamedTemporaryFile("wb") as body:
-        body.write(b"\0" + (131).to_bytes(4, "big") + b"x" * 131)
-        body.flush()
-        command = ["h2load", "-t1", *flags, "-d", body.name, "-H", "content-type: application/grpc", "-H", "te: trailers",
-                   f"http://127.0.0.1:{port}{path}"]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    done = int(re.search(r"(\d+) succeeded", out).group(1))
-    failed = int(re.search(r"(\d+) failed", out).group(1))
-    statuses = re.search(r"status codes: (\d+) 2xx", out)
-    rate = float(re.search(r"([\d.]+) req/s", out).group(1))
-    scale = {"us": 1, "ms": 1e3, "s": 1e6}
-    times = re.search(r"time for request:\s+(\S+?)(us|ms|s)\s+(\S+?)(us|ms|s)\s+(\S+?)(us|ms|s)", out)
-    mean = float(times.group(5)) * scale[times.group(6)]
-    if failed or int(statuses.group(1)) != done:
-        sys.exit(f"answers are missing or wrong:\n{out}")
-    return done, rate, mean
+def cpu_us(pid):
+    """Sums the time on a processor of all threads of a process and its descendants, in the kernel's own nanoseconds."""
+    spent = 0
+    for one in family(pid):
+        for task in os.listdir(f"/proc/{one}/task"):
+            spent += int(open(f"/proc/{one}/task/{task}/schedstat").read().split()[0])
+    return spent / 1e3
+
+
+# === load ===
+
+
+class Load:
+    """Runs h2load on the callers' core."""
+
+    def __init__(self, folder, core):
+        self.folder, self.core = folder, core
+
+    def body(self, size):
+        """A gRPC message of `size` bytes with its prefix."""
+        path = os.path.join(self.folder, f"body-{size}")
+        if not os.path.exists(path):
+            with open(path, "wb") as file:
+                file.write(b"\0" + size.to_bytes(4, "big") + b"x" * size)
+        return path
+
+    def run(self, base, size, *flags):
+        log = os.path.join(self.folder, "requests.tsv")
+        if os.path.exists(log):
+            os.remove(log)
+        before = cpu_us(base.pid) if base.pid else 0
+        command = ["taskset", "-c", str(self.core), "h2load", "-t1", *flags, "-d", self.body(size), f"--log-file={log}"]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", *base.headers]
+        done = subprocess.run([*command, f"http://127.0.0.1:{base.port}{base.path}"], capture_output=True, text=True, timeout=300)
+        spent = cpu_us(base.pid) - before if base.pid else 0
+        succeeded = re.search(r"(\d+) succeeded, (\d+) failed", done.stdout)
+        if done.returncode or not succeeded or int(succeeded.group(2)):
+            sys.exit(f"{base.name}: answers are missing or wrong:\n{done.stdout}{done.stderr}")
+        rows = [line.split("\t") for line in open(log)]
+        if any(row[1] != "200" for row in rows):
+            sys.exit(f"{base.name}: a status that is not 200")
+        times = sorted(int(row[2]) for row in rows)
+        begun = [int(row[0]) for row in rows]
+        took = max(at + int(row[2]) for at, row in zip(begun, rows)) - min(begun)
+        return {
+            "cpu_us": spent / len(rows),
+            "rate": len(rows) * 1e6 / took,
+            "p50_us": times[len(times) // 2],
+            "p99_us": times[len(times) * 99 // 100],
+        }
+
+    def full(self, base, size, requests):
+        """As many requests as the proxy takes: closed loop, 16 connections of 8 streams."""
+        return self.run(base, size, "-n", str(requests), "-c", str(CONNECTIONS), "-m", "8")
+
+    def at_rate(self, base, size, rate, seconds):
+        """Requests at fixed moments, however many are unanswered (up to a hundred per connection)."""
+        each = max(1, rate // CONNECTIONS)
+        total = each * CONNECTIONS * seconds
+        return self.run(base, size, "-n", str(total), "-c", str(CONNECTIONS), "-m", "100", f"--rps={each}")
+
+
+# === bases ===
+
+
+def configurations():
+    """Reads the peers' configurations from mesh.md: what is shown there is what is measured."""
+    page = open(os.path.join(HERE, "mesh.md")).read()
+    return dict(re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", page, re.M | re.S))
+
+
+def start_peers(folder, core, backends):
+    """Starts what is installed; returns the bases and a line per peer."""
+    bases, lines, pages = [], [], configurations()
+    for name, (file, command, version) in PEERS.items():
+        if not shutil.which(command[0]):
+            lines.append(f"{name}: not installed, left out")
+            continue
+        [port] = free_ports(1)
+        text = pages[file].replace("PORT", str(port)).replace("FOLDER", folder)
+        for place, backend in enumerate(backends, 1):
+            text = text.replace(f"BACKEND{place}", f"127.0.0.1:{backend}").replace(f"PEER{place}", f"127.0.0.1,{backend}")
+        config = os.path.join(folder, file)
+        open(config, "w").write(text)
+        said = subprocess.run(version, capture_output=True, text=True)
+        lines.append(f"{name}: {(said.stdout + said.stderr).strip().splitlines()[0]}")
+        command = [word.format(config=config, folder=folder) for word in command]
+        pid = start(core, *command, env={**os.environ, "HOME": folder, "GOMAXPROCS": "1"})
+        wait_for(port)
+        bases.append(Base(name, port, "/bench.Echo/Say", pid))
+    return bases, lines
+
+
+class Meshes:
+    """Starts meshes of one core."""
+
+    def __init__(self, binary, folder, core, backends):
+        self.binary, self.folder, self.core = binary, folder, core
+        self.backends = ",".join(f"127.0.0.1:{port}" for port in backends)
+
+    def __call__(self, name, hops, *features, headers=()):
+        [port] = free_ports(1)
+        command = [self.binary, "--hops", str(hops), "--ingress", f"127.0.0.1:{port}", "--backend", self.backends]
+        pid = start(self.core, *command, *features)
+        wait_for(port)
+        return Base(name, port, "/e/echo/bench.Echo/Say", pid, headers)
+
+    def all_on(self, hops):
+        return self(f"mesh, all on, {hops} hop{'s' * (hops > 1)}", hops, "--key", KEY, "--split", headers=ASKED)
+
+
+# === report ===
+
+
+class Report:
+    def __init__(self, out):
+        self.out, self.raw, self.text = out, {}, []
+
+    def say(self, line=""):
+        print(line, flush=True)
+        self.text.append(line)
+        if self.out:
+            with open(self.out, "w") as file:
+                raw = "\n".join(f"raw {name}: {json.dumps(rows)}" for name, rows in self.raw.items())
+                file.write("\n".join(self.text) + "\n\n" + raw + "\n")
+
+    def section(self, key, title, columns, bases, rounds, against, measure):
+        """Measures every base in every round and tells the medians; `against` names the base that ratios are to."""
+        if not bases:
+            return self.say(f"\n{title}: nobody can")
+        rows = self.raw[key] = {base.name: [] for base in bases}
+        for _ in range(rounds):
+            for base in bases:
+                rows[base.name].append(measure(base))
+        against = against if against in rows else bases[0].name
+        self.say()
+        self.say(f"{title}; {rounds} rounds, load average {os.getloadavg()[0]:.1f}")
+        heads = [f"{label:>22}" for _, label in columns]
+        self.say(f"{'base':<28}{''.join(heads)}{'x ' + against:>22}")
+        for name, row in rows.items():
+            cells = [spread([one[column] for one in row]) for column, _ in columns]
+            first = columns[0][0]
+            ratios = [one[first] / other[first] for one, other in zip(row, rows[against]) if other[first]]
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-"
+            self.say(f"{name:<28}{''.join(f'{cell:>22}' for cell in cells)}{ratio:>22}")
+        return rows
+
+
+def spread(values):
+    digits = 0 if min(values) >= 100 else 1
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mesh_hop")
-    parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
+    parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
+    parser.add_argument("--nice", type=int, default=0, help="priority of everything that is started")
+    parser.add_argument("--sections", default="full,rate,latency,tax,large,mirror")
     parser.add_argument("--out")
     args = parser.parse_args()
-    backend, haproxy_port, one, two, behind_one, behind_two, before, behind_before = free_ports(8)
-    children = []
-
-    def start(*command):
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        children.append(child)
-        return child.pid
-
+    sections, rounds, seconds = args.sections.split(","), args.rounds, args.seconds
+    os.nice(args.nice)
+    cores = sorted(os.sched_getaffinity(0))
+    proxy_core, other_core = cores[0], cores[-1]
+    report = Report(args.out)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            start(args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{backend}", "--cores", "1")
-            wait_for(backend)
-            config = os.path.join(folder, "haproxy.cfg")
-            open(config, "w").write(HAPROXY.format(port=haproxy_port, backend=backend))
-            haproxy = start("haproxy", "-db", "-f", config)
-            def mesh(hops, port, behind, binary=args.mesh_hop):
-                ends = ["--ingress", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{behind}"]
-                return start(binary, "--hops", str(hops), *ends, "--cores", "1")
-
-            # Each has an echo backend of its own, in threads of its own that are not counted.
-            mesh_one, mesh_two = mesh(1, one, behind_one), mesh(2, two, behind_two)
-            for port in (haproxy_port, one, two):
-                wait_for(port)
-            bases = {
-                "direct": (backend, "/bench.Echo/Say", None),
-                "haproxy": (haproxy_port, "/bench.Echo/Say", (haproxy, "")),
-                "mesh, one hop": (one, "/e/echo/bench.Echo/Say", (mesh_one, "mesh-")),
-                "mesh, two hops": (two, "/e/echo/bench.Echo/Say", (mesh_two, "mesh-")),
-            }
-            if args.before:
-                older = mesh(1, before, behind_before, args.before)
-                wait_for(before)
-                bases["before, one hop"] = (before, "/e/echo/bench.Echo/Say", (older, "mesh-"))
-            rows = {name: {"cpu_us": [], "rate": [], "mean_us": []} for name in bases}
-            for name, (port, path, _) in bases.items():
-                h2load(port, path, "-n", "5000", "-c", "16", "-m", "8")
-            for _ in range(args.rounds):
-                for name, (port, path, counted) in bases.items():
-                    before = cpu_seconds(*counted) if counted else 0
-                    done, rate, _ = h2load(port, path, "-n", str(args.requests), "-c", "16", "-m", "8")
-                    after = cpu_seconds(*counted) if counted else 0
-                    rows[name]["cpu_us"].append((after - before) * 1e6 / done)
-                    rows[name]["rate"].append(rate)
-                    # One request at a time: the latency that a hop adds, without queueing behind other requests.
-                    _, _, mean = h2load(port, path, "-n", "3000", "-c", "1", "-m", "1")
-                    rows[name]["mean_us"].append(mean)
-        finally:
-            for child in children:
-                child.send_signal(signal.SIGKILL)
-                child.wait()
-    median = {name: {key: statistics.median(values) for key, values in row.items()} for name, row in rows.items()}
-    lines = [f"{'base':<16} {'CPU-us/request':>22} {'x haproxy':>10} {'req/s':>9} {'latency us':>11} {'added us':>9}"]
-    for name, row in rows.items():
-        mid = median[name]
-        spread = f"{mid['cpu_us']:.1f} ({min(row['cpu_us']):.1f}-{max(row['cpu_us']):.1f})"
-        ratio = mid["cpu_us"] / median["haproxy"]["cpu_us"]
-        added = mid["mean_us"] - median["direct"]["mean_us"]
-        cells = ("-", "-") if name == "direct" else (spread, f"{ratio:.2f}")
-        lines.append(f"{name:<16} {cells[0]:>22} {cells[1]:>10} {mid['rate']:>9.0f} {mid['mean_us']:>11.0f} {added:>9.0f}")
-    text = "\n".join(lines)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as out:
-            out.write(text + "\n\nraw: " + json.dumps(rows) + "\n")
+        os.chmod(folder, 0o755)
+        backends = free_ports(BACKENDS)
+        echo = [args.mesh_hop, "--hops", "0", "--backend", ",".join(f"127.0.0.1:{port}" for port in backends)]
+        start(other_core, *echo)
+        [wait_for(port) for port in backends]
+        direct = Base("direct", backends[0], "/bench.Echo/Say")
+        peers, lines = start_peers(folder, proxy_core, backends)
+        mesh = Meshes(args.mesh_hop, folder, proxy_core, backends)
+        load = Load(folder, other_core)
+        report.say(f"{len(cores)} cores; proxies on one, their caller and {BACKENDS} backends on another; load average {os.getloadavg()}")
+        [report.say(line) for line in lines]
+        ours = [mesh("mesh, bare, 1 hop", 1), mesh.all_on(1), mesh.all_on(2)]
+        bases = [*peers, *ours]
+        for base in [direct, *bases]:
+            load.full(base, 136, 5_000)
+        cpu, rate = ("cpu_us", "CPU-us/request"), ("rate", "requests/s")
+        p50, p99 = ("p50_us", "p50 us"), ("p99_us", "p99 us")
+        peak = {}
+        if "full" in sections:
+            for size in (64, 1_024):
+                title = f"as many as it takes, {size} bytes: 16 connections of 8 streams"
+                measure = lambda base: load.full(base, size, args.requests)
+                rows = report.section(f"full {size}", title, [cpu, rate], bases, rounds, "haproxy", measure)
+            peak = {name: statistics.median(one["rate"] for one in row) for name, row in rows.items()}
+        if "rate" in sections:
+            # Whoever was not asked before is taken to be able.
+            able = [base for base in bases if peak.get(base.name, RATE) >= RATE * 1.2]
+            measure = lambda base: load.at_rate(base, 136, RATE, seconds)
+            report.section("rate", f"{RATE:,} requests a second, 136 bytes, whoever can take more", [cpu, p50, p99], able, rounds, "haproxy", measure)
+        if "latency" in sections:
+            half = int(min(peak.values(), default=RATE) / 2)
+            title = f"{half} requests a second, half of what the slowest takes, 136 bytes"
+            measure = lambda base: load.at_rate(base, 136, half, seconds)
+            rows = report.section("latency", title, [p50, p99], [direct, *bases], rounds, "direct", measure)
+            report.say("added over direct, median of rounds, us:")
+            for base in bases:
+                added = [
+                    statistics.median(one[key] - other[key] for one, other in zip(rows[base.name], rows["direct"]))
+                    for key in ("p50_us", "p99_us")
+                ]
+                report.say(f"    {base.name:<24} p50 {added[0]:>6.0f}   p99 {added[1]:>6.0f}")
+        if "tax" in sections:
+            taxed = [
+                ours[0],
+                mesh("mesh, keys", 1, "--key", KEY, headers=ASKED[:2]),
+                mesh("mesh, split", 1, "--split"),
+                mesh("mesh, deadlines", 1, headers=DEADLINE),
+                ours[1],
+                mesh("mesh, access log", 1, "--access-log", os.path.join(folder, "access.log")),
+            ]
+            measure = lambda base: load.full(base, 136, args.requests)
+            report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, ours[0].name, measure)
+        if "large" in sections:
+            title = "bodies of 10 MB there and back: 4 connections of 1 stream"
+            measure = lambda base: load.run(base, 10_000_000, "-n", "40", "-c", "4", "-m", "1")
+            report.section("large", title, [cpu, rate], bases, max(3, rounds // 2), "haproxy", measure)
+        if "mirror" in sections:
+            healthy, dead = free_ports(2)
+            start(other_core, args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{healthy}")
+            wait_for(healthy)
+            # It takes connections, and nobody ever reads a byte of them.
+            stalled = socket.socket()
+            stalled.bind(("127.0.0.1", 0))
+            stalled.listen(1_024)
+            copied = [ours[0]]
+            for name, port in {"healthy": healthy, "dead": dead, "stalled": stalled.getsockname()[1]}.items():
+                copied.append(mesh(f"mirror is {name}", 1, "--mirror", f"127.0.0.1:{port}"))
+            title = "every request copied to a mirror, 1,000 requests a second, 136 bytes"
+            measure = lambda base: load.at_rate(base, 136, 1_000, seconds)
+            report.section("mirror", title, [p99, p50, cpu], copied, rounds, ours[0].name, measure)
+    report.say(f"load average at the end {os.getloadavg()}")
 
 
 main()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every measurement of the README, each beside its peer or floor in one interleaved run. Raw output is kept beside this
-# file. Needs h2load and haproxy (Debian: nghttp2-client haproxy); takes about fifteen minutes, most of it building.
+# file. Needs h2load (Debian: nghttp2-client); mesh.md names the proxies, of which it takes those that are installed. Takes about
+# two hours, an hour of it for events and minutes under load.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=docs/benchmarks
@@ -37,6 +38,12 @@ BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::ever
 # The command line and the screen; ten thousand replicas need grpcio.
 cargo build --release -p berth-cli
 python3 "$out/surface.py" "$target/release/berth" --out "$out/surface.txt"
+# What follows takes what else the machine does into its latencies: each says so at its head.
+under_load() {
+  { echo "release build, $(nproc) cores, load average at the begin $(cut -d' ' -f1-3 /proc/loadavg)"; "$@"; } || true
+}
 # Nine events under load, every request counted: a hundred thousand each, at 500 a second. About forty minutes.
-"$target/release/examples/zero_loss" | tee "$out/zero_loss.txt"
-"$target/release/examples/overload" | tee "$out/overload.txt"
+under_load "$target/release/examples/zero_loss" | tee "$out/zero_loss.txt"
+under_load "$target/release/examples/overload" | tee "$out/overload.txt"
+under_load "$target/release/examples/open_streams" | tee "$out/open_streams.txt"
+under_load "$target/release/examples/balance" | tee "$out/balance.txt"

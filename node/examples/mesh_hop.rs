@@ -1,21 +1,28 @@
-//! An echo backend behind one mesh (one hop) or two (two hops), for measuring what a hop costs beside other proxies.
+//! One mesh (one hop) or two (two hops) before backends of their own, for measuring what a hop costs beside other proxies.
 //!
-//! `mesh_hop --hops 1 --ingress 127.0.0.1:9480 --backend 127.0.0.1:9500 [--cores 1]` serves until it is ended. Requests
-//! to `/e/echo/…` on the ingress reach the backend, gRPC ones over HTTP/2, with their body and trailers; `--hops 0` runs
-//! the backend alone. The meshes run in the process's own threads `mesh-*`, the backend in `backend-*`, so that CPU can
-//! be told apart per thread.
+//! `mesh_hop --hops 0 --backend A[,B…]` serves echo backends, one per address. `mesh_hop --hops 1 --ingress ADDR --backend
+//! A[,B…]` sends requests to `/e/echo/…` on the ingress to them as one replica each, gRPC ones over HTTP/2, with their body
+//! and trailers; `--hops 2` has the gate on another node, in the same process. Whatever else an endpoint may have is off
+//! unless it is asked for: `--key KEY` lets in who shows it, `--split` divides the replicas among two deployments at 90
+//! and 10 percent, `--mirror ADDR` copies every request, `--access-log FILE` writes a line per request, `--cores N` has
+//! more than one thread.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use berth_core::{
-    id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
+    id::{Digest, Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, ReplicaState},
     traffic::{
         change::TableChange,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     },
 };
-use berth_node::mesh::{Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, TableCodec};
+use berth_node::mesh::{AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, TableCodec};
 use berth_proto::node::{decode_table, encode_table};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -37,27 +44,51 @@ type AnyError = Box<dyn std::error::Error>;
 /// More than a load driver has under way: admission must not be what is measured.
 const SLOTS: u32 = 100_000;
 
-const REPLICA: ReplicaId = ReplicaId(1);
+/// The node that callers connect to.
+const ENTRY: u64 = 1;
 
 struct Flags {
     hops: u32,
     ingress: SocketAddr,
-    backend: SocketAddr,
+    backends: Vec<SocketAddr>,
+    key: Option<String>,
+    is_split: bool,
+    mirror: Option<SocketAddr>,
+    access_log: Option<PathBuf>,
     cores: usize,
 }
 
 fn flags() -> Result<Flags, AnyError> {
-    let mut flags = Flags { hops: 1, ingress: "127.0.0.1:9480".parse()?, backend: "127.0.0.1:9500".parse()?, cores: 1 };
+    let mut flags = Flags {
+        hops: 1,
+        ingress: "127.0.0.1:9480".parse()?,
+        backends: vec!["127.0.0.1:9500".parse()?],
+        key: None,
+        is_split: false,
+        mirror: None,
+        access_log: None,
+        cores: 1,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--split" {
+            flags.is_split = true;
+            continue;
+        }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {
             "--hops" => flags.hops = value.parse()?,
             "--ingress" => flags.ingress = value.parse()?,
-            "--backend" => flags.backend = value.parse()?,
+            "--backend" => flags.backends = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--key" => flags.key = Some(value),
+            "--mirror" => flags.mirror = Some(value.parse()?),
+            "--access-log" => flags.access_log = Some(value.into()),
             "--cores" => flags.cores = value.parse()?,
-            _ => return Err(format!("unknown flag {word}: use --hops, --ingress, --backend, --cores").into()),
+            _ => return Err(format!("unknown flag {word}: the head of this file lists them").into()),
         }
+    }
+    if flags.is_split && flags.backends.len() < 2 {
+        return Err("--split needs two backends or more".into());
     }
     Ok(flags)
 }
@@ -100,13 +131,15 @@ async fn serve_backend(address: SocketAddr) -> Result<(), AnyError> {
     }
 }
 
-fn mesh(node: u64, ingress: SocketAddr, cores: usize, folder: &std::path::Path) -> Result<MeshHandle, AnyError> {
+fn mesh(node: u64, ingress: SocketAddr, flags: &Flags, folder: &Path) -> Result<MeshHandle, AnyError> {
     let codec = TableCodec { encode: encode_table, decode: decode_table };
+    let log = |path: &PathBuf| AccessLogOptions { path: path.clone(), max_bytes: 256 << 20, files: 1 };
     let options = MeshOptions {
         ingress,
         gate: SocketAddr::from(([127, 0, 0, 1], 0)),
-        cores,
+        cores: flags.cores,
         limits: Limits { streams: 1_024, ..Limits::default() },
+        access_log: flags.access_log.as_ref().filter(|_| node == ENTRY).map(log),
         ..MeshOptions::new(NodeId(node), folder.join(node.to_string()), codec)
     };
     let mesh = Mesh::start(options, &mut Registry::default())?;
@@ -114,74 +147,99 @@ fn mesh(node: u64, ingress: SocketAddr, cores: usize, folder: &std::path::Path) 
     Ok(mesh)
 }
 
-fn table(owner: u64, gate: SocketAddr) -> Result<RouteTable, AnyError> {
+/// The replicas of each deployment: one per backend, and the mirror's.
+fn replicas(flags: &Flags) -> Vec<(&'static str, Vec<SocketAddr>)> {
+    let backends = &flags.backends;
+    let blue = if flags.is_split { backends.len() / 2 } else { backends.len() };
+    let mut deployments = vec![("blue", backends[..blue].to_vec())];
+    if flags.is_split {
+        deployments.push(("green", backends[blue..].to_vec()));
+    }
+    deployments.extend(flags.mirror.map(|address| ("shadow", vec![address])));
+    deployments
+}
+
+fn table(owner: u64, gate: &MeshHandle, flags: &Flags) -> Result<RouteTable, AnyError> {
     let name = EndpointName::new("echo")?;
-    let replica = ReplicaRoute {
-        id: REPLICA,
-        node: NodeId(owner),
-        epoch: NodeEpoch(1),
-        gate_address: gate.to_string(),
-        state: ReplicaState::Serving,
-        slots: SLOTS,
-    };
-    let deployment = DeploymentRoute {
-        name: DeploymentName::new("blue")?,
-        generation: Generation(1),
-        runtime: RouteRuntime::Command,
-        request_timeout_ms: 60_000,
-        max_concurrent_requests_per_instance: SLOTS,
-        max_queue_wait_ms: 60_000,
-        scoring_path: "/score".into(),
-        replicas: vec![replica],
-    };
+    let (mut deployments, mut last) = (Vec::new(), 0);
+    for (deployment, addresses) in replicas(flags) {
+        let deployment = DeploymentName::new(deployment)?;
+        let mut routes = Vec::new();
+        for address in addresses {
+            last += 1;
+            gate.publish_local(
+                ReplicaId(last),
+                LocalReplica {
+                    key: DeploymentKey::new(name.clone(), deployment.clone()),
+                    address,
+                    runtime: RouteRuntime::Command,
+                    slots: SLOTS,
+                    max_queue_wait_ms: 60_000,
+                    state: LocalState::Open,
+                },
+            );
+            routes.push(ReplicaRoute {
+                id: ReplicaId(last),
+                node: NodeId(owner),
+                epoch: NodeEpoch(1),
+                gate_address: gate.gate_addr().to_string(),
+                state: ReplicaState::Serving,
+                slots: SLOTS,
+            });
+        }
+        deployments.push(DeploymentRoute {
+            name: deployment,
+            generation: Generation(1),
+            runtime: RouteRuntime::Command,
+            request_timeout_ms: 60_000,
+            max_concurrent_requests_per_instance: SLOTS,
+            max_queue_wait_ms: 60_000,
+            scoring_path: "/score".into(),
+            replicas: routes,
+        });
+    }
+    let share = |name, percent| Ok::<_, AnyError>((DeploymentName::new(name)?, percent));
     let route = EndpointRoute {
         name: name.clone(),
         revision: LogIndex(1),
-        auth_mode: AuthMode::None,
-        key_hashes: Vec::new(),
+        auth_mode: if flags.key.is_some() { AuthMode::Key } else { AuthMode::None },
+        // An endpoint has two keys, so that one can be replaced while the other is in use.
+        key_hashes: flags
+            .key
+            .iter()
+            .flat_map(|key| [Digest::of(b"another"), Digest::of(key.as_bytes())])
+            .map(|hash| hash.0)
+            .collect(),
         max_body_bytes: 64 << 20,
         idempotent: None,
         hedging: None,
-        split: vec![(DeploymentName::new("blue")?, 100)],
-        mirror: Vec::new(),
+        split: if flags.is_split { vec![share("blue", 90)?, share("green", 10)?] } else { vec![share("blue", 100)?] },
+        mirror: flags.mirror.map(|_| share("shadow", 100)).transpose()?.into_iter().collect(),
         mirror_rules: MirrorRules::default(),
-        deployments: vec![deployment],
+        deployments,
     };
     let endpoints = [(name, Arc::new(route))].into();
     Ok(RouteTable { cluster_id: "bench".into(), version: LogIndex(1), endpoints })
 }
 
+async fn serve_backends(addresses: &[SocketAddr]) -> Result<(), AnyError> {
+    futures::future::try_join_all(addresses.iter().map(|address| serve_backend(*address))).await.map(drop)
+}
+
 fn main() -> Result<(), AnyError> {
     let flags = flags()?;
-    let folder = tempfile::tempdir()?;
-    let mut meshes = Vec::new();
-    if flags.hops > 0 {
-        let entry = mesh(1, flags.ingress, flags.cores, folder.path())?;
-        let (owner, gate) = if flags.hops == 1 {
-            (1, entry.clone())
-        } else {
-            (2, mesh(2, SocketAddr::from(([127, 0, 0, 1], 0)), flags.cores, folder.path())?)
-        };
-        gate.publish_local(
-            REPLICA,
-            LocalReplica {
-                key: DeploymentKey::new(EndpointName::new("echo")?, DeploymentName::new("blue")?),
-                address: flags.backend,
-                runtime: RouteRuntime::Command,
-                slots: SLOTS,
-                max_queue_wait_ms: 60_000,
-                state: LocalState::Open,
-            },
-        );
-        entry.apply_table(TableChange::Full(table(owner, gate.gate_addr())?))?;
-        meshes.extend([entry, gate]);
+    if flags.hops == 0 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(serve_backends(&flags.backends));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(flags.cores)
-        .thread_name("backend")
-        .enable_all()
-        .build()?;
-    let served = runtime.block_on(serve_backend(flags.backend));
-    drop(meshes);
-    served
+    let folder = tempfile::tempdir()?;
+    let entry = mesh(ENTRY, flags.ingress, &flags, folder.path())?;
+    let (owner, gate) = match flags.hops {
+        1 => (ENTRY, entry.clone()),
+        _ => (ENTRY + 1, mesh(ENTRY + 1, SocketAddr::from(([127, 0, 0, 1], 0)), &flags, folder.path())?),
+    };
+    entry.apply_table(TableChange::Full(table(owner, &gate, &flags)?))?;
+    loop {
+        std::thread::park();
+    }
 }

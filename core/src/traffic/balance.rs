@@ -27,6 +27,10 @@ const FAILING_STEP: u64 = 4;
 /// The most that failures count as: after it, a trial a minute later.
 const FAILING_MAX: u64 = 16_384;
 
+/// A request that ran out of time is held against a replica that had it for so many times what its answers take. One whose
+/// caller gave it little time, or that had waited elsewhere before, says nothing.
+const OVERDUE_TIMES: u64 = 2;
+
 /// gRPC statuses that say the server could not, whatever was asked: unknown, exhausted, internal, unavailable, data loss.
 const GRPC_FAILED: [&[u8]; 5] = [b"2", b"8", b"13", b"14", b"15"];
 
@@ -144,6 +148,11 @@ impl Latency {
         }
     }
 
+    /// Returns whether an answer that has not come for so long is late by what is known of this replica.
+    pub fn is_overdue(&self, took_us: u64, now: Instant) -> bool {
+        took_us > OVERDUE_TIMES.saturating_mul(self.read(now))
+    }
+
     /// Returns the average; zero when nothing recent is known.
     pub fn read(&self, now: Instant) -> u64 {
         let halvings = now.since(self.at).0 / HALF_LIFE_MS;
@@ -165,6 +174,11 @@ impl Failing {
     pub fn read(&self, now: Instant) -> u64 {
         let halvings = now.since(self.at).0 / HALF_LIFE_MS;
         self.requests.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
+    }
+
+    /// Returns whether nothing is held against it, whatever the time.
+    pub fn is_clear(&self) -> bool {
+        self.requests == 0
     }
 }
 
@@ -263,6 +277,9 @@ mod tests {
         assert_eq!((failing.read(at(5_000)), failing.read(at(25_000))), (14, 0));
         failing.note(false, at(5_000));
         assert_eq!(failing.read(at(5_000)), 7, "an answer halves it");
+        assert!(!failing.is_clear());
+        (0..3).for_each(|_| failing.note(false, at(5_000)));
+        assert!(failing.is_clear(), "7, 3, 1, 0");
         (0..64).for_each(|_| failing.note(true, at(5_000)));
         assert_eq!(failing.read(at(5_000)), FAILING_MAX);
     }
@@ -281,6 +298,17 @@ mod tests {
         ] {
             assert_eq!(has_failed(status, grpc), failed, "{status} {grpc:?}");
         }
+    }
+
+    #[test]
+    fn what_had_little_time_is_not_held_against_a_replica() {
+        let at = Instant::from_millis;
+        let mut latency = Latency::default();
+        assert!(latency.is_overdue(1, at(0)), "nothing is known in its favour");
+        latency.sample(200_000, at(0));
+        assert!(!latency.is_overdue(400_000, at(0)));
+        assert!(latency.is_overdue(400_001, at(0)));
+        assert!(latency.is_overdue(200_001, at(5_000)), "what was slow long ago is no measure");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use h2::{
-    Reason, RecvStream,
-    client::{Builder, ResponseFuture, SendRequest},
+    Ping, PingPong, Reason, RecvStream,
+    client::{Builder, Connection, ResponseFuture, SendRequest},
 };
 use http::{Request, Response};
 use http_body::Body as _;
@@ -248,7 +248,13 @@ impl H2Link {
             .max_local_error_reset_streams(None);
         let (sender, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
         let mut keeper = match self.pings {
-            true => Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN),
+            true => {
+                let mut pings = connection.ping_pong();
+                if let Some(pings) = &mut pings {
+                    answered(&mut connection, pings, self.connect_timeout).await?;
+                }
+                Keeper::spawn(pings, PING_EVERY, PING_WITHIN)
+            }
             false => Keeper::idle(),
         };
         tokio::task::spawn_local(async move {
@@ -261,6 +267,23 @@ impl H2Link {
             }
         });
         Ok((sender, carried))
+    }
+}
+
+/// Waits until the other node itself has spoken on a connection. Its kernel takes connections for a process that is about
+/// to end or that stands still, and a request sent on one could not be proven not to have been started.
+async fn answered<S>(
+    connection: &mut Connection<S, Bytes>,
+    pings: &mut PingPong,
+    within: Duration,
+) -> Result<(), super::BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        biased;
+        ended = connection => ended.map_err(Into::into).and(Err("it ended before the peer spoke".into())),
+        pong = tokio::time::timeout(within, pings.ping(Ping::opaque())) => Ok(pong?.map(drop)?),
     }
 }
 

@@ -216,6 +216,17 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let dispatched = tokio::time::Instant::now();
     let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
     leaving.0 = None;
+    if outcome.is_err() {
+        call.recording.note(|record| {
+            for (replica, waited) in record.waited_for() {
+                deployment.replicas[replica].soft.overdue(
+                    core.index,
+                    waited.as_micros() as u64,
+                    core.shared.clock.now(),
+                );
+            }
+        });
+    }
     if let Some(upload) = &call.upload {
         upload.settle();
     }

@@ -205,6 +205,13 @@ impl Record {
         }
     }
 
+    /// Returns which replicas have the request, and for how long.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = (usize, Duration)> {
+        let since = self.begun.elapsed();
+        let open = self.attempts.iter().filter(|attempted| attempted.outcome == Outcome::Open);
+        open.map(move |attempted| (attempted.replica, since.saturating_sub(attempted.after)))
+    }
+
     /// Notes why the mesh answers itself.
     pub(super) fn turn(&mut self, turned: impl Into<Turned>) {
         self.turned = Some(turned.into());

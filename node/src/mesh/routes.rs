@@ -94,6 +94,10 @@ pub(super) struct ReplicaSoft {
     is_local: bool,
     rests: AtomicBool,
     ejection: Mutex<Ejection>,
+    /// Whether anything is held against it, so that nobody has to look closer at one that works.
+    fails: AtomicBool,
+    /// Of all cores: what one of them had to find out shall not cost the callers of the others as much again.
+    failing: Mutex<Failing>,
     /// Per core, so that its lock is never contended.
     seen: Box<[Mutex<Seen>]>,
 }
@@ -102,7 +106,6 @@ pub(super) struct ReplicaSoft {
 struct Seen {
     latency: Latency,
     reported: Reported,
-    failing: Failing,
 }
 
 /// Everything that outlives a version.
@@ -240,7 +243,7 @@ impl Replica {
         let seen = self.soft.seen(core);
         let own = u64::from(self.soft.in_flight.load(Relaxed));
         Load {
-            outstanding: at_gate.unwrap_or_else(|| own + seen.reported.read(now)) + seen.failing.read(now),
+            outstanding: at_gate.unwrap_or_else(|| own + seen.reported.read(now)) + self.soft.held_against(now),
             capacity_milli: balance::capacity_milli(self.slots, age),
             latency_us: seen.latency.read(now),
             remote: !self.is_local,
@@ -279,14 +282,42 @@ impl ReplicaSoft {
         let own = u64::from(self.in_flight.load(Relaxed));
         let mut seen = self.seen(core);
         seen.latency.sample(took_us, now);
-        seen.failing.note(failed, now);
         if let Some(total) = reported {
             seen.reported.note(total, own, now);
         }
         drop(seen);
+        if failed || self.fails.load(Relaxed) {
+            self.hold_against(failed, now);
+        }
         if self.rests.load(Relaxed) {
             self.ejection.lock().unwrap_or_else(PoisonError::into_inner).answered();
             self.rests.store(false, Relaxed);
+        }
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, Failing> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold_against(&self, failed: bool, now: Instant) {
+        let mut failing = self.failing();
+        failing.note(failed, now);
+        self.fails.store(!failing.is_clear(), Relaxed);
+    }
+
+    /// Returns how many requests its failures count as.
+    fn held_against(&self, now: Instant) -> u64 {
+        if self.fails.load(Relaxed) { self.failing().read(now) } else { 0 }
+    }
+
+    /// Notes that a request ran out of time after it had it for so long.
+    pub(super) fn overdue(&self, core: usize, took_us: u64, now: Instant) {
+        let mut seen = self.seen(core);
+        let late = seen.latency.is_overdue(took_us, now);
+        seen.latency.at_least(took_us, now);
+        drop(seen);
+        if late {
+            self.hold_against(true, now);
         }
     }
 
@@ -359,6 +390,8 @@ impl Memory {
                 is_local,
                 rests: AtomicBool::new(false),
                 ejection: Mutex::default(),
+                fails: AtomicBool::new(false),
+                failing: Mutex::default(),
                 seen: (0..self.cores).map(|_| Mutex::default()).collect(),
             })
         });

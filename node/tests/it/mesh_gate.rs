@@ -2,21 +2,29 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use berth_core::id::ReplicaId;
+use berth_core::id::{NodeId, ReplicaId};
+use berth_node::mesh::LocalState;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 use crate::mesh_stream::stream_of;
 use crate::mesh_support::{
-    Body, Deployed, Node, backend, body_of, call, endpoint, full, header, node, open, post, simple, until, within,
+    Body, Deployed, Node, Placed, backend, body_of, call, echo, endpoint, full, header, node, open, post, simple,
+    until, within,
 };
 
 /// A replica that never answers and tells when a request came and when it was given up.
@@ -210,4 +218,37 @@ async fn a_stream_holds_its_slot_until_its_last_event() {
         let (parts, _) = call(ingress, post("/e/fraud/events", "")).await;
         assert_eq!(parts.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_node_that_takes_the_connection_and_ends_was_sent_nothing() {
+    let (n1, n2) = (node(1), node(2));
+    // What is left of a node that is about to end: its listener, and then not even that.
+    let ending = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let deployed = Deployed {
+        replicas: [1, 2].map(|id| Placed { node: &n2, id, address: SocketAddr::from(([127, 0, 0, 1], 9)) }).into(),
+        ..Deployed::one("blue", &n2, 1, ending.local_addr().expect("an address"))
+    };
+    let mut blue = deployed.publish("fraud");
+    let well = Placed { node: &n2, id: 2, address: echo("well").await };
+    n2.mesh.publish_local(ReplicaId(2), deployed.local("fraud", &well, LocalState::Open));
+    blue.replicas[0].node = NodeId(3);
+    blue.replicas[0].gate_address = ending.local_addr().expect("an address").to_string();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = ending.accept().await {
+            counted.fetch_add(1, Relaxed);
+            // Closed with all that was sent on it unread: the peer is told by a reset.
+            let _ = stream.readable().await;
+        }
+    });
+    let mut route = endpoint("fraud", &[("blue", 100)], vec![blue]);
+    route.idempotent = Some(false);
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    for turn in 0..100 {
+        let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "body")).await;
+        assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"well:body"[..]), "request {turn}");
+    }
+    assert!(taken.load(Relaxed) > 0, "it was connected to");
 }

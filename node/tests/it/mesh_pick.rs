@@ -7,7 +7,7 @@ use berth_core::traffic::change::TableChange;
 use http::{Response, StatusCode};
 
 use crate::mesh_support::{
-    Deployed, Placed, backend, body_of, call, echo, endpoint, header, node, post, shares, simple, table,
+    Body, Deployed, Placed, backend, body_of, call, echo, endpoint, header, node, post, shares, simple, table,
 };
 
 #[tokio::test]
@@ -65,6 +65,27 @@ async fn a_replica_that_fails_at_once_does_not_draw_the_requests() {
         let (parts, _) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "")).await;
         failed += usize::from(parts.status == 503);
     }
-    // Each of the two cores that serve the connections finds out by itself, and may try again when some time has passed.
+    // It may be tried again when some time has passed.
     assert!((1..=20).contains(&failed), "of 200 a fair share would be 50: {failed}");
+}
+
+#[tokio::test]
+async fn a_replica_that_never_answers_does_not_draw_the_requests() {
+    let n1 = node(1);
+    let silent = backend(|_request| std::future::pending::<Response<Body>>()).await;
+    let mut replicas = vec![Placed { node: &n1, id: 1, address: silent }];
+    for id in 2..4 {
+        replicas.push(Placed { node: &n1, id, address: echo("well").await });
+    }
+    simple(&n1, &Deployed { replicas, ..Deployed::one("blue", &n1, 1, silent) });
+    let mut late = 0;
+    for _ in 0..90 {
+        let mut request = post("/e/fraud/any", "");
+        // Long enough for whoever answers at all, however busy the machine.
+        request.headers_mut().insert("x-request-timeout-ms", "2000".parse().expect("a value"));
+        let (parts, _) = call(n1.mesh.ingress_addr(), request).await;
+        late += usize::from(parts.status == 408);
+    }
+    // One that ran out of time is held against it at every core, until it may be tried again.
+    assert!((1..=10).contains(&late), "of 90 a fair share would be 30: {late}");
 }

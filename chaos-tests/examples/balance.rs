@@ -1,0 +1,35 @@
+//! Measures what callers see when one of eleven replicas goes bad: `balance [--rate N] [--seconds N] [--only WORD]`.
+//!
+//! Beside the binary `berth-under-test` of the same profile. Two nodes, work of 20 ms, callers who wait for a second,
+//! requests that may not be repeated; after ten seconds one replica takes 2 s, fails at once, or says nothing any more.
+
+use berth_chaos_tests::{
+    balance::{Ill, Minute, Plan},
+    cluster::beside_this,
+};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+async fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+    let number = |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let plan = Plan {
+        nodes: 2,
+        instances: 11,
+        rate_per_second: number("--rate", 300),
+        work_ms: 20,
+        ill_at_s: 10,
+        seconds: number("--seconds", 60),
+    };
+    let Plan { nodes, instances, rate_per_second, work_ms, .. } = plan;
+    println!("{instances} instances on {nodes} nodes, work of {work_ms} ms, {rate_per_second} requests a second");
+    println!("{}", Minute::heading());
+    for ill in Ill::ALL {
+        if value("--only").is_some_and(|only| !ill.name().contains(only.as_str())) {
+            continue;
+        }
+        let cluster = plan.start(&beside_this()).await;
+        println!("{}", plan.measure(&cluster, ill).await);
+    }
+}
