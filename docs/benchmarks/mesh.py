@@ -93,7 +93,7 @@ def family(pid):
     for one in filter(str.isdigit, os.listdir("/proc")):
         try:
             parents.setdefault(int(open(f"/proc/{one}/stat").read().rsplit(")", 1)[1].split()[1]), []).append(int(one))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     found = [pid]
     for one in found:
