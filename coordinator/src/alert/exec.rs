@@ -71,14 +71,19 @@ pub(super) async fn run(program: &Path, message: &Message) -> Result<(), String>
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+    use std::{fs, path::PathBuf};
 
     use super::*;
 
+    /// Writes a program by another process: one forked here by a test beside this one would hold a file that is open
+    /// here, and a file that is open for writing cannot be started.
     fn script(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("tell");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+        let written = std::process::Command::new("sh")
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 755 "$0""#])
+            .args([path.as_os_str(), text.as_ref()])
+            .status();
+        assert!(written.expect("a shell").success());
         path
     }
 

@@ -9,9 +9,10 @@ use std::{
     io,
     os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
+    time::Duration,
 };
 
 use berth_core::agent::Signal;
@@ -22,6 +23,10 @@ use super::group::signal_group;
 
 /// Launches that may wait for the thread. Each takes about a millisecond, so more than this means that it hangs.
 const WAITING_MAX: usize = 256;
+
+/// How often a program that is being written is tried again, and what lies between two tries.
+const BUSY_TRIES: usize = 40;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A process to start.
 #[derive(Clone, Debug)]
@@ -105,7 +110,19 @@ fn start(spawn: &Spawn) -> io::Result<u32> {
         die_with_parent(&mut command);
     }
     // The handle is let go without waiting: the watch reaps by pid, also after the agent was replaced.
-    command.spawn().map(|child| child.id())
+    spawn_when_written(&mut command).map(|child| child.id())
+}
+
+/// Starts a program that may have been unpacked this moment. A process that another thread forked meanwhile holds the
+/// file open for writing until it has become its own program, and so long the kernel refuses to start it.
+fn spawn_when_written(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 #[expect(unsafe_code, reason = "only a hook between fork and exec can ask the kernel for a signal at the parent's end")]
@@ -176,5 +193,25 @@ mod tests {
         let spawner = Spawner::start().unwrap();
         let spawn = Spawn { argv: vec!["/nowhere".to_owned()], ..sleeper(dir.path()) };
         assert_eq!(spawner.spawn(spawn).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_still_being_written_starts_when_that_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("program");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let writer = OpenOptions::new().append(true).open(&program).unwrap();
+        let spawner = Spawner::start().unwrap();
+        let spawn = Spawn { argv: vec![program.display().to_string(), "1000".to_owned()], ..sleeper(dir.path()) };
+        assert_eq!(
+            spawner.spawn(spawn.clone()).await.unwrap_err().kind(),
+            io::ErrorKind::ExecutableFileBusy,
+            "no wait without an end"
+        );
+        let (started, ()) = tokio::join!(spawner.spawn(spawn), async { drop(writer) });
+        let pid = started.unwrap();
+        let ticks = start_ticks(pid).unwrap();
+        drop(spawner);
+        watch_leader(pid, ticks).await;
     }
 }

@@ -150,8 +150,6 @@ fn is_of_version(name: &str, version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -175,9 +173,18 @@ mod tests {
         let minor = version.rsplit_once('.').unwrap().0;
         let base = base.display();
         let text = format!("#!/bin/sh\nprintf 'cpython\\n{version}\\n{base}\\n{minor}\\n{base}\\n'\n");
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program, &text);
         program
+    }
+
+    /// Writes a program by another process: one forked here by a test beside this one would hold a file that is open
+    /// here, and a file that is open for writing cannot be started.
+    fn write_program(program: &Path, text: &str) {
+        let written = std::process::Command::new("sh")
+            .args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#])
+            .args([program.as_os_str(), text.as_ref()])
+            .status();
+        assert!(written.unwrap().success());
     }
 
     #[tokio::test]
@@ -212,8 +219,7 @@ mod tests {
     async fn a_python_that_cannot_make_environments_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("python3");
-        std::fs::write(&program, "#!/bin/sh\necho \"No module named 'ensurepip'\" >&2\nexit 1\n").unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program, "#!/bin/sh\necho \"No module named 'ensurepip'\" >&2\nexit 1\n");
         let error = Interpreters::new(program, BTreeMap::new()).pick(None).await.unwrap_err();
         assert_eq!((error.code, error.why.as_str()), (Code::Environment, "No module named 'ensurepip'"));
     }
