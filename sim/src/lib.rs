@@ -11,6 +11,7 @@
 //! ```
 
 mod action;
+mod blackout;
 mod bug;
 pub mod cluster;
 mod crowd;
@@ -42,6 +43,7 @@ mod waves;
 mod workload;
 mod world;
 
+pub use blackout::{Blackout, blackout};
 pub use bug::Bug;
 pub use report::{Finding, Options, Report, Tally};
 pub use story::{StoryError, story};

@@ -138,7 +138,6 @@ impl World {
     }
 
     /// Runs until a moment, to look at what is there then.
-    #[cfg(test)]
     pub(crate) fn run_until(&mut self, moment: u64) {
         while self.judge.found.is_empty() && self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= moment) {
             let Some(((at, _), event)) = self.queue.pop_first() else { break };

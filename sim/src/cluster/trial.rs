@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{
     error::Error,
     id::NodeId,
-    model::{DeploymentKey, EndpointSpec, Node, NodeName},
+    model::{DeploymentKey, DeviceGrant, EndpointSpec, Node, NodeName},
     reserve,
     schedule::Verdict,
     state::ClusterState,
@@ -173,16 +173,31 @@ fn alike(state: &ClusterState) -> Vec<(String, Vec<NodeName>)> {
     found.into_iter().map(one).collect()
 }
 
-/// Describes what a node is and holds, without its name.
-fn looks(state: &ClusterState, node: &Node) -> String {
+/// Describes what a node is and holds, device by device, without its name and those of its devices.
+fn looks<'a>(state: &'a ClusterState, node: &'a Node) -> String {
     let mut holds: BTreeMap<&DeploymentKey, (u64, u64)> = BTreeMap::new();
+    let mut granted: BTreeMap<&str, Vec<(&DeploymentKey, Option<u64>)>> = BTreeMap::new();
+    let mut grant = |key: &'a DeploymentKey, grants: &'a [DeviceGrant]| {
+        for one in grants {
+            granted.entry(one.uuid.as_str()).or_default().push((key, one.memory_mib));
+        }
+    };
     for replica in state.replicas_on(node.id) {
         holds.entry(&replica.key).or_default().0 += 1;
+        grant(&replica.key, &replica.devices);
     }
     for slot in state.slots_on(node.id) {
         holds.entry(&slot.key).or_default().1 += 1;
+        grant(&slot.key, &slot.devices);
     }
-    format!("{:?} {:?} {} {holds:?}", node.profile.labels, node.profile.capacity, node.profile.devices.len())
+    let devices = node.profile.devices.iter().map(|device| {
+        let mut held = granted.remove(device.uuid.as_str()).unwrap_or_default();
+        held.sort();
+        (&device.model, device.memory_mib, &device.mig_profile, held)
+    });
+    let mut devices: Vec<_> = devices.collect();
+    devices.sort();
+    format!("{:?} {:?} {devices:?} {holds:?}", node.profile.labels, node.profile.capacity)
 }
 
 // === impl Sample ===

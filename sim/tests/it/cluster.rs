@@ -1,7 +1,7 @@
 //! How many nodes are needed, checked against what arithmetic says.
 
 use berth_core::{
-    model::{DeploymentSpec, Runtime},
+    model::{DeploymentSpec, GpuAsk, Runtime},
     units::Resources,
     whatif::NodeShape,
 };
@@ -75,4 +75,18 @@ fn a_fleet_without_a_question_is_judged_as_it_is() {
         let found = found.expect("an answer");
         assert_eq!((found.fits, found.count, found.nodes), (fits, None, 2), "{found}");
     }
+}
+
+/// Two nodes hold the same and differ in the card alone: what is left when the larger one goes is too small.
+#[test]
+fn nodes_with_other_cards_are_lost_one_by_one() {
+    let shapes = [("small", "24GiB:A10"), ("large", "80GiB:H100")]
+        .map(|(name, card)| shape(&format!("name={name},cpu=16,memory=64GiB,gpu=1x{card}"), Count::Fixed(1), 0));
+    let mut share = workload("llm/blue", 1_000, Load::Instances(2));
+    share.spec.gpu = GpuAsk::parse_share("20GiB").expect("a share");
+    let description = |survive| Description { shapes: shapes.to_vec(), workloads: vec![share.clone()], survive };
+    assert!(size(&description(Survive::Nothing)).expect("an answer").fits);
+    let found = size(&description(Survive::Node)).expect("an answer");
+    let after = found.shortfall.as_ref().map(|short| short.after.as_str());
+    assert!(!found.fits && after.is_some_and(|after| after.starts_with("losing large")), "{found}");
 }
