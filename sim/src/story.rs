@@ -4,7 +4,7 @@
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, DeviceState, EndpointName, GpuAsk, NodeName, NodeState, ReserveSlot, Traffic},
+    model::{DeploymentKey, DeviceState, DrainBy, EndpointName, GpuAsk, NodeName, NodeState, ReserveSlot, Traffic},
     state::{ClusterState, Command, DrainWish},
     time::Millis,
 };
@@ -344,7 +344,7 @@ impl Line<'_> {
 
     fn drain(&mut self, force: bool) -> Result<Action, StoryError> {
         let (name, within) = (self.node_name()?, Millis(self.millis()?));
-        let wish = DrainWish { within, reason: "the story".to_owned(), force, by_node: false };
+        let wish = DrainWish { within, reason: "the story".to_owned(), force, by: DrainBy::Operator };
         Ok(Action::Change(Box::new(Command::NodeDrain { name, wish: Some(wish) })))
     }
 

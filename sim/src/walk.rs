@@ -6,7 +6,7 @@
 
 use berth_core::{
     id::NodeEpoch,
-    model::{NodeName, NodeState},
+    model::{DrainBy, NodeName, NodeState},
     state::{Command, DrainWish, Entry, Reply},
     time::Millis,
 };
@@ -93,7 +93,7 @@ impl World {
                 }
                 Some(_) => {
                     let reason = format!("{REASON}{holder}");
-                    let wish = DrainWish { within: Millis(30_000), reason, force: false, by_node: false };
+                    let wish = DrainWish { within: Millis(30_000), reason, force: false, by: DrainBy::Upgrade };
                     Some(Phase::Draining { change: self.wish(at, Some(wish)) })
                 }
                 None => None,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_core::{
     id::{LogIndex, RequestId},
     model::{
-        AuthMode, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, RequestSettings, Runtime,
-        SealedKey, Spread, SpreadBy, Traffic,
+        AuthMode, DeploymentKey, DeploymentSpec, DrainBy, EndpointKeys, EndpointName, EndpointSpec, RequestSettings,
+        Runtime, SealedKey, Spread, SpreadBy, Traffic,
     },
     rng::Rng,
     state::{Command, DrainWish, PutMode, Reply},
@@ -152,7 +152,7 @@ pub(crate) fn deployment_put(key: &DeploymentKey, count: u32, version: u32, beha
 /// The wish that a node be empty, and its withdrawal.
 #[cfg(test)]
 pub(crate) fn drain(node: &str, within_ms: u64) -> Action {
-    let wish = DrainWish { within: Millis(within_ms), reason: String::new(), force: false, by_node: false };
+    let wish = DrainWish { within: Millis(within_ms), reason: String::new(), force: false, by: DrainBy::Operator };
     Action::Change(Box::new(Command::NodeDrain { name: node.parse().expect("a host name"), wish: Some(wish) }))
 }
 
@@ -164,7 +164,13 @@ pub(crate) fn cancel_drain(node: &str) -> Action {
 /// Draws how a node is to become empty: with time for every request, or with next to none.
 fn wish(rng: &mut Rng) -> DrainWish {
     let within = Millis([200, 5_000, 60_000][rng.below(3) as usize]);
-    DrainWish { within, reason: String::new(), force: rng.chance(150), by_node: rng.chance(200) }
+    let force = rng.chance(150);
+    let by = match rng.below(10) {
+        0 | 1 => DrainBy::Agent,
+        2 => DrainBy::Upgrade,
+        _ => DrainBy::Operator,
+    };
+    DrainWish { within, reason: String::new(), force, by }
 }
 
 // === impl World ===

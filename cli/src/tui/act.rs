@@ -144,6 +144,7 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
                 reason: "from the screen".to_owned(),
                 force: false,
                 cancel,
+                upgrade: false,
             };
             client.drain_node(request).await?;
             Ok(if cancel { format!("{node} takes replicas again") } else { format!("{node} becomes empty") })

@@ -9,6 +9,7 @@ use std::{process::Stdio, time::Duration};
 use berth_client::api::{DrainNodeRequest, LockUpgradeRequest, Node, PlanRequest};
 use berth_core::{
     error::{Code, Error, nearest},
+    model::DrainBy,
     units::Count,
 };
 use serde::Serialize;
@@ -28,8 +29,6 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// What a program that was interrupted exits with, as a shell counts it.
 const INTERRUPTED: u8 = 130;
-/// How the reason of a walk's own drains begins.
-const REASON: &str = "upgrade by ";
 /// What the lock outlasts a step by: a slow answer must not cost it.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -139,7 +138,7 @@ fn chosen(context: &Context, args: &UpgradeArgs, mut nodes: Vec<Node>) -> Result
     if args.all {
         nodes.retain(|node| {
             // Somebody else wants it empty, and would not like it to be let go.
-            let theirs = node.drain.as_ref().filter(|drain| !drain.reason.starts_with(REASON));
+            let theirs = node.drain.as_ref().filter(|drain| drain.by != DrainBy::Upgrade.word());
             if let Some(drain) = theirs {
                 let why = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
                 context.out.note(format!("{} is passed over: it is drained{why}; name it to upgrade it", node.node));
@@ -174,8 +173,8 @@ async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node
         let name = &node.node;
         lock(context, holder, args, false).await?;
         let within_ms = u64::try_from(args.deadline.as_millis()).unwrap_or(u64::MAX);
-        let reason = format!("{REASON}{holder}");
-        let request = DrainNodeRequest { node: name.clone(), within_ms, reason, ..Default::default() };
+        let reason = format!("upgrade by {holder}");
+        let request = DrainNodeRequest { node: name.clone(), within_ms, reason, upgrade: true, ..Default::default() };
         context.client.drain_node(request).await?;
         drain::until_empty(context, name, args.deadline).await?;
         out.note(format!("{name} is empty ({} of {})", at + 1, nodes.len()));

@@ -3,7 +3,7 @@
 use berth_core::{
     error::Error,
     id::NodeId,
-    model::{Node as NodeRecord, NodeName},
+    model::{DrainBy, Node as NodeRecord, NodeName},
     state::{Command, DrainWish},
     time::Millis,
 };
@@ -52,7 +52,7 @@ impl Nodes for Api {
                 within: Millis(request.within_ms),
                 reason: request.reason.clone(),
                 force: request.force,
-                by_node: false,
+                by: if request.upgrade { DrainBy::Upgrade } else { DrainBy::Operator },
             });
             let command = Command::NodeDrain { name: name.clone(), wish };
             self.context.proposer.change(asker, command, call.deadline).await?;

@@ -13,7 +13,7 @@ use berth_core::{
     controller::{Heartbeat, Input},
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
-    model::{DeploymentName, EndpointName},
+    model::{DeploymentName, DrainBy, EndpointName},
     state::{Command, DrainWish, ReplicaReport},
     time::Millis,
     units::Resources,
@@ -308,7 +308,8 @@ impl Session {
             Some(node.profile.name.clone())
         });
         let Some(name) = asked.filter(|_| !self.leaving.swap(true, Ordering::Relaxed)) else { return };
-        let wish = DrainWish { within, reason: "its agent is asked to end".to_owned(), force: false, by_node: true };
+        let wish =
+            DrainWish { within, reason: "its agent is asked to end".to_owned(), force: false, by: DrainBy::Agent };
         let (leaving, proposer) = (self.leaving.clone(), self.context.proposer.clone());
         tokio::spawn(async move {
             let command = Command::NodeDrain { name, wish: Some(wish) };

@@ -40,7 +40,7 @@ pub use hedging::{HEDGE_PERCENT_MAX, HedgeAfter, Hedging};
 pub use label::LabelRule;
 pub use mirror::MirrorRules;
 pub use name::{DeploymentKey, DeploymentName, EndpointName, NameError, NodeName, ProjectName};
-pub use node::{Node, NodeDrain, NodeProfile, NodeState};
+pub use node::{DrainBy, Node, NodeDrain, NodeProfile, NodeState};
 pub use priority::{PRIORITY_GAP, PRIORITY_MAX, Yielded, yields};
 pub use quota::{
     LOAN_MAX, LOAN_MIN, LOANS_MAX, Loan, PROJECTS_MAX, ProjectQuota, QUOTA_MILLI_MAX, Quotas, check_amounts,

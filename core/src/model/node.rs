@@ -34,14 +34,26 @@ pub struct NodeDrain {
     pub deadline: LogTime,
     /// Whether replicas without a replacement go at the deadline too.
     pub force: bool,
-    /// Whether the node's own agent asked: the wish ends when the agent is back.
-    pub by_node: bool,
+    /// Who asked.
+    pub by: DrainBy,
     /// When nothing was left on the node.
     pub finished_at: Option<LogTime>,
     /// Replicas that left.
     pub moved: u64,
     /// Requests that were cut.
     pub cut_requests: u64,
+}
+
+/// Who wants a node empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainBy {
+    /// An operator, for a reason of theirs.
+    Operator,
+    /// The node's own agent, which ends: the wish ends when it is back.
+    Agent,
+    /// A walk over the fleet that upgrades its agents and withdraws the wish itself.
+    Upgrade,
 }
 
 /// What a node says about itself when it registers.
@@ -104,6 +116,23 @@ const RETURNS_WINDOW: Millis = Millis::from_secs(600);
 const HOLD_FIRST: Millis = Millis::from_secs(10);
 /// The longest such wait: a node that was mended is of use again within five minutes.
 const HOLD_MAX: Millis = Millis::from_secs(300);
+
+// === impl DrainBy ===
+
+impl DrainBy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Operator, Self::Agent, Self::Upgrade];
+
+    /// The word people and programs read.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Agent => "agent",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
 
 // === impl NodeState ===
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{draft::Draft, group::Group, preempt};
 use crate::{
     id::ReplicaId,
-    model::{Replica, ReserveSpend, SpendCause},
+    model::{DrainBy, Replica, ReserveSpend, SpendCause},
     schedule::{Ask, Placement, Verdict},
     state::{ClusterState, Step},
 };
@@ -99,10 +99,10 @@ fn cause_of_drain(state: &ClusterState, replica: &Replica) -> Option<SpendCause>
     if node.overfull && node.drain.is_none() {
         return Some(SpendCause::Recovery { node: name });
     }
-    // An agent that asks for it itself is about to be started anew.
-    Some(match node.drain.as_ref()?.by_node {
-        true => SpendCause::AgentUpgrade { node: name },
-        false => SpendCause::Drain { node: name },
+    Some(match node.drain.as_ref()?.by {
+        // An agent that asks for it itself is about to be started anew.
+        DrainBy::Agent | DrainBy::Upgrade => SpendCause::AgentUpgrade { node: name },
+        DrainBy::Operator => SpendCause::Drain { node: name },
     })
 }
 

@@ -6,9 +6,9 @@ use crate::{
     error::Error,
     id::{Digest, Generation, LoanId, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, SlotId, Term},
     model::{
-        AlertKey, AlertRule, AlertState, DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, EndpointKeys,
-        EndpointName, EndpointSpec, Family, NodeName, NodeProfile, NodeState, ProjectName, ReleaseCause, ReserveSpend,
-        SettingsChange, Traffic,
+        AlertKey, AlertRule, AlertState, DeploymentKey, DeploymentSpec, DeviceGrant, DeviceState, DrainBy,
+        EndpointKeys, EndpointName, EndpointSpec, Family, NodeName, NodeProfile, NodeState, ProjectName, ReleaseCause,
+        ReserveSpend, SettingsChange, Traffic,
     },
     time::{LogTime, Millis},
 };
@@ -286,8 +286,8 @@ pub struct DrainWish {
     pub reason: String,
     /// Whether replicas without a replacement go at the deadline too.
     pub force: bool,
-    /// Whether the node's own agent asks.
-    pub by_node: bool,
+    /// Who asks.
+    pub by: DrainBy,
 }
 
 /// A node's agent opened a session.

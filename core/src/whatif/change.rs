@@ -7,8 +7,8 @@ use crate::{
     defaults::DEFAULTS,
     error::{Code, Error, nearest},
     model::{
-        Deployment, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, NodeName, NodeState,
-        ProjectName, SealedKey, Traffic,
+        Deployment, DeploymentKey, DeploymentSpec, DrainBy, EndpointKeys, EndpointName, EndpointSpec, NodeName,
+        NodeState, ProjectName, SealedKey, Traffic,
     },
     state::{ClusterState, Command, DrainWish, NodeTransition, PutMode},
     time::Millis,
@@ -140,8 +140,12 @@ impl Change {
             Self::Add(shape) => Ok(shape.registrations(state)),
             Self::Drain(name) => {
                 named(state, name)?;
-                let wish =
-                    DrainWish { within: DRAIN_WITHIN, reason: "what if".to_owned(), force: false, by_node: false };
+                let wish = DrainWish {
+                    within: DRAIN_WITHIN,
+                    reason: "what if".to_owned(),
+                    force: false,
+                    by: DrainBy::Operator,
+                };
                 Ok(vec![Command::NodeDrain { name: name.clone(), wish: Some(wish) }])
             }
             Self::Lose(name) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{
     error::Code,
     id::{NodeId, ReplicaId},
-    model::{Node, NodeState, ReplicaState},
+    model::{DrainBy, Node, NodeState, ReplicaState},
     plan::{View, plan},
     state::{Command, DrainWish, Event, Observed, Reply, Step},
     time::{LogTime, Millis},
@@ -26,7 +26,7 @@ fn last_event<'a>(cluster: &'a Cluster, kind: &str) -> Option<&'a Event> {
 }
 
 fn within(secs: u64) -> DrainWish {
-    DrainWish { within: Millis::from_secs(secs), reason: String::new(), force: false, by_node: false }
+    DrainWish { within: Millis::from_secs(secs), reason: String::new(), force: false, by: DrainBy::Operator }
 }
 
 fn settled(nodes: u64, instances: u32) -> Cluster {
@@ -180,7 +180,7 @@ fn a_wish_outlives_silence_loss_and_return() {
 #[test]
 fn what_an_agent_wished_for_itself_ends_when_it_is_back_and_never_overrules_an_operator() {
     let mut cluster = settled(3, 3);
-    let own = DrainWish { by_node: true, ..within(30) };
+    let own = DrainWish { by: DrainBy::Agent, ..within(30) };
     cluster.wish(1, Some(own.clone()));
     cluster.settle();
     assert_eq!(node(&cluster, 1).wish(), Some("drained"));
@@ -189,7 +189,7 @@ fn what_an_agent_wished_for_itself_ends_when_it_is_back_and_never_overrules_an_o
     cluster.wish(1, Some(DrainWish { reason: "disk".to_owned(), ..within(600) }));
     cluster.wish(1, Some(own));
     let drain = node(&cluster, 1).drain.clone().expect("the operator's");
-    assert_eq!((drain.reason.as_str(), drain.by_node), ("disk", false));
+    assert_eq!((drain.reason.as_str(), drain.by), ("disk", DrainBy::Operator));
     cluster.node(1, profile("n1"));
     assert!(node(&cluster, 1).drain.is_some());
 }
@@ -210,7 +210,7 @@ fn a_second_wish_moves_the_deadline_and_keeps_the_count() {
 #[test]
 fn absurd_wishes_are_refused_with_every_problem() {
     let mut cluster = Cluster::of(1);
-    let wish = DrainWish { within: Millis(u64::MAX), reason: "x".repeat(600), force: false, by_node: false };
+    let wish = DrainWish { within: Millis(u64::MAX), reason: "x".repeat(600), force: false, by: DrainBy::Operator };
     let command = Command::NodeDrain { name: "n1".parse().unwrap(), wish: Some(wish) };
     let Reply::Refused(error) = cluster.apply(command) else { panic!("it was taken") };
     assert_eq!((error.code, error.problems.len()), (Code::Invalid, 2));

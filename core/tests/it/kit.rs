@@ -7,8 +7,8 @@ use berth_core::{
     id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, RequestId, Term},
     invariant::{Witness, check},
     model::{
-        AuthMode, DeploymentKey, DeploymentSpec, EndpointKeys, EndpointName, EndpointSpec, NodeProfile, NodeState,
-        Replica, ReplicaState, Runtime, SealedKey, Traffic,
+        AuthMode, DeploymentKey, DeploymentSpec, DrainBy, EndpointKeys, EndpointName, EndpointSpec, NodeProfile,
+        NodeState, Replica, ReplicaState, Runtime, SealedKey, Traffic,
     },
     plan::{Report, View, plan},
     rng::SeedTree,
@@ -184,7 +184,8 @@ impl Cluster {
 
     /// Wishes a node empty within a minute.
     pub(crate) fn drain(&mut self, node: u64, force: bool) {
-        let wish = DrainWish { within: Millis::from_secs(60), reason: "reboot".to_owned(), force, by_node: false };
+        let wish =
+            DrainWish { within: Millis::from_secs(60), reason: "reboot".to_owned(), force, by: DrainBy::Operator };
         self.wish(node, Some(wish));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use berth_core::{
     error::Code,
     id::{Generation, LogIndex, NodeId, SlotId},
-    model::{Device, GpuAsk, NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
+    model::{Device, DrainBy, GpuAsk, NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
     reserve::{status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
     time::Millis,
@@ -325,12 +325,17 @@ fn a_drain_spends_the_reserve() {
     cluster.settle();
     let node = cluster.replicas("fraud/blue")[0].node;
     let name = cluster.state.nodes[&node].profile.name.clone();
-    for (by_node, told) in [(false, format!("drain of {name}")), (true, format!("agent upgrade of {name}"))] {
+    let upgrade = format!("agent upgrade of {name}");
+    for (by, told) in [
+        (DrainBy::Operator, format!("drain of {name}")),
+        (DrainBy::Agent, upgrade.clone()),
+        (DrainBy::Upgrade, upgrade),
+    ] {
         let mut cluster = Cluster::of(3);
         cluster.deploy("fraud/blue", reserved(2));
         cluster.settle();
         let within = Millis::from_secs(60);
-        let wish = DrainWish { within, reason: "kernel".to_owned(), force: false, by_node };
+        let wish = DrainWish { within, reason: "kernel".to_owned(), force: false, by };
         cluster.must(Command::NodeDrain { name: name.clone(), wish: Some(wish) });
         let (steps, _) = cluster.plan();
         assert_eq!(spends(&steps), [told]);

@@ -2,7 +2,7 @@
 
 use berth_core::{
     controller::explain,
-    model::{DeploymentSpec, Device, GpuAsk, LabelRule, NodeProfile, NodeState},
+    model::{DeploymentSpec, Device, DrainBy, GpuAsk, LabelRule, NodeProfile, NodeState},
     schedule::{Dimension, Fix},
     state::{Command, DrainWish},
     time::{LogTime, Millis},
@@ -55,7 +55,8 @@ fn it_reads_as_the_manual_says() {
     cluster.deploy("other/red", stays);
     cluster.settle();
     cluster.now = LogTime::from_millis(14 * 3_600_000);
-    let wish = DrainWish { within: Millis(120_000), reason: "ops: kernel".to_owned(), force: false, by_node: false };
+    let wish =
+        DrainWish { within: Millis(120_000), reason: "ops: kernel".to_owned(), force: false, by: DrainBy::Operator };
     cluster.wish(3, Some(wish));
     cluster.deploy("fraud/green", share(18_432, spec(2)));
     cluster.settle();

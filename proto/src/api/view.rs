@@ -246,7 +246,7 @@ fn drain_message(drain: &NodeDrain) -> v1::NodeDrain {
         started_at_ms: drain.started_at.millis(),
         deadline_ms: drain.deadline.millis(),
         force: drain.force,
-        by_node: drain.by_node,
+        by: drain.by.word().to_owned(),
         finished_at_ms: drain.finished_at.map_or(0, berth_core::time::LogTime::millis),
         moved: drain.moved,
         cut_requests: drain.cut_requests,

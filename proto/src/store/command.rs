@@ -311,11 +311,13 @@ impl Wire<Command> for v1::Command {
 
 impl Wire<DrainWish> for v1::DrainWish {
     fn wire(value: &DrainWish) -> Self {
-        Self { within_ms: value.within.0, reason: value.reason.clone(), force: value.force, by_node: value.by_node }
+        let by = i32::wire(&value.by);
+        Self { within_ms: value.within.0, reason: value.reason.clone(), force: value.force, by }
     }
 
     fn core(self) -> Result<DrainWish, Error> {
-        Ok(DrainWish { within: Millis(self.within_ms), reason: self.reason, force: self.force, by_node: self.by_node })
+        let by = self.by.core()?;
+        Ok(DrainWish { within: Millis(self.within_ms), reason: self.reason, force: self.force, by })
     }
 }
 

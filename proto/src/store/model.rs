@@ -8,9 +8,9 @@ use berth_core::{
     id::{Generation, LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId},
     model::{
         Asset, AssetKind, AssetRef, AuthMode, Code, Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device,
-        DeviceCondition, DeviceGrant, DeviceState, Disconnect, Endpoint, EndpointKeys, EndpointSpec, Environment,
-        FailedReplica, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, MirrorRules, Model, ModelType, Node,
-        NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime,
+        DeviceCondition, DeviceGrant, DeviceState, Disconnect, DrainBy, Endpoint, EndpointKeys, EndpointSpec,
+        Environment, FailedReplica, GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, MirrorRules, Model, ModelType,
+        Node, NodeDrain, NodeProfile, NodeState, Probe, Reconcile, Replica, ReplicaState, RequestSettings, Runtime,
         SealedKey, Settings, SettingsChange, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{Observed, ReplicaReport},
@@ -28,6 +28,7 @@ enum_wire!(ReplicaState, v1::ReplicaState, Placed, Preparing, Starting, Warm, Se
 enum_wire!(Reconcile, v1::Reconcile, KeepServing, KeepOriginal, KeepReplacement);
 enum_wire!(SpreadBy, v1::SpreadBy, Node, Rack, Zone, None);
 enum_wire!(NodeState, v1::NodeState, Ready, Suspect, Lost);
+enum_wire!(DrainBy, v1::DrainBy, Operator, Agent, Upgrade);
 enum_wire!(DeviceState, v1::DeviceState, Healthy, Unknown, Probation, Failed);
 enum_wire!(Observed, v1::Observed, Preparing, Starting, Warm, Failed, Gone);
 
@@ -793,7 +794,7 @@ impl Wire<NodeDrain> for v1::NodeDrain {
             started_at_ms: value.started_at.millis(),
             deadline_ms: value.deadline.millis(),
             force: value.force,
-            by_node: value.by_node,
+            by: i32::wire(&value.by),
             finished_at_ms: value.finished_at.map(LogTime::millis),
             moved: value.moved,
             cut_requests: value.cut_requests,
@@ -806,7 +807,7 @@ impl Wire<NodeDrain> for v1::NodeDrain {
             started_at: LogTime::from_millis(self.started_at_ms),
             deadline: LogTime::from_millis(self.deadline_ms),
             force: self.force,
-            by_node: self.by_node,
+            by: self.by.core()?,
             finished_at: self.finished_at_ms.map(LogTime::from_millis),
             moved: self.moved,
             cut_requests: self.cut_requests,

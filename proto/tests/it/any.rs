@@ -12,11 +12,11 @@ use berth_core::{
     model::{
         Alert, AlertKey, AlertRule, AlertSeverity, AlertState, Asset, AssetKind, AssetRef, AuthMode, Code, Condition,
         Deployment, DeploymentKey, DeploymentName, DeploymentSpec, Device, DeviceCondition, DeviceGrant, DeviceState,
-        Disconnect, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica, Family, GpuAsk,
-        HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, Measure, MirrorRules, Model, ModelType, Node, NodeDrain,
-        NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause, Replica,
-        ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings, SettingsChange, Side,
-        SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
+        Disconnect, DrainBy, Endpoint, EndpointKeys, EndpointName, EndpointSpec, Environment, FailedReplica, Family,
+        GpuAsk, HedgeAfter, Hedging, HttpRoute, LabelRule, Loan, Measure, MirrorRules, Model, ModelType, Node,
+        NodeDrain, NodeName, NodeProfile, NodeState, Probe, ProjectName, ProjectQuota, Quotas, Reconcile, ReleaseCause,
+        Replica, ReplicaState, RequestSettings, ReserveSlot, ReserveSpend, Runtime, SealedKey, Settings,
+        SettingsChange, Side, SpendCause, Spread, SpreadBy, Traffic, UpgradeLock, Yielded,
     },
     state::{
         AlertChange, AlertTold, Command, DeviceTransition, DrainWish, Entry, Event, EventLog, EventSubject,
@@ -213,10 +213,10 @@ any_struct! {
         to: option::of(select(&DeviceState::ALL[..])), reason: text(), faults: number(),
     }
     drain: NodeDrain {
-        reason: text(), started_at: time(), deadline: time(), force: any::<bool>(), by_node: any::<bool>(),
+        reason: text(), started_at: time(), deadline: time(), force: any::<bool>(), by: select(&DrainBy::ALL[..]),
         finished_at: option::of(time()), moved: number(), cut_requests: number(),
     }
-    wish: DrainWish { within: number().prop_map(Millis), reason: text(), force: any::<bool>(), by_node: any::<bool>() }
+    wish: DrainWish { within: number().prop_map(Millis), reason: text(), force: any::<bool>(), by: select(&DrainBy::ALL[..]) }
     report: ReplicaReport {
         replica: replica_id(),
         observed: select(vec![

@@ -7,7 +7,7 @@ use super::{ClusterState, Context, Reply, Severity};
 use crate::{
     error::{Code, Error, Problem},
     id::NodeId,
-    model::{NodeDrain, NodeName},
+    model::{DrainBy, NodeDrain, NodeName},
     state::DrainWish,
     time::Millis,
     units::Count,
@@ -40,7 +40,7 @@ impl ClusterState {
         let left = self.index.replicas_on(id).count();
         let Some(node) = self.node_mut(id) else { return cx.done() };
         // An agent that stops on a node which an operator is emptying has nothing to add.
-        if wish.by_node && node.drain.as_ref().is_some_and(|drain| !drain.by_node) {
+        if wish.by == DrainBy::Agent && node.drain.as_ref().is_some_and(|drain| drain.by != DrainBy::Agent) {
             return Ok(Reply::Done { revision: node.revision });
         }
         let before = node.drain.take();
@@ -49,7 +49,7 @@ impl ClusterState {
             started_at: before.as_ref().map_or(cx.now, |drain| drain.started_at),
             deadline: cx.now + wish.within,
             force: wish.force,
-            by_node: wish.by_node,
+            by: wish.by,
             finished_at: before.as_ref().and_then(|drain| drain.finished_at),
             moved: before.as_ref().map_or(0, |drain| drain.moved),
             cut_requests: before.as_ref().map_or(0, |drain| drain.cut_requests),

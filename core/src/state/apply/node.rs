@@ -6,7 +6,7 @@ use super::{ClusterState, Context, EventSubject, Reply, Severity, cluster::stale
 use crate::{
     error::{Code, Error},
     id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
-    model::{EndpointName, Node, NodeName, NodeState, ReplicaState},
+    model::{DrainBy, EndpointName, Node, NodeName, NodeState, ReplicaState},
     state::{NodeTransition, RegisterNode},
     time::Millis,
 };
@@ -28,7 +28,7 @@ impl ClusterState {
             state: NodeState::Ready,
             cordoned: known.is_some_and(|node| node.cordoned),
             // Whoever stopped an agent wanted it empty until it is back; what an operator wanted stays.
-            drain: known.and_then(|node| node.drain.clone()).filter(|drain| !drain.by_node),
+            drain: known.and_then(|node| node.drain.clone()).filter(|drain| drain.by != DrainBy::Agent),
             overfull: false,
             returns: known.map_or(0, |node| node.returns),
             returned_at: known.map_or(cx.now, |node| node.returned_at),

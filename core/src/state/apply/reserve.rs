@@ -5,7 +5,8 @@ use crate::{
     error::{Code, Error},
     id::{LogIndex, NodeId, ReplicaId, SlotId},
     model::{
-        DeploymentKey, DeviceGrant, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause,
+        DeploymentKey, DeviceGrant, DrainBy, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend,
+        SpendCause,
     },
     state::StepOutcome,
     units::Resources,
@@ -140,7 +141,7 @@ impl ClusterState {
             SpendCause::Recovery { .. } => {
                 replaced.lost || node.overfull || node.condemned(&replaced.devices).is_some()
             }
-            SpendCause::AgentUpgrade { .. } => node.drain.as_ref().is_some_and(|drain| drain.by_node),
+            SpendCause::AgentUpgrade { .. } => node.drain.as_ref().is_some_and(|drain| drain.by != DrainBy::Operator),
             _ => node.drain.is_some(),
         };
         let stands_in = |replica: &Replica| replica.is_wanted() && replica.replaces == Some(replaced.id);

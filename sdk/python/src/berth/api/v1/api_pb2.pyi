@@ -630,12 +630,12 @@ class Node(_message.Message):
     def __init__(self, node: _Optional[str] = ..., id: _Optional[str] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., capacity: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ..., allocated: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ..., used: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ..., cordoned: bool = ..., is_virtual: bool = ..., labels: _Optional[_Mapping[str, str]] = ..., devices: _Optional[_Iterable[_Union[_model_pb2.Device, _Mapping]]] = ..., ingress_address: _Optional[str] = ..., gate_address: _Optional[str] = ..., reason: _Optional[str] = ..., since_ms: _Optional[int] = ..., version: _Optional[str] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[NodeDrain, _Mapping]] = ..., returns: _Optional[int] = ..., hold_ms: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ...) -> None: ...
 
 class NodeDrain(_message.Message):
-    __slots__ = ("reason", "started_at_ms", "deadline_ms", "force", "by_node", "finished_at_ms", "moved", "cut_requests", "waits_for")
+    __slots__ = ("reason", "started_at_ms", "deadline_ms", "force", "by", "finished_at_ms", "moved", "cut_requests", "waits_for")
     REASON_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
-    BY_NODE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     CUT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -644,12 +644,12 @@ class NodeDrain(_message.Message):
     started_at_ms: int
     deadline_ms: int
     force: bool
-    by_node: bool
+    by: str
     finished_at_ms: int
     moved: int
     cut_requests: int
     waits_for: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, reason: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., force: bool = ..., by_node: bool = ..., finished_at_ms: _Optional[int] = ..., moved: _Optional[int] = ..., cut_requests: _Optional[int] = ..., waits_for: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, reason: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., force: bool = ..., by: _Optional[str] = ..., finished_at_ms: _Optional[int] = ..., moved: _Optional[int] = ..., cut_requests: _Optional[int] = ..., waits_for: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Gpu(_message.Message):
     __slots__ = ("uuid", "model", "memory_mib", "driver", "simulated", "state", "reason", "since_ms", "slices", "held_mib", "sample", "silent_ms", "strikes")
@@ -704,20 +704,22 @@ class CordonNodeRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., node: _Optional[str] = ..., cordoned: bool = ...) -> None: ...
 
 class DrainNodeRequest(_message.Message):
-    __slots__ = ("request_id", "node", "within_ms", "reason", "force", "cancel")
+    __slots__ = ("request_id", "node", "within_ms", "reason", "force", "cancel", "upgrade")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
+    UPGRADE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     node: str
     within_ms: int
     reason: str
     force: bool
     cancel: bool
-    def __init__(self, request_id: _Optional[str] = ..., node: _Optional[str] = ..., within_ms: _Optional[int] = ..., reason: _Optional[str] = ..., force: bool = ..., cancel: bool = ...) -> None: ...
+    upgrade: bool
+    def __init__(self, request_id: _Optional[str] = ..., node: _Optional[str] = ..., within_ms: _Optional[int] = ..., reason: _Optional[str] = ..., force: bool = ..., cancel: bool = ..., upgrade: bool = ...) -> None: ...
 
 class ForgetNodeRequest(_message.Message):
     __slots__ = ("request_id", "node")

@@ -79,6 +79,13 @@ class NodeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NODE_STATE_SUSPECT: _ClassVar[NodeState]
     NODE_STATE_LOST: _ClassVar[NodeState]
 
+class DrainBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DRAIN_BY_UNSPECIFIED: _ClassVar[DrainBy]
+    DRAIN_BY_OPERATOR: _ClassVar[DrainBy]
+    DRAIN_BY_AGENT: _ClassVar[DrainBy]
+    DRAIN_BY_UPGRADE: _ClassVar[DrainBy]
+
 class Observed(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     OBSERVED_UNSPECIFIED: _ClassVar[Observed]
@@ -130,6 +137,10 @@ NODE_STATE_UNSPECIFIED: NodeState
 NODE_STATE_READY: NodeState
 NODE_STATE_SUSPECT: NodeState
 NODE_STATE_LOST: NodeState
+DRAIN_BY_UNSPECIFIED: DrainBy
+DRAIN_BY_OPERATOR: DrainBy
+DRAIN_BY_AGENT: DrainBy
+DRAIN_BY_UPGRADE: DrainBy
 OBSERVED_UNSPECIFIED: Observed
 OBSERVED_PREPARING: Observed
 OBSERVED_STARTING: Observed
@@ -744,12 +755,12 @@ class ReserveSpend(_message.Message):
     def __init__(self, slot: _Optional[int] = ..., rolling_update: _Optional[int] = ..., recovery: _Optional[str] = ..., drain: _Optional[str] = ..., agent_upgrade: _Optional[str] = ...) -> None: ...
 
 class NodeDrain(_message.Message):
-    __slots__ = ("reason", "started_at_ms", "deadline_ms", "force", "by_node", "finished_at_ms", "moved", "cut_requests")
+    __slots__ = ("reason", "started_at_ms", "deadline_ms", "force", "by", "finished_at_ms", "moved", "cut_requests")
     REASON_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
-    BY_NODE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     CUT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -757,11 +768,11 @@ class NodeDrain(_message.Message):
     started_at_ms: int
     deadline_ms: int
     force: bool
-    by_node: bool
+    by: DrainBy
     finished_at_ms: int
     moved: int
     cut_requests: int
-    def __init__(self, reason: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., force: bool = ..., by_node: bool = ..., finished_at_ms: _Optional[int] = ..., moved: _Optional[int] = ..., cut_requests: _Optional[int] = ...) -> None: ...
+    def __init__(self, reason: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., force: bool = ..., by: _Optional[_Union[DrainBy, str]] = ..., finished_at_ms: _Optional[int] = ..., moved: _Optional[int] = ..., cut_requests: _Optional[int] = ...) -> None: ...
 
 class NodeProfile(_message.Message):
     __slots__ = ("name", "labels", "capacity", "devices", "gate_address", "ingress_address", "is_virtual", "version")
