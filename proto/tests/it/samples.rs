@@ -701,7 +701,7 @@ fn node(id: u64, state: NodeState) -> Node {
             started_at: at(6),
             deadline: at(306),
             force: true,
-            by: DrainBy::Agent,
+            by: DrainBy::ALL[(id % 3) as usize],
             finished_at: Some(at(66)),
             moved: 3,
             cut_requests: 2,
