@@ -36,9 +36,9 @@ pub(super) const NOT_STARTED: HeaderName = HeaderName::from_static("x-berth-not-
 pub(super) const AZURE_DEPLOYMENT: HeaderName = HeaderName::from_static("azureml-model-deployment");
 /// The model's own status behind a 424.
 pub(super) const AZURE_MODEL_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model-error-statuscode");
-/// Why the model did not answer 200.
 /// Milliseconds from the start of the work to the head of its answer.
 pub(super) const AZURE_MODEL_TIME: HeaderName = HeaderName::from_static("ms-azureml-model-time");
+/// Why the model did not answer 200.
 pub(super) const AZURE_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
 /// A caller's own id for its request.
 pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
@@ -57,7 +57,7 @@ pub(super) const TABLE: HeaderName = HeaderName::from_static("x-berth-table");
 pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-ms");
 /// How many replicas were asked.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
-/// The stable code of an error.
+/// A second replica was asked beside a slow one: whether this is its answer.
 pub(super) const HEDGE: HeaderName = HeaderName::from_static("x-berth-hedge");
 /// The code of a refusal.
 pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-berth-error");

@@ -14,7 +14,8 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         compare::Asked,
-        json, mirror,
+        json::{self, Peeked},
+        mirror,
         pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
         retry,
         status::{self, Dialect, Refusal},
@@ -65,6 +66,8 @@ struct Routed {
     scores: bool,
     pin: Pin,
     dialect: Dialect,
+    /// Who asks, as the body says.
+    user: Option<String>,
 }
 
 /// Counts a caller that leaves before its answer begins.
@@ -356,8 +359,8 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
         model,
         version,
     };
-    let body_model = body_model(core, &hints, content_type, upload.as_ref()).await.map_err(Err)?;
-    let hints = Hints { model: hints.model.or(body_model.as_deref()), ..hints };
+    let peeked = body_model(core, &hints, content_type, upload.as_ref()).await.map_err(Err)?;
+    let hints = Hints { model: hints.model.or(peeked.as_ref().and_then(|body| body.model.as_deref())), ..hints };
     let routes = core.shared.routes.load();
     let domain = &core.shared.options.domain;
     let asks = Catalogue::of(parts.method.as_str(), path);
@@ -383,25 +386,49 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);
-    Ok(Routed { endpoint, table: routes.version.clone(), path, scores: target.scores, pin, dialect })
+    let (table, scores) = (routes.version.clone(), target.scores);
+    let user = match peeked {
+        Some(body) => body.user,
+        None if dialect == Dialect::OpenAi && pin == Pin::None => body_user(call, &endpoint).await,
+        None => None,
+    };
+    Ok(Routed { endpoint, table, path, scores, pin, dialect, user })
 }
 
-/// Reads the model out of an OpenAI body where nothing else names the endpoint; it stays in the body.
+/// Reads an OpenAI body as far as it names model and user, where nothing else names the endpoint; they stay in the body.
 async fn body_model(
     core: &Core,
     hints: &Hints<'_>,
     content_type: Option<&[u8]>,
     upload: Option<&Upload>,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<Peeked>, Refusal> {
     let Some(upload) = upload.filter(|_| Dialect::of(hints.path, content_type) == Dialect::OpenAi) else {
         return Ok(None);
     };
-    let is_json = content_type.is_none_or(|value| value.starts_with(b"application/json"));
-    if !is_json || hints.is_named(&core.shared.options.domain) {
+    if !is_json(content_type) || hints.is_named(&core.shared.options.domain) {
         return Ok(None);
     }
     let first = read_ahead(upload, json::PEEK_MAX_BYTES, |first| json::peek(first).more).await?;
-    Ok(json::peek(&first).model)
+    Ok(Some(json::peek(&first)))
+}
+
+/// Reads the user out of an OpenAI body where that decides who answers; it stays in the body.
+async fn body_user(call: &Call, endpoint: &Endpoint) -> Option<String> {
+    let Call { parts, upload, ends, .. } = call;
+    let upload = upload.as_ref().filter(|_| endpoint.route.split.len() > 1)?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let has_key = ends.named(&parts.headers, &[headers::KEY]).is_some();
+    // Nothing is kept for a stranger.
+    if has_key || !is_json(content_type) || !auth::is_authorised(&endpoint.route, &parts.headers) {
+        return None;
+    }
+    // Who does not say it in time is drawn like who does not say it. What else is wrong with the body shows when it is sent.
+    let first = read_ahead(upload, json::PEEK_MAX_BYTES, |first| json::peek(first).more).await.ok()?;
+    json::peek(&first).user
+}
+
+fn is_json(content_type: Option<&[u8]>) -> bool {
+    content_type.is_none_or(|value| value.starts_with(b"application/json"))
 }
 
 /// Reads the beginning of a body as long as more of it is wanted; it stays in the body.
@@ -444,6 +471,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
         Pin::None if !endpoint.has_traffic() => return Err(Refusal::NoTraffic),
         Pin::None => {
             let key = ends.named(&parts.headers, &[headers::KEY]);
+            let key = key.or_else(|| routed.user.as_deref().filter(|user| !user.is_empty()));
             let chosen = match key {
                 Some(key) => endpoint.of_key(key.as_bytes()).map(|at| (at, Choice::Key)),
                 None => endpoint.draw().map(|(at, ticket)| (at, Choice::Split(ticket))),

@@ -137,3 +137,49 @@ async fn compressed_bodies_and_binary_metadata_pass_untouched() {
         assert_eq!(got, sent);
     }
 }
+
+/// The `user` of an OpenAI body keeps a caller's requests together as the header does, wherever it stands in the body.
+#[tokio::test]
+async fn an_openai_user_stays_with_a_deployment_unless_a_header_says_otherwise() {
+    let n1 = node(1);
+    let (blue, green) = (echo("blue").await, echo("green").await);
+    let deployments = || {
+        let blue = Deployed::one("blue", &n1, 1, blue).publish("llm");
+        vec![blue, Deployed::one("green", &n1, 2, green).publish("llm")]
+    };
+    n1.mesh
+        .apply_table(full(1, vec![endpoint("llm", &[("blue", 50), ("green", 50)], deployments())]))
+        .expect("a table");
+    let ask = async |path: &str, body: String, key: Option<&str>| {
+        let request = Request::post(path).header("host", "any").header("content-type", "application/json");
+        let request = key.into_iter().fold(request, |request, key| request.header("x-berth-key", key));
+        let sent = Bytes::from(body);
+        let (parts, got) =
+            call(n1.mesh.ingress_addr(), request.body(Full::new(sent.clone())).expect("a request")).await;
+        let deployment = header(&parts, "x-berth-deployment").to_owned();
+        assert_eq!(parts.status, 200, "{path}");
+        assert_eq!(got.strip_prefix(format!("{deployment}:").as_bytes()), Some(&sent[..]), "every byte");
+        deployment
+    };
+    let messages = "x".repeat(20_000);
+    let mut seen = std::collections::BTreeSet::new();
+    for at in 0..16 {
+        let user = format!("user-{at}");
+        let first = ask("/e/llm/v1/chat/completions", "{}".to_owned(), Some(&user)).await;
+        for (path, body) in [
+            ("/e/llm/v1/chat/completions", format!(r#"{{"messages":"{messages}","model":"any","user":"{user}"}}"#)),
+            ("/v1/chat/completions", format!(r#"{{"model":"llm","user":"{user}","messages":"{messages}"}}"#)),
+        ] {
+            assert_eq!(ask(path, body.clone(), None).await, first, "{user} by {path}");
+            assert_eq!(ask(path, body, Some("user-0")).await, ask("/e/llm/any", String::new(), Some("user-0")).await);
+        }
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2, "not all of sixteen go to one");
+    // Who says nothing is drawn, one by one.
+    let mut drawn = Vec::new();
+    for body in ["{}", r#"{"user":""}"#, r#"{"user":7}"#, "no json"] {
+        drawn.push(ask("/e/llm/v1/chat/completions", body.to_owned(), None).await);
+    }
+    assert_eq!(drawn.iter().filter(|name| *name == "blue").count(), 2, "{drawn:?}");
+}
