@@ -1,8 +1,9 @@
 //! Counts what is lost while a cluster is changed and broken.
 //!
-//! `zero_loss [--rate N] [--requests N] [--strikes N] [--outage-s N] [--only WORD]`, beside the binary
+//! `zero_loss [--rate N] [--requests N] [--strikes N] [--outage-s N] [--only WORD] [--strict]`, beside the binary
 //! `berth-under-test` of the same profile. Every event has a cluster of its own and a fixed open-loop load, which goes on
-//! until all its requests were due and the event is over. Exits with 1 when a request is lost.
+//! until all its requests were due and the event is over. With `--strict` no request may be repeated where a node is asked to
+//! end either. Exits with 1 when a request is lost.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -25,6 +26,7 @@ async fn main() -> ExitCode {
         requests: number("--requests", 100_000),
         strikes: number("--strikes", 10),
         outage: Duration::from_secs(number("--outage-s", 60)),
+        strict: args.iter().any(|arg| arg == "--strict"),
     };
     let Plan { coordinators, nodes, instances, rate_per_second, .. } = plan;
     println!("{coordinators} coordinators, {nodes} nodes, {instances} instances, {rate_per_second} requests a second");

@@ -5,7 +5,7 @@ Every round runs every base once, in turn, so that a noisy minute hits all of th
 and ratios to haproxy round by round. Proxies run on one core, their caller and the backends on another. Peers that are not
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
-usage: mesh.py MESH_HOP_BINARY [--rounds N] [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
+usage: mesh.py MESH_HOP_BINARY [--before OLDER_BINARY] [--rounds N] [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
 """
 
 import argparse
@@ -257,6 +257,7 @@ def spread(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mesh_hop")
+    parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
     parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
@@ -282,6 +283,8 @@ def main():
         report.say(f"{len(cores)} cores; proxies on one, their caller and {BACKENDS} backends on another; load average {os.getloadavg()}")
         [report.say(line) for line in lines]
         ours = [mesh("mesh, bare, 1 hop", 1), mesh.all_on(1), mesh.all_on(2)]
+        if args.before:
+            ours.append(Meshes(args.before, folder, proxy_core, backends)("before, bare, 1 hop", 1))
         bases = [*peers, *ours]
         for base in [direct, *bases]:
             load.full(base, 136, 5_000)

@@ -56,6 +56,8 @@ pub struct Plan {
     pub strikes: u64,
     /// How long every coordinator is gone when all are.
     pub outage: Duration,
+    /// Whether a node that is asked to end counts as a planned change: requests may not be repeated then.
+    pub strict: bool,
 }
 
 /// What became of the requests.
@@ -95,7 +97,7 @@ impl Plan {
 
     /// Lets an event happen under load.
     pub async fn measure(&self, cluster: &mut Cluster, event: Event) -> Row {
-        self.declare(cluster, event.is_crash()).await;
+        self.declare(cluster, self.may_repeat(event)).await;
         self.settled(cluster).await;
         cluster.routed().await;
         let over = Arc::new(AtomicBool::new(false));
@@ -115,6 +117,10 @@ impl Plan {
         Row::new(event, strikes, &load.await.expect("the load ends"))
     }
 
+    fn may_repeat(&self, event: Event) -> bool {
+        event.is_crash() && !(self.strict && event == Event::RouterRestart)
+    }
+
     fn load(&self, cluster: &Cluster, event: Event) -> LoadOptions {
         LoadOptions {
             targets: (0..self.nodes).map(|node| cluster.fleet.ingress(node)).collect(),
@@ -127,7 +133,7 @@ impl Plan {
             timeout: ANSWERED_WITHIN,
             deadline_header: None,
             in_flight_max: IN_FLIGHT_MAX,
-            idempotent: event.is_crash(),
+            idempotent: self.may_repeat(event),
             run: event.name().replace(' ', "-"),
         }
     }

@@ -15,6 +15,7 @@ const PLAN: Plan = Plan {
     requests: 400,
     strikes: 1,
     outage: Duration::from_secs(6),
+    strict: false,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
