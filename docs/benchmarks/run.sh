@@ -43,7 +43,7 @@ under_load() {
   { echo "release build, $(nproc) cores, load average at the begin $(cut -d' ' -f1-3 /proc/loadavg)"; "$@"; } || true
 }
 # Nine events under load, every request counted: a hundred thousand each, at 500 a second. About forty minutes.
-under_load "$target/release/examples/zero_loss" | tee "$out/zero_loss.txt"
+under_load "$target/release/examples/zero_loss" --strict | tee "$out/zero_loss.txt"
 under_load "$target/release/examples/overload" | tee "$out/overload.txt"
 under_load "$target/release/examples/open_streams" | tee "$out/open_streams.txt"
 under_load "$target/release/examples/balance" | tee "$out/balance.txt"
