@@ -32,7 +32,7 @@ pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, explained};
 pub(crate) use help::command;
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
-pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, UndoArgs};
+pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, ShowRolloutArgs, UndoArgs};
 pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
 
 use std::{path::PathBuf, time::Duration};

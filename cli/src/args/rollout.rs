@@ -29,6 +29,8 @@ pub(crate) enum RolloutVerb {
     Undo(UndoArgs),
     /// List the generations one may go back to, and what each changed.
     History(RolloutOf),
+    /// Show one generation: every field it changed, how far it is, and what happened while it was the newest.
+    Show(ShowRolloutArgs),
 }
 
 /// What a rollout is of.
@@ -37,6 +39,17 @@ pub(crate) struct RolloutOf {
     /// ENDPOINT/DEPLOYMENT; an ENDPOINT stands for all of its deployments.
     #[arg(value_name = "ENDPOINT[/DEPLOYMENT]")]
     pub(crate) of: String,
+}
+
+/// `berth rollout show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowRolloutArgs {
+    /// The deployment.
+    #[arg(value_name = "ENDPOINT/DEPLOYMENT")]
+    pub(crate) of: String,
+    /// The generation, as `berth rollout history` numbers them; the newest when absent.
+    #[arg(value_name = "N")]
+    pub(crate) generation: Option<u64>,
 }
 
 /// `berth rollout undo`.

@@ -2,7 +2,7 @@
 //!
 //! A pure machine and a thin shell. [`app`] is the state and [`app::App::update`] what messages make of it, [`draw`] turns
 //! it into frames; neither reads a clock or waits. [`feed`] and [`log`] follow what the coordinators tell, [`act`] does
-//! what a key asks of the world. Frames are drawn only when something changed, twenty a second at most. Every screen has a
+//! what a key asks of the world. Frames are drawn only when something changed, forty a second at most. Every screen has a
 //! text twin (`--once`), drawn by the same code.
 
 mod act;
@@ -43,7 +43,7 @@ use ratatui::{
 use tokio::{
     sync::mpsc,
     task::AbortHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use crate::{
@@ -54,8 +54,12 @@ use act::Act;
 use app::App;
 use view::{Page, View, Word};
 
-/// Time between two frames.
-const FRAME: Duration = Duration::from_millis(50);
+/// The least time between two frames: a tenth of a second from a change to the screen leaves no room for more.
+const FRAME: Duration = Duration::from_millis(25);
+
+/// A frame that took long to draw is followed by a pause this many times as long: over a slow line, or with ten thousand
+/// replicas, the screen leaves the processor to others.
+const REST: u32 = 4;
 
 /// Messages that wait for the screen: beyond that their senders wait.
 const MESSAGES_MAX: usize = 64;
@@ -185,8 +189,7 @@ async fn drive<B: Backend, W: World>(
     ];
     let mut shell = Shell { client, sender, reader: None };
     let mut keys = world.keys();
-    let mut frames = interval(FRAME);
-    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_frame = Instant::now();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut acts = shell.first(&app);
@@ -211,9 +214,11 @@ async fn drive<B: Backend, W: World>(
             biased;
             Some(msg) = keys.next() => msg,
             // Before what comes in: a flood of news is drawn, too.
-            _ = frames.tick(), if is_dirty => {
+            () = sleep_until(next_frame), if is_dirty => {
+                let begun = Instant::now();
                 terminal.draw(|frame| draw::frame(&mut app, frame, color))?;
                 is_dirty = false;
+                next_frame = begun + FRAME.max(begun.elapsed() * REST);
                 continue;
             }
             _ = seconds.tick() => Msg::Tick(now_ms()),

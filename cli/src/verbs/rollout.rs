@@ -1,7 +1,9 @@
 //! `berth rollout …`: follow, pause, go on, go back, and what there is to go back to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use berth_client::{
-    api::{Deployment, DeploymentGeneration, PutDeploymentRequest, PutMode},
+    api::{Deployment, DeploymentGeneration, Event, PutDeploymentRequest, PutMode},
     store::DeploymentSpec,
 };
 use berth_core::error::{Code, Error};
@@ -10,8 +12,8 @@ use serde_json::Value;
 
 use super::{Context, wait};
 use crate::{
-    args::{RolloutVerb, UndoArgs, WaitArgs},
-    output::{Cell, Fault, Ink, Listed, Misused},
+    args::{RolloutVerb, ShowRolloutArgs, UndoArgs, WaitArgs},
+    output::{Cell, Fault, Ink, Listed, Misused, now_ms},
     view::age,
 };
 
@@ -44,6 +46,7 @@ pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Faul
         RolloutVerb::Resume(of) => pause(context, &of.of, false).await,
         RolloutVerb::Restart { of, wait } => restart(context, &of.of, wait).await,
         RolloutVerb::History(of) => history(context, &of.of).await,
+        RolloutVerb::Show(args) => show(context, args).await,
         RolloutVerb::Undo(args) => undo(context, args).await,
     }
 }
@@ -127,6 +130,86 @@ async fn history(context: &Context, of: &str) -> Result<(), Fault> {
         }
     }
     Ok(context.out.list(&rows, "no generations")?)
+}
+
+async fn show(context: &Context, args: ShowRolloutArgs) -> Result<(), Fault> {
+    let key = crate::args::parse_key(&args.of.to_ascii_lowercase()).or_misused()?;
+    let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+    let generations = context.client.generations(endpoint, name).await?;
+    let wanted =
+        |found: &DeploymentGeneration| args.generation.map_or(found.current, |wanted| found.generation == wanted);
+    let Some(at) = generations.iter().position(wanted) else {
+        let kept: Vec<_> = generations.iter().map(|found| found.generation.to_string()).collect();
+        let error =
+            Error::new(Code::Invalid, format!("generation {} of {key} is not kept", args.generation.unwrap_or(0)));
+        return Err(error.try_(format!("one of {}; `berth rollout history {key}` lists them", kept.join(", "))).into());
+    };
+    let (found, before) = (&generations[at], at.checked_sub(1).map(|before| &generations[before]));
+    let until_ms = generations.get(at + 1).map(|next| next.began_ms);
+    let events: Vec<Event> = context
+        .client
+        .events()
+        .await?
+        .into_iter()
+        .filter(|event| {
+            event.endpoint == endpoint
+                && event.deployment == name
+                && event.at_ms >= found.began_ms
+                && until_ms.is_none_or(|until| event.at_ms < until)
+        })
+        .collect();
+    let out = &context.out;
+    Ok(out.value(found, &format!("{key}@{}", found.generation), || {
+        let newest = if found.current { " (the newest)" } else { "" };
+        out.line(format!(
+            "{key} generation {}{newest}, began {} ago, {} serve",
+            found.generation,
+            age(found.began_ms, now_ms()),
+            found.ready
+        ));
+        match before {
+            None => out.aside("  the generation before is not kept: what it changed is not known"),
+            Some(before) => {
+                let fields = fields(before, found);
+                if fields.is_empty() {
+                    out.line(format!("  nothing differs from generation {}: it was restarted", before.generation));
+                }
+                fields.iter().for_each(|line| out.line(format!("  {line}")));
+            }
+        }
+        if events.is_empty() {
+            return out.aside("no events of that time are kept");
+        }
+        out.line(format!("\n{}", out.rendered(&out.table(&events))));
+    })?)
+}
+
+/// Writes every field in which two generations differ, with what it was and what it became.
+fn fields(before: &DeploymentGeneration, after: &DeploymentGeneration) -> Vec<String> {
+    let leaves = |generation: &DeploymentGeneration| {
+        let mut leaves = BTreeMap::new();
+        flatten(&serde_json::to_value(&generation.spec).unwrap_or_default(), String::new(), &mut leaves);
+        leaves
+    };
+    let (old, new) = (leaves(before), leaves(after));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "(none)".to_owned());
+    let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    differs.map(|name| format!("{name}: {} → {}", shown(old.get(name)), shown(new.get(name)))).collect()
+}
+
+/// Names every leaf of a message by its path.
+fn flatten(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(value, below(name), leaves)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, value)| flatten(value, below(&at.to_string()), leaves));
+        }
+        Value::Null => {}
+        Value::String(text) => drop(leaves.insert(path, text.clone())),
+        other => drop(leaves.insert(path, other.to_string())),
+    }
 }
 
 /// Names the fields in which two specs differ.
@@ -245,6 +328,19 @@ mod tests {
         let request = back_to(&current, &all[0]);
         let spec = request.spec.expect("a spec");
         assert_eq!((spec.description.as_str(), spec.instance_count, request.if_revision), ("a", 2, Some(7)));
+    }
+
+    #[test]
+    fn every_field_that_differs_is_shown_with_what_it_was() {
+        let generation = |description: &str, tags: &[(&str, &str)]| {
+            let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let spec = DeploymentSpec { description: description.to_owned(), tags, ..DeploymentSpec::default() };
+            DeploymentGeneration { spec: Some(spec), ..DeploymentGeneration::default() }
+        };
+        let (old, new) =
+            (generation("a", &[("team", "x"), ("old", "1")]), generation("b", &[("team", "x"), ("new", "2")]));
+        assert_eq!(fields(&old, &new), ["description: a → b", "tags.new: (none) → 2", "tags.old: 1 → (none)"]);
+        assert_eq!(fields(&old, &old), [] as [&str; 0]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The binary as people use it: arguments in, text and exit codes out.
 
+mod alerts;
 mod berth;
 mod docs;
 mod plan;

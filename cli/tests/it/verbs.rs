@@ -238,6 +238,7 @@ fn what_is_said_about_mistakes() {
         "alerts nobody",
         "alerts test nobody",
         "rollout status talk/red",
+        "rollout show talk/blue 9",
         "rollout undo talk/blue",
         "rollout undo talk/blue --to-generation 9",
         "rollout pause nobody",

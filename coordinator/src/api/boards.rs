@@ -48,8 +48,8 @@ use crate::{
 /// How often what no log entry tells is looked at: loads, usage, cards.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// The least time between two looks: well below what a person sees as a delay.
-const PACE: Duration = Duration::from_millis(40);
+/// The least time between two looks: well below what a person sees as a delay, and the screen adds its own.
+const PACE: Duration = Duration::from_millis(20);
 
 /// A look that took long is followed by a pause this many times as long, so that followers of a large fleet cost a part
 /// of one core at most.

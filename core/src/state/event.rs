@@ -100,3 +100,28 @@ impl EventLog {
         event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_events_are_kept_and_their_numbers_go_on() {
+        let event = Event {
+            seq: 0,
+            index: LogIndex(1),
+            at: LogTime::default(),
+            severity: Severity::Info,
+            kind: "node.lost".to_owned(),
+            subject: EventSubject::default(),
+            text: String::new(),
+        };
+        let mut log = EventLog::default();
+        let more = 3 * EVENTS_MAX as u64 + 7;
+        (0..more).for_each(|_| drop(log.push(event.clone())));
+        assert_eq!(log.iter().count(), EVENTS_MAX, "what is kept is bounded");
+        assert_eq!((log.next_seq(), log.iter().next().map(|event| event.seq)), (more, Some(more - EVENTS_MAX as u64)));
+        assert_eq!(log.from(0).count(), EVENTS_MAX, "who asks for older ones gets those that are left");
+        assert_eq!(log.from(more - 2).map(|event| event.seq).collect::<Vec<_>>(), [more - 2, more - 1]);
+    }
+}

@@ -40,13 +40,19 @@ pub(super) struct AccessLog {
     lost: Arc<AtomicU64>,
 }
 
-/// A line. The first names are Azure's; those behind `Replica` are ours.
+/// A line. The first names are Azure's; those behind `Replica` are ours. What has no counterpart here is there and empty, or
+/// zero, so that a query that names it does not fail.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Line<'a> {
     time_generated: String,
     method: &'a str,
     path: &'a str,
+    subscription_id: &'static str,
+    #[serde(rename = "AzureMLWorkspaceId")]
+    workspace_id: &'static str,
+    #[serde(rename = "AzureMLWorkspaceName")]
+    workspace_name: &'static str,
     endpoint_name: &'a str,
     deployment_name: &'a str,
     protocol: &'static str,
@@ -66,6 +72,9 @@ struct Line<'a> {
     total_duration_ms: f64,
     request_duration_ms: f64,
     response_duration_ms: f64,
+    /// Nothing here slows a body down.
+    request_throttling_delay_ms: u32,
+    response_throttling_delay_ms: u32,
     replica: &'a str,
     attempts: u32,
     queue_ms: u64,
@@ -155,6 +164,9 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
         time_generated: DateTime::<Utc>::from(begun).to_rfc3339_opts(SecondsFormat::Millis, true),
         method: record.method.as_str(),
         path: record.path.as_ref().map_or("", |path| path.path()),
+        subscription_id: "",
+        workspace_id: "",
+        workspace_name: "",
         endpoint_name: endpoint,
         deployment_name: deployment,
         protocol: protocol(record.version),
@@ -170,6 +182,8 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
         total_duration_ms: ms(record.total),
         request_duration_ms: ms(head),
         response_duration_ms: ms(record.total.saturating_sub(head)),
+        request_throttling_delay_ms: 0,
+        response_throttling_delay_ms: 0,
         replica: replica.unwrap_or_default(),
         attempts: record.attempt_count,
         queue_ms: last.map_or(0, |last| last.queued_ms),

@@ -110,7 +110,11 @@ fn start(spawn: &Spawn) -> io::Result<u32> {
         die_with_parent(&mut command);
     }
     // The handle is let go without waiting: the watch reaps by pid, also after the agent was replaced.
-    spawn_when_written(&mut command).map(|child| child.id())
+    let pid = spawn_when_written(&mut command)?.id();
+    if let Some(own) = oom_score("self") {
+        goes_before(own, pid);
+    }
+    Ok(pid)
 }
 
 /// Starts a program that may have been unpacked this moment. A process that another thread forked meanwhile holds the
@@ -123,6 +127,20 @@ fn spawn_when_written(command: &mut Command) -> io::Result<Child> {
         }
     }
     command.spawn()
+}
+
+/// Lets the kernel end a replica before its agent when memory is short. An agent that is protected (`OOMScoreAdjust` of
+/// its unit) would hand its protection down, and whichever of the two is larger would go, or somebody else on the host.
+fn goes_before(own: i32, pid: u32) {
+    if own < 0
+        && let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0")
+    {
+        tracing::debug!(%error, pid, "a replica is as protected from a shortage of memory as its agent");
+    }
+}
+
+fn oom_score(of: &str) -> Option<i32> {
+    std::fs::read_to_string(format!("/proc/{of}/oom_score_adj")).ok()?.trim().parse().ok()
 }
 
 #[expect(unsafe_code, reason = "only a hook between fork and exec can ask the kernel for a signal at the parent's end")]
@@ -159,6 +177,22 @@ mod tests {
             output: folder.join("output.log"),
             die_with_parent: true,
         }
+    }
+
+    #[test]
+    fn a_replica_of_a_protected_agent_is_not_protected() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = start(&Spawn { die_with_parent: false, ..sleeper(dir.path()) }).unwrap();
+        let score = || oom_score(&pid.to_string());
+        // Whoever may lower one may not be us: a raised one stands for it.
+        std::fs::write(format!("/proc/{pid}/oom_score_adj"), "300").unwrap();
+        goes_before(0, pid);
+        assert_eq!(score(), Some(300), "an agent without protection leaves it as it is");
+        goes_before(-500, pid);
+        assert_eq!(score(), Some(0));
+        let killed = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(killed, rustix::process::Signal::KILL).unwrap();
+        reap(pid);
     }
 
     #[tokio::test]

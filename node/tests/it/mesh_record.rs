@@ -178,6 +178,31 @@ async fn every_request_is_a_line_and_the_disk_is_not_filled() {
     ] {
         assert_eq!(line[column], value, "{column} of {line}");
     }
+    // Azure's columns, each of them: a query names what it likes. Statuses of a model are there where it failed.
+    for column in [
+        "Method",
+        "Path",
+        "SubscriptionId",
+        "AzureMLWorkspaceId",
+        "AzureMLWorkspaceName",
+        "EndpointName",
+        "DeploymentName",
+        "Protocol",
+        "ResponseCode",
+        "ResponseCodeReason",
+        "RequestPayloadSize",
+        "ResponsePayloadSize",
+        "UserAgent",
+        "XRequestId",
+        "XMSClientRequestId",
+        "TotalDurationMs",
+        "RequestDurationMs",
+        "ResponseDurationMs",
+        "RequestThrottlingDelayMs",
+        "ResponseThrottlingDelayMs",
+    ] {
+        assert!(line.get(column).is_some(), "{column} of {line}");
+    }
     assert_eq!((&line["ResponseCode"], &line["RequestPayloadSize"]), (&200.into(), &4.into()));
     assert_eq!(line["UserAgent"].as_str().map(str::len), Some(70), "cut as Azure cuts it");
     assert!(line["TimeGenerated"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
