@@ -1,6 +1,11 @@
 //! GPUs through the real NVML wrapper, on a library that pretends: placed by UUID, shared, broken, hung, and back.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    process::Command,
+    time::Duration,
+};
 
 use berth_chaos_tests::cluster::{Cluster, ENDPOINT, assert_all_answered};
 use berth_cli::fleet::{FakeHost, Fleet};
@@ -124,6 +129,19 @@ async fn shares_are_given_by_uuid_and_what_does_not_fit_is_explained() {
         let shown = berth(&cluster, words);
         assert!(shown.contains("simulated"), "{words:?}: {shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slice_is_given_by_its_own_uuid() {
+    let cluster = Cluster::start_with_gpus(BERTH, 1, "1x80GiB:H100/2x1g.10gb").await;
+    let mut spec = shares(&cluster, 2);
+    spec.gpu = GpuAsk::Mig { profile: "1g.10gb".to_owned(), count: 1 };
+    // There is no third slice, and what is short would be another story.
+    spec.reserve = false;
+    deploy(&cluster, &spec).await;
+    let seen: Vec<String> = seen_devices(cluster.fleet.ingress(0), 2).await.into_values().collect();
+    let slices: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+    assert_eq!(slices, BTreeSet::from(["MIG-node-1-0-0", "MIG-node-1-0-1"]), "each process sees a slice of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
