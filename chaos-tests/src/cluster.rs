@@ -126,10 +126,13 @@ impl Cluster {
         put_endpoint(&self.client, name, spec).await;
     }
 
-    /// Sets an endpoint's split.
+    /// Sets an endpoint's split, and waits until the routers that listen have it: a request before that is answered by
+    /// the split before.
     pub async fn split_of(&self, endpoint: &str, shares: &[(&str, u32)]) {
         let shares = shares.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
         self.client.set_traffic(endpoint, Some(shares), None).await.expect("the split is taken");
+        let behind = self.client.await_routers(endpoint, WITHIN).await.expect("the routers are shown");
+        assert!(behind.is_empty(), "{behind:?} did not take the split");
     }
 
     /// Waits until a deployment has this many serving replicas.

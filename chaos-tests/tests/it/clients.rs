@@ -112,8 +112,7 @@ async fn stock_python_clients_are_answered_by_every_node() {
     let green = digits.join("green-deployment.yml");
     let within = Duration::from_secs(60);
     berth_cli::verbs::create_deployment(&cluster.client, &green, &[], within).await.expect("green serves");
-    let all = Some([("green".to_owned(), 100)].into());
-    cluster.client.set_traffic("digits", all, None).await.expect("the split");
+    cluster.split_of("digits", &[("green", 100)]).await;
     deploy_python(&cluster, "talker", &python, "stock_grpc_model.py").await;
     deploy_python(&cluster, "chatter", &python, "openai_model.py").await;
     let key = cluster.client.list_keys("digits").await.expect("the keys").primary_key;
@@ -143,8 +142,7 @@ async fn the_sdk_sends_tensors_to_an_onnx_file() {
     berth_cli::verbs::create_endpoint(&cluster.client, &digits.join("endpoint.yml")).await.expect("the endpoint");
     let (green, within) = (digits.join("green-deployment.yml"), Duration::from_secs(60));
     berth_cli::verbs::create_deployment(&cluster.client, &green, &[], within).await.expect("green serves");
-    let all = Some([("green".to_owned(), 100)].into());
-    cluster.client.set_traffic("digits", all, None).await.expect("the split");
+    cluster.split_of("digits", &[("green", 100)]).await;
     let key = cluster.client.list_keys("digits").await.expect("the keys").primary_key;
     let text = std::fs::read_to_string(digits.join("held-out.json")).expect("the held-out digits");
     let held_out: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -35,6 +35,7 @@ async fn deploy(cluster: &Cluster, spec: &DeploymentSpec) {
     cluster.put(ENDPOINT, "blue", spec).await;
     cluster.serving("blue", spec.instance_count as usize).await;
     cluster.split(&[("blue", 100)]).await;
+    cluster.routed().await;
 }
 
 async fn replicas(cluster: &Cluster) -> Vec<Replica> {
