@@ -155,6 +155,7 @@ impl Plan {
             deadline_header: None,
             in_flight_max: 2 * self.rate_per_second as usize,
             idempotent: false,
+            patient: false,
             run: format!("{}-{}", ill.name().replace(' ', "-"), since.as_millis()),
         }
     }

@@ -199,6 +199,7 @@ impl Cluster {
             deadline_header: None,
             in_flight_max: 2_000,
             idempotent: true,
+            patient: false,
             run: "chaos".to_owned(),
         }))
     }

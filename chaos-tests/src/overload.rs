@@ -128,6 +128,7 @@ impl Plan {
             deadline_header: Some(hyper::header::HeaderName::from_static(DEADLINE)),
             in_flight_max: 2 * (rate_per_second * DEADLINE_MS / 1_000) as usize,
             idempotent: false,
+            patient: false,
             run: name.to_owned(),
         };
         tokio::spawn(async move { Phase { name, rate_per_second, report: berth_cli::load::run(options).await } })

@@ -134,6 +134,7 @@ impl Plan {
             deadline_header: None,
             in_flight_max: IN_FLIGHT_MAX,
             idempotent: self.may_repeat(event),
+            patient: false,
             run: event.name().replace(' ', "-"),
         }
     }

@@ -51,6 +51,7 @@ impl Load {
             timeout: Duration::from_secs(15),
             in_flight_max: 4_000,
             idempotent: false,
+            patient: false,
             deadline_header: None,
             run: run.to_owned(),
         };

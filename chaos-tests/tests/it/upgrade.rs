@@ -118,8 +118,9 @@ async fn a_walk_over_the_fleet_under_load_loses_no_request_and_empties_one_node_
         .flat_map(|name| ["node.draining", "node.drained", "node.drain_cancelled"].map(|kind| format!("{kind} {name}")))
         .collect();
     assert_eq!(steps, expected, "one after another");
-    let spends =
-        |event: &Event| walked.iter().any(|name| event.text.contains(&format!("from the reserve (agent upgrade of {name})")));
+    let spends = |event: &Event| {
+        walked.iter().any(|name| event.text.contains(&format!("from the reserve (agent upgrade of {name})")))
+    };
     assert!(events.iter().any(spends), "{events:#?}");
     assert_all_answered(&load.await.expect("the load ends"), total);
     let check = cluster.client.check().await.expect("the state is checked");

@@ -160,6 +160,7 @@ impl Show<'_> {
             deadline_header: None,
             in_flight_max: 1_000,
             idempotent: true,
+            patient: true,
             run: "demo".to_owned(),
         })
     }

@@ -63,6 +63,8 @@ pub struct LoadOptions {
     pub in_flight_max: usize,
     /// Whether a request whose connection broke may be sent to another target.
     pub idempotent: bool,
+    /// Whether a request that is refused with a time to come back comes back then, as long as it has time.
+    pub patient: bool,
     /// Makes request ids of different runs differ.
     pub run: String,
 }
@@ -132,11 +134,22 @@ impl Shared {
         let id = format!("{}-{number}", self.options.run);
         let mut again = Again::default();
         let mut last = String::from("no target");
-        for turn in 0..self.pools.len() as u64 {
+        let (mut turn, mut unreached) = (0, 0);
+        while unreached < self.pools.len() {
             let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
+            turn += 1;
+            unreached += 1;
             match timeout_at(deadline, pool.send(self.request(number, &id, deadline))).await {
                 Err(_) => return Outcome::failed(number, again, due.elapsed(), "no answer in time".to_owned()),
-                Ok(Ok(answer)) => return Outcome::answered(number, again, due.elapsed(), &id, answer.into()),
+                Ok(Ok(answer)) => {
+                    let answer = Answer::from(answer);
+                    let back = answer.back_in().map(|wait| Instant::now() + wait);
+                    let Some(back) = back.filter(|back| self.options.patient && *back < deadline) else {
+                        return Outcome::answered(number, again, due.elapsed(), &id, answer);
+                    };
+                    sleep_until(back).await;
+                    unreached = 0;
+                }
                 Ok(Err(NotAnswered::NotSent(why))) => last = why,
                 Ok(Err(NotAnswered::Broken(why))) if self.options.idempotent => {
                     again.broken += 1;

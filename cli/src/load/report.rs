@@ -46,12 +46,20 @@ impl From<Response<Bytes>> for Answer {
     }
 }
 
+impl Answer {
+    /// Returns when a refused request may come back; nothing for any other answer.
+    pub(super) fn back_in(&self) -> Option<Duration> {
+        let is_refused = matches!(self.status, 429 | 503);
+        is_refused.then(|| self.retry_after.parse().ok().map(|secs: u64| Duration::from_secs(secs.max(1)))).flatten()
+    }
+}
+
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Its number.
     pub number: u64,
-    /// How often it was sent to another target.
+    /// How often it was sent again: to another target, or when it was told to come back.
     pub retries: u32,
     /// How many of these had been sent when their connection broke, so that they may have been worked on twice.
     pub broken: u32,
