@@ -38,7 +38,9 @@ impl Address {
             Error::new(Code::Invalid, format!("`{text}` is not an address")).why(why).try_("write HOST:PORT")
         };
         if text.starts_with("https://") {
-            return Err(refuse("whose certificates are believed is said beside an address, not in it"));
+            return Err(refuse(
+                "coordinators are spoken to without TLS, and an ingress with TLS is named without `https://`, beside the file of whom to believe",
+            ));
         }
         let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
         let authority: http::uri::Authority = bare.parse().map_err(|_| refuse("it has no host"))?;

@@ -9,6 +9,8 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,s
 
 cargo build --release -p berth-core --example apply_plan_rates --example million_replicas
 cargo build --release -p berth-sim --example packing
+# With every invariant after every step.
+cargo build --profile sim -p berth-sim --example blackout
 cargo build --release -p berth-coordinator --example durable_writes
 cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
 
@@ -21,6 +23,11 @@ cargo build --release -p berth-chaos-tests --bins --examples
 if [[ -n ${BERTH_TRACE:-} ]]; then
   "$target/release/examples/packing" "$BERTH_TRACE/openb_node_list_gpu_node.csv" \
     "$BERTH_TRACE/openb_pod_list_default.csv" | tee "$out/packing.txt"
+  # A third of the pods there insist on models.
+  if [[ -e $BERTH_TRACE/openb_pod_list_gpuspec33.csv ]]; then
+    "$target/release/examples/packing" "$BERTH_TRACE/openb_node_list_gpu_node.csv" \
+      "$BERTH_TRACE/openb_pod_list_gpuspec33.csv" | tee "$out/packing_gpuspec33.txt"
+  fi
 fi
 # Members, clients, seconds a round.
 for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
@@ -32,6 +39,8 @@ done | tee "$out/durable_writes.txt"
 # Every invariant after every step.
 BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
   grep -E 'seeds,|finished' | tee "$out/simulator.txt"
+# A thousand hosts of which three in ten lose power, on the virtual clock; some minutes of computing per seed.
+"$target/sim/examples/blackout" | tee "$out/blackout.txt"
 # Real processes: three coordinators, four nodes. The cut cable needs root and ip (Debian: iproute2).
 "$target/release/examples/recovery_times" --trials 10 | tee "$out/recovery_times.txt"
 "$target/release/examples/rolling_update" --instances 100 --start-ms 3000 | tee "$out/rolling_update.txt"

@@ -21,9 +21,9 @@ fn exit_codes_tell_misuse_from_failure() {
         (&["endpoint", "update", "fraud", "--traffic", "blue"], 2, "not a share"),
         (&["scale", "fraud-blue", "2"], 2, "expected ENDPOINT/DEPLOYMENT"),
         (&["scale", "digits", "3"], 2, "expected ENDPOINT/DEPLOYMENT"),
-        (&["logs", "digits"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["logs", "digits/bl!ue"], 2, "write ENDPOINT/DEPLOYMENT"),
         (&["explain", "request"], 2, "no request is named"),
-        (&["explain", "digits"], 2, "expected ENDPOINT/DEPLOYMENT"),
+        (&["explain", "digits/"], 2, "write ENDPOINT/DEPLOYMENT"),
         (&["traffic", "digits", "blue=abc"], 2, "no percent"),
         (&["mirror", "digits", "blue"], 2, "not a share"),
         (&["invoke", "digits"], 2, "no request is given"),
@@ -33,7 +33,7 @@ fn exit_codes_tell_misuse_from_failure() {
         (&["coordinator"], 2, "--bootstrap-expect"),
         (&["node"], 2, "--token-file"),
         (&["dev", "--coordinators", "2"], 2, "2 cannot form a cluster"),
-        (&["endpoint", "list", "--api", "https://x"], 2, "there is no TLS yet"),
+        (&["endpoint", "list", "--api", "https://x"], 2, "named without `https://`"),
         (&["sim", "run", "--seed", "1", "--bug", "none-such"], 2, "no bug that can be planted"),
     ] {
         let ran = run(args);

@@ -58,6 +58,8 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         ..Default::default()
     };
     fleet.endpoints(0).set_traffic(request).await.expect("set");
+    // Rules are looked at by the clock; none of the two replicas has a node.
+    fleet.until(0, "the rule fires", |state| state.alerts.values().any(|alert| alert.is_firing())).await;
     let folder = tempfile::tempdir().expect("a folder");
     let at = format!("http://{}", fleet.members[0].address);
 

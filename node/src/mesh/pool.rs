@@ -272,6 +272,8 @@ async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
 
 fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
     let mut answer = answer.map(|body| Download::of_work(body, hold));
+    // Each hop speaks a version of its own: passed on, an older one would end the caller's connection.
+    *answer.version_mut() = http::Version::HTTP_11;
     let map = answer.headers_mut();
     let ends = Ends::of(map);
     ends.strip_hop_by_hop(map);

@@ -209,6 +209,33 @@ async fn every_dialects_paths_find_their_endpoint() {
     assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-endpoint")), (200, ""));
 }
 
+/// A server of an older HTTP, as those of many standard libraries are: the end of the connection ends its answer.
+async fn older() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut got = Vec::new();
+            while !got.ends_with(b"one") && stream.read_buf(&mut got).await.is_ok_and(|read| read > 0) {}
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nfine").await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_replica_of_an_older_http_does_not_end_the_callers_connection() {
+    let (n1, n2) = (node(1), node(2));
+    let address = older().await;
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        routed(&n1, owner, version, address);
+        let one = |last: &str| format!("POST /e/fraud/any HTTP/1.1\r\nhost: h\r\n{last}content-length: 3\r\n\r\none");
+        let two = one("") + &one("connection: close\r\n");
+        let answer = raw(n1.mesh.ingress_addr(), &two, usize::MAX).await;
+        assert_eq!((answer.matches("HTTP/1.1 200").count(), answer.matches("fine").count()), (2, 2), "{answer}");
+    }
+}
+
 /// A server of HTTP/2 that ends each answer with an empty frame and only then says its trailers, once `ended` says so.
 async fn late_with_its_trailers(ended: watch::Receiver<bool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

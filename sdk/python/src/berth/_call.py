@@ -58,7 +58,7 @@ def parse_address(text: str) -> str:
     """Reads `host:port`, `host`, or either behind `http://`."""
     bare = text.strip()
     if bare.startswith("https://"):
-        raise error_of("E_INVALID", f"`{text}` is not an address", "whose certificates are believed is said beside an address, not in it", "write HOST:PORT")
+        raise error_of("E_INVALID", f"`{text}` is not an address", "coordinators are spoken to without TLS, and an ingress with TLS is named without `https://`, beside the file of whom to believe", "write HOST:PORT")
     bare = bare[len("http://") :] if bare.startswith("http://") else bare
     bare = bare.rstrip("/")
     host, colon, port = bare.rpartition(":")
