@@ -55,8 +55,9 @@ children = []
 @atexit.register
 def end_all():
     for child in children:
-        child.send_signal(signal.SIGCONT)
-        child.send_signal(signal.SIGKILL)
+        # A child that is killed does not end its own.
+        for one in family(child.pid):
+            os.kill(one, signal.SIGKILL)
         child.wait()
 
 
