@@ -96,7 +96,7 @@ fn serving(world: &World, key: &DeploymentKey) -> usize {
 mod tests {
     use super::*;
 
-    /// The silence of six seconds after which a host is given up, then a start: the brake does not hold at three in ten.
+    /// The silence of three seconds after which a host is given up, then a start: the brake does not hold at three in ten.
     #[test]
     fn three_hosts_in_ten_are_made_good_within_seconds_of_their_loss() {
         for seed in 1..=5 {

@@ -34,14 +34,22 @@ impl Device {
     }
 }
 
-/// Returns whether the words of `asked` stand in a model's name, one after the other, however they are written.
+/// Returns whether the words of `asked` stand in a model's name, one after the other, however they are written and joined:
+/// `RTX4090` and `rtx-4090` are `RTX 4090`.
 pub(crate) fn is_model(name: &str, asked: &str) -> bool {
     fn words(text: &str) -> Vec<&str> {
         text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect()
     }
-    let (name, asked) = (words(name), words(asked));
-    let same = |some: &[&str]| some.iter().zip(&asked).all(|(a, b)| a.eq_ignore_ascii_case(b));
-    !asked.is_empty() && name.windows(asked.len()).any(same)
+    let (name, asked) = (words(name), words(asked).concat());
+    let starts_with = |from: usize| {
+        let mut rest = asked.as_str();
+        name[from..].iter().any(|word| {
+            let is_next = rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+            rest = if is_next { &rest[word.len()..] } else { "-" };
+            rest.is_empty()
+        })
+    };
+    !asked.is_empty() && (0..name.len()).any(starts_with)
 }
 
 /// A device, or a share of its memory, held by a replica.
@@ -119,5 +127,31 @@ impl DeviceState {
 impl fmt::Display for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_model;
+
+    #[test]
+    fn a_model_is_meant_by_whole_words_however_they_are_joined() {
+        for (name, asked, is) in [
+            ("H100", "H100", true),
+            ("NVIDIA A100-SXM4-80GB", "a100", true),
+            ("NVIDIA A100-SXM4-80GB", "A10", false),
+            ("A10", "A100", false),
+            ("RTX-4090", "RTX4090", true),
+            ("RTX-4090", "rtx-4090", true),
+            ("RTX-4090", "RTX", true),
+            ("RTX-4090", "RTX-4080", false),
+            ("RTX-A6000", "A6000", true),
+            ("RTX-6000-Ada", "RTX-6000", true),
+            ("Quadro-RTX-8000", "RTX8000", true),
+            ("Quadro-RTX-8000", "Quadro-8000", false),
+            ("H100", "", false),
+        ] {
+            assert_eq!(is_model(name, asked), is, "{asked} of {name}");
+        }
     }
 }

@@ -12,7 +12,12 @@ use nvml_wrapper::{
 };
 
 /// Prefixes that a driver puts before the model people ask for.
-const BRANDS: [&str; 3] = ["NVIDIA ", "Tesla ", "GeForce "];
+const BRANDS: [&str; 4] = ["NVIDIA ", "Tesla ", "GeForce ", "GRID "];
+/// Lines of cards: the word alone names many.
+const LINES: [&str; 4] = ["RTX", "GTX", "Quadro", "TITAN"];
+/// Words after which no more is said about which card it is, and those that say nothing.
+const ENDS: [&str; 2] = ["MIG", "with"];
+const FILLERS: [&str; 2] = ["Generation", "GPU"];
 /// What a driver says of itself that only pretends. The stand-in's scripts carry it in their version.
 const SIMULATED: &str = "simulated";
 /// Times a list of processes that grew while it was read is read again.
@@ -163,13 +168,18 @@ fn processes(device: &nvml_wrapper::Device<'_>) -> Result<Vec<(u32, u64)>, NvmlE
     Ok(Vec::new())
 }
 
-/// Shortens a driver's name to what a deployment asks for: `NVIDIA H100 80GB HBM3` to `H100`.
+/// Shortens a driver's name to what a deployment asks for: `NVIDIA H100 80GB HBM3` to `H100`, `NVIDIA GeForce RTX 4090`
+/// to `RTX-4090`.
 fn model(name: &str) -> String {
     let mut rest = name;
     while let Some(shorter) = BRANDS.iter().find_map(|brand| rest.strip_prefix(brand)) {
         rest = shorter;
     }
-    rest.split([' ', '-']).next().unwrap_or(rest).to_owned()
+    if !LINES.iter().any(|line| rest.split(' ').next() == Some(line)) {
+        return rest.split([' ', '-']).next().unwrap_or(rest).to_owned();
+    }
+    let words = rest.split(' ').take_while(|word| !ENDS.contains(word) && !word.ends_with("GB"));
+    words.filter(|word| !FILLERS.contains(word)).collect::<Vec<_>>().join("-")
 }
 
 // === impl Look ===
@@ -216,6 +226,16 @@ mod tests {
             ("Tesla T4", "T4"),
             ("NVIDIA Tesla V100-PCIE-16GB", "V100"),
             ("H200", "H200"),
+            ("GRID A100-10C", "A100"),
+            ("NVIDIA GeForce RTX 4090", "RTX-4090"),
+            ("NVIDIA GeForce RTX 4070 Ti SUPER", "RTX-4070-Ti-SUPER"),
+            ("NVIDIA GeForce RTX 3080 Laptop GPU", "RTX-3080-Laptop"),
+            ("NVIDIA GeForce GTX 1060 6GB", "GTX-1060"),
+            ("NVIDIA RTX A6000", "RTX-A6000"),
+            ("NVIDIA RTX 6000 Ada Generation", "RTX-6000-Ada"),
+            ("Quadro RTX 8000 with Max-Q Design", "Quadro-RTX-8000"),
+            ("NVIDIA TITAN V", "TITAN-V"),
+            ("NVIDIA RTX PRO 6000 Blackwell MIG 1g.24gb", "RTX-PRO-6000-Blackwell"),
         ] {
             assert_eq!(model(name), expected);
         }
