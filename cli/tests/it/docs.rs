@@ -28,7 +28,9 @@ end_dev() { if [ -n "$DEV" ]; then kill "$DEV"; wait "$DEV" || true; fi; }
 trap end_dev EXIT
 start_dev() {
   end_dev
-  berth dev --api 127.0.0.1:0 --ingress 127.0.0.1:0 --log error "$@" > "$HOME/dev.log" 2>&1 &
+  # Emptied before it starts: the background empties it when it gets to it, and the last one's words are still there.
+  : > "$HOME/dev.log"
+  berth dev --api 127.0.0.1:0 --ingress 127.0.0.1:0 --log error "$@" >> "$HOME/dev.log" 2>&1 &
   DEV=$!
   until grep -q '^ready: ' "$HOME/dev.log"; do
     kill -0 "$DEV" || { cat "$HOME/dev.log"; return 1; }
