@@ -26,10 +26,7 @@ impl ClusterState {
         paused: bool,
         if_revision: Option<LogIndex>,
     ) -> Result<Reply, Error> {
-        let deployment = self.deployment(key)?;
-        if deployment.deleting {
-            return Err(being_deleted(key));
-        }
+        let deployment = self.living_deployment(key)?;
         check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
         if deployment.paused == paused {
             return Ok(Reply::Done { revision: deployment.revision });
@@ -97,10 +94,7 @@ impl ClusterState {
         key: &DeploymentKey,
         if_revision: Option<LogIndex>,
     ) -> Result<Reply, Error> {
-        let deployment = self.deployment(key)?;
-        if deployment.deleting {
-            return Err(being_deleted(key));
-        }
+        let deployment = self.living_deployment(key)?;
         check_revision(&format!("deployment `{key}`"), deployment.revision, if_revision)?;
         if deployment.paused {
             return Err(Error::new(Code::Transition, format!("the rollout of `{key}` is paused"))
@@ -118,6 +112,14 @@ impl ClusterState {
         self.drop_unused_specs(key);
         self.touch_routes(cx, &key.endpoint);
         cx.done()
+    }
+
+    /// Returns a deployment that may still be changed.
+    fn living_deployment(&self, key: &DeploymentKey) -> Result<&Deployment, Error> {
+        match self.deployment(key)? {
+            deployment if deployment.deleting => Err(being_deleted(key)),
+            deployment => Ok(deployment),
+        }
     }
 
     fn deployment_create(
@@ -173,10 +175,7 @@ impl ClusterState {
         instance_count: u32,
         if_revision: Option<LogIndex>,
     ) -> Result<Reply, Error> {
-        let deployment = self.deployment(key)?;
-        if deployment.deleting {
-            return Err(being_deleted(key));
-        }
+        let deployment = self.living_deployment(key)?;
         let max = DEFAULTS.instance_count_max;
         if instance_count > max {
             return Err(Error::new(Code::Invalid, format!("{instance_count} instances are too many"))
