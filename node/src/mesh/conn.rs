@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     body::ReqBody,
     frames::counting,
+    gather::Gather,
     keeper::Keeper,
     peers::Peers,
     pump::Pump,
@@ -234,7 +235,8 @@ impl H2Link {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let carried = Rc::<Carried>::default();
-        let stream = counting(stream, Rc::clone(&carried.empty_frames));
+        let stream = Gather::new(counting(stream, Rc::clone(&carried.empty_frames)));
+        let gather = stream.clone();
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -246,19 +248,19 @@ impl H2Link {
             // Answers to callers that have left go on arriving; none of them is worth the other callers' requests.
             .max_concurrent_reset_streams(RESETS_KEPT)
             .max_local_error_reset_streams(None);
-        let (sender, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
+        let (sender, mut connection) = gather.drive(builder.handshake::<_, Bytes>(stream)).await?;
         let mut keeper = match self.pings {
             true => {
                 let mut pings = connection.ping_pong();
                 if let Some(pings) = &mut pings {
-                    answered(&mut connection, pings, self.connect_timeout).await?;
+                    answered(&mut connection, &gather, pings, self.connect_timeout).await?;
                 }
                 Keeper::spawn(pings, PING_EVERY, PING_WITHIN)
             }
             false => Keeper::idle(),
         };
         tokio::task::spawn_local(async move {
-            let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            let ended = poll_fn(|cx| match gather.poll_driven(cx, |cx| Pin::new(&mut connection).poll(cx)) {
                 Poll::Pending => keeper.poll_lost(cx).map(|()| None),
                 Poll::Ready(ended) => Poll::Ready(ended.err()),
             });
@@ -273,17 +275,23 @@ impl H2Link {
 /// Waits until the other node itself has spoken on a connection. Its kernel takes connections for a process that is about
 /// to end or that stands still, and a request sent on one could not be proven not to have been started.
 async fn answered<S>(
-    connection: &mut Connection<S, Bytes>,
+    connection: &mut Connection<Gather<S>, Bytes>,
+    gather: &Gather<S>,
     pings: &mut PingPong,
     within: Duration,
 ) -> Result<(), super::BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    tokio::select! {
-        biased;
-        ended = connection => ended.map_err(Into::into).and(Err("it ended before the peer spoke".into())),
-        pong = tokio::time::timeout(within, pings.ping(Ping::opaque())) => Ok(pong?.map(drop)?),
+    // The ping first, so that it is part of the turn.
+    let mut pong = pin!(tokio::time::timeout(within, pings.ping(Ping::opaque())));
+    let heard = poll_fn(|cx| match pong.as_mut().poll(cx) {
+        Poll::Ready(pong) => Poll::Ready(Ok(pong)),
+        Poll::Pending => gather.poll_driven(cx, |cx| Pin::new(&mut *connection).poll(cx)).map(Err),
+    });
+    match heard.await {
+        Ok(pong) => Ok(pong?.map(drop)?),
+        Err(ended) => ended.map_err(Into::into).and(Err("it ended before the peer spoke".into())),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     BoxError,
     body::OutBody,
     conn::{LINK_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    gather::Gather,
     keeper::Keeper,
     pump::Pump,
     wire::{Received, Wire},
@@ -49,7 +50,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = &core.shared.options.limits;
-    let handshake = builder(core, door).handshake::<_, Bytes>(stream);
+    let stream = Gather::new(stream);
+    let gather = stream.clone();
+    // Another node says nothing before this one has: so it knows that it is believed.
+    let handshake = gather.drive(builder(core, door).handshake::<_, Bytes>(stream));
     let mut connection = tokio::time::timeout(limits.header_timeout, handshake).await??;
     let mut keeper = Keeper::spawn(connection.ping_pong(), PING_EVERY, PING_WITHIN);
     let mut draining = Some(core.drain.watch());
@@ -64,7 +68,7 @@ where
             if keeper.poll_lost(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            connection.poll_accept(cx)
+            gather.poll_driven(cx, |cx| connection.poll_accept(cx))
         });
         match next.await {
             Some(Ok((request, respond))) => {

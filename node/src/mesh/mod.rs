@@ -19,6 +19,7 @@ mod drain;
 mod frames;
 mod gate;
 mod gate_server;
+mod gather;
 mod h2_server;
 mod handle;
 mod headers;
