@@ -95,7 +95,12 @@ impl Cluster {
         cluster.apply(Command::ClusterInit { cluster_id: "rates".to_owned() });
         cluster.apply(Command::LeaderEstablished { term: Term(1), member: MemberId(1) });
         for node in 1..=nodes {
-            let register = RegisterNode { node: NodeId(node), profile: profile(node), epoch_seen: NodeEpoch(0) };
+            let register = RegisterNode {
+                node: NodeId(node),
+                profile: profile(node),
+                epoch_seen: NodeEpoch(0),
+                held: NodeEpoch(0),
+            };
             cluster.apply(Command::NodeRegister(Box::new(register)));
         }
         for endpoint in 0..nodes * PER_NODE / 500 {

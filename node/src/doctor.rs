@@ -117,10 +117,19 @@ fn certificate(about: &'static str, checked: Result<(), Error>, good: String, ke
 }
 
 fn gpus(library: Option<&Path>) -> Finding {
-    let found = match GpuMonitor::start(library) {
+    let found = match GpuMonitor::start(library, Vec::new()) {
         Ok(monitor) => monitor.found(GPUS_WITHIN),
         Err(error) => return finding("gpu", Verdict::Bad, format!("no thread could be started: {error}"), ""),
     };
+    if !found.sick.is_empty() {
+        let sound = format!("{} GPUs answer and {} do not", found.devices.len(), found.sick.len());
+        return finding(
+            "gpu",
+            Verdict::Bad,
+            format!("{sound}: {}", found.sick.join("; ")),
+            "`nvidia-smi` and the kernel's log say more",
+        );
+    }
     match (&found.why_none, found.devices.first()) {
         (None, Some(first)) => {
             let mut texts: Vec<String> = Vec::new();
@@ -317,6 +326,11 @@ mod tests {
             ),
             ("[driver]\nfails = 9\n", Verdict::Bad, "not loaded"),
             ("[driver]\nversion = 1\n", Verdict::Note, "lists no GPU"),
+            (
+                "[driver]\nversion = 1\n[device G]\nname = NVIDIA H100\nmemory_mib = 81920\n[device S]\nfails = 999\n",
+                Verdict::Bad,
+                "1 GPUs answer and 1 do not: ",
+            ),
         ] {
             let host = FakeHost::install(dir.path(), script).unwrap();
             let found = gpus(Some(&host.library()));

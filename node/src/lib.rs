@@ -21,6 +21,7 @@ pub mod onnx;
 mod options;
 mod probe;
 mod process;
+mod profile;
 mod runtime;
 mod service;
 mod session;

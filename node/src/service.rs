@@ -22,7 +22,6 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     actor::{AgentLink, World, supervise},
     cache::Cache,
-    capacity,
     gpu::{self, GpuMonitor},
     hand_over::{Desk, Inheritance, Successor},
     identity::{Home, random_u64},
@@ -33,6 +32,7 @@ use crate::{
     metrics::{NodeCollector, NodeHolds},
     options::NodeOptions,
     process::{Ports, Spawner, end_replica, signal_group, watch_leader},
+    profile::ProfileKeeper,
     runtime::{Environments, Host, Layout},
     session::{Members, Outbox, SessionOptions, SessionStatus, keep_session, keep_table},
     usage,
@@ -41,17 +41,13 @@ use crate::{
 /// How long requests may take to end when the node is shut down.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long the first look at the GPUs may take: a driver that was just loaded initialises each card for a second or two.
-/// A node is not kept away by a driver that hangs.
-const GPUS_WITHIN: Duration = Duration::from_secs(20);
-
 /// A node that is set up and not yet running.
 pub struct NodeService {
     home: Home,
     options: NodeOptions,
     world: Arc<World>,
     members: Arc<Members>,
-    profile: NodeProfile,
+    profile: ProfileKeeper,
     status: watch::Sender<SessionStatus>,
     handle: NodeHandle,
     /// The process it takes over from.
@@ -62,7 +58,8 @@ pub struct NodeService {
 #[derive(Clone)]
 pub struct NodeHandle {
     id: NodeId,
-    profile: Arc<NodeProfile>,
+    name: NodeName,
+    profile: watch::Receiver<NodeProfile>,
     mesh: MeshHandle,
     session: watch::Receiver<SessionStatus>,
     registry: Arc<Mutex<Registry>>,
@@ -107,11 +104,12 @@ impl NodeService {
         let mut registry = Registry::default();
         let (listening, older) = inherited.map(Inheritance::split).unzip();
         let mesh = start_mesh(&home, &options, listening, &mut registry)?;
-        let gpus = GpuMonitor::start(options.nvml_library.as_deref())
+        let before = gpu::read_devices(home.folder());
+        let gpus = GpuMonitor::start(options.nvml_library.as_deref(), before)
             .map_err(|error| Error::new(Code::Internal, "no thread to watch GPUs from").why(error.to_string()))?;
         let (gpus, holds) = (Arc::new(gpus), Arc::new(NodeHolds::default()));
         registry.register_collector(Box::new(NodeCollector { holds: Arc::clone(&holds), gpus: Arc::clone(&gpus) }));
-        let profile = profile(&home, &options, &mesh, &gpus).await?;
+        let profile = ProfileKeeper::open(&home, &options, &mesh, Arc::clone(&gpus)).await?;
         let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
         let world = Arc::new(World {
             lock: home.lock(),
@@ -133,7 +131,8 @@ impl NodeService {
         });
         let handle = NodeHandle {
             id: home.id(),
-            profile: Arc::new(profile.clone()),
+            name: options.name.clone(),
+            profile: profile.watch(),
             mesh,
             session: status.subscribe(),
             registry: Arc::new(Mutex::new(registry)),
@@ -181,7 +180,7 @@ impl NodeService {
             let session = SessionOptions {
                 node: home.id(),
                 home: home.folder().to_owned(),
-                profile: profile.clone(),
+                profile: profile.watch(),
                 members: Arc::clone(&members),
                 outbox: Arc::clone(&world.outbox),
                 mesh: mesh.clone(),
@@ -205,6 +204,7 @@ impl NodeService {
                 () = ledger_file.clone().keep() => Ended::Over(Ok(())),
                 () = keeper::keep(Arc::clone(&world), limits) => Ended::Over(Ok(())),
                 () = measured => Ended::Over(Ok(())),
+                () = profile.keep() => Ended::Over(Ok(())),
                 () = gpu::keep_shares(Arc::clone(&world)) => Ended::Over(Ok(())),
             };
             actors.stop().await;
@@ -306,34 +306,6 @@ fn start_mesh(
     Mesh::inherit(mesh, listening, registry)
 }
 
-async fn profile(
-    home: &Home,
-    options: &NodeOptions,
-    mesh: &MeshHandle,
-    gpus: &Arc<GpuMonitor>,
-) -> Result<NodeProfile, Error> {
-    let (folder, gpus, declared) = (home.folder().to_owned(), Arc::clone(gpus), options.capacity.clone());
-    let measure = move || capacity::measure(&folder, gpus.found(GPUS_WITHIN), declared.as_ref());
-    let measured = tokio::task::spawn_blocking(measure)
-        .await
-        .map_err(|error| Error::new(Code::Internal, "measuring the host broke off").why(error.to_string()))?;
-    measured.notes.iter().for_each(|note| tracing::info!(note, "capacity"));
-    let reached = |bound: SocketAddr| match &options.advertise {
-        Some(host) => format!("{host}:{}", bound.port()),
-        None => bound.to_string(),
-    };
-    Ok(NodeProfile {
-        name: options.name.clone(),
-        labels: options.labels.clone(),
-        capacity: measured.resources,
-        devices: measured.devices,
-        gate_address: reached(mesh.gate_addr()),
-        ingress_address: reached(mesh.ingress_addr()),
-        is_virtual: options.is_virtual,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
-}
-
 /// Ends every replica, politely first.
 async fn end_replicas(world: &World, ledger: &Ledger) {
     let running: Vec<_> = ledger
@@ -360,12 +332,12 @@ impl NodeHandle {
 
     /// Returns the node's name.
     pub fn name(&self) -> &NodeName {
-        &self.profile.name
+        &self.name
     }
 
     /// Returns what the node says about itself.
-    pub fn profile(&self) -> &NodeProfile {
-        &self.profile
+    pub fn profile(&self) -> NodeProfile {
+        self.profile.borrow().clone()
     }
 
     /// Returns where callers reach it.

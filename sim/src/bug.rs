@@ -37,6 +37,8 @@ bugs! {
     TrustBroken = "trust-broken", "PL10";
     /// A card is blamed for what a program did.
     BlameTheCard = "blame-the-card", "PL14";
+    /// An agent that starts while the driver hangs says that it has no GPU.
+    ForgetGpus = "forget-gpus", "PL14";
     /// Replicas make room that their deployments were promised.
     TakePromised = "take-promised", "PL11";
     /// Replicas make room for what is no more important.

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
-    health::{CardWatch, DeviceSign, XidClass, xid_class},
+    health::{CardWatch, DeviceSign, DriverAnswer, XidClass, xid_class},
+    id::NodeId,
     model::{Device, DeviceGrant, GpuAsk},
     rng::Rng,
     state::{Command, DeviceTransition, Entry},
@@ -47,7 +48,7 @@ pub(crate) struct Gpus {
     /// Cards whose driver has lost them.
     lost: BTreeSet<String>,
     /// Whether the driver answers nothing.
-    hangs: bool,
+    pub(crate) hangs: bool,
     /// Cards that ever had a fault of their own.
     had_fault: BTreeSet<String>,
 }
@@ -88,10 +89,19 @@ impl Gpus {
         Self { devices, ..Self::default() }
     }
 
-    /// Lists the devices of the cards that the driver finds when an agent starts, which then counts anew.
-    pub(crate) fn found_at_start(&mut self) -> Vec<Device> {
-        self.watches.clear();
-        self.devices.iter().filter(|device| !self.lost.contains(device.card())).cloned().collect()
+    /// Begins to watch anew, as an agent does that starts: what the host had is expected.
+    pub(crate) fn begin(&mut self, had: &[Device], now: Instant) {
+        let expected = had.iter().map(|device| (device.card().to_owned(), CardWatch::expected(now)));
+        self.watches = expected.collect();
+    }
+
+    /// Returns what the driver answers.
+    pub(crate) fn answer(&self) -> DriverAnswer {
+        if self.hangs {
+            return DriverAnswer::Silent;
+        }
+        let answers = self.devices.iter().filter(|device| !self.lost.contains(device.card()));
+        DriverAnswer::Listed { devices: answers.cloned().collect(), sick: self.lost.clone() }
     }
 
     /// Lists the cards.
@@ -176,7 +186,12 @@ pub(crate) fn schedule(world: &mut World, ends: u64, faulty: bool) {
     }
     for at in 0..world.nodes.len() {
         let layout = Layout { cards: 1 + rng.below(2) as usize, sliced: rng.chance(300) };
-        world.nodes[at].fit_gpus(layout);
+        // The driver of some is loaded after the agent.
+        let late = rng.chance(200);
+        world.nodes[at].fit_gpus(layout, late);
+        if late {
+            world.at(500 + rng.below(6_000), Event::Do(Action::HangDriver(at, false)));
+        }
     }
     let endpoint = ENDPOINT.parse().expect("a valid name");
     world.at(1_200, Event::Do(Action::Change(Box::new(endpoint_put(&endpoint)))));
@@ -219,7 +234,12 @@ impl World {
             5..8 => (Action::Xid(node, card, BY_PROGRAMS[self.gpu_rng.below(3) as usize]), None),
             _ => (Action::HangDriver(node, true), Some(Action::HangDriver(node, false))),
         };
-        self.act(fault);
+        self.act(fault.clone());
+        if matches!(fault, Action::HangDriver(..)) && self.gpu_rng.chance(400) {
+            // Whoever sees that nothing answers starts the agent anew.
+            self.after(300, Event::Do(Action::KillAgent(node)));
+            self.after(700, Event::Do(Action::StartNode(node)));
+        }
         if let Some(mended) = mended {
             // Longer than a driver may be silent, every other time.
             let delay = if self.gpu_rng.chance(500) { later } else { later + 12_000 };
@@ -301,7 +321,10 @@ impl World {
     }
 
     /// Insists that nothing but a fault of its own, or its absence, condemns a card.
-    pub(crate) fn judge_device(&mut self, entry: &Entry) {
+    pub(crate) fn judge_device(&mut self, member: usize, entry: &Entry) {
+        if let Command::NodeRegister(register) = &entry.command {
+            self.judge_inventory(member, register.node);
+        }
         let Command::DeviceTransition(DeviceTransition { node, card, to: Some(to), reason, .. }) = &entry.command
         else {
             return;
@@ -309,6 +332,21 @@ impl World {
         let Some(host) = self.nodes.iter().find(|host| host.id == *node) else { return };
         if to.is_condemned() && !host.gpus.had_fault.contains(card) {
             let what = format!("GPU {card} of {} is condemned for {reason} and never had a fault", host.profile.name);
+            self.judge.broken("PL14", what, self.now);
+        }
+    }
+
+    /// Insists that no host says it has lost a card that is in it.
+    fn judge_inventory(&mut self, member: usize, node: NodeId) {
+        let (Some(host), Some(known)) =
+            (self.nodes.iter().find(|host| host.id == node), self.members[member].state.nodes.get(&node))
+        else {
+            return;
+        };
+        let is_false = |card: &&String| host.gpus.cards().contains(card) && !host.gpus.had_fault.contains(*card);
+        let condemned = known.devices.iter().filter(|(_, condition)| condition.state.is_condemned());
+        if let Some(card) = condemned.map(|(card, _)| card).find(is_false) {
+            let what = format!("GPU {card} of {} is condemned because its agent says it has none", host.profile.name);
             self.judge.broken("PL14", what, self.now);
         }
     }

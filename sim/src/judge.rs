@@ -90,7 +90,7 @@ impl World {
         self.judge.cut.extend(cut);
         if !matches!(reply, Reply::Refused(_)) {
             self.judge_walk(member, entry);
-            self.judge_device(entry);
+            self.judge_device(member, entry);
         }
         self.judge.broken_all(violations, now);
     }

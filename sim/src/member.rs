@@ -7,7 +7,7 @@ use berth_core::{
     controller::{Controller, Effect, GateProbe, Input, Outcome},
     error::{Code, Error},
     id::{LogIndex, MemberId, NodeEpoch, Term},
-    model::NodeState,
+    model::{Node, NodeState},
     state::{Applied, ClusterState, Command, Entry, RegisterNode, Reply},
     traffic::{change::TableChange, table::RouteTable},
 };
@@ -523,7 +523,9 @@ impl World {
             return;
         }
         let id = self.nodes[node].id;
-        let known = self.members[at].state.nodes.get(&id).filter(|known| known.state != NodeState::Lost);
+        let said = &self.nodes[node].profile;
+        let is_same = |known: &&Node| known.state != NodeState::Lost && known.profile.is_of(said);
+        let known = self.members[at].state.nodes.get(&id).filter(is_same);
         let resumed = known.map(|known| known.epoch).filter(|known| Some(*known) == epoch);
         self.members[at].sessions.insert(node, Session { id: session, epoch: None, sent: None });
         match resumed {
@@ -533,6 +535,7 @@ impl World {
                     node: id,
                     profile: self.nodes[node].profile.clone(),
                     epoch_seen: self.nodes[node].epoch_seen(),
+                    held: epoch.unwrap_or_default(),
                 };
                 let entry = self.entry_of(at, None, Command::NodeRegister(Box::new(register)));
                 self.propose(at, entry, Origin::Register { node, node_boot, session });

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use berth_core::{
     agent::{self, Agent, Effect, GateState, Input, Ledger, Process, ReplicaOrder, Signal, Timing},
     controller::Heartbeat,
+    health::inventory,
     id::{NodeEpoch, NodeId, ReplicaId, Term},
     model::{DeviceGrant, NodeProfile},
     rng::{Rng, SeedTree},
@@ -166,17 +167,21 @@ impl SimNode {
         self.profile.labels.insert("rack".to_owned(), format!("r{}", rack + 1));
     }
 
-    /// Puts GPUs into it.
-    pub(crate) fn fit_gpus(&mut self, layout: Layout) {
+    /// Puts GPUs into it, whose driver may still be on its way.
+    pub(crate) fn fit_gpus(&mut self, layout: Layout, late: bool) {
         self.gpus = Gpus::of(self.profile.name.as_str(), layout);
+        self.gpus.hangs = late;
         self.find_gpus();
     }
 
-    /// Takes into its profile what its driver finds.
-    fn find_gpus(&mut self) {
-        self.profile.devices = self.gpus.found_at_start();
+    /// Takes into its profile what follows from what its driver answers; says whether that is new.
+    fn find_gpus(&mut self) -> bool {
+        let devices = inventory(&self.profile.devices, &self.gpus.answer());
+        let is_new = devices != self.profile.devices;
+        self.profile.devices = devices;
         let whole = self.profile.devices.iter().filter(|device| device.mig_profile.is_none());
         self.profile.capacity.gpus = whole.count() as u64;
+        is_new
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -214,10 +219,15 @@ impl World {
             return;
         }
         self.note(&format!("node n{} starts", at + 1));
-        let forgets = self.has(Bug::ForgetLedger);
+        let (forgets, forgets_gpus) = (self.has(Bug::ForgetLedger), self.has(Bug::ForgetGpus));
+        let instant = self.instant();
         let node = &mut self.nodes[at];
         (node.up, node.host_up, node.started_at) = (true, true, now);
         node.boot += 1;
+        if forgets_gpus {
+            node.profile.devices.clear();
+        }
+        node.gpus.begin(&node.profile.devices, instant);
         node.find_gpus();
         node.agent = Agent::new(Timing::default());
         (node.epoch, node.session, node.feed, node.wake_at) = (None, None, None, None);
@@ -343,6 +353,10 @@ impl World {
         self.after(BEAT_MS, Event::Beat { node: at, boot });
         let now = self.instant();
         self.nodes[at].gpus.look(now);
+        if self.nodes[at].find_gpus() {
+            self.note(&format!("n{} says anew what it has", at + 1));
+            self.reset_session(at);
+        }
         self.tell(at, boot);
     }
 

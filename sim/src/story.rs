@@ -109,7 +109,7 @@ pub fn story(script: &str, seed: u64) -> Result<String, StoryError> {
     let mut world = World::new(&options);
     world.expectations = expectations;
     if layout.cards > 0 {
-        world.nodes.iter_mut().for_each(|node| node.fit_gpus(layout));
+        world.nodes.iter_mut().for_each(|node| node.fit_gpus(layout, false));
     }
     for (at, action) in acts {
         world.at(at, Event::Do(action));

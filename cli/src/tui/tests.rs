@@ -103,7 +103,7 @@ fn board() -> BoardUpdate {
             utilization_percent: Some(73),
             temperature_celsius: Some(61),
             power_milliwatt: Some(412_000),
-            processes: vec![DeviceProcess { pid: 4_321, used_mib: 4_096 }],
+            processes: vec![DeviceProcess { pid: 4_321, used_mib: Some(4_096) }],
             ..DeviceSample::default()
         }),
         ..Gpu::default()

@@ -118,7 +118,7 @@ async fn admit(context: &Context, hello: Hello) -> Result<(NodeId, NodeEpoch), E
     if context.machine.read(|state| reconnects(state, node, held, &profile)) {
         return Ok((node, held));
     }
-    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen }));
+    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen, held }));
     match context.proposer.propose(Asker::cluster("node"), command, deadline).await?.reply {
         Reply::Registered { epoch } => Ok((node, epoch)),
         Reply::Refused(error) => Err(error),

@@ -85,6 +85,11 @@ pub fn judge_device(
 // === impl CardWatch ===
 
 impl CardWatch {
+    /// Expects a card at `now`: one that was there before the agent started. Until a look finds it, its silence grows.
+    pub fn expected(now: Instant) -> Self {
+        Self { looked_at: Some(now), ..Self::default() }
+    }
+
     /// Takes what a look at the card found: its count of uncorrected memory errors, if it counts them, or why it could
     /// not be looked at. Says whether this is a new fault.
     pub fn looked(&mut self, answer: Result<Option<u64>, String>, now: Instant) -> bool {
@@ -109,12 +114,17 @@ impl CardWatch {
         if class == XidClass::Device {
             return self.fault(xid_text(xid));
         }
-        self.notes += 1;
-        self.last_note = match class {
+        self.note(match class {
             XidClass::Application => format!("{}: the program's fault, not the device's", xid_text(xid)),
             XidClass::Device | XidClass::Other => xid_text(xid),
-        };
+        });
         false
+    }
+
+    /// Takes what an operator should know of it and what is no fault.
+    pub fn note(&mut self, text: String) {
+        self.notes += 1;
+        self.last_note = text;
     }
 
     /// Counts a fault. A broken card says so in many ways at once: until it passes again, all of them are one fault.
@@ -245,6 +255,19 @@ mod tests {
         let again = judge_device(&Settings::default(), Some(&known), NodeEpoch(EPOCH.0 + 1), &sign(1, None, 0));
         assert_eq!(again.map(|(state, _)| state), Some(DeviceState::Probation));
         assert_eq!(judge_device(&Settings::default(), Some(&known), EPOCH, &sign(1, None, 0)), None);
+    }
+
+    #[test]
+    fn a_card_that_is_expected_is_silent_until_it_is_seen() {
+        let mut watch = CardWatch::expected(at(2));
+        let unseen = watch.sign("G", at(13));
+        assert_eq!((unseen.faults, unseen.passing, unseen.silent), (0, None, Millis(11_000)));
+        let judged = judge_device(&Settings::default(), None, EPOCH, &unseen);
+        assert_eq!(judged.map(|(state, _)| state), Some(DeviceState::Unknown), "no new work, and what runs stays");
+        assert!(!watch.looked(Ok(Some(0)), at(14)));
+        let known = condition(DeviceState::Unknown, 0, 0);
+        let judged = judge_device(&Settings::default(), Some(&known), EPOCH, &watch.sign("G", at(15)));
+        assert_eq!(judged.map(|(state, _)| state), Some(DeviceState::Healthy));
     }
 
     #[test]

@@ -11,11 +11,13 @@
 
 mod brake;
 mod device;
+mod inventory;
 mod pulse;
 mod xid;
 
 pub use brake::Brake;
 pub use device::{CardWatch, DeviceSign, judge_device, probation_of};
+pub use inventory::{DriverAnswer, inventory};
 pub use xid::{XidClass, xid_class, xid_text};
 
 use std::collections::{BTreeMap, BTreeSet};

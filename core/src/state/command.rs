@@ -300,6 +300,9 @@ pub struct RegisterNode {
     /// The highest epoch its agent ever held. A node that was forgotten begins above it, or what its former life was told
     /// would count again.
     pub epoch_seen: NodeEpoch,
+    /// The epoch this very process holds, and keeps when it only has other things to say of itself; zero before its first
+    /// welcome.
+    pub held: NodeEpoch,
 }
 
 /// The leader's view of a node changed.

@@ -72,8 +72,8 @@ impl NodeShape {
                     break id;
                 }
             };
-            let (profile, epoch_seen) = (self.profile(name), NodeEpoch(0));
-            commands.push(Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen })));
+            let (profile, epoch_seen, held) = (self.profile(name), NodeEpoch(0), NodeEpoch(0));
+            commands.push(Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen, held })));
         }
         commands
     }

@@ -5,7 +5,7 @@ use berth_core::{
     error::Code,
     health::DeviceSign,
     id::{MemberId, NodeEpoch, NodeId, Term},
-    model::{DeploymentSpec, Device, DeviceState, GpuAsk, NodeProfile, ReplicaState},
+    model::{DeploymentSpec, Device, DeviceState, GpuAsk, NodeProfile, NodeState, ReplicaState},
     rng::SeedTree,
     schedule::Verdict,
     state::{Command, DeviceTransition, Observed, RegisterNode, Reply, Step},
@@ -245,6 +245,7 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
         node: replica.node,
         profile: fewer(),
         epoch_seen: NodeEpoch(0),
+        held: NodeEpoch(0),
     })));
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus), (2, 2));
@@ -259,9 +260,39 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
         node: replica.node,
         profile: fewer(),
         epoch_seen: NodeEpoch(0),
+        held: NodeEpoch(0),
     })));
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus, node.devices.len()), (1, 1, 0));
+}
+
+#[test]
+fn a_node_that_says_anew_what_it_has_did_not_come_back() {
+    let mut cluster = settled(1, 1);
+    let (node, epoch) = (NodeId(1), cluster.state.nodes[&NodeId(1)].epoch);
+    let say = |cluster: &mut Cluster, held: NodeEpoch, cards: usize| {
+        cluster.apply(Command::NodeRegister(Box::new(RegisterNode {
+            node,
+            profile: gpu_profile("n1", cards),
+            epoch_seen: held,
+            held,
+        })))
+    };
+    // More often than a node may come back: its driver finds one card after the other.
+    for cards in 3..=9 {
+        assert!(matches!(say(&mut cluster, epoch, cards), Reply::Registered { epoch: same } if same == epoch));
+        let node = &cluster.state.nodes[&node];
+        assert_eq!((node.profile.devices.len(), node.state, node.hold()), (cards, NodeState::Ready, Millis(0)));
+    }
+    assert_eq!(cluster.ready("fraud/blue"), 1, "what serves goes on");
+    cluster.must(Command::DeploymentScale { key: key("fraud/blue"), instance_count: 4, if_revision: None });
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 4, "and what it says is used");
+    // A process that was replaced, or whose node was lost, is another one.
+    assert!(matches!(say(&mut cluster, NodeEpoch(0), 9), Reply::Registered { epoch: next } if next > epoch));
+    let epoch = cluster.state.nodes[&node].epoch;
+    cluster.transition(1, NodeState::Lost);
+    assert!(matches!(say(&mut cluster, epoch, 9), Reply::Registered { epoch: next } if next > epoch));
 }
 
 /// A leader that hears what one node says of its cards.

@@ -302,11 +302,21 @@ fn a_node_that_was_forgotten_goes_on_above_the_epoch_its_agent_held() {
         cluster.transition(1, NodeState::Lost);
         cluster.must(Command::NodeForget { name: "n1".parse().unwrap() });
         let (node, epoch_seen) = (NodeId(1), NodeEpoch(seen));
-        cluster.must(Command::NodeRegister(Box::new(RegisterNode { node, profile: profile("n1"), epoch_seen })));
+        cluster.must(Command::NodeRegister(Box::new(RegisterNode {
+            node,
+            profile: profile("n1"),
+            epoch_seen,
+            held: NodeEpoch(0),
+        })));
         assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(seen + 1));
     }
     let (node, epoch_seen) = (NodeId(1), NodeEpoch(1));
-    cluster.must(Command::NodeRegister(Box::new(RegisterNode { node, profile: profile("n1"), epoch_seen })));
+    cluster.must(Command::NodeRegister(Box::new(RegisterNode {
+        node,
+        profile: profile("n1"),
+        epoch_seen,
+        held: NodeEpoch(0),
+    })));
     assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(5), "what the cluster knows counts too");
 }
 

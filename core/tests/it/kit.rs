@@ -99,6 +99,7 @@ impl Cluster {
             node: NodeId(id),
             profile,
             epoch_seen: NodeEpoch(0),
+            held: NodeEpoch(0),
         })));
     }
 

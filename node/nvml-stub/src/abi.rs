@@ -31,6 +31,8 @@ const ARGUMENT_VERSION_MISMATCH: c_uint = 25;
 const XID_EVENT: c_ulonglong = 8;
 /// What NVML answers for "no instance" in a process or an event.
 const NO_INSTANCE: c_uint = c_uint::MAX;
+/// What NVML answers for an amount it does not know.
+const NOT_AVAILABLE: c_ulonglong = c_ulonglong::MAX;
 /// Slices a card can have at most, on every card with MIG so far.
 const SLICES_MAX: c_uint = 7;
 const MIB: u64 = 1 << 20;
@@ -108,13 +110,23 @@ fn answer(of: impl FnOnce(&Script) -> c_uint) -> c_uint {
     }
 }
 
+/// Returns the error a card answers with, if it does.
+fn error_of(device: &Device) -> Option<c_uint> {
+    match device.fails {
+        _ if device.lost => Some(GPU_IS_LOST),
+        0 => None,
+        code => Some(code),
+    }
+}
+
 /// Answers about a handle. A device that is gone from the script fell off the bus after its handle was given out.
 fn about(handle: Handle, of: impl FnOnce(Found<'_>) -> c_uint) -> c_uint {
     let Some(uuid) = uuid_of(handle) else { return INVALID_ARGUMENT };
     answer(|script| {
         for device in &script.devices {
-            if device.lost && (device.uuid == uuid || device.slices.iter().any(|slice| slice.uuid == uuid)) {
-                return GPU_IS_LOST;
+            let is_of_it = device.uuid == uuid || device.slices.iter().any(|slice| slice.uuid == uuid);
+            if let Some(code) = error_of(device).filter(|_| is_of_it) {
+                return code;
             }
             if device.uuid == uuid {
                 return of(Found::Card(device));
@@ -218,8 +230,7 @@ pub extern "C" fn nvmlDeviceGetCount_v2(out: *mut c_uint) -> c_uint {
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, out: *mut Handle) -> c_uint {
     answer(|script| match script.devices.get(index as usize) {
-        Some(device) if device.lost => GPU_IS_LOST,
-        Some(device) => put(out, handle_of(&device.uuid)),
+        Some(device) => error_of(device).unwrap_or_else(|| put(out, handle_of(&device.uuid))),
         None => INVALID_ARGUMENT,
     })
 }
@@ -239,8 +250,7 @@ pub unsafe extern "C" fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, out: *mu
     answer(|script| {
         let has = |device: &&Device| device.uuid == wanted || device.slices.iter().any(|slice| slice.uuid == wanted);
         match script.devices.iter().find(has) {
-            Some(device) if device.lost => GPU_IS_LOST,
-            Some(_) => put(out, handle_of(&wanted)),
+            Some(device) => error_of(device).unwrap_or_else(|| put(out, handle_of(&wanted))),
             None => NOT_FOUND,
         }
     })
@@ -371,7 +381,7 @@ pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
         for (at, (pid, mib)) in card.processes.iter().enumerate() {
             let process = ProcessInfo {
                 pid: *pid,
-                used_memory: mib * MIB,
+                used_memory: mib.map_or(NOT_AVAILABLE, |mib| mib * MIB),
                 gpu_instance: NO_INSTANCE,
                 compute_instance: NO_INSTANCE,
             };
@@ -449,6 +459,7 @@ pub extern "C" fn nvmlEventSetWait_v2(set: Handle, out: *mut EventData, timeout_
     let until = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
     loop {
         let code = answer(|script| match event::next(set.addr(), script) {
+            _ if script.driver.events_fail != 0 => script.driver.events_fail,
             Ok(Some((xid, uuid))) => put(
                 out,
                 EventData {

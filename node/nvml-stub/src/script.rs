@@ -6,6 +6,7 @@
 //! cuda = 12040
 //! hang = false             ; true: every call blocks until it is false again
 //! fails = 0                ; an NVML error code that every call answers, init included
+//! events_fail = 0          ; an NVML error code that every wait for events answers
 //!
 //! [device GPU-1]           ; the section names the UUID
 //! name = NVIDIA H100 80GB HBM3
@@ -17,9 +18,10 @@
 //! power_mw = 70000
 //! ecc_corrected = 0        ; both absent: no ECC
 //! ecc_uncorrected = 0
-//! process = 4711 9318      ; process id and MiB; may be repeated
+//! process = 4711 9318      ; process id and MiB, `-` where the driver does not tell; may be repeated
 //! mig = MIG-1 1g.10gb 9856 ; UUID, profile and MiB of a slice; may be repeated
 //! lost = false             ; true: it fell off the bus
+//! fails = 0                ; an NVML error code that every call about it answers
 //! unsupported = power      ; what this device cannot tell; may be repeated
 //!
 //! [events]
@@ -44,6 +46,7 @@ pub(crate) struct Driver {
     pub(crate) cuda: i32,
     pub(crate) hang: bool,
     pub(crate) fails: u32,
+    pub(crate) events_fail: u32,
 }
 
 /// One card.
@@ -59,9 +62,10 @@ pub(crate) struct Device {
     pub(crate) power_mw: u32,
     pub(crate) ecc_corrected: Option<u64>,
     pub(crate) ecc_uncorrected: Option<u64>,
-    pub(crate) processes: Vec<(u32, u64)>,
+    pub(crate) processes: Vec<(u32, Option<u64>)>,
     pub(crate) slices: Vec<Slice>,
     pub(crate) lost: bool,
+    pub(crate) fails: u32,
     pub(crate) unsupported: Vec<String>,
 }
 
@@ -139,6 +143,7 @@ impl Driver {
             "cuda" => self.cuda = value.parse().ok()?,
             "hang" => self.hang = value.parse().ok()?,
             "fails" => self.fails = value.parse().ok()?,
+            "events_fail" => self.events_fail = value.parse().ok()?,
             _ => return None,
         }
         Some(())
@@ -165,10 +170,15 @@ impl Device {
             "ecc_corrected" => self.ecc_corrected = Some(value.parse().ok()?),
             "ecc_uncorrected" => self.ecc_uncorrected = Some(value.parse().ok()?),
             "lost" => self.lost = value.parse().ok()?,
+            "fails" => self.fails = value.parse().ok()?,
             "unsupported" => self.unsupported.push(value.to_owned()),
             "process" => {
                 let (pid, mib) = value.split_once(' ')?;
-                self.processes.push((pid.parse().ok()?, mib.trim().parse().ok()?));
+                let mib = match mib.trim() {
+                    "-" => None,
+                    mib => Some(mib.parse().ok()?),
+                };
+                self.processes.push((pid.parse().ok()?, mib));
             }
             "mig" => {
                 let mut parts = value.split_whitespace();
@@ -194,7 +204,7 @@ mod tests {
         let script = Script::parse(text).unwrap();
         assert_eq!((script.driver.version.as_str(), script.driver.hang), ("1.2", true));
         let [first, second] = script.devices.as_slice() else { panic!("{script:?}") };
-        assert_eq!((first.uuid.as_str(), first.memory_mib, first.processes[0]), ("GPU-1", 80, (7, 9)));
+        assert_eq!((first.uuid.as_str(), first.memory_mib, first.processes[0]), ("GPU-1", 80, (7, Some(9))));
         assert_eq!((first.slices[0].profile.as_str(), first.slices[0].memory_mib), ("1g.10gb", 9_856));
         assert!(!first.supports("power") && first.supports("temperature") && second.lost);
         assert_eq!(script.xids, [(79, "GPU-1".to_owned()), (13, "GPU-2".to_owned())]);

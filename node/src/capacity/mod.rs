@@ -8,34 +8,35 @@ use std::path::Path;
 
 use berth_core::{model::Device, units::Resources};
 
-use crate::gpu::Found;
-
 pub use text::CapacityOverride;
 
-/// What a node has, and what is worth knowing about how that was found.
+/// What a host has beside its GPUs, and what is worth knowing about how that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capacity {
+pub(crate) struct Host {
     /// The plain dimensions.
-    pub resources: Resources,
-    /// Its GPUs.
-    pub devices: Vec<Device>,
-    /// For the log: why there is no GPU, which cgroup bounds the memory.
-    pub notes: Vec<String>,
+    pub(crate) resources: Resources,
+    /// For the log: which cgroup bounds the memory.
+    pub(crate) notes: Vec<String>,
 }
 
-/// Measures the host of `data_dir`, adds the GPUs that were found, and applies what was declared.
-pub(crate) fn measure(data_dir: &Path, gpus: Found, declared: Option<&CapacityOverride>) -> Capacity {
+/// Measures the host of `data_dir`.
+pub(crate) fn measure(data_dir: &Path) -> Host {
     let mut notes = Vec::new();
     let (host, Resources { cpu_milli, memory_mib, .. }) = bounded(data_dir, &mut notes);
     if (cpu_milli, memory_mib) != (host.cpu_milli, host.memory_mib) {
         notes.push("cgroup limits bound what the host has".to_owned());
     }
-    let Found { devices, why_none, is_broken: _ } = gpus;
-    notes.extend(why_none.map(|why| format!("no GPU: {why}")));
-    let measured = Resources { cpu_milli, memory_mib, disk_mib: host.disk_mib, gpus: whole(&devices) };
-    match declared {
-        Some(declared) => declared.apply(measured, devices, notes),
-        None => Capacity { resources: measured, devices, notes },
+    Host { resources: Resources { cpu_milli, memory_mib, disk_mib: host.disk_mib, gpus: 0 }, notes }
+}
+
+impl Host {
+    /// Returns what a node on this host has with these GPUs, and what was declared in the place of what was measured.
+    pub(crate) fn with(&self, devices: Vec<Device>, declared: Option<&CapacityOverride>) -> (Resources, Vec<Device>) {
+        let measured = Resources { gpus: whole(&devices), ..self.resources };
+        match declared {
+            Some(declared) => declared.apply(measured, devices),
+            None => (measured, devices),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use berth_core::{
     units::{Resources, parse_cpu_milli, parse_mib},
 };
 
-use super::{Capacity, whole};
+use super::whole;
 
 /// The dimensions that can be declared.
 const KEYS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
@@ -34,10 +34,10 @@ pub struct CapacityOverride {
 
 impl CapacityOverride {
     /// Puts what was declared in the place of what was measured.
-    pub(super) fn apply(&self, measured: Resources, mut devices: Vec<Device>, mut notes: Vec<String>) -> Capacity {
+    pub(super) fn apply(&self, measured: Resources, mut devices: Vec<Device>) -> (Resources, Vec<Device>) {
         if let Some(gpus) = self.gpus {
             if devices.is_empty() && gpus > 0 {
-                notes.push(format!("{gpus} GPUs are declared and none was found: they are made up"));
+                tracing::info!(gpus, "GPUs are declared and none was found: they are made up");
                 devices = (0..gpus).map(made_up_device).collect();
             }
             devices.truncate(gpus as usize);
@@ -48,7 +48,7 @@ impl CapacityOverride {
             disk_mib: self.disk_mib.unwrap_or(measured.disk_mib),
             gpus: whole(&devices),
         };
-        Capacity { resources, devices, notes }
+        (resources, devices)
     }
 
     fn set(&mut self, key: &str, value: &str, problems: &mut Problems) {
@@ -153,8 +153,9 @@ mod tests {
         let measured = Resources { cpu_milli: 1, memory_mib: 1, disk_mib: 1, gpus: 3 };
         let devices: Vec<Device> = (0..3).map(made_up_device).collect();
         let one = CapacityOverride { gpus: Some(1), ..CapacityOverride::default() };
-        assert_eq!(one.apply(measured, devices, Vec::new()).devices.len(), 1);
-        let none_found = one.apply(measured, Vec::new(), Vec::new());
-        assert_eq!((none_found.resources.gpus, none_found.notes.len()), (1, 1));
+        let (resources, first) = one.apply(measured, devices.clone());
+        assert_eq!((resources.gpus, first.as_slice()), (1, &devices[..1]));
+        let (resources, made_up) = one.apply(measured, Vec::new());
+        assert_eq!((resources.gpus, made_up[0].model.as_str()), (1, "declared"));
     }
 }

@@ -3,7 +3,7 @@
 //! A card that cannot tell something (a temperature, a count of memory errors) is no worse for it: only an answer that
 //! the card is gone counts against it. Handles are asked for anew at every look, because a reset makes old ones invalid.
 
-use berth_core::model::Device;
+use berth_core::{health::DriverAnswer, model::Device};
 use nvml_wrapper::{
     Nvml,
     enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor},
@@ -30,6 +30,8 @@ pub struct Look {
     pub driver: String,
     /// Every card, those included that were seen before and do not answer now.
     pub cards: Vec<CardLook>,
+    /// What the driver answered instead of saying which card one is that was never seen before.
+    pub nameless: Vec<String>,
 }
 
 /// One card.
@@ -55,8 +57,8 @@ pub struct CardLook {
     pub ecc_corrected: Option<u64>,
     /// Memory errors it could not correct since the driver was loaded.
     pub ecc_uncorrected: Option<u64>,
-    /// Processes that use it and how many MiB of it each holds.
-    pub processes: Vec<(u32, u64)>,
+    /// Processes that use it and how many MiB of it each holds, where the driver tells.
+    pub processes: Vec<(u32, Option<u64>)>,
     /// Why it does not answer; nothing while it does.
     pub fault: Option<String>,
 }
@@ -72,37 +74,44 @@ pub struct SliceLook {
     pub memory_mib: u64,
 }
 
-/// Looks at every card: those that are listed, and those of `known` that no longer are.
-pub(super) fn look(nvml: &Nvml, known: &[String]) -> Result<Look, NvmlError> {
+/// Looks at every card: those that are listed, and those of `known` that no longer are. With `is_first`, what was known
+/// is from before: a card that is simply not listed was taken out meanwhile.
+pub(super) fn look(nvml: &Nvml, known: &[String], is_first: bool) -> Result<Look, NvmlError> {
     let driver = nvml.sys_driver_version()?;
-    let mut cards = Vec::new();
+    let (mut cards, mut nameless) = (Vec::new(), Vec::new());
     for index in 0..nvml.device_count()? {
-        match nvml.device_by_index(index) {
-            Ok(device) => {
-                let uuid = device.uuid()?;
-                cards.push(card(&device, uuid.clone()).unwrap_or_else(|error| gone(uuid, &error)));
-            }
-            // It has no UUID to say which one it is: it is among those that are missing below.
-            Err(NvmlError::GpuLost) => {}
-            Err(error) => return Err(error),
+        let named = nvml.device_by_index(index).and_then(|device| Ok((device.uuid()?, device)));
+        match named {
+            Ok((uuid, device)) => cards.push(card(&device, uuid.clone()).unwrap_or_else(|error| gone(uuid, &error))),
+            // The others may answer. Which one it is shows below, if it was ever seen.
+            Err(error) => nameless.push(in_words(&error)),
         }
     }
     for uuid in known {
-        if cards.iter().all(|card| card.uuid != *uuid) {
-            let error = nvml.device_by_uuid(uuid.as_str()).err().unwrap_or(NvmlError::NotFound);
-            cards.push(gone(uuid.clone(), &error));
+        if cards.iter().any(|card| card.uuid == *uuid) {
+            continue;
         }
+        let error = nvml.device_by_uuid(uuid.as_str()).err().unwrap_or(NvmlError::NotFound);
+        if is_first && nameless.is_empty() && matches!(error, NvmlError::NotFound) {
+            continue;
+        }
+        cards.push(gone(uuid.clone(), &error));
+        nameless.pop();
     }
-    Ok(Look { driver, cards })
+    Ok(Look { driver, cards, nameless })
 }
 
 fn gone(uuid: String, error: &NvmlError) -> CardLook {
-    let fault = match error {
+    CardLook { uuid, fault: Some(in_words(error)), ..CardLook::default() }
+}
+
+fn in_words(error: &NvmlError) -> String {
+    match error {
         NvmlError::GpuLost => "it fell off the bus".to_owned(),
         NvmlError::NotFound => "the driver does not list it any more".to_owned(),
+        NvmlError::ResetRequired => "it has to be reset before it works again".to_owned(),
         other => format!("the driver answers `{other}`"),
-    };
-    CardLook { uuid, fault: Some(fault), ..CardLook::default() }
+    }
 }
 
 fn card(device: &nvml_wrapper::Device<'_>, uuid: String) -> Result<CardLook, NvmlError> {
@@ -151,15 +160,15 @@ fn slices(device: &nvml_wrapper::Device<'_>) -> Result<Vec<SliceLook>, NvmlError
     Ok(slices)
 }
 
-fn processes(device: &nvml_wrapper::Device<'_>) -> Result<Vec<(u32, u64)>, NvmlError> {
+fn processes(device: &nvml_wrapper::Device<'_>) -> Result<Vec<(u32, Option<u64>)>, NvmlError> {
     for _ in 0..PROCESS_TRIES {
         match device.running_compute_processes() {
             Err(NvmlError::InsufficientSize(_)) => {}
             answer => {
                 let processes = optional(answer)?.unwrap_or_default();
                 let used = |memory| match memory {
-                    UsedGpuMemory::Used(bytes) => bytes >> 20,
-                    UsedGpuMemory::Unavailable => 0,
+                    UsedGpuMemory::Used(bytes) => Some(bytes >> 20),
+                    UsedGpuMemory::Unavailable => None,
                 };
                 return Ok(processes.into_iter().map(|one| (one.pid, used(one.used_gpu_memory))).collect());
             }
@@ -184,9 +193,29 @@ fn model(name: &str) -> String {
 
 // === impl Look ===
 
+impl CardLook {
+    /// Returns whether the driver hides how much of the card's memory some process holds.
+    pub(super) fn hides_memory(&self) -> bool {
+        self.slices.is_empty() && self.processes.iter().any(|(_, mib)| mib.is_none())
+    }
+}
+
 impl Look {
+    /// Returns what the driver answered, with every card that is sick.
+    pub(super) fn answer(&self) -> DriverAnswer {
+        let sick = self.cards.iter().filter(|card| card.fault.is_some()).map(|card| card.uuid.clone());
+        DriverAnswer::Listed { devices: self.devices(), sick: sick.collect() }
+    }
+
+    /// Says what is wrong with every card that does not answer.
+    pub(super) fn sick(&self) -> Vec<String> {
+        let named = self.cards.iter().filter_map(|card| Some(format!("{}: {}", card.uuid, card.fault.as_ref()?)));
+        let nameless = self.nameless.iter().map(|why| format!("one that was never seen: {why}"));
+        named.chain(nameless).collect()
+    }
+
     /// Lists what can be given to replicas: whole cards, and of cards that are cut their slices.
-    pub fn devices(&self) -> Vec<Device> {
+    fn devices(&self) -> Vec<Device> {
         let simulated = self.driver.contains(SIMULATED);
         let healthy = |card: &CardLook| card.fault.is_none();
         let base = |card: &CardLook| Device {

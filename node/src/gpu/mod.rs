@@ -7,9 +7,11 @@
 pub mod fake;
 
 mod look;
+mod memory;
 mod monitor;
 mod share;
 
 pub use look::{CardLook, Look, SliceLook};
+pub(crate) use memory::{read_devices, write_devices};
 pub use monitor::{Found, GpuMonitor, GpuView};
 pub(crate) use share::keep_shares;

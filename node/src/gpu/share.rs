@@ -1,7 +1,7 @@
 //! Whose memory it is: processes on a device, summed up per replica.
 //!
 //! NVML names processes by their ids in the host's own view. An agent in a container that has ids of its own sees none of
-//! them, and then no share is enforced.
+//! them, and a driver may not tell how much a process holds: then no share is enforced.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -40,7 +40,7 @@ fn used_by(look: &Look, ledger: &Ledger, home: &Path) -> BTreeMap<ReplicaId, BTr
         holders.iter().map(|(replica, ..)| (*replica, BTreeMap::new())).collect();
     for card in &look.cards {
         for (pid, mib) in &card.processes {
-            let Some((group, mark)) = owner(*pid) else { continue };
+            let (Some((group, mark)), Some(mib)) = (owner(*pid), mib) else { continue };
             let is_of = |(_, leader, layout): &&(ReplicaId, u32, Layout)| {
                 group == *leader || mark.as_deref().is_some_and(|mark| mark == layout.root())
             };

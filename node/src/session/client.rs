@@ -55,7 +55,7 @@ const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 50..=10_000;
 pub(crate) struct SessionOptions {
     pub(crate) node: NodeId,
     pub(crate) home: PathBuf,
-    pub(crate) profile: NodeProfile,
+    pub(crate) profile: watch::Receiver<NodeProfile>,
     pub(crate) members: Arc<Members>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) mesh: MeshHandle,
@@ -78,6 +78,8 @@ enum End {
     Refused(Error),
     /// It broke.
     Broken(Error),
+    /// The node has something else to say of itself.
+    Changed,
 }
 
 /// A session that is open.
@@ -111,6 +113,10 @@ pub(crate) async fn keep_session(options: SessionOptions) {
                 tracing::debug!(%address, %leader, "redirected to the leader");
                 options.members.leads(Some(&leader));
                 (turn, redirects) = (0, redirects + 1);
+                continue;
+            }
+            End::Changed => {
+                tracing::info!("the node says anew what it has");
                 continue;
             }
             End::Redirect(_) => {
@@ -147,10 +153,11 @@ async fn open(
     served: &mut Served,
     backoff: &mut Backoff,
 ) -> End {
-    let mut replaced = options.agent.replaced();
+    let (mut replaced, mut profile) = (options.agent.replaced(), options.profile.clone());
+    let said = profile.borrow_and_update().clone();
     let (up, queue) = mpsc::channel(WAITING_MAX);
     let opened = async {
-        let hello = hello(options, *epoch).await?;
+        let hello = hello(options, &said, *epoch).await?;
         up.send(FromNode { message: Some(Up::Hello(hello)) }).await.map_err(|_| broken("the stream ended"))?;
         let mut client = options.members.client(address)?;
         let answer = timeout(MESSAGE_DEADLINE, client.session(ReceiverStream::new(queue))).await;
@@ -187,14 +194,16 @@ async fn open(
         end = session.run(down, heartbeat) => end,
         // What the agent was told, the one in its place was not: begin anew.
         _ = replaced.changed() => End::Broken(broken("the agent was started again")),
+        // The session begins with it, so that nobody has to wonder whether it was heard.
+        Ok(()) = profile.changed() => End::Changed,
     }
 }
 
-async fn hello(options: &SessionOptions, epoch: NodeEpoch) -> Result<Hello, Error> {
+async fn hello(options: &SessionOptions, said: &NodeProfile, epoch: NodeEpoch) -> Result<Hello, Error> {
     let standing = options.agent.standing().await?;
     Ok(Hello {
         node_id: options.node.0,
-        profile: Some(profile_to_wire(&options.profile)),
+        profile: Some(profile_to_wire(said)),
         replicas: standing.reports.iter().map(report_to_wire).collect(),
         term_seen: standing.fence.term.0,
         revision_seen: standing.fence.revision.0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_core::health::DeviceSign;
+use berth_core::{health::DeviceSign, model::Device};
 use berth_node::gpu::{
     CardLook, GpuMonitor, GpuView,
     fake::{FakeGpus, FakeHost},
@@ -27,10 +27,24 @@ impl Host {
     }
 
     fn scripted(script: String) -> Self {
+        Self::that_had(&[], script)
+    }
+
+    /// A host that had these cards when its last agent asked.
+    fn that_had(before: &[&str], script: String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fake = FakeHost::install(dir.path(), &script).unwrap();
-        let monitor = GpuMonitor::start(Some(&fake.library())).unwrap();
+        let before = before.iter().map(|uuid| Device { uuid: (*uuid).to_owned(), ..Device::default() });
+        let monitor = GpuMonitor::start(Some(&fake.library()), before.collect()).unwrap();
         Self { _dir: dir, fake, monitor, script }
+    }
+
+    /// Waits until the host has these devices.
+    async fn until_it_has(&self, uuids: &[&str]) {
+        let mut devices = self.monitor.devices();
+        let has = |devices: &Vec<Device>| devices.iter().map(|device| device.uuid.as_str()).eq(uuids.iter().copied());
+        let waited = timeout(PATIENCE, devices.wait_for(has)).await.map(|seen| seen.map(drop));
+        waited.unwrap_or_else(|_| panic!("{:?}", self.monitor.devices().borrow())).unwrap();
     }
 
     /// Changes the script.
@@ -97,7 +111,7 @@ async fn everything_a_card_tells_is_read() {
         power_milliwatt: Some(412_000),
         ecc_corrected: Some(3),
         ecc_uncorrected: Some(1),
-        processes: vec![(4_711, 9_318), (4_712, 12)],
+        processes: vec![(4_711, Some(9_318)), (4_712, Some(12))],
         ..CardLook::default()
     };
     assert_eq!(*card(&view, "GPU-a"), expected);
@@ -197,7 +211,7 @@ async fn a_driver_that_is_reset_is_opened_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_without_gpus_says_why() {
     let empty = tempfile::tempdir().unwrap();
-    let missing = GpuMonitor::start(Some(&empty.path().join("libnvidia-ml.so"))).unwrap();
+    let missing = GpuMonitor::start(Some(&empty.path().join("libnvidia-ml.so")), Vec::new()).unwrap();
     for (monitor, why) in [
         (missing, "the NVML library is not on this host"),
         (Host::scripted("[driver]\nfails = 9\n".into()).monitor, "the NVIDIA driver is not loaded"),
@@ -216,10 +230,108 @@ async fn a_host_without_gpus_says_why() {
 /// On a host with GPUs this is a test of the real library; on any other, of a reason being given.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_host_has_is_told_whole_or_with_a_reason() {
-    let monitor = GpuMonitor::start(None).unwrap();
+    let monitor = GpuMonitor::start(None, Vec::new()).unwrap();
     let found = tokio::task::block_in_place(|| monitor.found(PATIENCE));
     assert_eq!(found.devices.is_empty(), found.why_none.is_some(), "{found:?}");
     for device in &found.devices {
         assert!(!device.simulated && !device.model.is_empty() && device.memory_mib > 1_000, "{device:?}");
     }
+}
+
+#[tokio::test]
+async fn a_driver_that_is_loaded_after_the_agent_is_found() {
+    let script = "2x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let mut host = Host::scripted(script.replace("[driver]", "[driver]\nfails = 9"));
+    host.until_it_has(&[]).await;
+    host.change(|script| script.replace("fails = 9", "fails = 0"));
+    host.until_it_has(&["GPU-t-0", "GPU-t-1"]).await;
+    let view = host.until(|view| view.signs.len() == 2 && view.signs.iter().all(|sign| sign.passing.is_some())).await;
+    assert!(view.signs.iter().all(|sign| sign.faults == 0), "{view:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_starts_while_the_driver_hangs_keeps_what_the_host_had() {
+    let script = "2x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let before = ["GPU-t-0", "GPU-t-1"];
+    let mut host = Host::that_had(&before, script.replace("[driver]", "[driver]\nhang = true"));
+    let found = tokio::task::block_in_place(|| host.monitor.found(Duration::from_millis(100)));
+    assert_eq!((found.devices.len(), found.is_broken), (2, true), "{found:?}");
+    // Nobody looked at them since this agent started: they are not to be trusted, and not condemned.
+    let view = host.until(|view| view.signs.iter().all(|sign| sign.silent.0 >= 200)).await;
+    assert!(view.signs.len() == 2 && view.signs.iter().all(|sign| sign.faults == 0 && sign.passing.is_none()));
+    host.change(|script| script.replace("hang = true", "hang = false"));
+    host.until(|view| view.signs.iter().all(|sign| sign.passing.is_some())).await;
+    host.until_it_has(&before).await;
+}
+
+#[tokio::test]
+async fn what_a_host_had_follows_what_its_driver_lists() {
+    let script = "1x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    // One was taken out before the agent started; what is listed no more while it runs is sick.
+    let mut host = Host::that_had(&["GPU-old", "GPU-t-0"], script);
+    host.until_it_has(&["GPU-t-0"]).await;
+    host.until(|view| view.signs.len() == 1).await;
+    host.change(|script| {
+        script.replace("[events]", "[device GPU-new]\nname = NVIDIA A10\nmemory_mib = 24576\n[events]")
+    });
+    host.until_it_has(&["GPU-t-0", "GPU-new"]).await;
+    host.change(|script| script.replacen("temperature = 30", "temperature = 30\nmig = MIG-1 3g.40gb 40000", 1));
+    host.until_it_has(&["GPU-new", "MIG-1"]).await;
+    host.change(|script| script.replacen("temperature = 30", "temperature = 30\nlost = true", 1));
+    host.until(|view| sign(view, "GPU-t-0").faults == 1).await;
+    host.until_it_has(&["GPU-new", "MIG-1"]).await;
+
+    // Only where no library is, there is nothing.
+    let empty = tempfile::tempdir().unwrap();
+    let had = vec![Device { uuid: "GPU-1".into(), ..Device::default() }];
+    let monitor = GpuMonitor::start(Some(&empty.path().join("libnvidia-ml.so")), had).unwrap();
+    timeout(PATIENCE, monitor.devices().wait_for(Vec::is_empty)).await.unwrap().unwrap();
+    assert!(monitor.view().signs.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sick_card_blinds_nobody_to_the_others() {
+    let script = "3x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let sick = script.replace("[device GPU-t-1]", "[device GPU-t-1]\nfails = 999");
+    // One that never said who it is: nobody can be given it, and people are told.
+    let mut host = Host::scripted(sick.clone());
+    host.until_it_has(&["GPU-t-0", "GPU-t-2"]).await;
+    let found = tokio::task::block_in_place(|| host.monitor.found(PATIENCE));
+    assert!(matches!(found.sick.as_slice(), [one] if one.contains("never seen")), "{found:?}");
+    host.change(|_| script);
+    host.until_it_has(&["GPU-t-0", "GPU-t-2", "GPU-t-1"]).await;
+    // One that is known is a card with a fault, and stays.
+    host.change(|_| sick);
+    let view = host.until(|view| sign(view, "GPU-t-1").faults == 1).await;
+    assert_eq!((sign(&view, "GPU-t-0").faults, card(&view, "GPU-t-1").model.as_str()), (0, "H100"));
+    host.until_it_has(&["GPU-t-0", "GPU-t-2", "GPU-t-1"]).await;
+    host.events("xid = 48 GPU-t-2");
+    host.until(|view| sign(view, "GPU-t-2").faults == 1).await;
+}
+
+#[tokio::test]
+async fn events_that_fail_are_asked_for_anew() {
+    let mut host = Host::new("1x80GiB:H100");
+    host.until(|view| view.signs.iter().any(|sign| sign.passing.is_some())).await;
+    host.change(|script| script.replace("[driver]", "[driver]\nevents_fail = 15"));
+    // A second look from here on ends a wait that failed.
+    let (mut looks, seen) = (host.monitor.looks(), *host.monitor.looks().borrow());
+    timeout(PATIENCE, looks.wait_for(|looks| *looks >= seen + 2)).await.unwrap().unwrap();
+    host.change(|script| script.replace("events_fail = 15", "events_fail = 0"));
+    let seen = *host.monitor.looks().borrow();
+    timeout(PATIENCE, looks.wait_for(|looks| *looks >= seen + 2)).await.unwrap().unwrap();
+    host.events("xid = 48 GPU-t-0");
+    host.until(|view| sign(view, "GPU-t-0").faults == 1).await;
+}
+
+#[tokio::test]
+async fn a_driver_that_hides_what_processes_hold_is_told_of_once() {
+    let mut host = Host::new("1x80GiB:H100");
+    host.change(|script| script.replace("temperature = 30", "temperature = 30\nprocess = 7 -\nprocess = 8 12"));
+    let view = host.until(|view| view.signs.iter().any(|sign| sign.notes > 0)).await;
+    assert!(sign(&view, "GPU-t-0").last_note.contains("no share is enforced"), "{view:?}");
+    assert_eq!(card(&view, "GPU-t-0").processes, [(7, None), (8, Some(12))]);
+    let (mut looks, seen) = (host.monitor.looks(), *host.monitor.looks().borrow());
+    timeout(PATIENCE, looks.wait_for(|looks| *looks >= seen + 2)).await.unwrap().unwrap();
+    assert_eq!(sign(&host.monitor.view(), "GPU-t-0").notes, 1);
 }

@@ -110,6 +110,7 @@ impl Wire<Command> for v1::Command {
                 node: register.node.0,
                 profile: Some(Wire::wire(&register.profile)),
                 epoch_seen: register.epoch_seen.0,
+                held: register.held.0,
             }),
             Command::NodeTransition(transition) => C::NodeTransition(v1::NodeTransition {
                 term: transition.term.0,
@@ -231,6 +232,7 @@ impl Wire<Command> for v1::Command {
                 node: NodeId(c.node),
                 profile: need(c.profile, "profile")?.core()?,
                 epoch_seen: NodeEpoch(c.epoch_seen),
+                held: NodeEpoch(c.held),
             })),
             C::NodeTransition(c) => Command::NodeTransition(NodeTransition {
                 term: Term(c.term),

@@ -88,6 +88,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
                 node: NodeId(0x21),
                 profile: profile(),
                 epoch_seen: NodeEpoch(7),
+                held: NodeEpoch(6),
             })),
         ),
         (

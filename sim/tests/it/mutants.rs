@@ -10,6 +10,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::OversellDevices, 40),
     (Bug::TrustBroken, 40),
     (Bug::BlameTheCard, 40),
+    (Bug::ForgetGpus, 80),
     (Bug::TakePromised, 40),
     (Bug::TakeFromEquals, 40),
     (Bug::IgnoreSpread, 40),
@@ -96,6 +97,7 @@ caught! {
     an_oversold_device_is_noticed: OversellDevices;
     a_trusted_broken_device_is_noticed: TrustBroken;
     a_card_blamed_for_a_program_is_noticed: BlameTheCard;
+    a_host_that_forgets_its_cards_is_noticed: ForgetGpus;
     a_broken_promise_is_noticed: TakePromised;
     taking_from_equals_is_noticed: TakeFromEquals;
     an_ignored_spread_is_noticed: IgnoreSpread;

@@ -72,7 +72,8 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, width: usize) -> Vec<Li
         };
         let used = sample.processes.iter().find(|process| process.pid == replica.pid && replica.pid != 0);
         let held = grant.memory_mib.unwrap_or(gpu.memory_mib);
-        let used_text = used.map_or(String::new(), |process| format!(", uses {}", Mib(process.used_mib)));
+        let used_mib = used.and_then(|process| process.used_mib);
+        let used_text = used_mib.map_or(String::new(), |mib| format!(", uses {}", Mib(mib)));
         lines.push(Line::from(format!(
             "  {} {}/{}  {} {}{used_text}",
             short_id(&replica.replica),

@@ -16,8 +16,12 @@ impl ClusterState {
         let name = &register.profile.name;
         self.free_name(cx, name, register.node)?;
         let known = self.nodes.get(&register.node);
-        let epoch = known.map_or(NodeEpoch(1), |node| node.epoch.next()).max(register.epoch_seen.next());
         let was_lost = known.is_some_and(|node| node.state == NodeState::Lost);
+        // The process that is known says something else of itself: nobody came back, so no epoch begins.
+        let revised = known.filter(|node| node.epoch == register.held && !was_lost);
+        let fresh = || known.map_or(NodeEpoch(1), |node| node.epoch.next()).max(register.epoch_seen.next());
+        let epoch = revised.map_or_else(fresh, |node| node.epoch);
+        let had = revised.map(|node| node.profile.devices.len());
         if let Some(known) = known {
             self.index.remove_node(known);
         }
@@ -28,7 +32,9 @@ impl ClusterState {
             state: NodeState::Ready,
             cordoned: known.is_some_and(|node| node.cordoned),
             // Whoever stopped an agent wanted it empty until it is back; what an operator wanted stays.
-            drain: known.and_then(|node| node.drain.clone()).filter(|drain| drain.by != DrainBy::Agent),
+            drain: known
+                .and_then(|node| node.drain.clone())
+                .filter(|drain| had.is_some() || drain.by != DrainBy::Agent),
             overfull: false,
             returns: known.map_or(0, |node| node.returns),
             returned_at: known.map_or(cx.now, |node| node.returned_at),
@@ -38,14 +44,23 @@ impl ClusterState {
             revision: cx.index,
         };
         self.devices_register(cx, known, &mut node);
-        // One that was emptied before it went away did not fail.
-        if known.is_some_and(|node| node.wish() != Some("drained")) {
-            node.count_return(cx.now);
-        }
-        let hold = node.hold();
-        if hold > Millis(0) {
-            node.state = NodeState::Suspect;
-            node.reason = format!("it came back {} times: nothing new before it is heard for {hold}", node.returns);
+        match revised {
+            Some(known) => {
+                (node.state, node.since) = (known.state, known.since);
+                node.reason.clone_from(&known.reason);
+            }
+            None => {
+                // One that was emptied before it went away did not fail.
+                if known.is_some_and(|node| node.wish() != Some("drained")) {
+                    node.count_return(cx.now);
+                }
+                let hold = node.hold();
+                if hold > Millis(0) {
+                    node.state = NodeState::Suspect;
+                    node.reason =
+                        format!("it came back {} times: nothing new before it is heard for {hold}", node.returns);
+                }
+            }
         }
         let held = self.index.held_on(register.node);
         let shrank = (!held.fits(&node.profile.capacity)).then_some(node.profile.capacity);
@@ -57,8 +72,14 @@ impl ClusterState {
         }
         self.touch_routes_of_node(cx, register.node);
         let subject = self.about_node(register.node);
-        let text = format!("node {name} registered, epoch {epoch}");
-        cx.event(Severity::Info, "node.registered", subject.clone(), text);
+        let (kind, text) = match had {
+            Some(had) => (
+                "node.changed",
+                format!("node {name} reports {} devices, before {had}", register.profile.devices.len()),
+            ),
+            None => ("node.registered", format!("node {name} registered, epoch {epoch}")),
+        };
+        cx.event(Severity::Info, kind, subject.clone(), text);
         if let Some(has) = shrank {
             let text = format!("node {name} has {has} and holds {held}: its newest replicas move until the rest fits");
             cx.event(Severity::Warning, "node.overfull", subject, text);

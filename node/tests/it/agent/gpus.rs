@@ -54,3 +54,35 @@ async fn a_driver_that_hangs_holds_up_no_heartbeat() {
     .expect("a driver that answers again is heard again");
     node.stop().await;
 }
+
+/// A driver that is loaded after the agent: the node says anew what it has, under the epoch it holds. And one that hangs
+/// when the next agent starts: the node says what the host had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_anew_what_it_has_when_its_driver_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "2x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let fake = FakeHost::install(dir.path(), &script.replace("[driver]", "[driver]\nfails = 9")).unwrap();
+    let leader = Coordinator::start().await;
+    let mut options = options(dir.path(), &[&leader]);
+    options.nvml_library = Some(fake.library());
+    let node = start(options.clone()).await;
+    let uuids = |hello: &berth_proto::node::v1::Hello| {
+        let devices = &hello.profile.as_ref().unwrap().devices;
+        devices.iter().map(|device| device.uuid.clone()).collect::<Vec<_>>()
+    };
+    let first = leader.hello(1).await;
+    assert_eq!((uuids(&first), first.epoch), (vec![], 0));
+    fake.rewrite(&script).unwrap();
+    let second = leader.hello(2).await;
+    assert_eq!((uuids(&second), second.epoch), (vec!["GPU-t-0".to_owned(), "GPU-t-1".to_owned()], 1));
+    let capacity = second.profile.as_ref().unwrap().capacity.unwrap();
+    assert_eq!(capacity.gpus, 2);
+    node.stop().await;
+
+    fake.rewrite(&script.replace("[driver]", "[driver]\nhang = true")).unwrap();
+    let node = start(options).await;
+    let third = leader.hello(3).await;
+    assert_eq!((uuids(&third), third.epoch), (uuids(&second), 0));
+    fake.rewrite(&script).unwrap();
+    node.stop().await;
+}
