@@ -158,12 +158,12 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
         let replica = endpoint.deployments[at].replicas.get(last.replica)?;
         Some(text(Some(&replica.id_text)))
     });
-    let agent = text(record.user_agent.as_ref());
+    let agent = record.words.user_agent();
     let reason = record.refusal().map(|refusal| refusal.code().word());
     Line {
         time_generated: DateTime::<Utc>::from(begun).to_rfc3339_opts(SecondsFormat::Millis, true),
         method: record.method.as_str(),
-        path: record.path.as_ref().map_or("", |path| path.path()),
+        path: record.words.path(),
         subscription_id: "",
         workspace_id: "",
         workspace_name: "",
@@ -177,8 +177,8 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
         request_payload_size: record.request_bytes,
         response_payload_size: record.response_bytes,
         user_agent: agent.get(..USER_AGENT_MAX).unwrap_or(agent),
-        request_id: text(Some(&record.id)),
-        client_request_id: text(record.client_id.as_ref()),
+        request_id: record.words.id(),
+        client_request_id: record.words.client_id(),
         total_duration_ms: ms(record.total),
         request_duration_ms: ms(head),
         response_duration_ms: ms(record.total.saturating_sub(head)),

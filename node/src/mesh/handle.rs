@@ -321,7 +321,7 @@ impl MeshHandle {
     /// nothing when it is not remembered.
     pub fn find_request(&self, id: &str) -> Option<RequestReport> {
         let read = |record: &Record| (record.begun, report(record));
-        let found = self.0.shared.recent.iter().filter_map(|core| core.find(id.as_bytes(), read));
+        let found = self.0.shared.recent.iter().filter_map(|core| core.find(id, read));
         found.max_by_key(|(begun, _)| *begun).map(|(_, report)| report)
     }
 

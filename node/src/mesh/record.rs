@@ -1,11 +1,11 @@
 //! What became of a request: a record that is written while it is served and closed with the last byte of its answer.
 //!
 //! The newest of every core are kept for whoever asks what happened to one, each becomes a line of the access log where
-//! that is on, and its time goes into the deployment's histogram. A record holds positions and shared values, never
-//! copies of names, and nothing of a body: keeping one costs a fraction of a microsecond.
+//! that is on, and its time goes into the deployment's histogram. A record holds positions and shared values, the few words
+//! of the caller's that it tells, and nothing of a body. It is one piece of memory, and those that are kept lie side by side:
+//! what is written thousands of requests before it is read again must cost no more than being written.
 
 use std::{
-    collections::VecDeque,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -13,26 +13,27 @@ use std::{
 
 use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status::Refusal, trace::Entered};
 use http::{HeaderValue, Method, Version, header, request::Parts, uri};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{mirror::Mirrored, routes::Endpoint, worker::Core};
 
 /// Records kept per core. At a thousand requests a second that is four seconds, and most who ask have the id of a
-/// request that failed a moment ago; a record is some 600 bytes.
+/// request that failed a moment ago; a record is some 700 bytes.
 pub(super) const KEPT_PER_CORE: usize = 4_096;
 
 /// Attempts written down one by one; more are only counted.
 const ATTEMPTS_MAX: usize = 16;
 
+/// Bytes of a request's words that need no memory of their own: an id, a usual path and a usual user agent.
+const WORDS_INLINE: usize = 128;
+
 /// One request, as the ingress that took it saw it.
 pub(super) struct Record {
-    pub(super) id: HeaderValue,
-    pub(super) client_id: Option<HeaderValue>,
+    pub(super) words: Words,
     pub(super) begun: Instant,
     pub(super) method: Method,
-    pub(super) path: Option<uri::PathAndQuery>,
     pub(super) version: Version,
-    pub(super) user_agent: Option<HeaderValue>,
     /// Nothing when no endpoint was found.
     pub(super) routed: Option<RoutedTo>,
     /// The replica whose answer was taken, by position.
@@ -41,7 +42,7 @@ pub(super) struct Record {
     pub(super) drawn: [Option<Weighed>; 2],
     /// How many could have been drawn.
     pub(super) candidates: usize,
-    pub(super) attempts: Vec<Attempted>,
+    pub(super) attempts: SmallVec<[Attempted; 1]>,
     /// All of them, those beyond [`ATTEMPTS_MAX`] too.
     pub(super) attempt_count: u32,
     /// The deployments that were to get a copy, and what became of it.
@@ -61,6 +62,13 @@ pub(super) struct Record {
     pub(super) end: End,
     /// Its own span, where spans are kept.
     pub(super) trace: Option<Entered>,
+}
+
+/// What a record tells of the caller's own words, copied: a share in them would keep alive what they were read into.
+pub(super) struct Words {
+    text: SmallVec<[u8; WORDS_INLINE]>,
+    /// Where each but the last one ends.
+    ends: [u32; 3],
 }
 
 /// Where a request was sent, and by what.
@@ -132,26 +140,82 @@ pub(super) struct Recording {
 }
 
 /// The newest records of a core.
-#[derive(Default)]
-pub(super) struct Recent(Mutex<VecDeque<Box<Record>>>);
+pub(super) struct Recent(Mutex<Ring>);
+
+struct Ring {
+    records: Vec<Record>,
+    /// The oldest, once there are as many as are kept.
+    next: usize,
+}
+
+// === impl Words ===
+
+impl Words {
+    fn of(parts: &Parts, id: &HeaderValue, client_id: Option<&HeaderValue>) -> Self {
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let path = parts.uri.path_and_query().map(uri::PathAndQuery::as_str);
+        let mut text = SmallVec::new();
+        let mut add = |word: &[u8]| {
+            text.extend_from_slice(word);
+            // The library has read no head that is longer.
+            u32::try_from(text.len()).unwrap_or(u32::MAX)
+        };
+        let ends = [
+            add(id.as_bytes()),
+            add(client_id.map_or(&[], HeaderValue::as_bytes)),
+            add(path.unwrap_or_default().as_bytes()),
+        ];
+        add(agent.unwrap_or_default().as_bytes());
+        Self { text, ends }
+    }
+
+    fn word(&self, from: u32, to: Option<u32>) -> &str {
+        let to = to.map_or(self.text.len(), |to| to as usize);
+        let word = self.text.get(from as usize..to);
+        word.and_then(|word| str::from_utf8(word).ok()).unwrap_or_default()
+    }
+
+    /// Returns the id, the mesh's or the one the caller gave.
+    pub(super) fn id(&self) -> &str {
+        self.word(0, Some(self.ends[0]))
+    }
+
+    /// Returns the caller's own id; empty when it has none.
+    pub(super) fn client_id(&self) -> &str {
+        self.word(self.ends[0], Some(self.ends[1]))
+    }
+
+    /// Returns the path with its query.
+    pub(super) fn path_and_query(&self) -> &str {
+        self.word(self.ends[1], Some(self.ends[2]))
+    }
+
+    /// Returns the path without its query, which may hold anything.
+    pub(super) fn path(&self) -> &str {
+        let whole = self.path_and_query();
+        whole.split_once('?').map_or(whole, |(path, _)| path)
+    }
+
+    /// Returns what the caller says it is; empty when that is nothing, or no text.
+    pub(super) fn user_agent(&self) -> &str {
+        self.word(self.ends[2], None)
+    }
+}
 
 // === impl Record ===
 
 impl Record {
     pub(super) fn open(begun: Instant, parts: &Parts, id: &HeaderValue, client_id: Option<&HeaderValue>) -> Box<Self> {
         Box::new(Self {
-            id: id.clone(),
-            client_id: client_id.cloned(),
+            words: Words::of(parts, id, client_id),
             begun,
             method: parts.method.clone(),
-            path: parts.uri.path_and_query().cloned(),
             version: parts.version,
-            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
             routed: None,
             answered_by: None,
             drawn: [None, None],
             candidates: 0,
-            attempts: Vec::new(),
+            attempts: SmallVec::new(),
             attempt_count: 0,
             mirrors: Vec::new(),
             status: 0,
@@ -278,7 +342,7 @@ impl Recording {
         if let Some(log) = &shared.access_log {
             log.write(&record);
         }
-        shared.recent[self.core.index].push(record);
+        shared.recent[self.core.index].push(*record);
     }
 }
 
@@ -291,23 +355,46 @@ impl Drop for Recording {
 
 // === impl Recent ===
 
+impl Default for Recent {
+    fn default() -> Self {
+        Self(Mutex::new(Ring { records: Vec::with_capacity(KEPT_PER_CORE), next: 0 }))
+    }
+}
+
 impl Recent {
-    fn push(&self, record: Box<Record>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = if kept.len() == KEPT_PER_CORE { kept.pop_front() } else { None };
-        kept.push_back(record);
-        drop(kept);
+    fn push(&self, record: Record) {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         // Freed outside the lock: it may be the last to hold an old version of its endpoint.
-        drop(oldest);
+        drop(left);
     }
 
     /// Reads the newest record of an id, the mesh's or the caller's own.
-    pub(super) fn find<T>(&self, id: &[u8], read: impl FnOnce(&Record) -> T) -> Option<T> {
+    pub(super) fn find<T>(&self, id: &str, read: impl FnOnce(&Record) -> T) -> Option<T> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = |record: &&Record| {
-            record.id.as_bytes() == id || record.client_id.as_ref().is_some_and(|own| own.as_bytes() == id)
-        };
-        kept.iter().rev().map(|record| &**record).find(named).map(read)
+        let named = |record: &&Record| record.words.id() == id || record.words.client_id() == id;
+        kept.newest_first().find(named).filter(|_| !id.is_empty()).map(read)
+    }
+}
+
+// === impl Ring ===
+
+impl Ring {
+    /// Writes a record in the place of the oldest. Returns what that one led to.
+    fn push(&mut self, record: Record) -> Option<RoutedTo> {
+        if self.records.len() < KEPT_PER_CORE {
+            self.records.push(record);
+            return None;
+        }
+        let place = &mut self.records[self.next];
+        let left = place.routed.take();
+        *place = record;
+        self.next = (self.next + 1) % KEPT_PER_CORE;
+        left
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &Record> {
+        let (newer, older) = self.records.split_at(self.next);
+        newer.iter().rev().chain(older.iter().rev())
     }
 }
 
@@ -317,9 +404,45 @@ mod tests {
 
     use super::*;
 
-    fn record(id: &str) -> Box<Record> {
+    fn record(id: &str) -> Record {
         let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
-        Record::open(Instant::now(), &parts, &id.parse().unwrap(), None)
+        *Record::open(Instant::now(), &parts, &id.parse().unwrap(), None)
+    }
+
+    #[test]
+    fn a_record_has_the_words_of_its_caller() {
+        for (uri, agent, client_id) in [
+            ("/e/fraud/score?key=1", "curl/8", Some("mine")),
+            ("/", "", None),
+            (&*format!("/{}?q", "long".repeat(WORDS_INLINE)), "one", Some("two")),
+        ] {
+            let request = Request::get(uri).header("user-agent", agent).body(()).unwrap();
+            let (parts, ()) = request.into_parts();
+            let client = client_id.map(HeaderValue::from_static);
+            let words = Record::open(Instant::now(), &parts, &"ours".parse().unwrap(), client.as_ref()).words;
+            assert_eq!((words.id(), words.client_id()), ("ours", client_id.unwrap_or_default()));
+            assert_eq!((words.path_and_query(), words.user_agent()), (uri, agent));
+            assert_eq!(words.path(), uri.split('?').next().unwrap());
+        }
+        let request = Request::connect("host:1").header("user-agent", HeaderValue::from_bytes(b"\xff").unwrap());
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let words = Record::open(Instant::now(), &parts, &"ours".parse().unwrap(), None).words;
+        assert_eq!((words.path(), words.user_agent()), ("", ""), "neither a path nor text");
+    }
+
+    /// Those that were kept twice around: the newest of an id is found, whoever lies before it.
+    #[test]
+    fn the_newest_of_an_id_is_found() {
+        let recent = Recent::default();
+        for at in 0..2 * KEPT_PER_CORE + 3 {
+            let mut record = record(if at % 2 == 0 { "even" } else { "odd" });
+            record.request_bytes = at as u64;
+            recent.push(record);
+        }
+        let last = 2 * KEPT_PER_CORE as u64 + 2;
+        assert_eq!(recent.find("even", |record| record.request_bytes), Some(last));
+        assert_eq!(recent.find("odd", |record| record.request_bytes), Some(last - 1));
+        assert_eq!(recent.find("", |_| ()), None, "nobody has no id");
     }
 
     #[test]
@@ -329,10 +452,10 @@ mod tests {
         for _ in 1..KEPT_PER_CORE {
             recent.push(record("other"));
         }
-        assert!(recent.find(b"first", |_| ()).is_some());
+        assert!(recent.find("first", |_| ()).is_some());
         recent.push(record("last"));
-        assert_eq!(recent.find(b"first", |_| ()), None);
-        assert!(recent.find(b"last", |_| ()).is_some());
+        assert_eq!(recent.find("first", |_| ()), None);
+        assert!(recent.find("last", |_| ()).is_some());
     }
 
     #[test]

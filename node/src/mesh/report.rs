@@ -16,13 +16,13 @@ use super::{
 /// Tells what became of a request. The node's own name is for whoever asked it.
 pub(super) fn report(record: &Record) -> RequestReport {
     let mut report = RequestReport {
-        id: text(&record.id),
-        client_request_id: record.client_id.as_ref().map(text).unwrap_or_default(),
+        id: record.words.id().to_owned(),
+        client_request_id: record.words.client_id().to_owned(),
         begun_ms: begun_ms(record.begun),
         method: record.method.to_string(),
-        path: record.path.as_ref().map(ToString::to_string).unwrap_or_default(),
+        path: record.words.path_and_query().to_owned(),
         protocol: protocol(record.version).to_owned(),
-        user_agent: record.user_agent.as_ref().map(text).unwrap_or_default(),
+        user_agent: record.words.user_agent().to_owned(),
         attempt_count: record.attempt_count,
         status: record.status.into(),
         model_status: record.model_status.map(u32::from),
