@@ -56,7 +56,7 @@ pub(crate) struct DevArgs {
     /// The collector that gets traces, all of them, and metrics as OTLP over gRPC: `http://127.0.0.1:4317`.
     #[arg(long, value_name = "URL", value_parser = crate::config::parse_collector)]
     pub(crate) otlp: Option<tonic::transport::Endpoint>,
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter.
+    /// What to log to stderr: error, warn, info, debug, or a filter.
     #[arg(long, env = "BERTH_LOG", default_value = "warn,openraft=error")]
     pub(crate) log: String,
     /// Who is told of alerts by a POST of JSON in Alertmanager's shape; may be given several times.
@@ -202,7 +202,7 @@ daemon_args! {
         alert_programs: "NAME=FILE",
         /// How log lines look: text or json.
         log_format: "FORMAT",
-        /// What to log: error, warn, info, debug, trace, or a filter.
+        /// What to log: error, warn, info, debug, or a filter.
         log: "LEVEL",
     }
     bools {
@@ -269,7 +269,7 @@ daemon_args! {
         drain_on_stop: "TIME",
         /// How log lines look: text or json.
         log_format: "FORMAT",
-        /// What to log: error, warn, info, debug, trace, or a filter.
+        /// What to log: error, warn, info, debug, or a filter.
         log: "LEVEL",
     }
     bools {

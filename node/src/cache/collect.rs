@@ -24,7 +24,7 @@ pub(super) fn collect(folder: &Path, max_bytes: u64, is_kept: impl Fn(&Path, &Di
         let name = entry.file_name();
         let digest = name.to_str().and_then(|name| name.split_once('.')?.0.parse::<Digest>().ok());
         if let Some(digest) = digest.filter(|digest| !is_kept(&entry.path(), digest)) {
-            tracing::trace!(%digest, "nothing refers to an asset");
+            tracing::debug!(%digest, "nothing refers to an asset");
             let used_at = entry.metadata()?.modified()?;
             unused.push(Unused { used_at, bytes: bytes_of(&entry.path())?, path: entry.path() });
         }
