@@ -136,7 +136,7 @@ impl Head {
 impl Dispatch<'_> {
     /// Asks replicas until one answers or the search is over.
     pub(super) async fn run(&self) -> Result<Answer, Turned> {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.endpoint;
         let deployment = &endpoint.deployments[self.deployment];
         let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
         let Some((mut search, mut turn)) = Search::open(loads, self.core.draw()) else {

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    pin::pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -217,7 +218,11 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     };
     let mut leaving = Abandonable(Some(stats));
     let dispatched = tokio::time::Instant::now();
-    let outcome = tokio::time::timeout_at(core.shared.clock.timer(deadline), dispatch.run()).await;
+    let outcome = {
+        // Where it is: the state of a dispatch is kilobytes, and the timer would move it.
+        let run = pin!(dispatch.run());
+        tokio::time::timeout_at(core.shared.clock.timer(deadline), run).await
+    };
     leaving.0 = None;
     if outcome.is_err() {
         call.recording.note(|record| {

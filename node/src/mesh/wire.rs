@@ -28,6 +28,9 @@ pub(super) enum Wire {
 pub(super) struct Received {
     stream: RecvStream,
     data_ended: bool,
+    /// Whether nothing more comes, as far as was known with the last frame: asking the stream takes the lock of its
+    /// connection.
+    ended: bool,
     /// What the head says is still to come.
     left: Option<u64>,
     /// Sends the other direction of the same stream; it ends when nobody reads this one any more.
@@ -53,7 +56,8 @@ impl Received {
     pub(super) fn new(stream: RecvStream, headers: &HeaderMap, opposite: Option<AbortOnDrop>) -> Self {
         let length = headers.get(header::CONTENT_LENGTH);
         let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, data_ended: false, left, _opposite: opposite, _stream_of: None }
+        let ended = stream.is_end_stream();
+        Self { stream, data_ended: false, ended, left, _opposite: opposite, _stream_of: None }
     }
 
     /// Counts it as a stream of its connection for as long as it is read.
@@ -62,6 +66,12 @@ impl Received {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.poll_next(cx));
+        self.ended = frame.is_none() || self.stream.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // An answer that is whole before its request is may stop the request without an error (RFC 9113 §8.1).
         let end = |error: h2::Error| match error.reason() {
             Some(Reason::NO_ERROR) => None,
@@ -105,7 +115,7 @@ impl Body for Wire {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.ended,
             Self::Tunnel(body) => body.is_end(),
         }
     }
@@ -113,7 +123,7 @@ impl Body for Wire {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
+            Self::Http2(body) if body.ended => SizeHint::with_exact(0),
             Self::Http2(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Tunnel(_) => SizeHint::default(),
         }
