@@ -47,6 +47,8 @@ bugs! {
     IgnoreSpread = "ignore-spread", "PL13";
     /// Replicas serve although no router has said that it knows them.
     ServeWithoutAcks = "serve-without-acks", "AC01";
+    /// Replicas are taken over from by those that the routers do not know yet.
+    HandOverBlindly = "hand-over-blindly", "AC03";
     /// Replicas stop while requests are still on their way to them.
     StopWithRequests = "stop-with-requests", "AC02";
     /// A new leader believes what nodes told its predecessor.
@@ -55,6 +57,26 @@ bugs! {
     ReuseReplicaId = "reuse-replica-id", "RE02";
     /// Reports of an agent that was replaced take effect.
     ForgetEpochFence = "forget-epoch-fence", "NO02";
+    /// What drains is warm again when its node reports.
+    Resurrect = "resurrect", "LI01";
+    /// Two nodes go by one name.
+    ShareNames = "share-names", "NO01";
+    /// A split is written at half of what was asked for.
+    HalveSplits = "halve-splits", "TR01";
+    /// A replica that answers is taken for lost, and nobody is sent to it.
+    TakeForLost = "take-for-lost", "TR02";
+    /// Routes change and keep their version.
+    KeepVersion = "keep-version", "TR03";
+    /// What belongs to a deleted endpoint stays.
+    OutliveEndpoint = "outlive-endpoint", "DL01";
+    /// Time steps back in the log.
+    StepBack = "step-back", "WR01";
+    /// What is refused takes effect by half.
+    RefuseByHalf = "refuse-by-half", "WR03";
+    /// A node is of a revision that is not there yet.
+    RunAhead = "run-ahead", "WR04";
+    /// A look-up is not told of a change.
+    ForgetLookUp = "forget-look-up", "IX01";
     /// A retried request is applied again.
     DoubleApply = "double-apply", "WR02";
     /// A router takes a table older than its own.
@@ -71,6 +93,8 @@ bugs! {
     UnfairSplit = "unfair-split", "TR11";
     /// A request whose replica died is sent again although it may have run.
     RetryUnsafe = "retry-unsafe", "TR12";
+    /// A router does not look for another replica when the first one would not start.
+    GiveUpAtOnce = "give-up-at-once", "TR13";
     /// A gate does not ask whether anybody still waits.
     StartExpired = "start-expired", "TR14";
     /// A router sends a request to a host it cannot reach again and again.
@@ -93,6 +117,14 @@ bugs! {
     ForgetLedger = "forget-ledger", "RE04";
     /// An instance takes a place that is held for another deployment.
     RaidReserve = "raid-reserve", "RS01";
+    /// What an agent upgrade takes from the reserve is booked as an operator's drain, and the other way round.
+    MistakeUpgrades = "mistake-upgrades", "RS01";
+    /// Whatever takes from the reserve is booked as a rolling update.
+    BookAsUpdate = "book-as-update", "RS01";
+    /// A deployment takes a place of its own reserve and records nothing.
+    SpendUnrecorded = "spend-unrecorded", "RS01";
+    /// Slots are given back as of another size, and nobody changed the size.
+    MistakeSize = "mistake-size", "RS01";
     /// Slots outlive their deployment.
     KeepSlots = "keep-slots", "RS02";
     /// A deployment holds each slot twice.

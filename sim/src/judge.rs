@@ -10,7 +10,7 @@ use berth_core::{
     time::Millis,
 };
 
-use crate::{node::SimNode, report::Finding, world::World};
+use crate::{invariants, node::SimNode, report::Finding, world::World};
 
 /// Milliseconds a node must have been up, and a feed alive, before what its router has acknowledged is compared with
 /// the truth: a process that just started may hold an older table than its predecessor acknowledged.
@@ -49,6 +49,7 @@ impl Judge {
     }
 
     pub(crate) fn broken(&mut self, id: &str, what: impl Into<String>, now: u64) {
+        debug_assert!(invariants::is_listed(id), "{id} is in no list");
         self.found.push(Finding { id: id.to_owned(), what: what.into(), at_ms: now });
     }
 

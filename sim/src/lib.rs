@@ -19,6 +19,7 @@ mod event;
 #[cfg(test)]
 mod foretold;
 mod gpu;
+mod invariants;
 mod judge;
 mod lies;
 mod log;
@@ -45,6 +46,7 @@ mod world;
 
 pub use blackout::{Blackout, blackout};
 pub use bug::Bug;
+pub use invariants::INVARIANTS;
 pub use report::{Finding, Options, Report, Tally};
 pub use story::{StoryError, story};
 pub use swarm::{Swarm, swarm};

@@ -5,11 +5,18 @@ use std::borrow::Cow;
 use berth_core::{
     controller::{Heartbeat, Input, TableAcks},
     id::{LogIndex, SlotId},
-    model::{DeploymentKey, DeploymentSpec, ReserveSlot, Spread, SpreadBy},
-    state::{Applied, ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
+    model::{
+        Deployment, DeploymentKey, DeploymentSpec, ReleaseCause, Replica, ReplicaState, ReserveSlot, ReserveSpend,
+        SpendCause, Spread, SpreadBy,
+    },
+    state::{Applied, ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, RouteRevisions, Step},
+    time::{LogTime, Millis},
 };
 
 use crate::{Bug, log::Origin, world::World};
+
+/// How long requests may go on at what is retired too early: longer than any takes.
+const RETIRED_WITHIN: Millis = Millis::from_secs(30);
 
 // === impl World ===
 
@@ -76,6 +83,13 @@ impl World {
         }
         if self.has(Bug::BreakPromise) {
             retire_all(&self.members[at].state, plan);
+        }
+        if self.has(Bug::HandOverBlindly) {
+            retire_with_first_sign(&self.members[at].state, plan);
+        }
+        if self.has(Bug::MistakeSize) {
+            let slot = self.members[at].state.slots.keys().next().copied();
+            plan.steps.extend(slot.map(|slot| Step::ReleaseSlot { slot, cause: ReleaseCause::OtherSize }));
         }
     }
 
@@ -146,10 +160,10 @@ impl World {
                 applied
             }
             _ => {
-                let slots = state.slots.clone();
+                let before = Before { slots: state.slots.values().cloned().collect(), routes: state.routes.clone() };
                 let applied = state.apply(index, &entry);
-                if !matches!(applied.reply, Reply::Refused(_)) {
-                    spoil_state(bug, state, &entry, slots.into_values().collect());
+                if matches!(applied.reply, Reply::Refused(_)) == (bug == Bug::RefuseByHalf) {
+                    spoil_state(bug, state, &entry, before);
                 }
                 applied
             }
@@ -193,9 +207,75 @@ fn spoil_entry<'a>(
     entry
 }
 
+/// What there was before an entry, as far as a bug goes back to it.
+struct Before {
+    slots: Vec<ReserveSlot>,
+    routes: RouteRevisions,
+}
+
 /// Changes what an entry left; the same way at every coordinator.
-fn spoil_state(bug: Bug, state: &mut ClusterState, entry: &Entry, slots: Vec<ReserveSlot>) {
+fn spoil_state(bug: Bug, state: &mut ClusterState, entry: &Entry, before: Before) {
+    let Before { slots, routes } = before;
     match (bug, &entry.command) {
+        (Bug::MistakeUpgrades | Bug::BookAsUpdate | Bug::SpendUnrecorded, Command::PlanCommit(plan)) => {
+            let placed = plan.steps.iter().filter_map(|step| match step {
+                Step::Place { replica, .. } => Some(*replica),
+                _ => None,
+            });
+            placed.for_each(|id| {
+                if let Some(replica) = state.replicas.get_mut(&id) {
+                    replica.reserve_spent =
+                        replica.reserve_spent.take().and_then(|spend| booked_by(bug, replica, spend));
+                }
+            });
+        }
+        (Bug::MistakeSize, Command::PlanCommit(plan)) => plan.steps.iter().for_each(|step| {
+            if let Step::ReleaseSlot { slot, cause: ReleaseCause::OtherSize } = step {
+                state.slots.remove(slot);
+            }
+        }),
+        (Bug::Resurrect, Command::ReplicaReports { node, .. }) => {
+            let drains = |it: &&mut Replica| it.node == *node && it.state == ReplicaState::Draining;
+            state.replicas.values_mut().filter(drains).for_each(|replica| replica.state = ReplicaState::Warm);
+        }
+        (Bug::ShareNames, Command::NodeRegister(_)) => {
+            let name = state.nodes.values().next().map(|node| node.profile.name.clone());
+            let last = state.nodes.values_mut().next_back();
+            if let (Some(name), Some(node)) = (name, last) {
+                node.profile.name = name;
+            }
+        }
+        (Bug::HalveSplits, Command::TrafficSet { endpoint, .. }) => {
+            if let Some(endpoint) = state.endpoints.get_mut(endpoint) {
+                endpoint.traffic.0.values_mut().for_each(|percent| *percent /= 2);
+            }
+        }
+        (Bug::TakeForLost, Command::ReplicaReports { node, .. }) => {
+            let answers = |it: &&mut Replica| it.node == *node && it.is_ready();
+            state.replicas.values_mut().filter(answers).for_each(|replica| replica.lost = true);
+        }
+        (Bug::KeepVersion, Command::TrafficSet { .. }) => state.routes = routes,
+        (Bug::OutliveEndpoint, Command::EndpointDelete { name, .. }) => {
+            let of_it = |it: &&mut Deployment| it.key.endpoint == *name;
+            state.deployments.values_mut().filter(of_it).for_each(|deployment| deployment.deleting = false);
+        }
+        (Bug::StepBack, Command::NodeRegister(_)) => state.time = LogTime::default(),
+        (Bug::RefuseByHalf, _) => {
+            if let Some(node) = state.nodes.values_mut().next() {
+                node.cordoned = !node.cordoned;
+            }
+        }
+        (Bug::RunAhead, Command::NodeRegister(register)) => {
+            if let Some(node) = state.nodes.get_mut(&register.node) {
+                node.revision = LogIndex(state.applied.0 + 1);
+            }
+        }
+        (Bug::ForgetLookUp, Command::NodeRegister(register)) => {
+            if let Some(node) = state.nodes.get_mut(&register.node) {
+                node.profile.name = "another".parse().expect("a host name");
+            }
+            return;
+        }
         (Bug::ForgetOldSpecs, Command::DeploymentPut { key, .. }) => {
             if let Some(deployment) = state.deployments.get_mut(key) {
                 deployment.old_specs.clear();
@@ -228,6 +308,18 @@ fn spoil_state(bug: Bug, state: &mut ClusterState, entry: &Entry, slots: Vec<Res
     *state = ClusterState::from_snapshot(state.to_snapshot());
 }
 
+/// Returns what is booked for a place that was taken from the reserve.
+fn booked_by(bug: Bug, replica: &Replica, spend: ReserveSpend) -> Option<ReserveSpend> {
+    let cause = match (bug, spend.cause) {
+        (Bug::SpendUnrecorded, _) => return None,
+        (Bug::BookAsUpdate, _) => SpendCause::RollingUpdate { generation: replica.generation },
+        (_, SpendCause::Drain { node }) => SpendCause::AgentUpgrade { node },
+        (_, SpendCause::AgentUpgrade { node }) => SpendCause::Drain { node },
+        (_, cause) => cause,
+    };
+    Some(ReserveSpend { cause, ..spend })
+}
+
 /// Takes a slot of somebody else for each instance that was placed beside one.
 fn raid(state: &mut ClusterState, plan: &Plan) {
     for step in &plan.steps {
@@ -254,6 +346,23 @@ fn retire_all(state: &ClusterState, plan: &mut Plan) {
     let others: Vec<_> = ready_of(state, &key).filter(|id| !is_taken(*id)).collect();
     let reason = "the first of them goes".to_owned();
     plan.steps.extend(others.into_iter().map(|replica| Step::Drain { replica, deadline, reason: reason.clone() }));
+}
+
+/// Lets whatever begins to serve take over at once, before any router knows of it.
+fn retire_with_first_sign(state: &ClusterState, plan: &mut Plan) {
+    let served: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Serve { replica } => state.replicas.get(replica),
+            _ => None,
+        })
+        .collect();
+    for new in served {
+        let old = ready_of(state, &new.key).next();
+        let reason = "another serves".to_owned();
+        plan.steps.extend(old.map(|replica| Step::Drain { replica, deadline: state.time + RETIRED_WITHIN, reason }));
+    }
 }
 
 fn ready_of<'a>(

@@ -347,6 +347,7 @@ impl World {
         let request = Retryable { idempotent: self.has(Bug::RetryUnsafe), replayable: true };
         let draw = self.nodes[ingress].router.draw();
         let stubborn = self.has(Bug::RetryForever) && failure == Failure::GateUnreachable;
+        let gives_up = self.has(Bug::GiveUpAtOnce) && matches!(failure, Failure::NotStarted(NotStarted::Draining));
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         let failed = Failed { failure, retry_after: None, request, draw };
         let budget = self.nodes[ingress].router.budget(&open.endpoint);
@@ -356,6 +357,7 @@ impl World {
         };
         match step {
             _ if open.is_mirror => self.end(id, Err("the mirror is busy")),
+            _ if gives_up => self.end(id, Err("the first replica would not start")),
             // Whoever hurries takes it on itself.
             _ if now >= open.deadline && open.deadline < open.began + DEADLINE_MS => self.end(id, Err(SHED)),
             _ if now >= open.deadline => self.end(id, Err("no answer in time")),

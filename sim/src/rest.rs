@@ -4,7 +4,7 @@
 //! left over: no replica, no slot, no process.
 
 use berth_core::{
-    model::{Deployment, DeviceGrant, GpuAsk, Node, NodeState, Replica},
+    model::{Deployment, DeviceGrant, GpuAsk, Node, NodeState, Replica, ReserveSlot},
     state::ClusterState,
     time::Millis,
     units::Resources,
@@ -139,6 +139,12 @@ fn reserves_are_whole(truth: &ClusterState, somebody_waits: bool, found: &mut Ve
         let (beyond, wanted) = (truth.places_beyond(key), deployment.reserve());
         if held > wanted {
             found.push(("RS04", format!("{key} holds {held} slots of {wanted}")));
+        }
+        let is_of_use = |slot: &&ReserveSlot| {
+            truth.nodes.get(&slot.node).is_some_and(|node| node.is_open() && slot.suits(&deployment.spec, node))
+        };
+        if let Some(slot) = truth.slots_of(key).find(|slot| !is_of_use(slot)) {
+            found.push(("RS04", format!("{key} holds slot {}, which it cannot use", slot.id)));
         }
         let is_whole = held + beyond >= wanted;
         if is_whole && deployment.reserve_short_since.is_some() {

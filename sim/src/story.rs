@@ -14,6 +14,7 @@ use crate::{
     action::{Action, Behaviour},
     event::Event,
     gpu::Layout,
+    invariants::STORY,
     net::Addr,
     quota,
     workload::{deployment_put, endpoint_put},
@@ -397,7 +398,7 @@ impl World {
         let found = self.count(&what);
         self.note(&format!("expected {text}: {found}"));
         if found != count {
-            self.judge.broken("story", format!("expected {text}, found {found}"), self.now);
+            self.judge.broken(STORY, format!("expected {text}, found {found}"), self.now);
         }
     }
 

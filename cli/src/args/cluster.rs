@@ -313,8 +313,8 @@ fn parse_policy(text: &str) -> Result<Policy, String> {
 /// Reads a factor such as `1.3` into thousandths.
 fn parse_permille(text: &str) -> Result<u64, String> {
     let expected = "expected a factor from 0.1 to 10, such as 1.3";
-    // A factor and a number of cores are written alike.
-    let permille = berth_core::units::parse_cpu_milli(text).map_err(|_| expected)?;
+    // A factor and a number of cores are written alike; `m` means something of cores alone.
+    let permille = berth_core::units::parse_cpu_milli(text).ok().filter(|_| !text.ends_with('m')).ok_or(expected)?;
     if (100..=10_000).contains(&permille) { Ok(permille) } else { Err(expected.to_owned()) }
 }
 

@@ -130,7 +130,6 @@ impl Run {
 struct Packing {
     policy: &'static str,
     seed: u64,
-    arrived: u64,
     placements: u64,
     seconds: f64,
     /// By what had arrived, both in percent of all devices.
@@ -147,7 +146,8 @@ fn pack(args: &SimPackArgs, out: &Output) -> Result<(), Fault> {
         let mut problems = Problems::default();
         for problem in &error.problems {
             let path = if problem.file == "nodes" { &args.nodes } else { &args.pods };
-            problems.add(format!("{}:{}", path.display(), problem.line), &problem.what);
+            let column = problem.column.map(|column| format!(" {column}")).unwrap_or_default();
+            problems.add_try(format!("{}:{}{column}", path.display(), problem.line), &problem.what, &problem.try_);
         }
         problems
             .into_result(Code::Invalid, "the trace")
@@ -160,7 +160,6 @@ fn pack(args: &SimPackArgs, out: &Output) -> Result<(), Fault> {
     let packing = Packing {
         policy: outcome.policy.word(),
         seed: outcome.seed,
-        arrived: outcome.arrived,
         placements: outcome.placed,
         seconds: began.elapsed().as_secs_f64(),
         gpu_allocation_percent: outcome.allocated_ppm.iter().map(percent).collect(),
@@ -170,7 +169,7 @@ fn pack(args: &SimPackArgs, out: &Output) -> Result<(), Fault> {
         out.line(format!("policy      {}", packing.policy));
         out.line(format!(
             "placements  {} of {} in {:.2} s, {rate:.0}/s",
-            packing.placements, packing.arrived, packing.seconds
+            packing.placements, outcome.arrived, packing.seconds
         ));
         for (arrived, allocated) in &packing.gpu_allocation_percent {
             out.line(format!("allocated   {allocated:.2} % of the devices after {arrived} % arrived"));

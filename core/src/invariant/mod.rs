@@ -45,7 +45,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "RS01",
-        "a held slot goes only to a recorded rolling update, drain, upgrade or recovery, or is given back for a true cause",
+        "a held slot goes only to a rolling update, drain, upgrade or recovery that is recorded as what it is, or is given back for a true cause",
     ),
     ("RS02", "a slot belongs to a node and to a deployment that exist"),
     ("RS03", "no deployment holds more beyond its instances than its reserve"),

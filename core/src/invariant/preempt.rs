@@ -114,7 +114,8 @@ impl Witness {
         }
     }
 
-    fn stands(&self, replica: &Replica) -> bool {
+    /// Returns whether a replica is on its way to serving or there, and nothing it needs is out.
+    pub(super) fn stands(&self, replica: &Replica) -> bool {
         let is_broken = self.nodes.get(&replica.node).is_some_and(|node| super::step::holds_condemned(node, replica));
         is_standing(replica) && !is_broken
     }

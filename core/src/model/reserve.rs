@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentKey, DeviceGrant, NodeName};
+use super::{DeploymentKey, DeploymentSpec, Device, DeviceGrant, DrainBy, GpuAsk, Node, NodeName};
 use crate::{
     id::{Generation, LogIndex, NodeId, SlotId},
     time::LogTime,
@@ -95,9 +95,54 @@ pub fn reserve_of(instances: u64) -> u64 {
     instances.div_ceil(5)
 }
 
+// === impl ReserveSlot ===
+
+impl ReserveSlot {
+    /// Returns whether an instance of `spec` could take this place on its node: the amount and the devices that are held
+    /// are those it asks for, and the node's labels say what they have to.
+    pub fn suits(&self, spec: &DeploymentSpec, node: &Node) -> bool {
+        let is_allowed = || spec.constraints.iter().all(|(name, rule)| rule.allows(node.label(name)));
+        self.resources == spec.resources && is_allowed() && self.devices_suit(&spec.gpu, &node.profile.devices)
+    }
+
+    fn devices_suit(&self, ask: &GpuAsk, devices: &[Device]) -> bool {
+        let of = |grant: &DeviceGrant| devices.iter().find(|device| device.uuid == grant.uuid);
+        let all = |count: u32, is_one: &dyn Fn(&DeviceGrant, &Device) -> bool| {
+            let is_one = |grant: &DeviceGrant| of(grant).is_some_and(|device| is_one(grant, device));
+            self.devices.len() as u64 == u64::from(count) && self.devices.iter().all(is_one)
+        };
+        let is_model = |model: &Option<String>, device: &Device| {
+            device.mig_profile.is_none() && model.as_ref().is_none_or(|model| device.is_model(model))
+        };
+        match ask {
+            GpuAsk::None => self.devices.is_empty(),
+            // A node that lists no devices but declares whole GPUs is believed.
+            GpuAsk::Whole { .. } if devices.is_empty() => self.devices.is_empty(),
+            GpuAsk::Whole { count, model, memory_mib_min } => all(*count, &|grant, device| {
+                grant.memory_mib.is_none() && is_model(model, device) && device.memory_mib >= *memory_mib_min
+            }),
+            GpuAsk::Memory { mib, model } => {
+                all(1, &|grant, device| grant.memory_mib == Some(*mib) && is_model(model, device))
+            }
+            GpuAsk::Mig { count, profile } => {
+                all(*count, &|_, device| device.mig_profile.as_deref() == Some(profile.as_str()))
+            }
+        }
+    }
+}
+
 // === impl SpendCause ===
 
 impl SpendCause {
+    /// Returns for what a slot is used up when `node` is being emptied by somebody.
+    pub fn of_drain(by: DrainBy, node: NodeName) -> Self {
+        match by {
+            // An agent that asks for it itself is about to be started anew.
+            DrainBy::Agent | DrainBy::Upgrade => Self::AgentUpgrade { node },
+            DrainBy::Operator => Self::Drain { node },
+        }
+    }
+
     /// Returns the node whose replica is replaced, when it is one.
     pub fn node(&self) -> Option<&NodeName> {
         match self {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{draft::Draft, group::Group, preempt};
 use crate::{
     id::ReplicaId,
-    model::{DrainBy, Replica, ReserveSpend, SpendCause},
+    model::{Replica, ReserveSpend, SpendCause},
     schedule::{Ask, Placement, Verdict},
     state::{ClusterState, Step},
 };
@@ -99,11 +99,7 @@ fn cause_of_drain(state: &ClusterState, replica: &Replica) -> Option<SpendCause>
     if node.overfull && node.drain.is_none() {
         return Some(SpendCause::Recovery { node: name });
     }
-    Some(match node.drain.as_ref()?.by {
-        // An agent that asks for it itself is about to be started anew.
-        DrainBy::Agent | DrainBy::Upgrade => SpendCause::AgentUpgrade { node: name },
-        DrainBy::Operator => SpendCause::Drain { node: name },
-    })
+    Some(SpendCause::of_drain(node.drain.as_ref()?.by, name))
 }
 
 /// Places replicas, from the reserve first where it is for them, and returns how many found a place.

@@ -31,7 +31,7 @@ pub(super) fn release_useless(draft: &mut Draft<'_>) {
         let settled = group.slots.iter().filter(|slot| !draft.view.in_grace.contains(&slot.node));
         for slot in settled {
             let cause = match state.nodes.get(&slot.node) {
-                Some(node) if holds_well(node, slot) && matches(group, node, slot) => continue,
+                Some(node) if holds_well(node, slot) && slot.suits(&group.deployment.spec, node) => continue,
                 Some(node) if holds_well(node, slot) => ReleaseCause::OtherSize,
                 _ => ReleaseCause::NodeUnfit,
             };
@@ -57,31 +57,6 @@ fn holds_well(node: &Node, slot: &ReserveSlot) -> bool {
         device.is_some_and(|device| device.healthy)
     };
     is_open && !node.overfull && slot.devices.iter().all(has)
-}
-
-/// Returns whether an instance would still ask for what a slot holds.
-fn matches(group: &Group<'_>, node: &Node, slot: &ReserveSlot) -> bool {
-    let spec = &group.deployment.spec;
-    let is_model = |model: &Option<String>| {
-        let Some(model) = model else { return true };
-        let device = |grant: &DeviceGrant| node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
-        slot.devices.iter().filter_map(device).all(|device| device.is_model(model))
-    };
-    let gpus_match = match &spec.gpu {
-        GpuAsk::None => slot.devices.is_empty(),
-        GpuAsk::Whole { .. } if node.profile.devices.is_empty() => slot.devices.is_empty(),
-        GpuAsk::Whole { count, model, .. } => {
-            let whole = slot.devices.iter().filter(|grant| grant.memory_mib.is_none());
-            whole.count() as u64 == u64::from(*count) && is_model(model)
-        }
-        GpuAsk::Memory { mib, model } => {
-            matches!(&slot.devices[..], [grant] if grant.memory_mib == Some(*mib)) && is_model(model)
-        }
-        GpuAsk::Mig { count, .. } => slot.devices.len() as u64 == u64::from(*count),
-    };
-    slot.resources == spec.resources
-        && spec.constraints.iter().all(|(name, rule)| rule.allows(node.label(name)))
-        && gpus_match
 }
 
 /// Holds what is missing of every reserve, moves slots away from what they cover where that has become possible, and

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_core::{
     error::Code,
-    id::{Generation, LogIndex, NodeId, SlotId},
+    id::{Generation, NodeId, SlotId},
     model::{Device, DrainBy, GpuAsk, NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
     reserve::{status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
@@ -380,11 +380,100 @@ fn a_slot_goes_only_to_what_it_is_for() {
         (place("fraud/blue", other, slot.id, recovery(), None), "it is on another node"),
         (place("fraud/blue", slot.node, SlotId(5), recovery(), None), "there is no such slot"),
     ] {
-        let plan =
-            Plan { term: cluster.state.term, based_on: cluster.state.applied, part: 0, parts: 1, steps: vec![step] };
-        let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan") };
-        assert!(outcomes[0].is_err(), "{why}");
+        assert!(!is_taken(&mut cluster, step), "{why}");
         assert!(cluster.state.slots.contains_key(&slot.id), "{why}");
+    }
+}
+
+/// Applies a plan of one step and returns whether it was taken.
+fn is_taken(cluster: &mut Cluster, step: Step) -> bool {
+    let plan = Plan { term: cluster.state.term, based_on: cluster.state.applied, part: 0, parts: 1, steps: vec![step] };
+    let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan") };
+    outcomes[0].is_ok()
+}
+
+/// Each row: what befell a node, and the one cause for which a slot then goes.
+#[test]
+fn a_slot_goes_for_the_one_cause_there_is() {
+    type Befalls = fn(&mut Cluster, NodeId);
+    fn wish(cluster: &mut Cluster, node: NodeId, by: DrainBy) {
+        let wish = DrainWish { within: Millis::from_secs(60), reason: String::new(), force: false, by };
+        cluster.wish(node.0, Some(wish));
+    }
+    let rows: [(Befalls, usize, &str); 6] = [
+        (|cluster, node| cluster.transition(node.0, NodeState::Lost), 0, "it is lost"),
+        (|cluster, node| wish(cluster, node, DrainBy::Operator), 1, "an operator empties it"),
+        (|cluster, node| wish(cluster, node, DrainBy::Upgrade), 2, "its agent is upgraded"),
+        (|cluster, node| wish(cluster, node, DrainBy::Agent), 2, "its agent ends"),
+        (
+            |cluster, node| {
+                wish(cluster, node, DrainBy::Upgrade);
+                cluster.transition(node.0, NodeState::Lost);
+            },
+            0,
+            "it was to be emptied, and is lost",
+        ),
+        (
+            |cluster, _| {
+                cluster.deploy("fraud/blue", next_version(2, "next"));
+            },
+            3,
+            "a new generation takes over",
+        ),
+    ];
+    for (befalls, rightly, why) in rows {
+        for said in 0..4 {
+            let mut cluster = Cluster::of(3);
+            cluster.deploy("fraud/blue", reserved(2));
+            cluster.settle();
+            let slot = cluster.state.slots.values().next().expect("one slot").clone();
+            let replaced = cluster.replicas("fraud/blue")[0].clone();
+            befalls(&mut cluster, replaced.node);
+            let node = cluster.state.nodes[&replaced.node].profile.name.clone();
+            let generation = cluster.state.deployments[&key("fraud/blue")].generation;
+            let cause = match said {
+                0 => SpendCause::Recovery { node },
+                1 => SpendCause::Drain { node },
+                2 => SpendCause::AgentUpgrade { node },
+                _ => SpendCause::RollingUpdate { generation },
+            };
+            let replaces = (said < 3).then_some(replaced.id);
+            let step = Step::Place {
+                replica: berth_core::id::ReplicaId(77),
+                key: key("fraud/blue"),
+                generation,
+                node: slot.node,
+                devices: Vec::new(),
+                replaces,
+                reserve_spent: Some(ReserveSpend { slot: slot.id, cause: cause.clone() }),
+                reason: "test".to_owned(),
+            };
+            assert_eq!(is_taken(&mut cluster, step), said == rightly, "{why}: {cause}");
+        }
+    }
+}
+
+/// A stand-in that is lost like the one it stands in for keeps nobody from the reserve, whichever of them comes first.
+#[test]
+fn whoever_is_lost_twice_comes_from_the_reserve_twice() {
+    for entries in 0..8 {
+        let mut cluster = Cluster::of(4);
+        cluster.deploy("fraud/blue", reserved(1));
+        // The ids of replicas follow from the entry they are planned at.
+        (0..entries).for_each(|nth| drop(cluster.scale("fraud/blue", 1 + nth % 2)));
+        cluster.scale("fraud/blue", 1);
+        cluster.settle();
+        for _ in 0..2 {
+            let home = cluster.replicas("fraud/blue").iter().find(|it| it.is_ready()).expect("one serves").node;
+            cluster.transition(home.0, NodeState::Lost);
+            let (steps, _) = cluster.plan();
+            assert_eq!(spends(&steps).len(), 1, "{entries}: {steps:?}");
+            cluster.commit(steps);
+            let placed = cluster.replicas("fraud/blue").iter().filter(|it| !it.lost).count();
+            assert_eq!(placed, 1, "{entries}: the slot goes");
+            cluster.settle();
+            assert_eq!(cluster.ready("fraud/blue"), 1, "{entries}");
+        }
     }
 }
 
@@ -417,26 +506,25 @@ fn a_slot_is_given_back_only_for_a_cause_that_still_holds() {
     cluster.deploy("fraud/blue", reserved(2));
     cluster.settle();
     let slot = cluster.state.slots.values().next().expect("one slot").clone();
-    let before = LogIndex(cluster.state.deployments[&key("fraud/blue")].revision.0 - 1);
-    let release = |cluster: &mut Cluster, cause: &ReleaseCause, based_on| {
+    let release = |cluster: &mut Cluster, cause: &ReleaseCause| {
         let steps = vec![Step::ReleaseSlot { slot: slot.id, cause: cause.clone() }];
-        let plan = Plan { term: cluster.state.term, based_on, part: 0, parts: 1, steps };
+        let (term, based_on) = (cluster.state.term, cluster.state.applied);
+        let plan = Plan { term, based_on, part: 0, parts: 1, steps };
         let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("a plan") };
         outcomes[0].as_ref().err().map(|error| error.code)
     };
-    let now = cluster.state.applied;
-    for (cause, based_on, why) in [
-        (ReleaseCause::NodeUnfit, now, "its node was lost when the plan was made, and is back"),
-        (ReleaseCause::NotNeeded, now, "the deployment was smaller, and is not any more"),
-        (ReleaseCause::OtherSize, before, "the spec changed again since"),
-        (ReleaseCause::Moved, now, "the replica beside it is gone"),
-        (ReleaseCause::Yielded { to: key("fraud/none") }, now, "whoever needed it is deleted"),
+    for (cause, why) in [
+        (ReleaseCause::NodeUnfit, "its node was lost when the plan was made, and is back"),
+        (ReleaseCause::NotNeeded, "the deployment was smaller, and is not any more"),
+        (ReleaseCause::OtherSize, "the size changed, and changed back"),
+        (ReleaseCause::Moved, "the replica beside it is gone"),
+        (ReleaseCause::Yielded { to: key("fraud/none") }, "whoever needed it is deleted"),
     ] {
-        assert_eq!(release(&mut cluster, &cause, based_on), Some(Code::Stale), "{why}");
+        assert_eq!(release(&mut cluster, &cause), Some(Code::Stale), "{why}");
         assert!(cluster.state.slots.contains_key(&slot.id), "{why}");
     }
     cluster.transition(slot.node.0, NodeState::Lost);
-    assert_eq!(release(&mut cluster, &ReleaseCause::NodeUnfit, now), None);
+    assert_eq!(release(&mut cluster, &ReleaseCause::NodeUnfit), None);
     assert!(cluster.state.slots.is_empty());
 }
 

@@ -13,6 +13,9 @@ use berth_core::schedule::{
 /// Problems that are told; a file of another kind has one per line.
 const PROBLEMS_MAX: usize = 20;
 
+/// Characters that are told of a value: a file without commas is one value.
+const TOLD_CHARS: usize = 60;
+
 /// Devices of a host: far more than any has, far less than would cost memory.
 const DEVICES_MAX: u32 = 64;
 
@@ -43,8 +46,12 @@ pub struct TraceProblem {
     pub file: &'static str,
     /// The line, from one.
     pub line: u64,
+    /// The column by its name, where it is one column's.
+    pub column: Option<&'static str>,
     /// What is wrong.
     pub what: String,
+    /// What to write instead.
+    pub try_: String,
 }
 
 struct Reader {
@@ -64,7 +71,8 @@ struct Line<'a> {
 
 impl fmt::Display for TraceProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line {}: {}", self.file, self.line, self.what)
+        let column = self.column.map(|column| format!("{column}: ")).unwrap_or_default();
+        write!(f, "{} line {}: {column}{}", self.file, self.line, self.what)
     }
 }
 
@@ -74,9 +82,10 @@ impl Trace {
     /// Reads both tables.
     pub fn read(nodes: impl Read, pods: impl Read) -> Result<Self, TraceError> {
         let mut reader = Reader { problems: Vec::new(), models: BTreeMap::new() };
-        let hosts = reader.table("nodes", nodes, &["cpu_milli", "memory_mib", "gpu", "model"], Reader::host);
+        let columns = &["cpu_milli", "memory_mib", "gpu", "model"];
+        let hosts = reader.table("nodes", nodes, columns, "give a line to each host", Reader::host);
         let columns = &["cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec"];
-        let pods = reader.table("pods", pods, columns, Reader::pod);
+        let pods = reader.table("pods", pods, columns, "give a line to each pod", Reader::pod);
         if reader.problems.is_empty() {
             Ok(Self { hosts, pods })
         } else {
@@ -92,7 +101,8 @@ impl Reader {
         &mut self,
         file: &'static str,
         source: impl Read,
-        wanted: &[&str],
+        wanted: &[&'static str],
+        try_: &str,
         read: impl Fn(&mut Self, &Line<'_>) -> Option<T>,
     ) -> Vec<T> {
         let mut csv = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(source);
@@ -100,7 +110,8 @@ impl Reader {
         let columns: BTreeMap<_, _> = headers.iter().enumerate().map(|(at, name)| (name.to_owned(), at)).collect();
         let missing: Vec<_> = wanted.iter().filter(|name| !columns.contains_key(**name)).collect();
         for name in &missing {
-            self.problem(file, 1, format!("has no column `{name}`"));
+            let try_ = "add it to the first line; columns are found by name";
+            self.problem(file, 1, Some(**name), "is no column of it".to_owned(), try_);
         }
         if !missing.is_empty() {
             return Vec::new();
@@ -114,7 +125,7 @@ impl Reader {
                 }
                 Err(error) => {
                     let line = error.position().map_or(0, csv::Position::line);
-                    self.problem(file, line, error.to_string());
+                    self.problem(file, line, None, error.to_string(), "save it as text in UTF-8, with commas");
                     // What cannot be read at all does not become readable further on.
                     break;
                 }
@@ -124,7 +135,7 @@ impl Reader {
             }
         }
         if rows.is_empty() && self.problems.is_empty() {
-            self.problem(file, 1, "holds nothing below its headings".to_owned());
+            self.problem(file, 1, None, "holds nothing below its headings".to_owned(), try_);
         }
         rows
     }
@@ -134,9 +145,10 @@ impl Reader {
         let memory_mib = self.number(line, "memory_mib");
         let devices: Option<u32> = self.number(line, "gpu");
         if devices.is_some_and(|devices| devices > DEVICES_MAX) {
-            self.problem(line.file, line.at, format!("gpu: a host has at most {DEVICES_MAX}"));
+            let what = format!("a host has at most {DEVICES_MAX} devices");
+            self.problem(line.file, line.at, Some("gpu"), what, "write it as several hosts");
         }
-        let model = self.model(line, line.field("model"))?;
+        let model = self.model(line, "model", line.field("model"))?;
         let shares = vec![DEVICE; devices?.min(DEVICES_MAX) as usize];
         Some(HostRoom { memory_mib: memory_mib?, room: Room { model, cpu_milli: cpu_milli?, shares } })
     }
@@ -149,49 +161,54 @@ impl Reader {
         if let (Some(devices), Some(share)) = (devices, share) {
             let is_whole = devices == 0 || share == DEVICE;
             if share > DEVICE || (devices > 0 && share == 0) || (devices > 1 && !is_whole) {
-                self.problem(
-                    line.file,
-                    line.at,
-                    format!("gpu_milli: {devices} devices of {share} thousandths each cannot be"),
-                );
+                let what = format!("{devices} devices of {share} thousandths each cannot be");
+                let try_ = format!("ask for 1 device of 1 to {DEVICE} thousandths, or for several of {DEVICE}");
+                self.problem(line.file, line.at, Some("gpu_milli"), what, &try_);
             }
         }
         let mut models = 0;
         for name in line.field("gpu_spec").split('|').filter(|name| !name.is_empty()) {
-            models |= self.model(line, name)?;
+            models |= self.model(line, "gpu_spec", name)?;
         }
         let devices = devices?;
         let share = if devices == 0 { 0 } else { share? };
         Some(Work { cpu_milli: cpu_milli?, memory_mib: memory_mib?, devices, share, models })
     }
 
-    fn number<T: FromStr>(&mut self, line: &Line<'_>, name: &str) -> Option<T> {
+    fn number<T: FromStr>(&mut self, line: &Line<'_>, name: &'static str) -> Option<T> {
         let text = line.field(name);
         let number = text.parse().ok();
         if number.is_none() {
-            self.problem(line.file, line.at, format!("{name}: `{text}` is no whole number"));
+            let what = format!("`{}` is no whole number", clipped(text));
+            self.problem(line.file, line.at, Some(name), what, "write digits alone, such as `4000`");
         }
         number
     }
 
     /// Returns the bit of a model; no name is no bit.
-    fn model(&mut self, line: &Line<'_>, name: &str) -> Option<u64> {
+    fn model(&mut self, line: &Line<'_>, column: &'static str, name: &str) -> Option<u64> {
         if name.is_empty() {
             return Some(0);
         }
         let next = self.models.len();
         if next >= MODELS_MAX && !self.models.contains_key(name) {
-            self.problem(line.file, line.at, format!("`{name}`: more than {MODELS_MAX} models"));
+            let what = format!("`{}` is one more than {MODELS_MAX} models", clipped(name));
+            self.problem(line.file, line.at, Some(column), what, "give the rare ones one name");
             return None;
         }
         Some(*self.models.entry(name.to_owned()).or_insert(1 << next))
     }
 
-    fn problem(&mut self, file: &'static str, line: u64, what: String) {
+    fn problem(&mut self, file: &'static str, line: u64, column: Option<&'static str>, what: String, try_: &str) {
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(TraceProblem { file, line, what });
+            self.problems.push(TraceProblem { file, line, column, what, try_: try_.to_owned() });
         }
     }
+}
+
+/// Keeps the beginning of what a stranger wrote.
+fn clipped(text: &str) -> String {
+    text.chars().take(TOLD_CHARS).collect()
 }
 
 // === impl Line ===

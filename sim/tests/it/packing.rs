@@ -43,13 +43,13 @@ fn a_trace_is_refused_with_all_of_its_problems() {
     assert_eq!(
         problems,
         [
-            "nodes line 1: has no column `memory_mib`",
-            "nodes line 1: has no column `model`",
-            "pods line 1: has no column `cpu_milli`",
-            "pods line 1: has no column `memory_mib`",
-            "pods line 1: has no column `num_gpu`",
-            "pods line 1: has no column `gpu_milli`",
-            "pods line 1: has no column `gpu_spec`"
+            "nodes line 1: memory_mib: is no column of it",
+            "nodes line 1: model: is no column of it",
+            "pods line 1: cpu_milli: is no column of it",
+            "pods line 1: memory_mib: is no column of it",
+            "pods line 1: num_gpu: is no column of it",
+            "pods line 1: gpu_milli: is no column of it",
+            "pods line 1: gpu_spec: is no column of it"
         ]
     );
     let nodes = "sn,cpu_milli,memory_mib,gpu,model\nn0,-1,x,99,T4\n";
@@ -58,7 +58,7 @@ fn a_trace_is_refused_with_all_of_its_problems() {
     for expected in [
         "nodes line 2: cpu_milli: `-1` is no whole number",
         "nodes line 2: memory_mib: `x` is no whole number",
-        "nodes line 2: gpu: a host has at most 64",
+        "nodes line 2: gpu: a host has at most 64 devices",
         "pods line 2: gpu_milli: 2 devices of 500 thousandths each cannot be",
         "pods line 3: gpu_milli: 1 devices of 0 thousandths each cannot be",
         "pods line 4: num_gpu: `` is no whole number",

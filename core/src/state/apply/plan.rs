@@ -63,7 +63,7 @@ impl ClusterState {
                 self.hold_slot(cx, *slot, key, *node, devices, reason)
             }
             Step::ReleaseSlot { slot, cause } => {
-                self.check_release(*slot, cause, based_on)?;
+                self.check_release(*slot, cause)?;
                 self.release_slot(cx, *slot, cause)
             }
             Step::NoteReserve { key, short, reason } => self.note_reserve(cx, key, *short, reason),

@@ -3,10 +3,9 @@
 use super::{ClusterState, Context, EventSubject, Severity, node::unfit};
 use crate::{
     error::{Code, Error},
-    id::{LogIndex, NodeId, ReplicaId, SlotId},
+    id::{NodeId, ReplicaId, SlotId},
     model::{
-        DeploymentKey, DeviceGrant, DrainBy, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend,
-        SpendCause,
+        DeploymentKey, DeviceGrant, Node, NodeState, ReleaseCause, Replica, ReserveSlot, ReserveSpend, SpendCause,
     },
     state::StepOutcome,
     units::Resources,
@@ -69,16 +68,18 @@ impl ClusterState {
 
     /// Refuses to give a slot back for a cause that has passed since the plan was made: its node may be back, and the
     /// deployment may have grown.
-    pub(super) fn check_release(&self, id: SlotId, cause: &ReleaseCause, based_on: LogIndex) -> StepOutcome {
+    pub(super) fn check_release(&self, id: SlotId, cause: &ReleaseCause) -> StepOutcome {
         let (Some(slot), why) = (self.slots.get(&id), format!("the cause was: {cause}")) else { return Ok(()) };
-        let deployment = self.deployments.get(&slot.key);
+        let (deployment, node) = (self.deployments.get(&slot.key), self.nodes.get(&slot.node));
         let is_so = match cause {
             ReleaseCause::NotNeeded => {
                 deployment.is_none_or(|deployment| self.index.slots_of(&slot.key).count() as u64 > deployment.reserve())
             }
-            // A change of the size makes a new generation, which the plan knew of or not.
-            ReleaseCause::OtherSize => deployment.is_none_or(|deployment| deployment.revision <= based_on),
-            ReleaseCause::NodeUnfit => self.nodes.get(&slot.node).is_none_or(|node| !can_hold(node, slot)),
+            ReleaseCause::OtherSize => match (deployment, node) {
+                (Some(deployment), Some(node)) => !slot.suits(&deployment.spec, node),
+                _ => true,
+            },
+            ReleaseCause::NodeUnfit => node.is_none_or(|node| !can_hold(node, slot)),
             ReleaseCause::Moved => self.replicas_of(&slot.key).any(|replica| replica.node == slot.node),
             ReleaseCause::Yielded { to } => self.deployments.contains_key(to),
         };
@@ -122,30 +123,39 @@ impl ClusterState {
         if slot.key != *key || slot.node != node {
             return Err(refuse(format!("it is held for {} on {}", slot.key, self.name_of(slot.node))));
         }
-        if self.is_true(&spend.cause, key, replaces) {
-            return Ok(slot);
+        match self.cause_to_spend(key, replaces) {
+            Some(cause) if cause == spend.cause => Ok(slot),
+            Some(cause) => Err(refuse(format!("it is said to be for a {}, and would be for a {cause}", spend.cause))),
+            None => Err(refuse(format!("there is no {} that `{key}` needs it for", spend.cause))),
         }
-        Err(refuse(format!("there is no {} that `{key}` needs it for", spend.cause)))
     }
 
-    /// Returns whether a deployment has what the cause says.
-    fn is_true(&self, cause: &SpendCause, key: &DeploymentKey, replaces: Option<ReplicaId>) -> bool {
-        let Some(deployment) = self.deployments.get(key) else { return false };
-        let Some(name) = cause.node() else {
-            let is_old = |replica: &Replica| replica.is_wanted() && replica.generation < deployment.generation;
-            return self.replicas_of(key).any(is_old);
+    /// Returns the one cause for which a deployment may use up a place of its reserve: what befell the replica that is
+    /// replaced, or its rollout where none is.
+    fn cause_to_spend(&self, key: &DeploymentKey, replaces: Option<ReplicaId>) -> Option<SpendCause> {
+        let deployment = self.deployments.get(key)?;
+        let is_out = |replica: &Replica| {
+            let node = self.nodes.get(&replica.node);
+            replica.lost || node.is_some_and(|node| node.condemned(&replica.devices).is_some())
         };
-        let Some(replaced) = replaces.and_then(|id| self.replicas.get(&id)) else { return false };
-        let Some(node) = self.nodes.get(&replaced.node) else { return false };
-        let is_down = match cause {
-            SpendCause::Recovery { .. } => {
-                replaced.lost || node.overfull || node.condemned(&replaced.devices).is_some()
-            }
-            SpendCause::AgentUpgrade { .. } => node.drain.as_ref().is_some_and(|drain| drain.by != DrainBy::Operator),
-            _ => node.drain.is_some(),
+        let Some(id) = replaces else {
+            let generation = deployment.generation;
+            let is_old = |replica: &Replica| replica.is_wanted() && replica.generation < generation && !is_out(replica);
+            return self.replicas_of(key).any(is_old).then_some(SpendCause::RollingUpdate { generation });
         };
-        let stands_in = |replica: &Replica| replica.is_wanted() && replica.replaces == Some(replaced.id);
-        is_down && replaced.key == *key && node.profile.name == *name && !self.replicas_of(key).any(stands_in)
+        let replaced = self.replicas.get(&id).filter(|replica| replica.key == *key)?;
+        // Whoever stood in for it and is out as well stands in for nobody.
+        let stands_in = |replica: &Replica| replica.is_wanted() && replica.replaces == Some(id) && !is_out(replica);
+        if self.replicas_of(key).any(stands_in) {
+            return None;
+        }
+        let node = self.nodes.get(&replaced.node)?;
+        let name = node.profile.name.clone();
+        match &node.drain {
+            _ if is_out(replaced) => Some(SpendCause::Recovery { node: name }),
+            Some(drain) => Some(SpendCause::of_drain(drain.by, name)),
+            None => node.overfull.then_some(SpendCause::Recovery { node: name }),
+        }
     }
 
     /// Puts the place of a replica that is gone back into the reserve it came from: what a rolling update frees is held
