@@ -1,7 +1,7 @@
 //! Actions: what users do, and what goes wrong.
 
 use berth_core::{
-    model::{DeploymentKey, EndpointName, GpuAsk, Traffic},
+    model::{DeploymentKey, Disconnect, EndpointName, GpuAsk, Traffic},
     state::Command,
 };
 
@@ -38,6 +38,12 @@ pub(crate) enum Action {
     RandomGpuChange,
     /// Something goes wrong with a GPU.
     RandomGpuFault,
+    /// A user says what some deployment wants of nodes that cannot be reached.
+    RandomPolicy,
+    /// A user says it of this one.
+    Policy { key: DeploymentKey, disconnect: Disconnect },
+    /// A node loses the coordinators until then, whatever else is mended meanwhile.
+    Part { node: usize, until_ms: u64 },
     /// The driver of a node reports an XID of its nth card.
     Xid(usize, usize, u32),
     /// A card that was lost is found again.

@@ -115,6 +115,16 @@ bugs! {
     ForgetLost = "forget-lost", "RE03";
     /// An agent that starts again knows nothing of the processes it left.
     ForgetLedger = "forget-ledger", "RE04";
+    /// What is to be waited for is replaced as soon as it is lost.
+    WaitForNobody = "wait-for-nobody", "RE05";
+    /// What is never to be replaced is.
+    ReplaceAll = "replace-all", "RE05";
+    /// Of two copies the other one stays.
+    KeepTheOther = "keep-the-other", "RE06";
+    /// An agent does not notice that it hears no coordinator.
+    RunAlone = "run-alone", "RE07";
+    /// An agent ends whatever runs as soon as it hears no coordinator.
+    EndAlone = "end-alone", "RE07";
     /// An instance takes a place that is held for another deployment.
     RaidReserve = "raid-reserve", "RS01";
     /// What an agent upgrade takes from the reserve is booked as an operator's drain, and the other way round.

@@ -125,6 +125,8 @@ pub(crate) struct Attempt {
     pub(crate) replica: ReplicaId,
     pub(crate) may_queue: bool,
     pub(crate) is_mirror: bool,
+    /// Whether its ingress knew by then that nobody sends to the replica any more: its gate will not start it.
+    pub(crate) is_late: bool,
 }
 
 /// Why a gate did not start an attempt.

@@ -14,6 +14,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("RC01", "once every fault is mended all is as it was asked for, and nothing is left over"),
     ("RC02", "however many nodes fall silent together, none of them is given up"),
     ("RE04", "a replica runs once"),
+    ("RE05", "a replica that is out of reach is replaced when its deployment says so, and if"),
+    ("RE07", "an agent that hears no coordinator ends what may not run alone, in time, and nothing else"),
     ("RS04", "once every fault is mended each reserve is whole, of use, or says truly that it is short"),
     ("SE01", "a revoked key opens nothing at a router whose feed is live"),
     ("TR10", "a router's table never goes back"),

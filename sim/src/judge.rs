@@ -113,13 +113,18 @@ impl World {
         step: &Step,
     ) -> Option<Violation> {
         let (replica, serves) = match step {
+            Step::Place { replaces: Some(replaced), .. } => {
+                return self.judge_patience(member, before.get(replaced), plan, step);
+            }
             Step::Serve { replica } => (replica, true),
             Step::Stop { replica, .. } => (replica, false),
             // One that promises none may be left with none.
             Step::Preempt { replica, .. } => {
                 let state = &self.members[member].state;
                 let of = state.replicas.get(replica).and_then(|replica| state.deployments.get(&replica.key));
-                if of.is_none_or(|deployment| deployment.minimum() == 0) {
+                // What has just crashed answers nobody, whoever still sends to it.
+                let answered = before.get(replica).is_some_and(|warmth| warmth.state == ReplicaState::Serving);
+                if !answered || of.is_none_or(|deployment| deployment.minimum() == 0) {
                     return None;
                 }
                 return self.judge_drain(member, plan, *replica);
@@ -145,7 +150,7 @@ impl World {
                 );
                 return Some(Violation::new(id, what));
             }
-            let in_flight = node.router.in_flight.get(replica).copied().unwrap_or(0);
+            let in_flight = node.router.on_the_way(*replica);
             if !serves && in_flight > 0 {
                 let what = format!("replica {} was stopped with {in_flight} requests of {name}", replica.short());
                 return Some(Violation::new("AC02", what));
@@ -169,9 +174,7 @@ impl World {
             return None;
         }
         // One that promises none may be left with none, whether its place or the rest of a rollout is given up.
-        let may_have_none = |deployment: &Deployment| {
-            deployment.desired() == 0 || (deployment.minimum() == 0 && deployment.yielded() > 0)
-        };
+        let may_have_none = |deployment: &Deployment| deployment.desired() == 0 || gave_up_all(state, deployment);
         if state.deployments.get(key).is_none_or(may_have_none) {
             return None;
         }
@@ -235,6 +238,13 @@ impl World {
             self.judge.broken(id, what, now);
         }
     }
+}
+
+/// Returns whether a deployment that promises none has made room for a more important one, with all it had. What it gave
+/// up may be back on its books in the same plan, on its way to serving somewhere else.
+pub(crate) fn gave_up_all(state: &ClusterState, deployment: &Deployment) -> bool {
+    let makes_room = || state.replicas_of(&deployment.key).any(|replica| replica.made_room_for.is_some());
+    deployment.minimum() == 0 && (deployment.yielded() > 0 || makes_room())
 }
 
 /// What a replica was before an entry, as far as a step relies on it.

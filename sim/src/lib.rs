@@ -11,6 +11,7 @@
 //! ```
 
 mod action;
+mod apart;
 mod blackout;
 mod bug;
 pub mod cluster;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use berth_core::{
+    agent::Assignments,
     controller::{Heartbeat, Input, TableAcks},
     id::{LogIndex, SlotId},
     model::{
-        Deployment, DeploymentKey, DeploymentSpec, ReleaseCause, Replica, ReplicaState, ReserveSlot, ReserveSpend,
-        SpendCause, Spread, SpreadBy,
+        Deployment, DeploymentKey, DeploymentSpec, Disconnect, Reconcile, ReleaseCause, Replica, ReplicaState,
+        ReserveSlot, ReserveSpend, SpendCause, Spread, SpreadBy,
     },
     state::{Applied, ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, RouteRevisions, Step},
     time::{LogTime, Millis},
@@ -54,16 +55,32 @@ impl World {
             | Bug::IgnoreBrake
             | Bug::TakePromised
             | Bug::TakeFromEquals
-            | Bug::IgnoreSpread) => (bug, self.members[at].state.clone()),
+            | Bug::IgnoreSpread
+            | Bug::WaitForNobody
+            | Bug::ReplaceAll
+            | Bug::KeepTheOther) => (bug, self.members[at].state.clone()),
             _ => return None,
         };
         match bug {
             Bug::SkipCapacity => stretch(&mut state, 100, 1),
             Bug::OversellDevices => stretch_devices(&mut state, 4, 1),
             Bug::IgnoreBrake => (state.settings.brake_percent, state.settings.brake_floor) = (100, u64::MAX),
+            Bug::WaitForNobody | Bug::ReplaceAll | Bug::KeepTheOther => {
+                let policies = state.deployments.values_mut().map(|deployment| &mut deployment.spec.disconnect);
+                policies.for_each(|policy| twist(bug, policy));
+            }
             bug => drop(mislead(&mut state, bug)),
         }
         Some(state)
+    }
+
+    /// Changes orders on their way to an agent.
+    pub(crate) fn orders_with_bugs(&self, mut orders: Assignments) -> Assignments {
+        if self.has(Bug::EndAlone) {
+            let policies = orders.replicas.values_mut().map(|order| &mut order.spec.disconnect);
+            policies.for_each(|policy| policy.stop_on_client_after = Some(Millis(1)));
+        }
+        orders
     }
 
     /// Changes what a leader is about to propose.
@@ -318,6 +335,20 @@ fn booked_by(bug: Bug, replica: &Replica, spend: ReserveSpend) -> Option<Reserve
         (_, cause) => cause,
     };
     Some(ReserveSpend { cause, ..spend })
+}
+
+/// Turns what a deployment wants of nodes that cannot be reached into something else.
+fn twist(bug: Bug, policy: &mut Disconnect) {
+    match bug {
+        Bug::WaitForNobody => policy.lost_after = None,
+        Bug::ReplaceAll => policy.replace = true,
+        _ => {
+            policy.reconcile = match policy.reconcile {
+                Reconcile::KeepOriginal => Reconcile::KeepReplacement,
+                Reconcile::KeepReplacement | Reconcile::KeepServing => Reconcile::KeepOriginal,
+            }
+        }
+    }
 }
 
 /// Takes a slot of somebody else for each instance that was placed beside one.

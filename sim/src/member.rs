@@ -91,6 +91,11 @@ impl Member {
     pub(crate) fn is_running(&self, now: u64) -> bool {
         self.up && now >= self.paused_until
     }
+
+    /// Returns whether it has lately heard of a leader.
+    pub(crate) fn follows(&self, now: u64) -> bool {
+        now <= self.leader_heard_at + LEADERLESS_FEED_MS
+    }
 }
 
 // === impl World ===
@@ -381,7 +386,7 @@ impl World {
         self.leader_step(at, Input::Tick);
         if self.now >= self.members[at].beat_at {
             self.members[at].beat_at = self.now + 1_000;
-            if self.now > self.members[at].leader_heard_at + LEADERLESS_FEED_MS {
+            if !self.members[at].follows(self.now) {
                 return;
             }
             let version = self.members[at].table.version;

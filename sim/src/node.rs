@@ -30,9 +30,9 @@ use crate::{
 /// Milliseconds between heartbeats.
 const BEAT_MS: u64 = 500;
 /// Milliseconds between two looks at a node's connections.
-const DIAL_MS: u64 = 250;
+pub(crate) const DIAL_MS: u64 = 250;
 /// Milliseconds of silence after which a node looks for another coordinator.
-const SILENCE_MS: u64 = 3_000;
+pub(crate) const SILENCE_MS: u64 = 3_000;
 /// Time of a prefetch. Nothing waits for one, so chance is not spent on it.
 const PREFETCH_MS: u64 = 150;
 /// The variable by which a test deployment's processes are told to exit.
@@ -65,8 +65,12 @@ pub(crate) struct SimNode {
     epoch: Option<NodeEpoch>,
     session: Option<Session>,
     feed: Option<Feed>,
-    /// When a feed last said anything.
+    /// When a feed of a coordinator with a leader last said anything.
     pub(crate) fed_at: u64,
+    /// When a leader in session last said anything, or the agent began.
+    pub(crate) led_at: u64,
+    /// The orders it took last, as they were given.
+    pub(crate) orders: BTreeMap<ReplicaId, ReplicaOrder>,
     reports: BTreeMap<u64, ReplicaReport>,
     next_report: u64,
     next_id: u64,
@@ -85,9 +89,11 @@ pub(crate) struct FakeProcess {
     pub(crate) devices: Vec<DeviceGrant>,
     attempt: u64,
     port: u16,
-    ready_at: u64,
+    pub(crate) ready_at: u64,
     /// Whether its end was already told to the agent, which is the bug that keeps it.
     forgotten: bool,
+    /// Whether the agent began to end it: its gate takes nothing new, or it was told to end.
+    pub(crate) is_leaving: bool,
 }
 
 /// The gate of one replica.
@@ -153,6 +159,8 @@ impl SimNode {
             session: None,
             feed: None,
             fed_at: 0,
+            led_at: 0,
+            orders: BTreeMap::new(),
             reports: BTreeMap::new(),
             next_report: 0,
             next_id: 0,
@@ -201,6 +209,11 @@ impl SimNode {
         self.processes.iter().find(|(_, process)| same(process)).map(|(pid, _)| *pid)
     }
 
+    /// Returns whether its session is this one, open or not.
+    pub(crate) fn tries(&self, session: u64) -> bool {
+        self.session.is_some_and(|known| known.id == session)
+    }
+
     /// Returns whether the process behind a gate is there and answers.
     pub(crate) fn answers(&self, replica: ReplicaId, now: u64) -> bool {
         let Some(gate) = self.gates.get(&replica) else { return false };
@@ -222,7 +235,7 @@ impl World {
         let (forgets, forgets_gpus) = (self.has(Bug::ForgetLedger), self.has(Bug::ForgetGpus));
         let instant = self.instant();
         let node = &mut self.nodes[at];
-        (node.up, node.host_up, node.started_at) = (true, true, now);
+        (node.up, node.host_up, node.started_at, node.led_at) = (true, true, now, now);
         node.boot += 1;
         if forgets_gpus {
             node.profile.devices.clear();
@@ -297,10 +310,13 @@ impl World {
             return;
         }
         self.after(DIAL_MS, Event::Dial { node: at, boot });
-        let now = self.now;
-        if self.nodes[at].session.is_none_or(|session| !session.is_open || now > session.heard_at + SILENCE_MS) {
+        let (now, runs_on) = (self.now, self.has(Bug::RunAlone));
+        if self.nodes[at].session.is_none_or(|session| !session.is_open || now > session.heard_at + SILENCE_MS)
+            && !runs_on
+        {
             self.agent_step(at, Input::SessionEnded);
         }
+        self.judge_alone(at);
         if self.nodes[at].session.is_none_or(|session| now > session.heard_at + SILENCE_MS) {
             let count = self.members.len() as u64;
             let member = self.nodes[at].rng.below(count) as usize;
@@ -416,8 +432,10 @@ impl World {
 
     fn session_hears(&mut self, at: usize, message: Down) {
         let now = self.now;
-        if let Some(session) = &mut self.nodes[at].session {
+        let node = &mut self.nodes[at];
+        if let Some(session) = &mut node.session {
             session.heard_at = now;
+            node.led_at = if session.is_open { now } else { node.led_at };
         }
         match message {
             Down::Redirect { leader, .. } => {
@@ -437,6 +455,7 @@ impl World {
                 self.note(&format!("n{} is in session with term {term}, epoch {epoch}", at + 1));
                 let node = &mut self.nodes[at];
                 node.epoch = Some(epoch);
+                node.led_at = now;
                 if let Some(session) = &mut node.session {
                     session.is_open = true;
                 }
@@ -445,8 +464,14 @@ impl World {
             Down::Orders { orders, .. } => {
                 let before = self.nodes[at].max_term;
                 let term = orders.term;
+                // What was ordered before the agent acts on it: what it ends then, it ends by order.
+                let known = std::mem::replace(&mut self.nodes[at].orders, orders.replicas.clone());
+                let orders = self.orders_with_bugs(orders);
                 let accepted =
                     self.take_orders(at, term, |term| Input::Assignments(agent::Assignments { term, ..orders }));
+                if !accepted {
+                    self.nodes[at].orders = known;
+                }
                 if accepted {
                     self.judge_term(at, before, term);
                 }
@@ -488,7 +513,7 @@ impl World {
         }
         known.heard_at = now;
         let member = known.member;
-        self.nodes[at].fed_at = now;
+        self.note_fed(at, member);
         let before = self.nodes[at].router.table.version;
         let base = match &change {
             TableChange::Full(_) if self.has(Bug::TableGoesBack) => RouteTable::default(),
@@ -505,11 +530,20 @@ impl World {
                 let boot = self.nodes[at].boot;
                 let (warm, saved) = (1 + self.nodes[at].rng.below(8), 5 + self.nodes[at].rng.below(300));
                 self.after(warm, Event::RouterWarm { node: at, boot, version });
+                // A step of a rollout waits for this, so it does not wait for the next heartbeat.
+                self.after(1, Event::Tell { node: at, boot });
                 self.after(saved, Event::TableSaved { node: at, boot });
             }
             // A feed of a coordinator that is behind: it catches up, or falls silent and is left.
             Err(berth_core::traffic::change::Resync::Older { .. }) => {}
             Err(_) => self.open_feed(at, member, false),
+        }
+    }
+
+    /// Notes that a feed is live: of a coordinator that follows a leader. One that has just started shows what it has.
+    fn note_fed(&mut self, at: usize, member: usize) {
+        if self.members[member].follows(self.now) {
+            self.nodes[at].fed_at = self.now;
         }
     }
 
@@ -521,7 +555,7 @@ impl World {
         }
         known.heard_at = now;
         let member = known.member;
-        self.nodes[at].fed_at = now;
+        self.note_fed(at, member);
         if version > self.nodes[at].router.table.version {
             self.open_feed(at, member, false);
         }
@@ -645,8 +679,16 @@ impl World {
         let resources = order.spec.resources;
         let devices = order.devices.clone();
         let finds_its_card = node.gpus.has(&devices);
-        let process =
-            FakeProcess { replica: order.replica, resources, devices, attempt, port, ready_at, forgotten: false };
+        let process = FakeProcess {
+            replica: order.replica,
+            resources,
+            devices,
+            attempt,
+            port,
+            ready_at,
+            forgotten: false,
+            is_leaving: false,
+        };
         node.processes.insert(pid, process);
         self.judge_launch(at, order.replica);
         let process = Process { pid, start_ticks: now, port };
@@ -685,6 +727,9 @@ impl World {
 
     fn kill_process(&mut self, at: usize, replica: ReplicaId, attempt: u64, signal: Signal) {
         let Some(pid) = self.nodes[at].process_of(replica, attempt) else { return };
+        if signal == Signal::Term {
+            self.judge_end_of(at, pid);
+        }
         if self.has(Bug::KeepProcesses) || self.has(Bug::FreeTooEarly) {
             if self.has(Bug::FreeTooEarly) {
                 self.after(5_000, Event::ProcessEnds { node: at, pid, how: "killed" });
@@ -729,6 +774,10 @@ impl World {
         };
         let fresh =
             || Gate { admission: Admission::new(slots, phase), waiting: BTreeMap::new(), running: Vec::new(), port };
+        if state == GateState::Draining {
+            let behind = self.nodes[at].processes.iter().find(|(_, process)| process.port == port).map(|(pid, _)| *pid);
+            behind.into_iter().for_each(|pid| self.judge_end_of(at, pid));
+        }
         let gate = self.nodes[at].gates.entry(order.replica).or_insert_with(fresh);
         if gate.port != port {
             *gate = fresh();

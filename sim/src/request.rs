@@ -19,6 +19,7 @@ use berth_core::{
 use crate::{
     Bug,
     event::{Attempt, Event, not_started},
+    judge::gave_up_all,
     net::Addr,
     world::{World, wall_of},
 };
@@ -177,6 +178,8 @@ impl World {
         open.attempts += 1;
         open.asked.insert(replica.id);
         open.touched.insert(gate);
+        // What a request found when it began may be gone from the table when it is sent again.
+        let is_late = !self.nodes[open.ingress].router.knows(&open.endpoint, replica.id);
         let attempt = Attempt {
             request: id,
             nth: open.attempts,
@@ -186,8 +189,9 @@ impl World {
             replica: replica.id,
             may_queue: open.turn.may_queue,
             is_mirror: open.is_mirror,
+            is_late,
         };
-        self.nodes[attempt.ingress].router.sent(replica.id);
+        self.nodes[attempt.ingress].router.sent(replica.id, is_late);
         self.send(attempt);
     }
 
@@ -334,7 +338,7 @@ impl World {
         let (ingress, now) = (attempt.ingress, self.now);
         if self.nodes[ingress].boot == attempt.ingress_boot {
             let blamed = result.err().is_some_and(Failure::blames_replica);
-            self.nodes[ingress].router.ended(attempt.replica, blamed, now);
+            self.nodes[ingress].router.ended(attempt.replica, attempt.is_late, blamed, now);
         }
         let id = attempt.request;
         if !self.requests.open.contains_key(&id) {
@@ -347,7 +351,8 @@ impl World {
         let request = Retryable { idempotent: self.has(Bug::RetryUnsafe), replayable: true };
         let draw = self.nodes[ingress].router.draw();
         let stubborn = self.has(Bug::RetryForever) && failure == Failure::GateUnreachable;
-        let gives_up = self.has(Bug::GiveUpAtOnce) && matches!(failure, Failure::NotStarted(NotStarted::Draining));
+        let is_elsewhere = matches!(failure, Failure::NotStarted(NotStarted::Draining | NotStarted::Unknown));
+        let gives_up = self.has(Bug::GiveUpAtOnce) && is_elsewhere;
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         let failed = Failed { failure, retry_after: None, request, draw };
         let budget = self.nodes[ingress].router.budget(&open.endpoint);
@@ -453,8 +458,8 @@ impl World {
         let key = berth_core::model::DeploymentKey::new(open.endpoint.clone(), open.deployment.clone());
         let began = wall_of(open.began.saturating_sub(CLOCKS_APART_MS));
         let is_there = |deployment: &berth_core::model::Deployment| {
-            let gave_up_all = deployment.minimum() == 0 && deployment.yielded() > 0;
-            !deployment.deleting && !gave_up_all && deployment.generation_served && deployment.created_at < began
+            let may_be_gone = deployment.deleting || gave_up_all(self.truth(), deployment);
+            !may_be_gone && deployment.generation_served && deployment.created_at < began
         };
         if !self.truth().deployments.get(&key).is_some_and(is_there) {
             return true;

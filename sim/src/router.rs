@@ -28,6 +28,8 @@ pub(crate) struct Router {
     pub(crate) acks: TableAcks,
     /// Requests on their way to each replica, from this ingress.
     pub(crate) in_flight: BTreeMap<ReplicaId, u32>,
+    /// Those of them that were sent although the table had the replica no more.
+    late: BTreeMap<ReplicaId, u32>,
     node: NodeId,
     carried: BTreeMap<EndpointName, u64>,
     splits: BTreeMap<EndpointName, Tickets>,
@@ -60,6 +62,7 @@ impl Router {
             table,
             acks,
             in_flight: BTreeMap::new(),
+            late: BTreeMap::new(),
             node,
             carried: BTreeMap::new(),
             splits: BTreeMap::new(),
@@ -136,16 +139,35 @@ impl Router {
         self.rng.next_u64()
     }
 
-    pub(crate) fn sent(&mut self, replica: ReplicaId) {
+    /// Returns whether its table has a replica.
+    pub(crate) fn knows(&self, endpoint: &EndpointName, replica: ReplicaId) -> bool {
+        let route = self.table.endpoints.get(endpoint);
+        let replicas = route.into_iter().flat_map(|route| &route.deployments).flat_map(|it| &it.replicas);
+        replicas.into_iter().any(|known| known.id == replica)
+    }
+
+    pub(crate) fn sent(&mut self, replica: ReplicaId, is_late: bool) {
         *self.in_flight.entry(replica).or_default() += 1;
+        if is_late {
+            *self.late.entry(replica).or_default() += 1;
+        }
+    }
+
+    /// Counts the requests that are on their way to a replica or there, without those that its gate will not start.
+    pub(crate) fn on_the_way(&self, replica: ReplicaId) -> u32 {
+        let count = |of: &BTreeMap<ReplicaId, u32>| of.get(&replica).copied().unwrap_or(0);
+        count(&self.in_flight).saturating_sub(count(&self.late))
     }
 
     /// Notes that an attempt ended; `blamed` when it speaks against the replica.
-    pub(crate) fn ended(&mut self, replica: ReplicaId, blamed: bool, now: u64) {
-        if let Some(count) = self.in_flight.get_mut(&replica) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.in_flight.remove(&replica);
+    pub(crate) fn ended(&mut self, replica: ReplicaId, is_late: bool, blamed: bool, now: u64) {
+        let counts = [Some(&mut self.in_flight), is_late.then_some(&mut self.late)];
+        for counts in counts.into_iter().flatten() {
+            if let Some(count) = counts.get_mut(&replica) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(&replica);
+                }
             }
         }
         let ejection = self.ejections.entry(replica).or_default();

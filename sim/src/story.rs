@@ -4,7 +4,10 @@
 //! `expect` what must be so by then; `end TIME` mends everything and lets the world come to rest. `#` begins a remark.
 
 use berth_core::{
-    model::{DeploymentKey, DeviceState, DrainBy, EndpointName, GpuAsk, NodeName, NodeState, ReserveSlot, Traffic},
+    model::{
+        DeploymentKey, DeviceState, Disconnect, DrainBy, EndpointName, GpuAsk, NodeName, NodeState, Reconcile, Replica,
+        ReserveSlot, Traffic,
+    },
     state::{ClusterState, Command, DrainWish},
     time::Millis,
 };
@@ -58,6 +61,8 @@ enum Expected {
     Serving(DeploymentKey),
     Generation(DeploymentKey),
     NodesOf(DeploymentKey),
+    ServingOn(NodeName, DeploymentKey),
+    ProcessesOn(usize),
     Yielded(DeploymentKey),
     GpusOut,
     Slots(DeploymentKey),
@@ -242,6 +247,9 @@ impl Line<'_> {
                 }
                 Action::Change(Box::new(command))
             }
+            "policy" => {
+                Action::Policy { key: self.parse("a deployment such as `llm/blue`")?, disconnect: self.policy()? }
+            }
             "xid" => {
                 let (node, card) = self.card()?;
                 Action::Xid(node, card, self.number("an XID")? as u32)
@@ -334,6 +342,24 @@ impl Line<'_> {
         })
     }
 
+    /// Reads `lost-after=12s replace=no stop-alone=10s keep=original` to the end of the line.
+    fn policy(&mut self) -> Result<Disconnect, StoryError> {
+        let mut policy = Disconnect::default();
+        while let Some(word) = self.words.next() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let seconds = value.strip_suffix('s').and_then(|digits| digits.parse().ok()).map(Millis::from_secs);
+            let keep = Reconcile::ALL.into_iter().find(|choice| choice.word().strip_prefix("keep_") == Some(value));
+            match (name, seconds, keep) {
+                ("lost-after", Some(span), _) => policy.lost_after = Some(span),
+                ("stop-alone", Some(span), _) => policy.stop_on_client_after = Some(span),
+                ("replace", ..) if value == "no" => policy.replace = false,
+                ("keep", _, Some(keep)) => policy.reconcile = keep,
+                _ => return Err(self.error(format!("`{word}` is no policy such as `lost-after=12s`"))),
+            }
+        }
+        Ok(policy)
+    }
+
     fn node_name(&mut self) -> Result<NodeName, StoryError> {
         self.parse("a node such as `n1`")
     }
@@ -369,6 +395,16 @@ impl Line<'_> {
                 Expected::SlotsOn(node)
             }
             "nodes-of" => Expected::NodesOf(keyed(self)?),
+            "serving-on" => {
+                let (node, key) = (self.node_name()?, self.parse::<DeploymentKey>(wanted)?);
+                name = format!(" {node} {key}");
+                Expected::ServingOn(node, key)
+            }
+            "processes-on" => {
+                let Addr::Node(at) = self.addr()? else { return Err(self.error("a coordinator runs no replicas")) };
+                name = format!(" n{}", at + 1);
+                Expected::ProcessesOn(at)
+            }
             "yielded" => Expected::Yielded(keyed(self)?),
             "gpus-out" => Expected::GpusOut,
             "nodes-lost" => Expected::NodesLost,
@@ -411,6 +447,11 @@ impl World {
                 let ready = truth.replicas_of(key).filter(|replica| replica.is_ready());
                 ready.map(|replica| replica.node).collect::<std::collections::BTreeSet<_>>().len() as u64
             }
+            Expected::ServingOn(node, key) => {
+                let is_there = |it: &&Replica| truth.nodes.get(&it.node).is_some_and(|it| it.profile.name == *node);
+                truth.replicas_of(key).filter(|replica| replica.is_ready()).filter(is_there).count() as u64
+            }
+            Expected::ProcessesOn(at) => self.nodes.get(*at).map_or(0, |node| node.processes.len() as u64),
             Expected::Yielded(key) => truth.deployments.get(key).map_or(0, berth_core::model::Deployment::yielded),
             Expected::GpusOut => {
                 let conditions = truth.nodes.values().flat_map(|node| node.devices.values());

@@ -17,7 +17,8 @@ use berth_core::{
 use crate::{
     Bug,
     action::{Action, Behaviour},
-    event::Event,
+    apart,
+    event::{Event, Up},
     gpu,
     log::Origin,
     net::Addr,
@@ -112,6 +113,7 @@ pub(crate) fn schedule(world: &mut World) {
     }
     gpu::schedule(world, ends, faulty);
     quota::schedule(world, ends);
+    apart::schedule(world, ends, faulty);
     world.at(ends, Event::Do(Action::Settle));
 }
 
@@ -261,6 +263,9 @@ impl World {
             Action::RandomQuotaChange => self.random_quota_change(),
             Action::RandomGpuChange => self.random_gpu_change(),
             Action::RandomGpuFault => self.random_gpu_fault(),
+            Action::RandomPolicy => self.random_policy(),
+            Action::Policy { key, disconnect } => self.set_policy(&key, disconnect),
+            Action::Part { node, until_ms } => self.part(node, until_ms),
             Action::Xid(node, card, xid) => self.xid(node, card, xid),
             Action::MendCard(node, card) => self.mend_card(node, card),
             Action::HangDriver(node, hangs) => self.hang_driver(node, hangs),
@@ -357,6 +362,7 @@ impl World {
             Some(began) => began,
             None => {
                 self.note("every fault is mended");
+                self.apart.clear();
                 self.heal();
                 self.mend_gpus();
                 self.end_walks();
@@ -416,7 +422,15 @@ impl World {
                 self.disturb(at);
             }
         }
-        for ((from, to), events) in self.net.heal() {
+        let held = self.net.heal();
+        self.part_again();
+        for ((from, to), events) in held {
+            // A connection that never came up is given up with the try.
+            let is_given_up = |event: &Event| match event {
+                Event::ToMember { node, message: Up::Hello { session, .. }, .. } => !self.nodes[*node].tries(*session),
+                _ => false,
+            };
+            let events: Vec<_> = events.into_iter().filter(|event| !is_given_up(event)).collect();
             for event in events {
                 let arrival = self.net.arrival(from, to, self.now);
                 self.at(arrival, event);

@@ -56,6 +56,10 @@ pub(crate) struct World {
     pub(crate) gpu_rng: Rng,
     /// Draws of limits and loans.
     pub(crate) quota_rng: Rng,
+    /// Draws of what deployments want of nodes that are cut off, and of who is.
+    pub(crate) apart_rng: Rng,
+    /// Nodes that are to be cut off from the coordinators, and until when.
+    pub(crate) apart: BTreeMap<usize, u64>,
     /// When the changes and faults end.
     pub(crate) settles_at: Option<u64>,
     pub(crate) tally: Tally,
@@ -99,6 +103,8 @@ impl World {
             rng: seed.child("world").rng(),
             gpu_rng: seed.child("gpus").rng(),
             quota_rng: seed.child("quotas").rng(),
+            apart_rng: seed.child("apart").rng(),
+            apart: BTreeMap::new(),
             settles_at: None,
             tally: Tally::default(),
             walks: Vec::new(),
@@ -243,6 +249,7 @@ impl World {
             Event::RouterWarm { node, boot, version } => {
                 if self.nodes[node].boot == boot {
                     self.nodes[node].router.warm(version);
+                    self.tell(node, boot);
                 }
             }
             Event::TableSaved { node, boot } => {

@@ -4,6 +4,7 @@
 //! do, after every step in the simulator and in debug builds, and on request in production. A predicate reads the state
 //! and recomputes what it claims from the plain records, so that a wrong look-up cannot hide a wrong decision.
 
+mod copies;
 mod preempt;
 mod quota;
 mod reserve;
@@ -38,6 +39,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("RE01", "a replica belongs to a node, a deployment and a spec that exist"),
     ("RE02", "a replica id is never used again and never moves"),
     ("RE03", "a replica is lost exactly while its node is"),
+    ("RE06", "of a replica that is back and its stand-in, the one stays that their deployment wants"),
     ("LI01", "a replica goes forward through its life, or back only to start again"),
     (
         "RO01",

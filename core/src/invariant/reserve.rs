@@ -177,7 +177,8 @@ impl Witness {
         slot.resources == spec.resources && labels_allow && devices_are && held.len() == slot.devices.len()
     }
 
-    fn holds_too_much(&self, node: &Node) -> bool {
+    /// Returns whether more is held on a node than it has.
+    pub(super) fn holds_too_much(&self, node: &Node) -> bool {
         let replicas = self.replicas.values().filter(|other| other.node == node.id).map(|other| other.resources);
         let slots = self.slots.values().filter(|other| other.node == node.id).map(|other| other.resources);
         let held = replicas.chain(slots).fold(Resources::ZERO, |sum, each| sum + each);

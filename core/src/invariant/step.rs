@@ -19,8 +19,8 @@ use crate::{
 
 /// Every invariant that takes the state before a change as well.
 pub(super) const OF_A_HISTORY: &[&str] = &[
-    "LI01", "NO01", "NO02", "PL03", "PL11", "PL12", "PL13", "QU02", "RE02", "RO01", "RS01", "RS03", "TR03", "WR01",
-    "WR02", "WR03",
+    "LI01", "NO01", "NO02", "PL03", "PL11", "PL12", "PL13", "QU02", "RE02", "RE06", "RO01", "RS01", "RS03", "TR03",
+    "WR01", "WR02", "WR03",
 ];
 
 /// Remembers a state, and what was ever seen in it, to judge the next entry.
@@ -79,6 +79,7 @@ impl Witness {
         self.fences(after, entry, reply, &mut found);
         self.lives(after, &mut found);
         self.promise(after, entry, &mut found);
+        self.copies(after, entry, &mut found);
         self.preemption(after, entry, &mut found);
         self.spread(after, &mut found);
         self.reserve(after, entry, &mut found);

@@ -21,6 +21,8 @@ pub(super) struct Group<'a> {
     pub(super) lost: Vec<&'a Replica>,
     /// Of a node that may be back in a moment: not ready, and not replaced yet.
     pub(super) in_grace: u64,
+    /// Lost ones that the deployment does not have replaced, or not yet.
+    pub(super) waited_for: BTreeSet<ReplicaId>,
     /// On their way out; their places come back.
     pub(super) leaving: Vec<&'a Replica>,
     /// Those that just returned with their node and have yet to show what they are.
@@ -54,6 +56,7 @@ impl<'a> Group<'a> {
             condemned: Vec::new(),
             lost: Vec::new(),
             in_grace: 0,
+            waited_for: BTreeSet::new(),
             leaving: Vec::new(),
             spared: BTreeSet::new(),
             retired: BTreeSet::new(),

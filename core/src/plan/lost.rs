@@ -36,10 +36,12 @@ pub(super) fn wait_for_lost(draft: &mut Draft<'_>) {
                 continue;
             }
             let until = node.since + patience;
-            if !disconnect.replace {
-                group.in_grace += 1;
-            } else if now < until {
-                group.in_grace += 1;
+            if disconnect.replace && now >= until {
+                continue;
+            }
+            group.waited_for.insert(replica.id);
+            group.in_grace += 1;
+            if disconnect.replace {
                 draft.report.due_at(until);
             }
         }

@@ -51,7 +51,9 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     // What a broken device carried is lost as well, from the plan that takes it off to its last sign of life.
     let is_broken = |replica: &&&Replica| !replica.lost && is_lost(state, replica);
     let broken = group.condemned.iter().chain(group.leaving.iter().filter(is_broken));
-    let lost = group.lost.iter().chain(broken).filter(open).map(|replica| Need {
+    // What is waited for is stood in for by nobody: an instance more is one of its own.
+    let lost = group.lost.iter().filter(|replica| !group.waited_for.contains(&replica.id));
+    let lost = lost.chain(broken).filter(open).map(|replica| Need {
         is_missing: true,
         replaces: Some(replica.id),
         cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),

@@ -12,7 +12,7 @@ use berth_core::{
     time::Millis,
 };
 
-use crate::kit::{Cluster, key, ms, profile, spec};
+use crate::kit::{Cluster, key, ms, profile, reserved, spec};
 
 fn with(instances: u32, disconnect: Disconnect) -> DeploymentSpec {
     DeploymentSpec { disconnect, ..spec(instances) }
@@ -69,6 +69,30 @@ fn one_that_is_never_replaced_serves_again_when_its_node_is_back() {
     cluster.settle();
     let replicas: Vec<_> = cluster.replicas("fraud/blue").iter().map(|replica| replica.id).collect();
     assert_eq!((replicas, cluster.ready("fraud/blue")), (vec![original], 1));
+}
+
+#[test]
+fn one_more_than_what_is_waited_for_stands_in_for_nobody() {
+    let mut cluster = Cluster::of(4);
+    let disconnect = Disconnect { replace: false, ..Disconnect::default() };
+    cluster.deploy("fraud/blue", DeploymentSpec { disconnect, ..reserved(2) });
+    cluster.settle();
+    let home = cluster.replicas("fraud/blue")[0].node.0;
+    cluster.transition(home, NodeState::Lost);
+    cluster.settle();
+    cluster.scale("fraud/blue", 3);
+    cluster.settle();
+    assert_eq!((cluster.replicas("fraud/blue").len(), cluster.ready("fraud/blue")), (3, 2));
+    for replica in cluster.replicas("fraud/blue") {
+        assert_eq!((replica.replaces, &replica.reserve_spent), (None, &None), "an instance of its own");
+    }
+    cluster.node(home, profile(&format!("n{home}")));
+    cluster.settle();
+    assert_eq!(
+        (cluster.replicas("fraud/blue").len(), cluster.ready("fraud/blue")),
+        (3, 3),
+        "and nobody is one too many"
+    );
 }
 
 #[test]

@@ -318,6 +318,55 @@ fn a_larger_generation_gives_up_slots_that_no_longer_fit() {
     assert!(cluster.state.slots.values().all(|slot| slot.resources == large));
 }
 
+/// Each row: what is asked for, what the next generation asks for, and whether the slot is of use to it.
+#[test]
+fn a_slot_on_devices_is_held_as_long_as_an_instance_asks_for_them() {
+    let whole = |memory_mib_min| GpuAsk::Whole { count: 1, model: Some("H100".to_owned()), memory_mib_min };
+    let any = || GpuAsk::Whole { count: 1, model: None, memory_mib_min: 0 };
+    let share = |mib| GpuAsk::Memory { mib, model: None };
+    let slice = |profile: &str| GpuAsk::Mig { profile: profile.to_owned(), count: 1 };
+    for (asked, next, is_of_use, why) in [
+        (whole(0), any(), true, "any device is one"),
+        (any(), GpuAsk::Whole { count: 1, model: Some("A100".to_owned()), memory_mib_min: 0 }, false, "another model"),
+        (whole(0), whole(16_384), true, "it has that much memory"),
+        (whole(0), whole(20_000), false, "it has less memory"),
+        (share(4_096), share(4_096), true, "the same share"),
+        (share(4_096), share(2_048), false, "another share"),
+        (slice("1g.10gb"), slice("1g.10gb"), true, "the same slice"),
+        (slice("1g.10gb"), slice("2g.20gb"), false, "another slice"),
+        (slice("1g.10gb"), GpuAsk::None, false, "no device any more"),
+    ] {
+        let mut cluster = Cluster::empty();
+        let device = |(at, profile): (usize, Option<&str>)| Device {
+            uuid: format!("u{at}"),
+            model: "H100".to_owned(),
+            memory_mib: 16_384,
+            mig_profile: profile.map(str::to_owned),
+            healthy: true,
+            ..Device::default()
+        };
+        let cards = [None, None, Some("1g.10gb"), Some("1g.10gb"), Some("2g.20gb"), Some("2g.20gb")];
+        let devices: Vec<_> = cards.into_iter().enumerate().map(device).collect();
+        let capacity = Resources { gpus: 2, cpu_milli: 64_000, memory_mib: 65_536, ..NODE };
+        cluster.node(1, berth_core::model::NodeProfile { capacity, devices, ..profile("n1") });
+        let with = |gpu: &GpuAsk| {
+            let mut spec = reserved(1);
+            spec.resources.gpus = u64::from(matches!(gpu, GpuAsk::Whole { .. }));
+            spec.gpu = gpu.clone();
+            spec
+        };
+        cluster.deploy("fraud/blue", with(&asked));
+        cluster.settle();
+        let held: BTreeSet<_> = cluster.state.slots.keys().copied().collect();
+        assert_eq!(held.len(), 1, "{why}");
+        cluster.deploy("fraud/blue", with(&next));
+        let (steps, _) = cluster.plan();
+        let releases = |step: &Step| matches!(step, Step::ReleaseSlot { cause: ReleaseCause::OtherSize, .. });
+        assert_eq!(steps.iter().any(releases), !is_of_use, "{why}: {steps:?}");
+        cluster.commit(steps);
+    }
+}
+
 #[test]
 fn a_drain_spends_the_reserve() {
     let mut cluster = Cluster::of(3);
@@ -460,7 +509,7 @@ fn whoever_is_lost_twice_comes_from_the_reserve_twice() {
         let mut cluster = Cluster::of(4);
         cluster.deploy("fraud/blue", reserved(1));
         // The ids of replicas follow from the entry they are planned at.
-        (0..entries).for_each(|nth| drop(cluster.scale("fraud/blue", 1 + nth % 2)));
+        (0..entries).for_each(|nth| cluster.scale("fraud/blue", 1 + nth % 2));
         cluster.scale("fraud/blue", 1);
         cluster.settle();
         for _ in 0..2 {

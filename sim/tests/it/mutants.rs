@@ -40,7 +40,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::MirrorAnswers, 60),
     (Bug::UnfairSplit, 60),
     (Bug::RetryUnsafe, 40),
-    (Bug::GiveUpAtOnce, 40),
+    (Bug::GiveUpAtOnce, 80),
     (Bug::StartExpired, 60),
     (Bug::RetryForever, 60),
     (Bug::KeepKeys, 20),
@@ -51,6 +51,11 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::ForgetOldSpecs, 10),
     (Bug::ForgetLost, 10),
     (Bug::ForgetLedger, 10),
+    (Bug::WaitForNobody, 40),
+    (Bug::ReplaceAll, 40),
+    (Bug::KeepTheOther, 80),
+    (Bug::RunAlone, 40),
+    (Bug::EndAlone, 40),
     (Bug::RaidReserve, 10),
     (Bug::MistakeUpgrades, 40),
     (Bug::BookAsUpdate, 40),
@@ -158,6 +163,11 @@ caught! {
     a_spec_that_is_gone_is_noticed: ForgetOldSpecs;
     a_ghost_of_a_lost_node_is_noticed: ForgetLost;
     a_replica_that_runs_twice_is_noticed: ForgetLedger;
+    impatience_is_noticed: WaitForNobody;
+    a_replacement_nobody_wanted_is_noticed: ReplaceAll;
+    the_wrong_copy_of_two_is_noticed: KeepTheOther;
+    a_replica_that_runs_alone_for_long_is_noticed: RunAlone;
+    a_replica_ended_too_early_is_noticed: EndAlone;
     a_raided_reserve_is_noticed: RaidReserve;
     an_upgrade_booked_as_a_drain_is_noticed: MistakeUpgrades;
     a_recovery_booked_as_an_update_is_noticed: BookAsUpdate;
