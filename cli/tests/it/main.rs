@@ -3,7 +3,6 @@
 mod alerts;
 mod berth;
 mod docs;
-mod pack;
 mod plan;
 mod programs;
 mod quota;
