@@ -54,8 +54,9 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Azure cuts a caller's own request id here.
 const CLIENT_REQUEST_ID_MAX: usize = 40;
 
-/// Headers that the ingress adds to an answer.
-const OWN_HEADERS: usize = 11;
+/// Headers that the ingress adds to every answer. With the few that an answer brings, room for them is one kilobyte; for more
+/// it would be two, which most would not need.
+const OWN_HEADERS: usize = 8;
 
 /// A request whose endpoint is known.
 struct Routed {
