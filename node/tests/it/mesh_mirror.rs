@@ -60,11 +60,14 @@ fn counted(tally: &MirrorTally) -> u64 {
 
 #[tokio::test]
 async fn a_mirror_that_is_wrong_once_in_a_hundred_is_told_to_be() {
+    /// Requests before the copies of all of them are waited for; with two mirrors, fewer than a node sends at once.
+    const AHEAD: u64 = 100;
     let (n1, n2) = (node(1), node(2));
     let (blue, right) = (model(|_| false).await, model(|_| false).await);
     let wrong = model(|number| number % 100 == 37).await;
-    let mirrors = [Deployed::one("green", &n1, 2, wrong), Deployed::one("red", &n2, 3, right)];
-    let mut route = mirrored(&n1, blue, &mirrors);
+    // As many slots as there are copies under way at most: none is missed, however late a mirror is.
+    let mirror = |name, node, id, model| Deployed { slots: AHEAD as u32, ..Deployed::one(name, node, id, model) };
+    let mut route = mirrored(&n1, blue, &[mirror("green", &n1, 2, wrong), mirror("red", &n2, 3, right)]);
     route.mirror_rules = MirrorRules { ignore: vec!["took_ms".into()], ..MirrorRules::default() };
     n1.mesh.apply_table(full(1, vec![route])).expect("a table");
     for number in 0..1_000_u64 {
@@ -72,15 +75,12 @@ async fn a_mirror_that_is_wrong_once_in_a_hundred_is_told_to_be() {
         let alone = format!(r#"{{"score": {:.3}, "took_ms": {}}}"#, number as f64 * 0.5, number % 5);
         assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-deployment")), (200, "blue"));
         assert_eq!(body, alone, "the caller's bytes are the primary's");
+        if (number + 1) % AHEAD == 0 {
+            until(|| ["green", "red"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == number + 1)).await;
+        }
     }
-    until(|| ["green", "red"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == 1_000)).await;
     let green = tally(&n1.mesh, "green");
-    // A copy that met a full gate was not answered; of those that were, every wrong one is found.
-    assert!(green.missed.values().sum::<u64>() < 100, "{:?}", green.missed);
-    assert!(green.mismatched.get("value").is_some_and(|wrong| (9..=10).contains(wrong)), "{:?}", green.mismatched);
-    let judged = green.matched + green.mismatched["value"];
-    let percent = 100.0 * green.mismatched["value"] as f64 / judged as f64;
-    assert!((percent - 1.0).abs() <= 0.1, "{percent} % of {judged}");
+    assert_eq!((green.matched, green.mismatched.get("value")), (990, Some(&10)), "{green:?}");
     let worst = &green.worst[0];
     assert_eq!((worst.place.as_str(), worst.places, worst.off_ppb), ("score", 1, 500_000_000));
     assert!(green.worst.len() <= 8 && !worst.request_id.is_empty());
@@ -88,7 +88,7 @@ async fn a_mirror_that_is_wrong_once_in_a_hundred_is_told_to_be() {
     assert_eq!(found.mirrors, ["green", "red"]);
     assert_eq!(found.mirror_verdicts[0], "mismatch");
     let red = tally(&n1.mesh, "red");
-    assert_eq!((red.mismatched.len(), red.matched + red.missed.values().sum::<u64>()), (0, 1_000), "through a gate");
+    assert_eq!((red.mismatched.len(), red.matched), (0, 1_000), "through a gate: {red:?}");
     assert_eq!(red.primary_took.values().sum::<u64>(), red.mirror_took.values().sum::<u64>());
 }
 
