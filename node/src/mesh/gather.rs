@@ -2,17 +2,19 @@
 //!
 //! h2 hands a DATA frame of more than some hundred bytes over by itself and flushes before the next: a system call each way
 //! for every request of ordinary size. What it writes is kept here until whoever drives the connection ends the turn; large
-//! writes go out as they are. The flush of such a stream is therefore a promise of its driver.
+//! writes go out at once, behind what was kept. The flush of such a stream is therefore a promise of its driver.
 
 use std::{
     cell::{RefCell, RefMut},
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
+    iter,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that wait for the end of a turn at most: beyond it the peer may as well have them now.
@@ -20,6 +22,9 @@ const KEPT_MAX: usize = 32 << 10;
 
 /// Writes of so many bytes are not copied: that would cost more than the system call it saves.
 const LARGE: usize = 8 << 10;
+
+/// Pieces of one write that need no memory of their own: what is kept, the head of a frame, its payload.
+const SLICES: usize = 4;
 
 /// A stream that keeps what is written to it until its turn ends. Its clones are the same stream.
 pub(super) struct Gather<S>(Rc<RefCell<Inner<S>>>);
@@ -101,6 +106,50 @@ where
         Poll::Ready(self.whole())
     }
 
+    /// Takes bytes: keeps them, or passes large ones on together with what was kept before them.
+    fn poll_take(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.whole()?;
+        let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if bytes >= LARGE {
+            return self.poll_through(cx, bufs);
+        }
+        if self.kept.len() + bytes > KEPT_MAX {
+            ready!(self.poll_send(cx))?;
+        }
+        if self.kept.capacity() == 0 {
+            self.kept = Vec::with_capacity(KEPT_MAX);
+        }
+        bufs.iter().for_each(|buf| self.kept.extend_from_slice(buf));
+        Poll::Ready(Ok(bytes))
+    }
+
+    /// Writes what is kept and what comes after it, in one call where the stream can. Returns how much was taken of what
+    /// comes after.
+    fn poll_through(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            let kept = self.kept.len() - self.sent;
+            self.unflushed = true;
+            let sent = {
+                let before = iter::once(&self.kept[self.sent..]).filter(|kept| !kept.is_empty());
+                let all: SmallVec<[IoSlice<'_>; SLICES]> =
+                    before.chain(bufs.iter().map(|buf| &**buf)).map(IoSlice::new).collect();
+                ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all))?
+            };
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if sent < kept {
+                self.sent += sent;
+                continue;
+            }
+            self.kept = Vec::new();
+            self.sent = 0;
+            if sent > kept {
+                return Poll::Ready(Ok(sent - kept));
+            }
+        }
+    }
+
     fn poll_pass_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.kept.len() {
             self.unflushed = true;
@@ -132,26 +181,24 @@ where
     }
 }
 
-/// Without vectored writes: a library that believes in them hands over a head and its payload apart, and copies neither.
 impl<S> AsyncWrite for Gather<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut inner = self.inner();
-        let is_large = buf.len() >= LARGE;
-        if is_large || inner.broken.is_some() || inner.kept.len() + buf.len() > KEPT_MAX {
-            ready!(inner.poll_send(cx))?;
-        }
-        if is_large {
-            inner.unflushed = true;
-            return Pin::new(&mut inner.stream).poll_write(cx, buf);
-        }
-        if inner.kept.capacity() == 0 {
-            inner.kept = Vec::with_capacity(KEPT_MAX);
-        }
-        inner.kept.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        self.inner().poll_take(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.inner().poll_take(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner().stream.is_write_vectored()
     }
 
     /// Sends nothing: the turn's end does. It only tells what became of earlier turns.
@@ -204,6 +251,29 @@ mod tests {
         let expected = [b"head body trailers ", &large[..], b" end"].concat();
         assert_eq!(driven_until_read(&gather, &mut theirs, expected.len()).await, expected);
         assert_eq!(gather.inner().kept.capacity(), 0, "an idle connection holds no room");
+    }
+
+    /// However little the stream takes at once: what was kept, and then all of the pieces of a large write.
+    #[tokio::test]
+    async fn a_large_write_follows_what_was_kept() {
+        let (ours, mut theirs) = tokio::io::duplex(5);
+        let gather = Gather::new(ours);
+        let (mut writer, payload) = (gather.clone(), vec![b'x'; LARGE]);
+        let written = async {
+            writer.write_all(b"kept ").await.expect("kept");
+            let (mut left, all) = (LARGE + 5, [b"head ", &payload[..]].concat());
+            while left > 0 {
+                let (head, rest) = all[all.len() - left..].split_at(left.min(5));
+                let taken = writer.write_vectored(&[IoSlice::new(head), IoSlice::new(rest)]).await.expect("taken");
+                assert!(taken > 0);
+                left -= taken;
+            }
+            writer.shutdown().await.expect("all of it is sent");
+        };
+        let mut seen = Vec::new();
+        let (read, ()) = tokio::join!(theirs.read_to_end(&mut seen), written);
+        read.expect("to the end");
+        assert_eq!(seen, [b"kept head ", &payload[..]].concat());
     }
 
     /// One of two: a connection that has something for its driver is driven again before it waits.
