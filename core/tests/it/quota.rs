@@ -6,16 +6,17 @@ use berth_core::{
     controller::{Controller, Effect, Input},
     error::{Code, Error},
     id::{LoanId, MemberId, Term},
-    model::{DeploymentSpec, Family, GpuAsk, ProjectName, Runtime, instance_type},
+    model::{DeploymentSpec, Family, GpuAsk, NodeState, ProjectName, Runtime, instance_type},
     quota::QuotaReport,
     rng::SeedTree,
     state::{ClusterState, Command, EventSubject, PutMode, Reply},
     time::Millis,
+    units::Resources,
     whatif::{Bounds, Change, Question, ask},
 };
 use proptest::prelude::*;
 
-use crate::kit::{Cluster, key, ms};
+use crate::kit::{Cluster, key, ms, profile};
 
 const DS: &str = "standardDSv2Family";
 
@@ -194,7 +195,6 @@ fn what_does_not_grow_passes_however_far_over_a_project_is() {
             "project default may take 8 cores of {DS}; it takes 16 cores more of {DS}, which stay: nothing more is admitted"
         )
     );
-    assert_eq!(cluster.replicas("fraud/blue").len(), 0, "nobody was stopped by it");
     for (count, ok, why) in [(6, false, "up"), (4, true, "down"), (5, false, "up again"), (1, true, "into the limit")] {
         assert_eq!(scale(&mut cluster, "fraud/blue", count).is_ok(), ok, "{why}");
     }
@@ -205,6 +205,31 @@ fn what_does_not_grow_passes_however_far_over_a_project_is() {
     assert!(put(&mut cluster, "fraud/blue", sized("Standard_DS4_v2", 1)).is_err(), "a generation that grows");
     assert_eq!(put(&mut cluster, "fraud/blue", sized("Standard_F4s_v2", 1)), Ok(()), "of a family without a limit");
     assert_eq!(used(&cluster.state, "default", DS), (0, 0));
+}
+
+#[test]
+fn a_limit_below_what_is_used_stops_nothing_and_replaces_what_ends() {
+    let mut cluster = Cluster::empty();
+    for node in 1..=2 {
+        let mut large = profile(&format!("n{node}"));
+        large.capacity = Resources { cpu_milli: 64_000, memory_mib: 1 << 18, disk_mib: 1 << 20, gpus: 0 };
+        cluster.node(node, large);
+    }
+    put(&mut cluster, "fraud/blue", sized("Standard_DS3_v2", 3)).expect("unlimited");
+    cluster.settle();
+    let those = |cluster: &Cluster| cluster.replicas("fraud/blue").iter().map(|it| it.id).collect::<Vec<_>>();
+    let before = those(&cluster);
+    assert_eq!((before.len(), cluster.ready("fraud/blue")), (3, 3));
+    set(&mut cluster, "default", &[(DS, Some(4_000))]).expect("a limit below what is used is taken");
+    cluster.settle();
+    assert_eq!((those(&cluster), cluster.ready("fraud/blue")), (before.clone(), 3), "nobody is stopped by it");
+    // What comes in place of another takes no more than it did.
+    let home = cluster.replicas("fraud/blue")[0].node.0;
+    cluster.transition(home, NodeState::Lost);
+    cluster.settle();
+    assert_eq!(cluster.ready("fraud/blue"), 3);
+    assert!(those(&cluster).len() > 3, "the lost ones are replaced");
+    assert!(scale(&mut cluster, "fraud/blue", 4).is_err(), "and nothing grows");
 }
 
 #[test]
