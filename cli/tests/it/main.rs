@@ -3,6 +3,7 @@
 mod alerts;
 mod berth;
 mod docs;
+mod pack;
 mod plan;
 mod programs;
 mod quota;
