@@ -1,6 +1,6 @@
 //! Sessions: found, fenced, refused, opened again.
 
-use berth_core::{agent::Desired, error::Code, state::Observed};
+use berth_core::{agent::Desired, error::Code, state::Observed, time::Millis};
 use berth_node::{NodeStatus, Secret, SessionStatus};
 use tokio::time::Instant;
 
@@ -109,5 +109,27 @@ async fn replicas_and_routing_go_on_when_every_coordinator_is_gone() {
     assert!(node.handle.wait_session(session).await.is_err());
     assert!(lives(warm.pid));
     assert_eq!(super::bench::get(&warm.address)["pid"], warm.pid);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_run_alone_ends_without_any_coordinator_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let mut bound = server();
+    // Less than users may ask for: what matters is who ends it, and not how long that takes.
+    bound.disconnect.stop_on_client_after = Some(Millis(1_500));
+    leader.order(1, &bound, Desired::Run).await;
+    leader.order(2, &server(), Desired::Run).await;
+    let (bound, free) = (leader.report(1, Observed::Warm).await, leader.report(2, Observed::Warm).await);
+    drop(leader);
+    let deadline = Instant::now() + PATIENCE;
+    while lives(bound.pid) {
+        assert!(Instant::now() < deadline, "it runs alone for ever");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(lives(free.pid));
+    assert_eq!(super::bench::get(&free.address)["pid"], free.pid);
     node.stop().await;
 }
