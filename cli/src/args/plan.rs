@@ -27,7 +27,7 @@ pub(crate) struct PlanArgs {
     /// The demand of an endpoint, or of ENDPOINT/DEPLOYMENT, multiplies: `fraud=5x`.
     #[arg(long, value_name = "ENDPOINT=FACTOR", group = "what")]
     pub(crate) spike: Vec<String>,
-    /// Nodes are added: `3xcpu=16,memory=64GiB,gpu=2x80GiB:H100,zone=a`.
+    /// Nodes are added: `3xcpu=16,memory=64GiB,gpu=2x80GiB:H100,zone=a`; cards that are cut: `gpu=1x80GiB:H100/7x1g.10gb`.
     #[arg(long, value_name = "NODESPEC", group = "what")]
     pub(crate) add: Vec<String>,
     /// List every step instead of the first ones.

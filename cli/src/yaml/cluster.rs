@@ -301,7 +301,7 @@ deployments:
         assert!(warnings.is_empty());
         assert_eq!(description.survive, Survive::Rack);
         assert_eq!(description.auto().map(|(shape, max)| (shape.node.prefix.as_str(), max)), Some(("cpu", 40)));
-        assert_eq!(description.shapes[1].node.devices.len(), 2);
+        assert_eq!(description.shapes[1].node.cards.len(), 2);
         assert_eq!(description.shapes[1].node.labels["team"], "ml");
         assert_eq!(description.workloads[0].load, Load::Instances(4));
         assert!(description.workloads[0].spec.reserve && !description.workloads[1].spec.reserve);

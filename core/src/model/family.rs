@@ -202,14 +202,31 @@ fn card(model: Option<&str>) -> Option<&'static (&'static str, &'static [u64])> 
 
 /// Counts a slice such as `2g.20gb` by the memory it has of its card; by its sevenths where the card is not known.
 fn slice_milli(profile: &str) -> u64 {
-    let plain = profile.split('+').next().unwrap_or(profile);
-    let Some((slices, memory)) = plain.split_once("g.") else { return ONE };
-    let (Ok(slices), Ok(memory)) = (slices.parse::<u64>(), memory.trim_end_matches("gb").parse::<u64>()) else {
-        return ONE;
-    };
-    let card = SLICES.iter().find(|(_, profiles)| profiles.contains(&plain)).map(|(gb, _)| *gb);
-    let (part, whole) = card.map_or((slices, 7), |gb| (memory, gb));
+    let Some((sevenths, memory)) = mig_parts(profile) else { return ONE };
+    let (part, whole) = cut_from_gb(profile).map_or((sevenths, 7), |gb| (memory, gb));
     part.saturating_mul(ONE).div_ceil(whole).min(ONE)
+}
+
+/// Returns the memory in GB of the cards a slice such as `2g.20gb` is cut from, where it is known.
+pub(crate) fn cut_from_gb(profile: &str) -> Option<u64> {
+    let plain = profile.split('+').next().unwrap_or(profile);
+    SLICES.iter().find(|(_, profiles)| profiles.contains(&plain)).map(|(gb, _)| *gb)
+}
+
+/// Returns how much memory a slice such as `2g.20gb` or `1g.10gb+me` has, in MiB, by its name; nothing for what is no
+/// profile.
+pub fn mig_memory_mib(profile: &str) -> Option<u64> {
+    let (_, memory_gb) = mig_parts(profile)?;
+    memory_gb.checked_mul(1 << 10).filter(|mib| *mib > 0)
+}
+
+/// Splits a profile into the sevenths of a card's engines it has and its memory in GB.
+fn mig_parts(profile: &str) -> Option<(u64, u64)> {
+    let plain = profile.split('+').next().unwrap_or(profile);
+    let (sevenths, memory) = plain.split_once("g.")?;
+    let memory = memory.strip_suffix("gb")?;
+    let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+    Some((number(sevenths)?, number(memory)?))
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::{
     id::NodeId,
     model::{Deployment, DeploymentKey, GpuAsk, LabelRule, PRIORITY_GAP, PRIORITY_MAX, Replica, SpreadBy, yields},
     state::ClusterState,
-    units::{Cores, Count, Mib, Resources},
+    units::{Cores, Mib, Resources},
+    whatif::cards_for_slices,
 };
 
 /// Nodes whose replicas are looked at for somebody to scale down: the closest to having room.
@@ -328,7 +329,7 @@ fn shape(ask: &Ask<'_>) -> String {
             parts.push(format!("gpu={count}x{}:{}", whole((*memory_mib_min).max(1)), any(model)));
         }
         GpuAsk::Memory { mib, model } => parts.push(format!("gpu=1x{}:{}", whole(*mib), any(model))),
-        GpuAsk::Mig { profile, count } => parts.push(format!("{} of {profile}", Count((*count).into(), "MIG slice"))),
+        GpuAsk::Mig { profile, count } => parts.push(format!("gpu={}", cards_for_slices(profile, (*count).into()))),
         GpuAsk::None | GpuAsk::Whole { .. } if gpus > 0 => parts.push(format!("gpu={gpus}")),
         GpuAsk::None | GpuAsk::Whole { .. } => {}
     }

@@ -6,12 +6,15 @@
 //! is gone, and every router knows at once. So the answer tells what the cluster decides, not how long processes take.
 
 mod ask;
+mod cards;
 mod change;
 mod outcome;
 mod rehearsal;
 mod shape;
 
 pub use ask::{Question, ask};
+pub use cards::Card;
+pub(crate) use cards::cards_for_slices;
 pub use change::{Change, SpikeTarget};
 pub use outcome::{
     Counts, DeploymentOutcome, DrainOutcome, EndpointOutcome, Fate, NodeTotals, Outcome, Taken, TakenKind,

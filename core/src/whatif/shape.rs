@@ -1,20 +1,24 @@
 //! The shape of nodes that do not exist: `3xcpu=16,memory=64GiB,gpu=2x80GiB:H100,zone=a`.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use crate::{
     error::{Code, Error, Problem, nearest},
     id::{NodeEpoch, NodeId},
-    model::{Device, NodeName, NodeProfile},
+    model::{NodeName, NodeProfile},
     rng::SeedTree,
     state::{ClusterState, Command, RegisterNode},
     units::{Cores, Mib, Resources, parse_cpu_milli, parse_mib},
 };
 
+use super::cards::{self, Card};
+
 /// Nodes of one shape. More than any fleet adds at once.
 const COUNT_MAX: u64 = 100_000;
-/// Devices of one host; eight to sixteen are common.
-const DEVICES_MAX: u64 = 64;
 /// Disk of a shape that names none: deployments seldom ask for any, and a shape that silently had none would refuse
 /// those that do.
 const DISK_MIB: u64 = 1 << 20;
@@ -30,8 +34,8 @@ pub struct NodeShape {
     pub prefix: String,
     /// What each has.
     pub capacity: Resources,
-    /// The devices of each, by model and MiB.
-    pub devices: Vec<(String, u64)>,
+    /// The cards of each.
+    pub cards: Vec<Card>,
     /// Labels; `zone` and `rack` are failure domains.
     pub labels: BTreeMap<String, String>,
 }
@@ -41,17 +45,10 @@ pub struct NodeShape {
 impl NodeShape {
     /// Returns the profile of the `nth` node of this shape.
     pub fn profile(&self, name: NodeName) -> NodeProfile {
-        let device = |(nth, (model, memory_mib)): (usize, &(String, u64))| Device {
-            uuid: format!("GPU-{name}-{nth}"),
-            model: model.clone(),
-            memory_mib: *memory_mib,
-            healthy: true,
-            ..Device::default()
-        };
         NodeProfile {
             labels: self.labels.clone(),
             capacity: self.capacity,
-            devices: self.devices.iter().enumerate().map(device).collect(),
+            devices: self.cards.iter().enumerate().flat_map(|(nth, card)| card.devices(&name, nth)).collect(),
             gate_address: String::new(),
             ingress_address: String::new(),
             is_virtual: true,
@@ -84,13 +81,7 @@ impl NodeShape {
             "cpu" => self.capacity.cpu_milli = parse_cpu_milli(value).map_err(amount)?,
             "memory" => self.capacity.memory_mib = parse_mib(value).map_err(amount)?,
             "disk" => self.capacity.disk_mib = parse_mib(value).map_err(amount)?,
-            "gpu" => {
-                self.devices = devices(value)?;
-                self.capacity.gpus = match value.parse() {
-                    Ok(count) => count,
-                    Err(_) => self.devices.len() as u64,
-                };
-            }
+            "gpu" => (self.capacity.gpus, self.cards) = cards::parse(value)?,
             "name" => {
                 NodeName::new(&format!("{value}-1")).map_err(|error| error.to_string())?;
                 value.clone_into(&mut self.prefix);
@@ -123,7 +114,7 @@ impl FromStr for NodeShape {
             count: count.unwrap_or(1),
             prefix: "new".to_owned(),
             capacity: Resources { disk_mib: DISK_MIB, ..Resources::ZERO },
-            devices: Vec::new(),
+            cards: Vec::new(),
             labels: BTreeMap::new(),
         };
         let mut problems = Vec::new();
@@ -159,10 +150,20 @@ impl fmt::Display for NodeShape {
         let Resources { cpu_milli, memory_mib, gpus, .. } = self.capacity;
         let noun = if self.count == 1 { "node" } else { "nodes" };
         write!(f, "{} {noun} of {} cores and {}", self.count, Cores(cpu_milli), Mib(memory_mib))?;
+        let (cut, whole): (Vec<_>, Vec<_>) = self.cards.iter().partition(|card| card.slices.is_some());
+        let mut has = Vec::new();
         if gpus > 0 {
-            let models: std::collections::BTreeSet<_> = self.devices.iter().map(|(model, _)| model.as_str()).collect();
+            let models: BTreeSet<_> = whole.iter().map(|card| card.model.as_str()).collect();
             let models = models.into_iter().collect::<Vec<_>>().join(" and ");
-            write!(f, " with {gpus} {}", if models.is_empty() { "GPUs" } else { &models })?;
+            has.push(format!("{gpus} {}", if models.is_empty() { "GPUs" } else { &models }));
+        }
+        let mut slices: BTreeMap<&str, u64> = BTreeMap::new();
+        for (count, profile) in cut.iter().filter_map(|card| card.slices.as_ref()) {
+            *slices.entry(profile).or_default() += count;
+        }
+        has.extend(slices.into_iter().map(|(profile, count)| format!("{count} × {profile}")));
+        if !has.is_empty() {
+            write!(f, " with {}", has.join(" and "))?;
         }
         let labels: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if labels.is_empty() { Ok(()) } else { write!(f, " ({})", labels.join(", ")) }
@@ -170,36 +171,12 @@ impl fmt::Display for NodeShape {
 }
 
 /// Splits `3xREST` into the number and the rest.
-fn counted(text: &str) -> (Option<u64>, &str) {
+pub(super) fn counted(text: &str) -> (Option<u64>, &str) {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     match text[digits..].strip_prefix('x') {
         Some(rest) if digits > 0 => (Some(text[..digits].parse().unwrap_or(u64::MAX)), rest),
         _ => (None, text),
     }
-}
-
-/// Reads `2`, `80GiB:H100`, `2x80GiB:H100` or several joined by `+`. A plain number is devices of no known model.
-fn devices(text: &str) -> Result<Vec<(String, u64)>, String> {
-    let refuse = || format!("`{text}` is no list of devices such as `2x80GiB:H100`");
-    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        let count: u64 = text.parse().map_err(|_| refuse())?;
-        return if count <= DEVICES_MAX { Ok(Vec::new()) } else { Err(format!("{count} devices are too many")) };
-    }
-    let mut devices = Vec::new();
-    for part in text.split('+') {
-        let (count, rest) = counted(part.trim());
-        let (memory, model) = rest.split_once(':').ok_or_else(refuse)?;
-        let memory_mib = parse_mib(memory).map_err(|_| refuse())?;
-        let count = count.unwrap_or(1);
-        if model.is_empty() || memory_mib == 0 || count == 0 {
-            return Err(refuse());
-        }
-        if devices.len() as u64 + count.min(DEVICES_MAX + 1) > DEVICES_MAX {
-            return Err(format!("more than {DEVICES_MAX} devices on one node"));
-        }
-        devices.extend(std::iter::repeat_n((model.to_owned(), memory_mib), count as usize));
-    }
-    Ok(devices)
 }
 
 #[cfg(test)]
@@ -213,6 +190,7 @@ mod tests {
             ("3xcpu=16,memory=64GiB,gpu=2x80GiB:H100,zone=a", "3 nodes of 16 cores and 64 GiB with 2 H100 (zone=a)"),
             ("2xcpu=8, memory=32GiB, gpu=1x24GiB:L4+1x80GiB:H100", "2 nodes of 8 cores and 32 GiB with 2 H100 and L4"),
             ("cpu=500m,memory=1GiB,gpu=4,label.team=ml", "1 node of 0.5 cores and 1 GiB with 4 GPUs (team=ml)"),
+            ("cpu=8,memory=64GiB,gpu=2x80GiB:H100/2x3g.40gb", "1 node of 8 cores and 64 GiB with 4 × 3g.40gb"),
         ] {
             assert_eq!(text.parse::<NodeShape>().expect(text).to_string(), shown);
         }

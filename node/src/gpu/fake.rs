@@ -9,8 +9,11 @@ use std::{
     str::FromStr,
 };
 
-use berth_core::error::{Code, Error, Problems};
-use berth_core::units::parse_mib;
+use berth_core::{
+    error::{Code, Error, Problems},
+    model::mig_memory_mib,
+    units::parse_mib,
+};
 
 /// The stand-in for `libnvidia-ml.so`.
 const LIBRARY: &[u8] = include_bytes!(env!("BERTH_NVML_STUB"));
@@ -124,7 +127,7 @@ impl Group {
              power_mw = 60000\necc_corrected = 0\necc_uncorrected = 0\n"
         );
         if let Some((count, profile)) = &self.slices {
-            let mib = profile_mib(profile).unwrap_or(0);
+            let mib = mig_memory_mib(profile).unwrap_or(0);
             for slice in 0..*count {
                 text.push_str(&format!("mig = MIG-{salt}-{at}-{slice} {profile} {mib}\n"));
             }
@@ -137,20 +140,11 @@ fn parse_slices(text: &str, memory_mib: u64) -> Result<(u64, String), String> {
     let (count, profile) = text.split_once('x').ok_or("slices are written `7x1g.10gb`")?;
     let count = count.parse().ok().filter(|count| (1..=SLICES_MAX).contains(count));
     let count: u64 = count.ok_or_else(|| format!("a card has 1 to {SLICES_MAX} slices"))?;
-    let mib = profile_mib(profile).ok_or("a profile is written `1g.10gb`")?;
+    let mib = mig_memory_mib(profile).ok_or("a profile is written `1g.10gb`")?;
     if mib * count > memory_mib {
         return Err(format!("{count} slices of {profile} are more than the card has"));
     }
     Ok((count, profile.to_owned()))
-}
-
-/// Reads how much memory a profile names.
-fn profile_mib(profile: &str) -> Option<u64> {
-    let (compute, memory) = profile.split_once('.')?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits(compute.strip_suffix('g')?).then_some(())?;
-    let gib: u64 = memory.strip_suffix("gb").filter(|gib| digits(gib))?.parse().ok()?;
-    gib.checked_mul(1_024).filter(|mib| *mib > 0)
 }
 
 // === impl FakeHost ===
