@@ -53,6 +53,15 @@ pub struct Defaults {
     pub brake_floor: u64,
     /// Window of the brake.
     pub brake_window: Millis,
+    /// Returns of a node in a row after which it is no longer taken at its word: an operator at work makes a few.
+    pub returns_free: u64,
+    /// Time without a return after which the earlier ones are forgotten.
+    pub returns_window: Millis,
+    /// How long a node that returned too often must be heard without a break before anything new is placed on it; doubles with
+    /// each further return.
+    pub return_hold: Millis,
+    /// The longest such wait: a node that was mended is of use again after it.
+    pub return_hold_max: Millis,
     /// First wait before a crashed replica is started again; doubles up to `restart_backoff_max`.
     pub restart_backoff: Millis,
     /// Longest wait between restarts.
@@ -111,6 +120,10 @@ pub const DEFAULTS: Defaults = Defaults {
     brake_percent: 30,
     brake_floor: 2,
     brake_window: Millis(30_000),
+    returns_free: 3,
+    returns_window: Millis(600_000),
+    return_hold: Millis(10_000),
+    return_hold_max: Millis(300_000),
     restart_backoff: Millis(500),
     restart_backoff_max: Millis(30_000),
     start_attempts: 3,

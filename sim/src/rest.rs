@@ -75,7 +75,7 @@ impl World {
 fn nodes_are_well(truth: &ClusterState, found: &mut Vec<Unrest>) {
     for node in truth.nodes.values().filter(|node| node.state != NodeState::Ready) {
         // One that flapped is not trusted for a while; what waits for it is counted as having no room.
-        if node.state != NodeState::Suspect || node.hold() == Millis(0) {
+        if node.state != NodeState::Suspect || node.hold(&truth.settings) == Millis(0) {
             found.push(("RC01", format!("node {} is {}", node.profile.name, node.state)));
         }
     }

@@ -132,7 +132,7 @@ pub(crate) enum SettingsVerb {
     /// Show every setting and its default.
     Show,
     /// Change settings; what is not named stays.
-    Set(SettingsArgs),
+    Set(Box<SettingsArgs>),
 }
 
 /// `berth operator settings set`.
@@ -157,6 +157,18 @@ pub(crate) struct SettingsArgs {
     /// Within what time they count as falling silent together.
     #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
     pub(crate) brake_window: Option<Duration>,
+    /// Returns of a node in a row after which it is no longer taken at its word.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) returns_free: Option<u64>,
+    /// Time without a return after which the earlier ones are forgotten.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) returns_window: Option<Duration>,
+    /// How long a node that returned too often must be heard before anything new is placed on it; doubles with each.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) return_hold: Option<Duration>,
+    /// The longest such wait.
+    #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
+    pub(crate) return_hold_max: Option<Duration>,
     /// How long a GPU's driver may not answer before nothing new is placed on it.
     #[arg(long, value_name = "TIME", value_parser = super::parse_span)]
     pub(crate) device_silent: Option<Duration>,

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, verb: SettingsVerb) -> Result<(), Fau
 }
 
 /// Lists each setting as people read it, with its default.
-fn rows(settings: &Settings) -> [(&'static str, String, String); 10] {
+fn rows(settings: &Settings) -> [(&'static str, String, String); 14] {
     let span = |ms: u64| exact(Millis(ms));
     [
         ("suspect_after", span(settings.suspect_after_ms), exact(DEFAULTS.suspect_after)),
@@ -36,6 +36,10 @@ fn rows(settings: &Settings) -> [(&'static str, String, String); 10] {
         ("brake_percent", settings.brake_percent.to_string(), DEFAULTS.brake_percent.to_string()),
         ("brake_floor", settings.brake_floor.to_string(), DEFAULTS.brake_floor.to_string()),
         ("brake_window", span(settings.brake_window_ms), exact(DEFAULTS.brake_window)),
+        ("returns_free", settings.returns_free.to_string(), DEFAULTS.returns_free.to_string()),
+        ("returns_window", span(settings.returns_window_ms), exact(DEFAULTS.returns_window)),
+        ("return_hold", span(settings.return_hold_ms), exact(DEFAULTS.return_hold)),
+        ("return_hold_max", span(settings.return_hold_max_ms), exact(DEFAULTS.return_hold_max)),
         ("device_silent", span(settings.device_silent_ms), exact(DEFAULTS.device_silent)),
         ("device_probation", span(settings.device_probation_ms), exact(DEFAULTS.device_probation)),
         ("device_strikes_max", settings.device_strikes_max.to_string(), DEFAULTS.device_strikes_max.to_string()),
@@ -57,6 +61,10 @@ fn change(args: &SettingsArgs) -> SettingsChange {
         brake_percent: args.brake_percent,
         brake_floor: args.brake_floor,
         brake_window_ms: ms(args.brake_window),
+        returns_free: args.returns_free,
+        returns_window_ms: ms(args.returns_window),
+        return_hold_ms: ms(args.return_hold),
+        return_hold_max_ms: ms(args.return_hold_max),
         device_silent_ms: ms(args.device_silent),
         device_probation_ms: ms(args.device_probation),
         device_strikes_max: args.device_strikes_max,

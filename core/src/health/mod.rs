@@ -195,7 +195,7 @@ impl Health {
                 let address = node.profile.gate_address.clone();
                 findings.push(Finding::Probe { node: *id, epoch: pulse.epoch, address });
             }
-            findings.extend(pulse.judge(node, &self.thresholds, held, now));
+            findings.extend(pulse.judge(node, &state.settings, held, now));
         }
         findings
     }

@@ -3,7 +3,7 @@
 use super::{Finding, PROBE_GAP, Thresholds};
 use crate::{
     id::NodeEpoch,
-    model::{Node, NodeState},
+    model::{Node, NodeState, Settings},
     time::{Instant, Millis},
 };
 
@@ -80,7 +80,7 @@ impl Pulse {
     }
 
     /// Compares what the log says with what is heard.
-    pub(super) fn judge(&self, node: &Node, thresholds: &Thresholds, held: Held, now: Instant) -> Option<Finding> {
+    pub(super) fn judge(&self, node: &Node, settings: &Settings, held: Held, now: Instant) -> Option<Finding> {
         let silence = now.since(self.heard_at);
         let transition = |to, reason: String| {
             (to != node.state).then_some(Finding::Transition { node: node.id, epoch: self.epoch, to, reason })
@@ -91,17 +91,17 @@ impl Pulse {
             _ if !held.crashes && self.crashed_at.is_some() => {
                 transition(NodeState::Lost, "its agent crashed: the host refuses connections".to_owned())
             }
-            _ if !held.silence && silence >= thresholds.lost_after => {
+            _ if !held.silence && silence >= settings.lost_after => {
                 transition(NodeState::Lost, format!("silent for {silence}"))
             }
-            NodeState::Ready if silence >= thresholds.suspect_after => {
+            NodeState::Ready if silence >= settings.suspect_after => {
                 transition(NodeState::Suspect, format!("silent for {silence}"))
             }
             // Only a session shows that it is there: the clock also starts for a new leader that heard nobody yet.
             NodeState::Suspect
                 if self.has_session
-                    && silence < thresholds.suspect_after
-                    && now.since(self.steady_since) >= node.hold() =>
+                    && silence < settings.suspect_after
+                    && now.since(self.steady_since) >= node.hold(settings) =>
             {
                 transition(NodeState::Ready, "heard again".to_owned())
             }

@@ -154,12 +154,14 @@ impl DeploymentSpec {
     /// One of Azure's sizes takes of its own counter: devices where it has some, cores where it has none. A direct ask
     /// takes its cores of `cpu`, and its devices of the family of their model besides.
     pub fn families(&self) -> Vec<FamilyAmount> {
-        let gpus_milli = self.gpu.devices_milli();
         if let Some(size) = instance_type(&self.instance_type)
             && size.resources().cpu_milli == self.resources.cpu_milli
             && size.gpu_ask() == self.gpu
         {
-            let milli = if gpus_milli > 0 { gpus_milli } else { self.resources.cpu_milli };
+            let milli = match size.devices_milli() {
+                0 => self.resources.cpu_milli,
+                devices_milli => devices_milli,
+            };
             return vec![FamilyAmount { family: Family(size.family), milli }];
         }
         let mut taken = vec![FamilyAmount { family: Family::CPU, milli: self.resources.cpu_milli }];
@@ -167,6 +169,7 @@ impl DeploymentSpec {
             GpuAsk::Whole { model, .. } | GpuAsk::Memory { model, .. } => model.as_deref(),
             GpuAsk::None | GpuAsk::Mig { .. } => None,
         };
+        let gpus_milli = self.gpu.devices_milli();
         if gpus_milli > 0 {
             taken.push(FamilyAmount { family: Family::of_model(model), milli: gpus_milli });
         }
@@ -198,6 +201,11 @@ impl GpuAsk {
 fn card(model: Option<&str>) -> Option<&'static (&'static str, &'static [u64])> {
     let mut words = model?.split(|c: char| !c.is_ascii_alphanumeric());
     words.find_map(|word| CARDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)))
+}
+
+/// Returns the memory in GB of the smallest card of a model.
+pub(super) fn smallest_card_gb(model: &str) -> Option<u64> {
+    card(Some(model))?.1.first().copied()
 }
 
 /// Counts a slice such as `2g.20gb` by the memory it has of its card; by its sevenths where the card is not known.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, DeviceCondition, DeviceGrant, DeviceState, NodeName};
+use super::{Device, DeviceCondition, DeviceGrant, DeviceState, NodeName, Settings};
 use crate::{
     id::{LogIndex, NodeEpoch, NodeId},
     time::{LogTime, Millis},
@@ -108,15 +108,6 @@ pub struct Node {
     pub revision: LogIndex,
 }
 
-/// Returns after which a node is no longer taken at its word. Three within ten minutes are an operator at work.
-const RETURNS_FREE: u32 = 3;
-/// Time without a return after which the earlier ones are forgotten.
-const RETURNS_WINDOW: Millis = Millis::from_secs(600);
-/// How long a node must be heard without a break after the first return too many; doubles with each.
-const HOLD_FIRST: Millis = Millis::from_secs(10);
-/// The longest such wait: a node that was mended is of use again within five minutes.
-const HOLD_MAX: Millis = Millis::from_secs(300);
-
 // === impl DrainBy ===
 
 impl DrainBy {
@@ -175,17 +166,17 @@ impl Node {
     }
 
     /// Counts that it came back at `now`.
-    pub(crate) fn count_return(&mut self, now: LogTime) {
-        let is_row = self.returns > 0 && now.since(self.returned_at) <= RETURNS_WINDOW;
+    pub(crate) fn count_return(&mut self, settings: &Settings, now: LogTime) {
+        let is_row = self.returns > 0 && now.since(self.returned_at) <= settings.returns_window;
         self.returns = if is_row { self.returns.saturating_add(1) } else { 1 };
         self.returned_at = now;
     }
 
     /// Returns how long it must be heard without a break before anything new is placed on it: nothing for one that
     /// comes and goes as nodes do, ever more for one that flaps. What serves there stays.
-    pub fn hold(&self) -> Millis {
-        match self.returns.checked_sub(RETURNS_FREE + 1) {
-            Some(doublings) => Millis((HOLD_FIRST.0 << doublings.min(16)).min(HOLD_MAX.0)),
+    pub fn hold(&self, settings: &Settings) -> Millis {
+        match u64::from(self.returns).checked_sub(settings.returns_free + 1) {
+            Some(doublings) => Millis(settings.return_hold.0 << doublings.min(16)).min(settings.return_hold_max),
             None => Millis(0),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 const SPAN_MAX: Millis = Millis::from_secs(3_600);
 /// Looks at a device that its spans hold at least.
 const LOOKS_MIN: u64 = 2;
-/// The longest span of a device anybody may set.
+/// The longest span of a device, or of what is remembered of a node, that anybody may set.
 const DEVICE_SPAN_MAX: Millis = Millis::from_secs(90 * 24 * 3_600);
 /// Heartbeats that may be missing before a node is suspected, at least: one may always be late.
 const HEARTBEATS_MIN: u64 = 2;
@@ -36,6 +36,15 @@ pub struct Settings {
     pub brake_floor: u64,
     /// Window of the brake.
     pub brake_window: Millis,
+    /// Returns of a node in a row after which it is no longer taken at its word: an operator at work makes a few.
+    pub returns_free: u64,
+    /// Time without a return after which the earlier ones are forgotten.
+    pub returns_window: Millis,
+    /// How long a node that returned too often must be heard without a break before anything new is placed on it; doubles with
+    /// each further return.
+    pub return_hold: Millis,
+    /// The longest such wait: a node that was mended is of use again after it.
+    pub return_hold_max: Millis,
     /// How long a GPU's driver may not answer before nothing new is placed on it.
     pub device_silent: Millis,
     /// How long a GPU must pass its self-test after a first fault; each fault in a row quadruples it.
@@ -63,6 +72,14 @@ pub struct SettingsChange {
     pub brake_floor: Option<u64>,
     /// See [`Settings::brake_window`].
     pub brake_window: Option<Millis>,
+    /// See [`Settings::returns_free`].
+    pub returns_free: Option<u64>,
+    /// See [`Settings::returns_window`].
+    pub returns_window: Option<Millis>,
+    /// See [`Settings::return_hold`].
+    pub return_hold: Option<Millis>,
+    /// See [`Settings::return_hold_max`].
+    pub return_hold_max: Option<Millis>,
     /// See [`Settings::device_silent`].
     pub device_silent: Option<Millis>,
     /// See [`Settings::device_probation`].
@@ -97,6 +114,10 @@ impl Default for Settings {
             brake_percent: DEFAULTS.brake_percent,
             brake_floor: DEFAULTS.brake_floor,
             brake_window: DEFAULTS.brake_window,
+            returns_free: DEFAULTS.returns_free,
+            returns_window: DEFAULTS.returns_window,
+            return_hold: DEFAULTS.return_hold,
+            return_hold_max: DEFAULTS.return_hold_max,
             device_silent: DEFAULTS.device_silent,
             device_probation: DEFAULTS.device_probation,
             device_strikes_max: DEFAULTS.device_strikes_max,
@@ -117,6 +138,10 @@ impl Settings {
             brake_percent: change.brake_percent.unwrap_or(base.brake_percent),
             brake_floor: change.brake_floor.unwrap_or(base.brake_floor),
             brake_window: change.brake_window.unwrap_or(base.brake_window),
+            returns_free: change.returns_free.unwrap_or(base.returns_free),
+            returns_window: change.returns_window.unwrap_or(base.returns_window),
+            return_hold: change.return_hold.unwrap_or(base.return_hold),
+            return_hold_max: change.return_hold_max.unwrap_or(base.return_hold_max),
             device_silent: change.device_silent.unwrap_or(base.device_silent),
             device_probation: change.device_probation.unwrap_or(base.device_probation),
             device_strikes_max: change.device_strikes_max.unwrap_or(base.device_strikes_max),
@@ -153,6 +178,8 @@ impl Settings {
             ("lost_after", self.lost_after),
             ("restart_grace", self.restart_grace),
             ("brake_window", self.brake_window),
+            ("return_hold", self.return_hold),
+            ("return_hold_max", self.return_hold_max),
         ] {
             if span > SPAN_MAX {
                 problems.add_try(field, format!("{span} is out of range"), format!("use at most {SPAN_MAX}"));
@@ -170,6 +197,27 @@ impl Settings {
         }
         if !(1..=10_000).contains(&self.brake_floor) {
             problems.add_try("brake_floor", format!("{} is out of range", self.brake_floor), "use 1 to 10000");
+        }
+        if !(1..=1_000).contains(&self.returns_free) {
+            problems.add_try("returns_free", format!("{} is out of range", self.returns_free), "use 1 to 1000");
+        }
+        if self.returns_window > DEVICE_SPAN_MAX {
+            let what = format!("{} is out of range", self.returns_window);
+            problems.add_try("returns_window", what, format!("use at most {DEVICE_SPAN_MAX}"));
+        }
+        if self.return_hold_max < self.return_hold {
+            problems.add_try(
+                "return_hold_max",
+                format!("{} is less than return_hold, {}", self.return_hold_max, self.return_hold),
+                "the longest wait is no shorter than the first",
+            );
+        }
+        if self.returns_window < self.return_hold_max {
+            problems.add_try(
+                "returns_window",
+                format!("{} is less than return_hold_max, {}", self.returns_window, self.return_hold_max),
+                "what is forgotten while the node still waits holds nothing",
+            );
         }
         let quickest = Millis(DEFAULTS.device_look_interval.0 * LOOKS_MIN);
         if self.device_silent < quickest {
@@ -236,6 +284,21 @@ mod tests {
                 "one late heartbeat",
             ),
             (SettingsChange { device_probation: Some(Millis(300_000)), ..change() }, vec![], "a longer self-test"),
+            (
+                SettingsChange { returns_free: Some(1), return_hold: Some(Millis(0)), ..change() },
+                vec![],
+                "no hold at all",
+            ),
+            (
+                SettingsChange { returns_free: Some(0), return_hold: Some(Millis(400_000)), ..change() },
+                vec!["returns_free", "return_hold_max"],
+                "the first wait longer than the longest",
+            ),
+            (
+                SettingsChange { returns_window: Some(Millis(299_999)), ..change() },
+                vec!["returns_window"],
+                "forgotten while it waits",
+            ),
             (SettingsChange { device_silent: Some(Millis(1_999)), ..change() }, vec!["device_silent"], "one late look"),
             (
                 SettingsChange {

@@ -3,7 +3,7 @@
 //! The table lists what managed online endpoints allow. Memory is in tenths of GiB because two sizes have halves; GPU
 //! memory is that of one device. A size of a third or a sixth of an A10 asks for a share of its memory.
 
-use super::GpuAsk;
+use super::{GpuAsk, family::smallest_card_gb};
 use crate::units::Resources;
 
 /// One of Azure's sizes.
@@ -192,6 +192,11 @@ fn strip_ascii_case<'a>(text: &'a str, prefix: &str, suffix: &str) -> Option<&'a
     fits.then(|| &text[prefix.len()..end])
 }
 
+/// Memory of a card, in MiB, for each GB it is sold with: a driver reports less, because error correction and the driver
+/// itself take some. A T4 of 16 GB reports 15,360 MiB, an A10 of 24 GB 23,028; the sixths, thirds and halves of one card
+/// have to fit on it together, and cards of 40, 80 and 94 GB to be told apart.
+const MIB_OF_A_SOLD_GB: u64 = 940;
+
 // === impl InstanceType ===
 
 impl InstanceType {
@@ -204,14 +209,24 @@ impl InstanceType {
         Resources { cpu_milli: self.cores * 1_000, memory_mib: self.memory_decigib * 1_024 / 10, disk_mib: 0, gpus }
     }
 
+    /// Counts devices in thousandths, rounded up, by what the cards are sold with.
+    pub(super) fn devices_milli(&self) -> u64 {
+        match self.gpu {
+            N => 0,
+            Whole(count, ..) => count * 1_000,
+            Share(gb, model) => (gb * 1_000).div_ceil(smallest_card_gb(model).unwrap_or(gb)),
+        }
+    }
+
     /// Returns the GPUs one instance asks for.
     pub fn gpu_ask(&self) -> GpuAsk {
         match self.gpu {
             N => GpuAsk::None,
             Whole(count, model, gib) => {
-                GpuAsk::Whole { count: count as u32, model: Some(model.to_owned()), memory_mib_min: gib * 1_000 }
+                let memory_mib_min = gib * MIB_OF_A_SOLD_GB;
+                GpuAsk::Whole { count: count as u32, model: Some(model.to_owned()), memory_mib_min }
             }
-            Share(gib, model) => GpuAsk::Memory { mib: gib * 1_024, model: Some(model.to_owned()) },
+            Share(gib, model) => GpuAsk::Memory { mib: gib * MIB_OF_A_SOLD_GB, model: Some(model.to_owned()) },
         }
     }
 }
@@ -219,6 +234,40 @@ impl InstanceType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What drivers report of the cards that Azure has, with error correction on.
+    const REPORTED: [(&str, u64); 9] = [
+        ("P100", 16_280),
+        ("T4", 15_360),
+        ("A10", 23_028),
+        ("V100", 16_160),
+        ("V100", 32_510),
+        ("A100", 40_536),
+        ("A100", 81_251),
+        ("H100", 81_559),
+        ("H100", 95_830),
+    ];
+
+    #[test]
+    fn every_size_fits_the_cards_it_is_sold_with_and_no_smaller_ones() {
+        let sizes = SINGLE.iter().filter_map(|size| match size.gpu {
+            Whole(_, model, gb) => Some((size, model, gb, 1)),
+            Share(gb, model) => Some((size, model, gb, 24 / gb)),
+            N => None,
+        });
+        for (size, model, gb, on_one) in sizes {
+            let cards = REPORTED.iter().filter(|(name, _)| *name == model);
+            let asked = match size.gpu_ask() {
+                GpuAsk::Whole { memory_mib_min, .. } => memory_mib_min,
+                GpuAsk::Memory { mib, .. } => mib * on_one,
+                other => panic!("{other:?}"),
+            };
+            let fitting: Vec<u64> = cards.map(|(_, mib)| *mib).filter(|mib| *mib >= asked).collect();
+            assert!(!fitting.is_empty(), "{} asks {asked} MiB of a {model}", size.name);
+            let sold = |mib: &u64| *mib >= gb * on_one * 900;
+            assert!(fitting.iter().all(sold), "{} would take a smaller {model}: {fitting:?}", size.name);
+        }
+    }
 
     #[test]
     fn azures_names_become_resources() {

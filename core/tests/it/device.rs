@@ -282,7 +282,10 @@ fn a_node_that_says_anew_what_it_has_did_not_come_back() {
     for cards in 3..=9 {
         assert!(matches!(say(&mut cluster, epoch, cards), Reply::Registered { epoch: same } if same == epoch));
         let node = &cluster.state.nodes[&node];
-        assert_eq!((node.profile.devices.len(), node.state, node.hold()), (cards, NodeState::Ready, Millis(0)));
+        assert_eq!(
+            (node.profile.devices.len(), node.state, node.hold(&cluster.state.settings)),
+            (cards, NodeState::Ready, Millis(0))
+        );
     }
     assert_eq!(cluster.ready("fraud/blue"), 1, "what serves goes on");
     cluster.must(Command::DeploymentScale { key: key("fraud/blue"), instance_count: 4, if_revision: None });

@@ -214,6 +214,25 @@ fn a_leader_listens_by_what_was_set() {
     assert_eq!(silence(&cluster), [(4_000, NodeState::Suspect), (9_000, NodeState::Lost)]);
 }
 
+#[test]
+fn an_operator_sets_how_long_a_node_that_flaps_waits() {
+    let mut cluster = Cluster::of(2);
+    let change = SettingsChange {
+        returns_free: Some(1),
+        returns_window: Some(Millis(8_000)),
+        return_hold: Some(Millis(2_000)),
+        return_hold_max: Some(Millis(3_000)),
+        ..Default::default()
+    };
+    set(&mut cluster, change);
+    for (away_ms, hold_ms) in [(1_000, 0), (1_000, 2_000), (1_000, 3_000), (9_000, 0)] {
+        cluster.transition(1, NodeState::Lost);
+        cluster.now = cluster.now + Millis(away_ms);
+        cluster.node(1, profile("n1"));
+        assert_eq!(cluster.state.nodes[&NodeId(1)].hold(&cluster.state.settings), Millis(hold_ms));
+    }
+}
+
 /// Each row: how often a node came back in a row, and how long it must then be heard before it is used.
 #[test]
 fn a_node_that_comes_and_goes_is_trusted_later_and_later() {
@@ -224,13 +243,17 @@ fn a_node_that_comes_and_goes_is_trusted_later_and_later() {
         cluster.now = cluster.now + Millis::from_secs(2);
         cluster.node(1, profile("n1"));
         let node = &cluster.state.nodes[&NodeId(1)];
-        assert_eq!(node.hold(), Millis::from_secs(hold_s), "return {}", at + 1);
+        assert_eq!(node.hold(&cluster.state.settings), Millis::from_secs(hold_s), "return {}", at + 1);
         let state = if hold_s == 0 { NodeState::Ready } else { NodeState::Suspect };
         assert_eq!(node.state, state, "return {}", at + 1);
     }
     cluster.now = cluster.now + Millis::from_secs(601);
     cluster.node(1, profile("n1"));
-    assert_eq!(cluster.state.nodes[&NodeId(1)].hold(), Millis(0), "ten minutes of peace forgive");
+    assert_eq!(
+        cluster.state.nodes[&NodeId(1)].hold(&cluster.state.settings),
+        Millis(0),
+        "ten minutes of peace forgive"
+    );
 }
 
 #[test]

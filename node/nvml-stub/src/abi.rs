@@ -396,7 +396,7 @@ pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceGetMigMode(device: Handle, now: *mut c_uint, next: *mut c_uint) -> c_uint {
     about_card(device, |card| {
-        let mode = c_uint::from(!card.slices.is_empty());
+        let mode = c_uint::from(card.mig_mode || !card.slices.is_empty());
         put(now, mode).max(put(next, mode))
     })
 }

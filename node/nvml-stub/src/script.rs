@@ -20,6 +20,7 @@
 //! ecc_uncorrected = 0
 //! process = 4711 9318      ; process id and MiB, `-` where the driver does not tell; may be repeated
 //! mig = MIG-1 1g.10gb 9856 ; UUID, profile and MiB of a slice; may be repeated
+//! mig_mode = false         ; true: it is to be cut, even while it has no slice
 //! lost = false             ; true: it fell off the bus
 //! fails = 0                ; an NVML error code that every call about it answers
 //! unsupported = power      ; what this device cannot tell; may be repeated
@@ -64,6 +65,7 @@ pub(crate) struct Device {
     pub(crate) ecc_uncorrected: Option<u64>,
     pub(crate) processes: Vec<(u32, Option<u64>)>,
     pub(crate) slices: Vec<Slice>,
+    pub(crate) mig_mode: bool,
     pub(crate) lost: bool,
     pub(crate) fails: u32,
     pub(crate) unsupported: Vec<String>,
@@ -169,6 +171,7 @@ impl Device {
             "power_mw" => self.power_mw = value.parse().ok()?,
             "ecc_corrected" => self.ecc_corrected = Some(value.parse().ok()?),
             "ecc_uncorrected" => self.ecc_uncorrected = Some(value.parse().ok()?),
+            "mig_mode" => self.mig_mode = value.parse().ok()?,
             "lost" => self.lost = value.parse().ok()?,
             "fails" => self.fails = value.parse().ok()?,
             "unsupported" => self.unsupported.push(value.to_owned()),

@@ -43,6 +43,8 @@ pub struct CardLook {
     pub model: String,
     /// Its memory in MiB.
     pub memory_mib: u64,
+    /// Whether it is to be cut into slices: it is then no whole card, even before it has any.
+    pub is_cut: bool,
     /// The slices it is cut into; none when it is whole.
     pub slices: Vec<SliceLook>,
     /// How much of its memory is in use.
@@ -116,13 +118,15 @@ fn in_words(error: &NvmlError) -> String {
 
 fn card(device: &nvml_wrapper::Device<'_>, uuid: String) -> Result<CardLook, NvmlError> {
     let memory = device.memory_info()?;
+    let is_cut = optional(device.mig_mode())?.is_some_and(|mode| mode.current == 1);
     let temperature = optional(device.temperature(TemperatureSensor::Gpu))?;
     let ecc = |kind| optional(device.total_ecc_errors(kind, EccCounter::Volatile));
     Ok(CardLook {
         uuid,
         model: model(&device.name()?),
         memory_mib: memory.total >> 20,
-        slices: slices(device)?,
+        is_cut,
+        slices: if is_cut { slices(device)? } else { Vec::new() },
         used_mib: memory.used >> 20,
         utilization_percent: optional(device.utilization_rates())?.map(|rates| rates.gpu),
         temperature_celsius: temperature,
@@ -145,8 +149,7 @@ fn optional<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
 
 /// Lists the slices a card is cut into. The count NVML gives is the most there can be, so it is walked to its end.
 fn slices(device: &nvml_wrapper::Device<'_>) -> Result<Vec<SliceLook>, NvmlError> {
-    let is_cut = optional(device.mig_mode())?.is_some_and(|mode| mode.current == 1);
-    let most = if is_cut { optional(device.mig_device_count())?.unwrap_or(0) } else { 0 };
+    let most = optional(device.mig_device_count())?.unwrap_or(0);
     let mut slices = Vec::new();
     for index in 0..most {
         let Some(slice) = optional(device.mig_device_by_index(index))? else { continue };
@@ -196,7 +199,7 @@ fn model(name: &str) -> String {
 impl CardLook {
     /// Returns whether the driver hides how much of the card's memory some process holds.
     pub(super) fn hides_memory(&self) -> bool {
-        self.slices.is_empty() && self.processes.iter().any(|(_, mib)| mib.is_none())
+        !self.is_cut && self.processes.iter().any(|(_, mib)| mib.is_none())
     }
 }
 
@@ -227,7 +230,7 @@ impl Look {
         };
         let mut devices = Vec::new();
         for card in self.cards.iter().filter(|card| healthy(card)) {
-            if card.slices.is_empty() {
+            if !card.is_cut {
                 devices.push(Device { uuid: card.uuid.clone(), memory_mib: card.memory_mib, ..base(card) });
             }
             devices.extend(card.slices.iter().map(|slice| Device {

@@ -288,8 +288,8 @@ impl Look {
     fn keep_identity_of(&mut self, before: &Self) {
         for card in self.cards.iter_mut().filter(|card| card.fault.is_some()) {
             if let Some(known) = before.cards.iter().find(|known| known.uuid == card.uuid) {
-                let CardLook { model, memory_mib, slices, .. } = known.clone();
-                (card.model, card.memory_mib, card.slices) = (model, memory_mib, slices);
+                let CardLook { model, memory_mib, is_cut, slices, .. } = known.clone();
+                (card.model, card.memory_mib, card.is_cut, card.slices) = (model, memory_mib, is_cut, slices);
             }
         }
     }

@@ -140,6 +140,15 @@ async fn a_card_that_is_cut_is_listed_as_its_slices() {
 }
 
 #[tokio::test]
+async fn a_card_that_is_to_be_cut_and_has_no_slices_yet_is_nobodys() {
+    let script = "2x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let mut host = Host::scripted(script.replacen("temperature = 30", "temperature = 30\nmig_mode = true", 1));
+    host.until_it_has(&["GPU-t-1"]).await;
+    host.change(|script| script.replacen("mig_mode = true", "mig = MIG-1 3g.40gb 40000", 1));
+    host.until_it_has(&["GPU-t-1", "MIG-1"]).await;
+}
+
+#[tokio::test]
 async fn an_xid_is_heard_at_once_and_only_the_devices_own_are_faults() {
     let mut host = Host::new("2x80GiB:H100");
     host.until(|view| view.signs.len() == 2 && view.signs.iter().all(|sign| sign.passing.is_some())).await;

@@ -203,7 +203,7 @@ pub fn node_message(
         replicas: state.replicas_on(node.id).count() as u64,
         drain: node.drain.as_ref().map(drain_message),
         returns: node.returns,
-        hold_ms: node.hold().0,
+        hold_ms: node.hold(&state.settings).0,
         gpus: gpu_messages(state, node, gpus),
     }
 }

@@ -190,6 +190,7 @@ any_struct! {
         suspect_after: number().prop_map(Millis), lost_after: number().prop_map(Millis),
         restart_grace: number().prop_map(Millis), brake_percent: number(), brake_floor: number(),
         brake_window: number().prop_map(Millis), device_silent: number().prop_map(Millis),
+        returns_free: number(), returns_window: number().prop_map(Millis), return_hold: number().prop_map(Millis), return_hold_max: number().prop_map(Millis),
         device_probation: number().prop_map(Millis), device_strikes_max: number(),
         device_failed: number().prop_map(Millis), revision: index(),
     }
@@ -197,7 +198,8 @@ any_struct! {
         suspect_after: option::of(number().prop_map(Millis)), lost_after: option::of(number().prop_map(Millis)),
         restart_grace: option::of(number().prop_map(Millis)), brake_percent: option::of(number()),
         brake_floor: option::of(number()), brake_window: option::of(number().prop_map(Millis)),
-        device_silent: option::of(number().prop_map(Millis)), device_probation: option::of(number().prop_map(Millis)),
+        device_silent: option::of(number().prop_map(Millis)),
+        returns_free: option::of(number()), returns_window: option::of(number().prop_map(Millis)), return_hold: option::of(number().prop_map(Millis)), return_hold_max: option::of(number().prop_map(Millis)), device_probation: option::of(number().prop_map(Millis)),
         device_strikes_max: option::of(number()), device_failed: option::of(number().prop_map(Millis)), reset: any::<bool>(),
     }
     disconnect: Disconnect {

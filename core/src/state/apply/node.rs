@@ -52,9 +52,9 @@ impl ClusterState {
             None => {
                 // One that was emptied before it went away did not fail.
                 if known.is_some_and(|node| node.wish() != Some("drained")) {
-                    node.count_return(cx.now);
+                    node.count_return(&self.settings, cx.now);
                 }
-                let hold = node.hold();
+                let hold = node.hold(&self.settings);
                 if hold > Millis(0) {
                     node.state = NodeState::Suspect;
                     node.reason =
@@ -113,6 +113,7 @@ impl ClusterState {
         if transition.term < self.term {
             return Err(stale_term(transition.term, self.term));
         }
+        let settings = self.settings.clone();
         let Some(node) = self.node_mut(transition.node) else {
             return Err(Error::new(Code::NodeNotFound, format!("node {} does not exist", transition.node)));
         };
@@ -125,7 +126,7 @@ impl ClusterState {
         let (from, to) = (node.state, transition.to);
         node.state = to;
         if (from, to) == (NodeState::Suspect, NodeState::Ready) {
-            node.count_return(cx.now);
+            node.count_return(&settings, cx.now);
         }
         node.reason.clone_from(&transition.reason);
         node.since = cx.now;

@@ -64,6 +64,8 @@ struct Memory {
     reports: Vec<ReplicaReport>,
     chunks: BTreeMap<u64, LogChunk>,
     fetches: u32,
+    /// Milliseconds between heartbeats; none is as short as tests like it.
+    pace_ms: Option<u64>,
     down: Option<mpsc::Sender<Result<ToNode, Status>>>,
 }
 
@@ -113,6 +115,7 @@ impl Coordinator {
             reports: Vec::new(),
             chunks: BTreeMap::new(),
             fetches: 0,
+            pace_ms: None,
             down: None,
         }));
         let changed = watch::Sender::new(0);
@@ -128,6 +131,11 @@ impl Coordinator {
 
     fn with_memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
         look(&mut self.memory.lock().unwrap())
+    }
+
+    /// Asks for heartbeats at this pace, in sessions that begin from now on.
+    pub(super) fn pace(&self, pace_ms: u64) {
+        self.with_memory(|memory| memory.pace_ms = Some(pace_ms));
     }
 
     pub(super) fn behave(&self, manner: Manner) {
@@ -304,7 +312,7 @@ impl Memory {
                     term: 1,
                     epoch: self.epoch,
                     gate_token: "gate".to_owned(),
-                    heartbeat_ms: 100,
+                    heartbeat_ms: self.pace_ms.unwrap_or(100),
                     coordinators: Vec::new(),
                 };
                 (vec![say(Down::Welcome(welcome)), self.assignments()], true)

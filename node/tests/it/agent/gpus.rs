@@ -86,3 +86,31 @@ async fn a_node_says_anew_what_it_has_when_its_driver_answers() {
     fake.rewrite(&script).unwrap();
     node.stop().await;
 }
+
+/// A fault of a card waits for no heartbeat: with one every ten seconds, the next one comes at once and tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_told_before_the_next_heartbeat_is_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "1x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    let fake = FakeHost::install(dir.path(), &script).unwrap();
+    let leader = Coordinator::start().await;
+    leader.pace(10_000);
+    let mut options = options(dir.path(), &[&leader]);
+    options.nvml_library = Some(fake.library());
+    let node = start(options).await;
+    let first = leader.heartbeats(1).await.len();
+    let due = Instant::now() + std::time::Duration::from_secs(9);
+    fake.rewrite(&script.replace("ecc_uncorrected = 0", "ecc_uncorrected = 2")).unwrap();
+    let told = tokio::time::timeout_at(due, async {
+        let mut count = first + 1;
+        loop {
+            let beats = leader.heartbeats(count).await;
+            if beats.last().unwrap().devices.iter().any(|device| device.faults == 1) {
+                return;
+            }
+            count = beats.len() + 1;
+        }
+    });
+    told.await.expect("the fault is told before the pace would");
+    node.stop().await;
+}

@@ -912,7 +912,7 @@ class UpgradeLock(_message.Message):
     def __init__(self, holder: _Optional[str] = ..., taken_at_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Settings(_message.Message):
-    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "revision", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms")
+    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "revision", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms", "returns_free", "returns_window_ms", "return_hold_ms", "return_hold_max_ms")
     SUSPECT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     RESTART_GRACE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -924,6 +924,10 @@ class Settings(_message.Message):
     DEVICE_PROBATION_MS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STRIKES_MAX_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FAILED_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURNS_FREE_FIELD_NUMBER: _ClassVar[int]
+    RETURNS_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_HOLD_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_HOLD_MAX_MS_FIELD_NUMBER: _ClassVar[int]
     suspect_after_ms: int
     lost_after_ms: int
     restart_grace_ms: int
@@ -935,10 +939,14 @@ class Settings(_message.Message):
     device_probation_ms: int
     device_strikes_max: int
     device_failed_ms: int
-    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., revision: _Optional[int] = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ...) -> None: ...
+    returns_free: int
+    returns_window_ms: int
+    return_hold_ms: int
+    return_hold_max_ms: int
+    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., revision: _Optional[int] = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ..., returns_free: _Optional[int] = ..., returns_window_ms: _Optional[int] = ..., return_hold_ms: _Optional[int] = ..., return_hold_max_ms: _Optional[int] = ...) -> None: ...
 
 class SettingsChange(_message.Message):
-    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "reset", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms")
+    __slots__ = ("suspect_after_ms", "lost_after_ms", "restart_grace_ms", "brake_percent", "brake_floor", "brake_window_ms", "reset", "device_silent_ms", "device_probation_ms", "device_strikes_max", "device_failed_ms", "returns_free", "returns_window_ms", "return_hold_ms", "return_hold_max_ms")
     SUSPECT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     RESTART_GRACE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -950,6 +958,10 @@ class SettingsChange(_message.Message):
     DEVICE_PROBATION_MS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STRIKES_MAX_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FAILED_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURNS_FREE_FIELD_NUMBER: _ClassVar[int]
+    RETURNS_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_HOLD_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_HOLD_MAX_MS_FIELD_NUMBER: _ClassVar[int]
     suspect_after_ms: int
     lost_after_ms: int
     restart_grace_ms: int
@@ -961,7 +973,11 @@ class SettingsChange(_message.Message):
     device_probation_ms: int
     device_strikes_max: int
     device_failed_ms: int
-    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., reset: bool = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ...) -> None: ...
+    returns_free: int
+    returns_window_ms: int
+    return_hold_ms: int
+    return_hold_max_ms: int
+    def __init__(self, suspect_after_ms: _Optional[int] = ..., lost_after_ms: _Optional[int] = ..., restart_grace_ms: _Optional[int] = ..., brake_percent: _Optional[int] = ..., brake_floor: _Optional[int] = ..., brake_window_ms: _Optional[int] = ..., reset: bool = ..., device_silent_ms: _Optional[int] = ..., device_probation_ms: _Optional[int] = ..., device_strikes_max: _Optional[int] = ..., device_failed_ms: _Optional[int] = ..., returns_free: _Optional[int] = ..., returns_window_ms: _Optional[int] = ..., return_hold_ms: _Optional[int] = ..., return_hold_max_ms: _Optional[int] = ...) -> None: ...
 
 class ReplicaReport(_message.Message):
     __slots__ = ("replica", "observed", "reason", "permanent", "restarts", "pid", "address", "retry_in_ms")
