@@ -96,12 +96,16 @@ impl World {
         self.judge.broken_all(violations, now);
     }
 
-    /// Returns the replica a step stops because the time an operator gave its node has passed.
+    /// Returns the replica a step stops because the time an operator gave its node has passed, or ends by force then.
     fn cut_by(&self, member: usize, step: &Step) -> Option<ReplicaId> {
-        let Step::Stop { replica, .. } = step else { return None };
+        let (replica, needs_force) = match step {
+            Step::Stop { replica, .. } => (replica, false),
+            Step::Drain { replica, .. } => (replica, true),
+            _ => return None,
+        };
         let state = &self.members[member].state;
-        let node = state.nodes.get(&state.replicas.get(replica)?.node)?;
-        node.drain.as_ref().is_some_and(|drain| drain.deadline <= state.time).then_some(*replica)
+        let drain = state.nodes.get(&state.replicas.get(replica)?.node)?.drain.as_ref()?;
+        (drain.deadline <= state.time && (drain.force || !needs_force)).then_some(*replica)
     }
 
     /// Compares what a step relied on with what every router really holds.

@@ -528,6 +528,8 @@ impl World {
             return;
         }
         let id = self.nodes[node].id;
+        // Whoever registers is not silent any more, before its entry is answered.
+        self.judge.heard_at.insert(id, self.now);
         let said = &self.nodes[node].profile;
         let is_same = |known: &&Node| known.state != NodeState::Lost && known.profile.is_of(said);
         let known = self.members[at].state.nodes.get(&id).filter(is_same);

@@ -468,7 +468,8 @@ impl World {
             .truth()
             .replicas_of(&key)
             .filter_map(|replica| self.nodes.iter().position(|node| node.id == replica.node));
-        let is_cut = open.asked.iter().any(|replica| self.judge.cut.contains(replica));
+        let left = self.truth().replicas_of(&key).map(|replica| &replica.id);
+        let is_cut = open.asked.iter().chain(left).any(|replica| self.judge.cut.contains(replica));
         is_cut || open.touched.iter().any(disturbed) || hosts.into_iter().any(|at| disturbed(&at)) || !feed_is_live
     }
 }
