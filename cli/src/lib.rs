@@ -1,5 +1,6 @@
 //! The berth binary: verbs, the development cluster and both daemons.
 
+mod advertise;
 mod args;
 mod config;
 mod contexts;

@@ -100,6 +100,7 @@ impl Cluster {
                 profile: profile(node),
                 epoch_seen: NodeEpoch(0),
                 held: NodeEpoch(0),
+                takes_over: false,
             };
             cluster.apply(Command::NodeRegister(Box::new(register)));
         }

@@ -167,6 +167,7 @@ impl NodeService {
             }
         });
         let mut desk = Desk::open(home.folder());
+        let takes_over = older.is_some();
         let ended = loop {
             let mut actors = supervise(Arc::clone(&world)).await?;
             match older.take() {
@@ -192,6 +193,7 @@ impl NodeService {
                 prefetches: world.prefetches.subscribe(),
                 holds: Arc::clone(&world.holds),
                 seed: seed.child("session"),
+                takes_over,
             };
             let measured = usage::keep(Arc::clone(&world), usage);
             let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };

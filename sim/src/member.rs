@@ -543,6 +543,7 @@ impl World {
                     profile: self.nodes[node].profile.clone(),
                     epoch_seen: self.nodes[node].epoch_seen(),
                     held: epoch.unwrap_or_default(),
+                    takes_over: false,
                 };
                 let entry = self.entry_of(at, None, Command::NodeRegister(Box::new(register)));
                 self.propose(at, entry, Origin::Register { node, node_boot, session });

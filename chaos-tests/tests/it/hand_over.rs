@@ -74,6 +74,9 @@ async fn hundreds_of_streams_and_a_load_go_on_across_a_hand_over() {
     assert_eq!(count, STREAMS);
     ended(&cluster, older).await;
     assert_eq!(cluster.pids_on(&node).await, before, "it found its replicas again");
+    let nodes = cluster.client.list_nodes().await.expect("the nodes");
+    let exchanged = nodes.iter().find(|known| known.node == node).expect("it is one of them");
+    assert!(exchanged.epoch > 1 && exchanged.returns == 0, "nobody was away: {exchanged:?}");
     let check = cluster.client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }

@@ -228,7 +228,8 @@ daemon_args! {
         gate: "ADDR",
         /// Where its metrics are read (`/metrics`, `/healthz`); nowhere when absent.
         metrics: "ADDR",
-        /// The host by which others reach it, when that is not where it listens.
+        /// The host by which others reach it, when that is not where it listens; `auto` is its address towards the
+        /// coordinators.
         advertise: "HOST",
         /// The domain under which a host name is an endpoint's name.
         domain: "DOMAIN",

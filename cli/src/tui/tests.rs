@@ -491,8 +491,8 @@ fn a_node_is_kept_free_and_let_back() {
 #[test]
 fn unknown_words_are_told_and_beginnings_are_enough() {
     let mut app = app(View::Dashboard);
-    press(&mut app, ":pods enter");
-    assert!(app.message.as_ref().is_some_and(|message| message.text.contains("`pods`")));
+    press(&mut app, ":widgets enter");
+    assert!(app.message.as_ref().is_some_and(|message| message.text.contains("`widgets`")));
     press(&mut app, ":nod enter");
     assert_eq!(app.view, View::Nodes);
     assert_eq!(press(&mut app, ":q enter"), [Act::Quit]);

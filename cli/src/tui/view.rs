@@ -133,6 +133,13 @@ pub(crate) const ALIASES: &[Alias] = &[
     Alias { names: &["quit", "q"], what: "leave", view: || None },
 ];
 
+/// What other systems call these things. They open the same screens and are not shown beside our own words.
+const HABITS: &[(&[&str], &str)] = &[
+    (&["services", "service", "svc"], "endpoints"),
+    (&["deploy"], "deployments"),
+    (&["pods", "pod", "po"], "replicas"),
+];
+
 /// The words that open a page, and what they are to be about.
 pub(crate) const PAGE_WORDS: &[(&[&str], PageKind, &str)] = &[
     (&["describe", "d"], PageKind::Describe, "ENDPOINT, ENDPOINT/DEPLOYMENT, node NODE, replica ID or event NUMBER"),
@@ -196,6 +203,8 @@ impl View {
         let mut words = text.split_whitespace();
         let name = words.next().unwrap_or_default().to_ascii_lowercase();
         let about: Vec<&str> = words.collect();
+        let habit = HABITS.iter().find(|(words, _)| words.contains(&name.as_str()));
+        let name = habit.map_or(name, |(_, ours)| (*ours).to_owned());
         let Some(alias) = ALIASES.iter().find(|alias| alias.names.contains(&name.as_str())) else {
             return Self::page_of_words(&name, &about).map_or(Word::Unknown, Word::Open);
         };
@@ -285,7 +294,10 @@ mod tests {
             (" Nodes ", Word::Open(View::Nodes)),
             ("xray", Word::Open(View::Tree)),
             ("q", Word::Quit),
-            ("pods", Word::Unknown),
+            ("widgets", Word::Unknown),
+            ("svc", Word::Open(View::Endpoints)),
+            ("deploy fraud", Word::Open(View::Deployments { endpoint: "fraud".into() })),
+            ("pods", Word::Open(View::all_replicas())),
             ("dep fraud", Word::Open(View::Deployments { endpoint: "fraud".into() })),
             ("logs", Word::Unknown),
             ("nodes fraud", Word::Unknown),
@@ -309,7 +321,8 @@ mod tests {
     #[test]
     fn no_name_opens_two_screens() {
         let pages = PAGE_WORDS.iter().flat_map(|(words, ..)| *words);
-        let mut names: Vec<_> = ALIASES.iter().flat_map(|alias| alias.names).chain(pages).collect();
+        let habits = HABITS.iter().flat_map(|(words, _)| *words);
+        let mut names: Vec<_> = ALIASES.iter().flat_map(|alias| alias.names).chain(pages).chain(habits).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

@@ -8,6 +8,7 @@ use berth_node::{NodeOptions, NodeService, Secret, mesh::SpanOptions, onnx::Onnx
 use tokio::sync::mpsc;
 
 use crate::{
+    advertise::advertised,
     args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
     config,
     demo::{self, DemoOptions},
@@ -45,10 +46,11 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     let config = config::node(args.layer(), args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
     let token = read_token(&config.token_file).or_misused()?;
+    let advertise = advertised(config.advertise, &config.coordinators)?;
     let mut options = NodeOptions::new(config.name, config.data_dir, config.coordinators, token);
     options.ingress = config.ingress;
     options.gate = config.gate;
-    options.advertise = config.advertise;
+    options.advertise = advertise;
     options.insecure = config.insecure;
     options.domain = config.domain;
     options.capacity = config.capacity;

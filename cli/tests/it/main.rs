@@ -3,6 +3,7 @@
 mod alerts;
 mod berth;
 mod docs;
+mod join;
 mod pack;
 mod plan;
 mod programs;

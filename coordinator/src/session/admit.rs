@@ -113,12 +113,12 @@ async fn admit(context: &Context, hello: Hello) -> Result<(NodeId, NodeEpoch), E
     let profile = profile_from_wire(profile)?;
     let deadline = Instant::now() + REGISTER;
     context.proposer.barrier(deadline).await?;
-    let held = NodeEpoch(hello.epoch);
+    let (held, takes_over) = (NodeEpoch(hello.epoch), hello.takes_over);
     let epoch_seen = NodeEpoch(hello.epoch_seen).max(held);
     if context.machine.read(|state| reconnects(state, node, held, &profile)) {
         return Ok((node, held));
     }
-    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen, held }));
+    let command = Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen, held, takes_over }));
     match context.proposer.propose(Asker::cluster("node"), command, deadline).await?.reply {
         Reply::Registered { epoch } => Ok((node, epoch)),
         Reply::Refused(error) => Err(error),

@@ -303,6 +303,8 @@ pub struct RegisterNode {
     /// The epoch this very process holds, and keeps when it only has other things to say of itself; zero before its first
     /// welcome.
     pub held: NodeEpoch,
+    /// Whether it took over, as planned, from another process of the node that ran: nobody was away.
+    pub takes_over: bool,
 }
 
 /// The leader's view of a node changed.

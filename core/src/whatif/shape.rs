@@ -70,7 +70,14 @@ impl NodeShape {
                 }
             };
             let (profile, epoch_seen, held) = (self.profile(name), NodeEpoch(0), NodeEpoch(0));
-            commands.push(Command::NodeRegister(Box::new(RegisterNode { node, profile, epoch_seen, held })));
+            let takes_over = false;
+            commands.push(Command::NodeRegister(Box::new(RegisterNode {
+                node,
+                profile,
+                epoch_seen,
+                held,
+                takes_over,
+            })));
         }
         commands
     }

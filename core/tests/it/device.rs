@@ -246,6 +246,7 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
         profile: fewer(),
         epoch_seen: NodeEpoch(0),
         held: NodeEpoch(0),
+        takes_over: false,
     })));
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus), (2, 2));
@@ -261,6 +262,7 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
         profile: fewer(),
         epoch_seen: NodeEpoch(0),
         held: NodeEpoch(0),
+        takes_over: false,
     })));
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus, node.devices.len()), (1, 1, 0));
@@ -276,6 +278,7 @@ fn a_node_that_says_anew_what_it_has_did_not_come_back() {
             profile: gpu_profile("n1", cards),
             epoch_seen: held,
             held,
+            takes_over: false,
         })))
     };
     // More often than a node may come back: its driver finds one card after the other.

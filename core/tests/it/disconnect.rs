@@ -215,6 +215,28 @@ fn a_leader_listens_by_what_was_set() {
 }
 
 #[test]
+fn a_node_whose_process_is_exchanged_did_not_come_back() {
+    let mut cluster = Cluster::of(2);
+    let exchange = |cluster: &mut Cluster| {
+        cluster.must(Command::NodeRegister(Box::new(RegisterNode {
+            node: NodeId(1),
+            profile: profile("n1"),
+            epoch_seen: NodeEpoch(0),
+            held: NodeEpoch(0),
+            takes_over: true,
+        })));
+        let node = &cluster.state.nodes[&NodeId(1)];
+        (node.epoch, node.returns, node.state)
+    };
+    for times in 1..=6 {
+        assert_eq!(exchange(&mut cluster), (NodeEpoch(1 + times), 0, NodeState::Ready));
+    }
+    // Whoever takes over from a process that was lost is back like any other.
+    cluster.transition(1, NodeState::Lost);
+    assert_eq!(exchange(&mut cluster).1, 1);
+}
+
+#[test]
 fn an_operator_sets_how_long_a_node_that_flaps_waits() {
     let mut cluster = Cluster::of(2);
     let change = SettingsChange {
@@ -354,6 +376,7 @@ fn a_node_that_was_forgotten_goes_on_above_the_epoch_its_agent_held() {
             profile: profile("n1"),
             epoch_seen,
             held: NodeEpoch(0),
+            takes_over: false,
         })));
         assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(seen + 1));
     }
@@ -363,6 +386,7 @@ fn a_node_that_was_forgotten_goes_on_above_the_epoch_its_agent_held() {
         profile: profile("n1"),
         epoch_seen,
         held: NodeEpoch(0),
+        takes_over: false,
     })));
     assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(5), "what the cluster knows counts too");
 }

@@ -100,6 +100,7 @@ impl Cluster {
             profile,
             epoch_seen: NodeEpoch(0),
             held: NodeEpoch(0),
+            takes_over: false,
         })));
     }
 

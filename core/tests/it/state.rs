@@ -98,6 +98,7 @@ fn two_live_nodes_cannot_share_a_name() {
         profile: profile("n1"),
         epoch_seen: NodeEpoch(0),
         held: NodeEpoch(0),
+        takes_over: false,
     };
     let command = Command::NodeRegister(Box::new(register));
     assert_eq!(code(&cluster.apply(command.clone())), Some(Code::NodeNameTaken));

@@ -67,6 +67,8 @@ pub(crate) struct SessionOptions {
     pub(crate) prefetches: watch::Receiver<Vec<PrefetchReport>>,
     pub(crate) holds: Arc<NodeHolds>,
     pub(crate) seed: SeedTree,
+    /// Whether this process took over from one that ran.
+    pub(crate) takes_over: bool,
 }
 
 /// Why a session ended.
@@ -210,6 +212,7 @@ async fn hello(options: &SessionOptions, said: &NodeProfile, epoch: NodeEpoch) -
         cluster_id: standing.cluster_id,
         epoch: epoch.0,
         epoch_seen: standing.fence.epoch.0,
+        takes_over: options.takes_over && epoch == NodeEpoch(0),
     })
 }
 

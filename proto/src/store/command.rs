@@ -111,6 +111,7 @@ impl Wire<Command> for v1::Command {
                 profile: Some(Wire::wire(&register.profile)),
                 epoch_seen: register.epoch_seen.0,
                 held: register.held.0,
+                takes_over: register.takes_over,
             }),
             Command::NodeTransition(transition) => C::NodeTransition(v1::NodeTransition {
                 term: transition.term.0,
@@ -233,6 +234,7 @@ impl Wire<Command> for v1::Command {
                 profile: need(c.profile, "profile")?.core()?,
                 epoch_seen: NodeEpoch(c.epoch_seen),
                 held: NodeEpoch(c.held),
+                takes_over: c.takes_over,
             })),
             C::NodeTransition(c) => Command::NodeTransition(NodeTransition {
                 term: Term(c.term),

@@ -234,7 +234,7 @@ any_struct! {
     transition: NodeTransition {
         term: term(), node: node_id(), epoch: epoch(), to: select(&NodeState::ALL[..]), reason: text(),
     }
-    register: RegisterNode { node: node_id(), profile: profile(), epoch_seen: epoch(), held: epoch() }
+    register: RegisterNode { node: node_id(), profile: profile(), epoch_seen: epoch(), held: epoch(), takes_over: any::<bool>() }
     entry: Entry {
         proposed_at: time(), request_id: option::of(text().prop_map(RequestId)), fingerprint: number(),
         principal: text(), command: command(),

@@ -89,6 +89,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
                 profile: profile(),
                 epoch_seen: NodeEpoch(7),
                 held: NodeEpoch(6),
+                takes_over: true,
             })),
         ),
         (

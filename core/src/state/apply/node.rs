@@ -50,8 +50,9 @@ impl ClusterState {
                 node.reason.clone_from(&known.reason);
             }
             None => {
-                // One that was emptied before it went away did not fail.
-                if known.is_some_and(|node| node.wish() != Some("drained")) {
+                // One that was emptied before it went away did not fail, nor did one whose process was exchanged.
+                let is_planned = register.takes_over && !was_lost;
+                if !is_planned && known.is_some_and(|node| node.wish() != Some("drained")) {
                     node.count_return(&self.settings, cx.now);
                 }
                 let hold = node.hold(&self.settings);

@@ -68,7 +68,7 @@ class FromNode(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., reports: _Optional[_Union[ReplicaReports, _Mapping]] = ..., log_chunk: _Optional[_Union[LogChunk, _Mapping]] = ..., request_found: _Optional[_Union[RequestFound, _Mapping]] = ..., mirrors_told: _Optional[_Union[MirrorsTold, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "profile", "replicas", "term_seen", "revision_seen", "cluster_id", "epoch", "epoch_seen")
+    __slots__ = ("node_id", "profile", "replicas", "term_seen", "revision_seen", "cluster_id", "epoch", "epoch_seen", "takes_over")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class Hello(_message.Message):
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     EPOCH_SEEN_FIELD_NUMBER: _ClassVar[int]
+    TAKES_OVER_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     profile: _model_pb2.NodeProfile
     replicas: _containers.RepeatedCompositeFieldContainer[_model_pb2.ReplicaReport]
@@ -85,7 +86,8 @@ class Hello(_message.Message):
     cluster_id: str
     epoch: int
     epoch_seen: int
-    def __init__(self, node_id: _Optional[int] = ..., profile: _Optional[_Union[_model_pb2.NodeProfile, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ..., term_seen: _Optional[int] = ..., revision_seen: _Optional[int] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., epoch_seen: _Optional[int] = ...) -> None: ...
+    takes_over: bool
+    def __init__(self, node_id: _Optional[int] = ..., profile: _Optional[_Union[_model_pb2.NodeProfile, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ..., term_seen: _Optional[int] = ..., revision_seen: _Optional[int] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., epoch_seen: _Optional[int] = ..., takes_over: bool = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served", "uses")
