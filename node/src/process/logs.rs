@@ -64,9 +64,11 @@ impl Log {
         if len <= max_bytes {
             return Ok(false);
         }
+        let mut from = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        // Whoever reads would find what is copied twice, or a part that is just taken away.
+        from.lock()?;
         let old = self.rotated()?;
         let start = old.last().map_or(0, |part| part.start + part.len);
-        let mut from = OpenOptions::new().read(true).write(true).open(&self.path)?;
         let aside = self.aside(start);
         let copied = File::create(&aside).and_then(|mut to| io::copy(&mut from, &mut to));
         if let Err(error) = copied {
@@ -87,6 +89,7 @@ impl Log {
     pub(crate) fn read(&self, offset: u64, max_bytes: u64) -> io::Result<Chunk> {
         let mut left = max_bytes.min(CHUNK_MAX);
         let mut chunk = Chunk { data: Vec::new(), next_offset: offset };
+        let _unrotated = self.hold()?;
         for part in self.parts()? {
             let end = part.start + part.len;
             if end <= chunk.next_offset || left == 0 {
@@ -134,7 +137,17 @@ impl Log {
 
     /// Returns the offset after the last byte.
     pub(crate) fn end(&self) -> io::Result<u64> {
+        let _unrotated = self.hold()?;
         Ok(self.parts()?.last().map_or(0, |part| part.start + part.len))
+    }
+
+    /// Keeps the log from being rotated until what is returned is dropped. Who writes to it is not held up.
+    fn hold(&self) -> io::Result<Option<File>> {
+        match File::open(&self.path) {
+            Ok(file) => file.lock_shared().map(|()| Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists every file, oldest first, the current one last.
@@ -249,6 +262,27 @@ mod tests {
         let old = log.read(0, CHUNK_MAX).unwrap();
         assert_eq!(old.next_offset, written.len() as u64, "what was rotated away is skipped");
         assert_eq!(String::from_utf8(log.tail(2).unwrap().data).unwrap(), "line 0198\nline 0199\n");
+    }
+
+    #[test]
+    fn a_reader_beside_a_rotation_misses_nothing_and_finds_nothing_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("output.log"));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut child = super::super::spawner::append(log.path()).unwrap();
+                for n in 0..5_000_u64 {
+                    child.write_all(format!("{n:04}\n").as_bytes()).unwrap();
+                    log.rotate(100, 2).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let text = String::from_utf8(log.read(0, CHUNK_MAX).unwrap().data).unwrap();
+                let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+                assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+            }
+            writer.join().unwrap();
+        });
     }
 
     #[test]
