@@ -459,7 +459,7 @@ impl World {
         let began = wall_of(open.began.saturating_sub(CLOCKS_APART_MS));
         let is_there = |deployment: &berth_core::model::Deployment| {
             let may_be_gone = deployment.deleting || gave_up_all(self.truth(), deployment);
-            !may_be_gone && deployment.generation_served && deployment.created_at < began
+            !may_be_gone && deployment.generation_served() && deployment.created_at < began
         };
         if !self.truth().deployments.get(&key).is_some_and(is_there) {
             return true;

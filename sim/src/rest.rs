@@ -95,9 +95,11 @@ fn nodes_are_well(truth: &ClusterState, found: &mut Vec<Unrest>) {
         let fits_nowhere = |replica: &Replica| {
             berth_core::controller::explain(truth, &replica.key).is_ok_and(|verdict| !verdict.by.is_empty())
         };
-        // One that can place nothing keeps what it has, and starts that fail are tried again later and later.
+        // One that can place nothing keeps what it has, and starts that fail are tried again later and later; where an
+        // earlier generation is known to work, that one is started elsewhere.
         let waits = |replica: &Replica| {
-            let tried = truth.deployments.get(&replica.key).is_some_and(|deployment| deployment.failures > 0);
+            let keeps_failing = |deployment: &Deployment| deployment.failures > 0 && deployment.stand_in().is_none();
+            let tried = truth.deployments.get(&replica.key).is_some_and(keeps_failing);
             tried || fits_nowhere(replica)
         };
         if !truth.replicas_on(node.id).any(waits) {

@@ -232,8 +232,8 @@ pub struct Deployment {
     pub last_failed: Option<FailedReplica>,
     /// No replica is placed again before this time: the back-off after failures.
     pub retry_at: LogTime,
-    /// Whether any replica of the current generation ever served.
-    pub generation_served: bool,
+    /// The newest generation of which any replica ever served.
+    pub served_generation: Option<Generation>,
     /// Since when no node has room for all of its reserve.
     pub reserve_short_since: Option<LogTime>,
     /// Places it gave up for more important deployments and does not have back, each deployment once.
@@ -248,6 +248,17 @@ impl Deployment {
     /// Returns the spec of a generation, current or old.
     pub fn spec_of(&self, generation: Generation) -> Option<&DeploymentSpec> {
         if generation == self.generation { Some(&self.spec) } else { self.old_specs.get(&generation) }
+    }
+
+    /// Returns whether any replica of the current generation ever served.
+    pub fn generation_served(&self) -> bool {
+        self.served_generation == Some(self.generation)
+    }
+
+    /// Returns the generation of which a lost replica of an earlier one comes back: the newest that is known to work, until
+    /// the current one is.
+    pub fn stand_in(&self) -> Option<Generation> {
+        self.served_generation.filter(|served| *served < self.generation && self.old_specs.contains_key(served))
     }
 
     /// Returns how many replicas should serve.

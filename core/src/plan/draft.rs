@@ -42,7 +42,8 @@ impl<'a> Draft<'a> {
             view.state.deployments.values().map(|deployment| Group::of(view, deployment)).collect();
         groups.iter_mut().for_each(|group| group.evacuate(&beyond));
         groups.sort_by_key(|group| {
-            let Deployment { spec, generation_served, .. } = group.deployment;
+            let Deployment { spec, .. } = group.deployment;
+            let generation_served = group.deployment.generation_served();
             (!group.gave_up_a_place(), Reverse(spec.priority), !generation_served)
         });
         let rng = |what| view.seed.child(what).child(view.state.applied.0.to_le_bytes()).rng();

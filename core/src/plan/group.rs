@@ -81,7 +81,7 @@ impl<'a> Group<'a> {
         match replica.state {
             ReplicaState::Draining | ReplicaState::Stopped | ReplicaState::Failed => self.leaving.push(replica),
             _ if replica.lost => {
-                if is_current && view.in_grace.contains(&replica.node) {
+                if self.is_replaced_in_kind(replica) && view.in_grace.contains(&replica.node) {
                     self.in_grace += 1;
                 }
                 self.lost.push(replica);
@@ -90,6 +90,11 @@ impl<'a> Group<'a> {
             _ if is_current && may_stay => self.current.push(replica),
             _ => self.outdated.push(replica),
         }
+    }
+
+    /// Returns whether another of its own generation takes its place when it is lost.
+    pub(super) fn is_replaced_in_kind(&self, replica: &Replica) -> bool {
+        replica.generation == self.deployment.generation || self.deployment.stand_in().is_some()
     }
 
     /// Counts those that have to leave their node among the outdated.

@@ -32,7 +32,7 @@ pub(super) fn wait_for_lost(draft: &mut Draft<'_>) {
         for replica in &group.lost {
             let is_counted = draft.view.in_grace.contains(&replica.node);
             let Some(node) = state.nodes.get(&replica.node) else { continue };
-            if is_counted || replica.generation != group.deployment.generation {
+            if is_counted || !group.is_replaced_in_kind(replica) {
                 continue;
             }
             let until = node.since + patience;

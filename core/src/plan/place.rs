@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{draft::Draft, group::Group, preempt};
 use crate::{
-    id::ReplicaId,
+    id::{Generation, ReplicaId},
     model::{Replica, ReserveSpend, SpendCause},
     schedule::{Ask, Placement, Verdict},
     state::{ClusterState, Step},
@@ -17,22 +17,31 @@ struct Need {
     is_missing: bool,
     replaces: Option<ReplicaId>,
     cause: Option<SpendCause>,
+    /// The earlier generation it is of, in place of one that is lost or has to leave while the current one has not served.
+    stand_in: Option<Generation>,
 }
 
 /// Places what is missing: first instances, replacements, and the new generation of a rollout.
 pub(super) fn place_missing(draft: &mut Draft<'_>) {
     for at in 0..draft.groups.len() {
         let group = &draft.groups[at];
-        let needs = needs(draft, group);
+        let (stand_ins, needs): (Vec<_>, Vec<_>) =
+            needs(draft, group).into_iter().partition(|need| need.stand_in.is_some());
+        let current = group.deployment.generation;
+        // What is known to work waits for no back-off of what is not.
+        if let Some(generation) = stand_ins.first().and_then(|need| need.stand_in) {
+            place(draft, at, generation, stand_ins);
+        }
         if needs.is_empty() {
             continue;
         }
+        let group = &draft.groups[at];
         if draft.now < group.deployment.retry_at {
             draft.report.due_at(group.deployment.retry_at);
             preempt::keep_what_was_yielded(draft, at);
             continue;
         }
-        draft.groups[at].found_no_room = place(draft, at, needs) == 0;
+        draft.groups[at].found_no_room = place(draft, at, current, needs) == 0;
         preempt::make_room(draft, at);
     }
 }
@@ -51,12 +60,15 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     // What a broken device carried is lost as well, from the plan that takes it off to its last sign of life.
     let is_broken = |replica: &&&Replica| !replica.lost && is_lost(state, replica);
     let broken = group.condemned.iter().chain(group.leaving.iter().filter(is_broken));
+    let generation = group.deployment.generation;
+    let stand_in = |replica: &Replica| group.deployment.stand_in().filter(|_| replica.generation < generation);
     // What is waited for is stood in for by nobody: an instance more is one of its own.
     let lost = group.lost.iter().filter(|replica| !group.waited_for.contains(&replica.id));
     let lost = lost.chain(broken).filter(open).map(|replica| Need {
         is_missing: true,
         replaces: Some(replica.id),
         cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),
+        stand_in: stand_in(replica),
     });
     // What was yielded comes back where there is room, not from the reserve.
     let recovered = missing.saturating_sub(group.deployment.yielded());
@@ -66,18 +78,16 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     let emptied = group.kept_outdated().filter(|replica| !replaced.contains(&replica.id));
     let emptied = emptied.filter_map(|replica| {
         let cause = cause_of_drain(state, replica)?;
-        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause) })
+        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause), stand_in: stand_in(replica) })
     });
-    let generation = group.deployment.generation;
     if group.deployment.paused {
         needs.extend(emptied.take(surge as usize));
         return needs;
     }
     let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
     let rolled = std::iter::repeat_with(|| Need {
-        is_missing: false,
-        replaces: None,
         cause: rolls.then_some(SpendCause::RollingUpdate { generation }),
+        ..Need::default()
     });
     needs.extend(emptied.chain(rolled).take(surge as usize));
     needs
@@ -105,15 +115,18 @@ fn cause_of_drain(state: &ClusterState, replica: &Replica) -> Option<SpendCause>
 }
 
 /// Places replicas, from the reserve first where it is for them, and returns how many found a place.
-fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
+fn place(draft: &mut Draft<'_>, at: usize, generation: Generation, needs: Vec<Need>) -> u64 {
     let deployment = draft.groups[at].deployment;
-    let (ask, seed) = (Ask::of(deployment), draft.seed_of(at, "ties"));
+    let (ask, seed) = (Ask::of_generation(deployment, generation), draft.seed_of(at, "ties"));
+    let spec = deployment.spec_of(generation).unwrap_or(&deployment.spec);
     let mut on_node = draft.fleet().instances(&ask);
     let mut placed = 0;
     let mut rest = Vec::new();
     for need in needs {
         let mut slots = draft.groups[at].slots.clone();
         slots.retain(|slot| !draft.groups[at].promised.contains(&slot.id));
+        let nodes = &draft.view.state.nodes;
+        slots.retain(|slot| nodes.get(&slot.node).is_some_and(|node| slot.suits(spec, node)));
         let spent = need.cause.as_ref().and_then(|_| draft.fleet().spend(&ask, &slots, &on_node));
         let (Some((slot, placement)), Some(cause)) = (spent, need.cause.clone()) else {
             rest.push(need);
@@ -125,7 +138,7 @@ fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
             after.take_up(&ask, &placement);
         }
         *on_node.entry(placement.node).or_default() += 1;
-        push(draft, at, &need, placement, Some(ReserveSpend { slot, cause }));
+        push(draft, at, generation, &need, placement, Some(ReserveSpend { slot, cause }));
         placed += 1;
     }
     if rest.is_empty() {
@@ -136,7 +149,9 @@ fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
         placements.iter().for_each(|place| after.take_up(&ask, place));
     }
     let unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
-    placements.extend(preempt::take_slots(draft, at, unplaced));
+    if generation == deployment.generation {
+        placements.extend(preempt::take_slots(draft, at, unplaced));
+    }
     draft.groups[at].unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
     if placements.len() < rest.len()
         && let Ok(verdict) = Verdict::against(draft.fleet(), &deployment.key)
@@ -145,16 +160,26 @@ fn place(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) -> u64 {
     }
     placed += placements.len() as u64;
     for (need, placement) in rest.iter().zip(placements) {
-        push(draft, at, need, placement, None);
+        push(draft, at, generation, need, placement, None);
     }
     placed
 }
 
-fn push(draft: &mut Draft<'_>, at: usize, need: &Need, place: Placement, reserve_spent: Option<ReserveSpend>) {
+fn push(
+    draft: &mut Draft<'_>,
+    at: usize,
+    generation: Generation,
+    need: &Need,
+    place: Placement,
+    reserve_spent: Option<ReserveSpend>,
+) {
     let group = &draft.groups[at];
     let deployment = group.deployment;
     let nth = group.kept_current().count() + group.placed.len() + 1;
-    let instance = format!("instance {nth} of {}", deployment.desired());
+    let instance = match need.stand_in {
+        Some(_) => format!("as before, for generation {} has not served", deployment.generation),
+        None => format!("instance {nth} of {}", deployment.desired()),
+    };
     let state = draft.view.state;
     let is_gone = |id: &ReplicaId| state.replicas.get(id).is_none_or(|replica| is_lost(state, replica));
     let reason = match &need.cause {
@@ -166,7 +191,7 @@ fn push(draft: &mut Draft<'_>, at: usize, need: &Need, place: Placement, reserve
         Some(SpendCause::RollingUpdate { .. }) | None => instance,
     };
     let Placement { node, devices } = place;
-    let (key, generation, replaces) = (deployment.key.clone(), deployment.generation, need.replaces);
+    let (key, replaces) = (deployment.key.clone(), need.replaces);
     let replica = draft.mint();
     draft.groups[at].placed.push(node);
     draft.steps.push(Step::Place { replica, key, generation, node, devices, replaces, reserve_spent, reason });

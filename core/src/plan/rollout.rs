@@ -49,7 +49,8 @@ pub(super) fn retire_outdated(draft: &mut Draft<'_>) {
             false => beyond,
         };
         candidates.sort_by_cached_key(|replica| {
-            let stays = group.deployment.paused
+            let waits = group.deployment.paused || group.deployment.stand_in().is_some();
+            let stays = waits
                 && replica.generation < group.deployment.generation
                 && evacuate::wish_of(draft.view, replica).is_none();
             (stays, worth(draft.view.state, replica))

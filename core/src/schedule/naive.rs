@@ -181,7 +181,7 @@ fn deployment(key: &DeploymentKey, spec: DeploymentSpec) -> Deployment {
         last_failure: None,
         last_failed: None,
         retry_at: LogTime::default(),
-        generation_served: false,
+        served_generation: None,
         reserve_short_since: None,
         yielded: Default::default(),
         revision: LogIndex(0),

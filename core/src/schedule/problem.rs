@@ -82,14 +82,20 @@ pub(super) struct Slot<'a> {
 impl<'a> Ask<'a> {
     /// Returns what an instance of the current generation asks for.
     pub fn of(deployment: &'a Deployment) -> Self {
+        Self::of_generation(deployment, deployment.generation)
+    }
+
+    /// Returns what an instance of a generation asks for; of the current one where that is not known any more.
+    pub(crate) fn of_generation(deployment: &'a Deployment, generation: Generation) -> Self {
+        let spec = deployment.spec_of(generation).unwrap_or(&deployment.spec);
         Self {
             key: &deployment.key,
-            generation: deployment.generation,
-            resources: deployment.spec.resources,
-            gpu: &deployment.spec.gpu,
-            constraints: &deployment.spec.constraints,
-            spread: deployment.spec.spread,
-            model: deployment.spec.model.as_ref().map(|model| model.asset.digest),
+            generation,
+            resources: spec.resources,
+            gpu: &spec.gpu,
+            constraints: &spec.constraints,
+            spread: spec.spread,
+            model: spec.model.as_ref().map(|model| model.asset.digest),
         }
     }
 }

@@ -81,9 +81,9 @@ impl ClusterState {
             DeploymentState::Deleting
         } else if updated == desired && extra == desired {
             DeploymentState::Succeeded
-        } else if updated == 0 && deployment.failures >= FAILURES_CONDEMN && !deployment.generation_served {
+        } else if updated == 0 && deployment.failures >= FAILURES_CONDEMN && !deployment.generation_served() {
             DeploymentState::Failed
-        } else if deployment.generation_served {
+        } else if deployment.generation_served() {
             DeploymentState::Scaling
         } else if deployment.generation.0 > 1 {
             DeploymentState::Updating

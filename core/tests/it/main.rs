@@ -14,6 +14,7 @@ mod quota;
 mod reserve;
 mod scheduler;
 mod spread;
+mod stand_in;
 mod state;
 mod upgrade;
 mod verdict;

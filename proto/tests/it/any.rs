@@ -142,7 +142,7 @@ any_struct! {
         key: key(), spec: spec(), generation: generation(), old_specs: btree_map(generation(), spec(), 0..2), old_began: Just(BTreeMap::new()), paused: any::<bool>(),
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
         last_failure: option::of(text()), last_failed: option::of(failed()),
-        retry_at: time(), generation_served: any::<bool>(),
+        retry_at: time(), served_generation: option::of(number().prop_map(Generation)),
         reserve_short_since: option::of(time()), yielded: vec(yielded(), 0..3), revision: index(),
     }
     yielded: Yielded { to: key(), count: any::<u32>() }

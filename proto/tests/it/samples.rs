@@ -616,7 +616,7 @@ fn deployment() -> Deployment {
         last_failure: Some("init() raised: no such file".into()),
         last_failed: Some(FailedReplica { replica: ReplicaId(0x2f), node: NodeId(0x11) }),
         retry_at: at(60),
-        generation_served: true,
+        served_generation: Some(Generation(4)),
         reserve_short_since: Some(at(30)),
         yielded: vec![Yielded { to: key(), count: 2 }],
         revision: LogIndex(48),

@@ -154,7 +154,7 @@ impl ClusterState {
             last_failure: None,
             last_failed: None,
             retry_at: LogTime::default(),
-            generation_served: false,
+            served_generation: None,
             reserve_short_since: None,
             yielded: Vec::new(),
             revision: cx.index,
@@ -258,7 +258,10 @@ impl ClusterState {
         let used: Vec<_> = self.replicas_of(key).map(|replica| replica.generation).collect();
         if let Some(deployment) = self.deployments.get_mut(key) {
             let kept: Vec<_> = deployment.old_specs.keys().rev().take(GENERATIONS_KEPT).copied().collect();
-            let keeps = |generation: &Generation| used.contains(generation) || kept.contains(generation);
+            let served = deployment.served_generation;
+            let keeps = |generation: &Generation| {
+                used.contains(generation) || kept.contains(generation) || served == Some(*generation)
+            };
             deployment.old_specs.retain(|generation, _| keeps(generation));
             deployment.old_began.retain(|generation, _| keeps(generation));
         }
@@ -283,7 +286,6 @@ fn begin_generation(deployment: &mut Deployment, cx: &Context, spec: DeploymentS
     deployment.old_began.insert(deployment.generation, deployment.generation_at);
     deployment.generation = deployment.generation.next();
     deployment.generation_at = cx.now;
-    deployment.generation_served = false;
 }
 
 /// Forgets failures: whoever asks again after one wants another try now, not when the back-off ends.

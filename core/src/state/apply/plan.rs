@@ -135,14 +135,16 @@ impl ClusterState {
         if deployment.deleting {
             return Err(Error::new(Code::Transition, format!("deployment `{key}` is being deleted")));
         }
-        if deployment.generation != generation {
+        let is_asked_for = deployment.generation == generation || deployment.stand_in() == Some(generation);
+        let spec = deployment.spec_of(generation).filter(|_| is_asked_for);
+        let Some(spec) = spec else {
             return Err(Error::new(Code::Stale, format!("generation {generation} of `{key}` is not the current one")));
-        }
+        };
         if self.replicas.contains_key(&id) {
             return Err(Error::new(Code::AlreadyExists, format!("replica {id} exists")));
         }
         // The deployment's own key: what is kept shares its text.
-        let (key, resources) = (&deployment.key.clone(), deployment.spec.resources);
+        let (key, resources) = (&deployment.key.clone(), spec.resources);
         let spent = place.spend.map(|spend| self.check_spend(spend, key, node, place.replaces)).transpose()?;
         self.check_spread(key, generation, node)?;
         self.check_room(node, &resources, devices, spent)?;
@@ -259,7 +261,7 @@ impl ClusterState {
         if let Some(deployment) = self.deployments.get_mut(key)
             && deployment.generation == generation
         {
-            deployment.generation_served = true;
+            deployment.served_generation = Some(generation);
             deployment.failures = 0;
             deployment.last_failure = None;
             deployment.last_failed = None;

@@ -565,7 +565,7 @@ class OldSpec(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., began_ms: _Optional[int] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "generation_served", "revision", "last_failed", "reserve_short_since_ms", "yielded", "paused")
+    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "served_generation", "revision", "last_failed", "reserve_short_since_ms", "yielded", "paused")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -577,7 +577,7 @@ class Deployment(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AT_MS_FIELD_NUMBER: _ClassVar[int]
-    GENERATION_SERVED_FIELD_NUMBER: _ClassVar[int]
+    SERVED_GENERATION_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILED_FIELD_NUMBER: _ClassVar[int]
     RESERVE_SHORT_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -594,13 +594,13 @@ class Deployment(_message.Message):
     failures: int
     last_failure: str
     retry_at_ms: int
-    generation_served: bool
+    served_generation: int
     revision: int
     last_failed: FailedReplica
     reserve_short_since_ms: int
     yielded: _containers.RepeatedCompositeFieldContainer[Yielded]
     paused: bool
-    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., generation_served: bool = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ..., paused: bool = ...) -> None: ...
+    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., served_generation: _Optional[int] = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ..., paused: bool = ...) -> None: ...
 
 class Yielded(_message.Message):
     __slots__ = ("endpoint", "deployment", "count")
