@@ -333,16 +333,16 @@ impl Service {
         let Ok(Some(FromNode { message: Some(Up::Hello(hello)) })) = up.message().await else {
             return;
         };
-        let (answers, stays) = self.memory.lock().unwrap().greet(hello);
-        self.changed.send_modify(|count| *count += 1);
-        for answer in answers {
-            drop(down.send(Ok(answer)).await);
-        }
+        let (weak, mut stays) = (down.downgrade(), false);
+        // At once: an order that is given from here on goes to this session, behind its welcome.
+        self.note(|memory| {
+            let (answers, is_open) = memory.greet(hello);
+            answers.into_iter().for_each(|answer| drop(down.try_send(Ok(answer))));
+            (memory.down, stays) = (is_open.then_some(down), is_open);
+        });
         if !stays {
             return;
         }
-        let weak = down.downgrade();
-        self.note(|memory| memory.down = Some(down));
         while let Ok(Some(message)) = up.message().await {
             match message.message {
                 Some(Up::Heartbeat(heartbeat)) => self.note(|memory| memory.heartbeats.push(heartbeat)),
