@@ -10,7 +10,7 @@ use std::{
 };
 
 use berth_core::{
-    id::{LogIndex, MemberId, NodeEpoch, NodeId, ReplicaId, Term},
+    id::{LogIndex, MemberId, NodeId, ReplicaId, Term},
     model::{AuthMode, DeploymentSpec, EndpointKeys, EndpointSpec, NodeProfile, ReplicaState, Runtime, SealedKey},
     plan::{View, plan},
     rng::SeedTree,
@@ -95,13 +95,7 @@ impl Cluster {
         cluster.apply(Command::ClusterInit { cluster_id: "rates".to_owned() });
         cluster.apply(Command::LeaderEstablished { term: Term(1), member: MemberId(1) });
         for node in 1..=nodes {
-            let register = RegisterNode {
-                node: NodeId(node),
-                profile: profile(node),
-                epoch_seen: NodeEpoch(0),
-                held: NodeEpoch(0),
-                takes_over: false,
-            };
+            let register = RegisterNode::new(NodeId(node), profile(node));
             cluster.apply(Command::NodeRegister(Box::new(register)));
         }
         for endpoint in 0..nodes * PER_NODE / 500 {

@@ -505,3 +505,12 @@ pub enum Step {
 
 /// What became of a step.
 pub type StepOutcome = Result<(), Error>;
+
+// === impl RegisterNode ===
+
+impl RegisterNode {
+    /// Registers a node by a process that holds nothing yet.
+    pub fn new(node: NodeId, profile: NodeProfile) -> Self {
+        Self { node, profile, epoch_seen: NodeEpoch(0), held: NodeEpoch(0), takes_over: false }
+    }
+}

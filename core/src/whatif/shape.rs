@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{Code, Error, Problem, nearest},
-    id::{NodeEpoch, NodeId},
+    id::NodeId,
     model::{NodeName, NodeProfile},
     rng::SeedTree,
     state::{ClusterState, Command, RegisterNode},
@@ -69,15 +69,7 @@ impl NodeShape {
                     break id;
                 }
             };
-            let (profile, epoch_seen, held) = (self.profile(name), NodeEpoch(0), NodeEpoch(0));
-            let takes_over = false;
-            commands.push(Command::NodeRegister(Box::new(RegisterNode {
-                node,
-                profile,
-                epoch_seen,
-                held,
-                takes_over,
-            })));
+            commands.push(Command::NodeRegister(Box::new(RegisterNode::new(node, self.profile(name)))));
         }
         commands
     }

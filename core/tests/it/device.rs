@@ -241,13 +241,7 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
         fewer.devices.retain(|device| device.uuid != replica.devices[0].uuid);
         NodeProfile { capacity: Resources { gpus: 1, ..NODE }, ..fewer }
     };
-    cluster.must(Command::NodeRegister(Box::new(RegisterNode {
-        node: replica.node,
-        profile: fewer(),
-        epoch_seen: NodeEpoch(0),
-        held: NodeEpoch(0),
-        takes_over: false,
-    })));
+    cluster.node(replica.node.0, fewer());
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus), (2, 2));
     assert_eq!(node.devices[&replica.devices[0].uuid].state, DeviceState::Probation);
@@ -257,13 +251,7 @@ fn a_card_that_is_gone_after_a_restart_is_kept_on_the_books_until_it_is_left() {
     cluster.settle();
     assert_eq!(cluster.ready("fraud/blue"), 1);
     assert_ne!(card_of_the_one(&cluster), replica.devices[0].uuid);
-    cluster.must(Command::NodeRegister(Box::new(RegisterNode {
-        node: replica.node,
-        profile: fewer(),
-        epoch_seen: NodeEpoch(0),
-        held: NodeEpoch(0),
-        takes_over: false,
-    })));
+    cluster.node(replica.node.0, fewer());
     let node = &cluster.state.nodes[&replica.node];
     assert_eq!((node.profile.devices.len(), node.profile.capacity.gpus, node.devices.len()), (1, 1, 0));
 }
@@ -273,13 +261,8 @@ fn a_node_that_says_anew_what_it_has_did_not_come_back() {
     let mut cluster = settled(1, 1);
     let (node, epoch) = (NodeId(1), cluster.state.nodes[&NodeId(1)].epoch);
     let say = |cluster: &mut Cluster, held: NodeEpoch, cards: usize| {
-        cluster.apply(Command::NodeRegister(Box::new(RegisterNode {
-            node,
-            profile: gpu_profile("n1", cards),
-            epoch_seen: held,
-            held,
-            takes_over: false,
-        })))
+        let register = RegisterNode { epoch_seen: held, held, ..RegisterNode::new(node, gpu_profile("n1", cards)) };
+        cluster.apply(Command::NodeRegister(Box::new(register)))
     };
     // More often than a node may come back: its driver finds one card after the other.
     for cards in 3..=9 {

@@ -218,13 +218,8 @@ fn a_leader_listens_by_what_was_set() {
 fn a_node_whose_process_is_exchanged_did_not_come_back() {
     let mut cluster = Cluster::of(2);
     let exchange = |cluster: &mut Cluster| {
-        cluster.must(Command::NodeRegister(Box::new(RegisterNode {
-            node: NodeId(1),
-            profile: profile("n1"),
-            epoch_seen: NodeEpoch(0),
-            held: NodeEpoch(0),
-            takes_over: true,
-        })));
+        let register = RegisterNode { takes_over: true, ..RegisterNode::new(NodeId(1), profile("n1")) };
+        cluster.must(Command::NodeRegister(Box::new(register)));
         let node = &cluster.state.nodes[&NodeId(1)];
         (node.epoch, node.returns, node.state)
     };
@@ -371,23 +366,13 @@ fn a_node_that_was_forgotten_goes_on_above_the_epoch_its_agent_held() {
         cluster.transition(1, NodeState::Lost);
         cluster.must(Command::NodeForget { name: "n1".parse().unwrap() });
         let (node, epoch_seen) = (NodeId(1), NodeEpoch(seen));
-        cluster.must(Command::NodeRegister(Box::new(RegisterNode {
-            node,
-            profile: profile("n1"),
-            epoch_seen,
-            held: NodeEpoch(0),
-            takes_over: false,
-        })));
+        let register = RegisterNode { epoch_seen, ..RegisterNode::new(node, profile("n1")) };
+        cluster.must(Command::NodeRegister(Box::new(register)));
         assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(seen + 1));
     }
     let (node, epoch_seen) = (NodeId(1), NodeEpoch(1));
-    cluster.must(Command::NodeRegister(Box::new(RegisterNode {
-        node,
-        profile: profile("n1"),
-        epoch_seen,
-        held: NodeEpoch(0),
-        takes_over: false,
-    })));
+    let register = RegisterNode { epoch_seen, ..RegisterNode::new(node, profile("n1")) };
+    cluster.must(Command::NodeRegister(Box::new(register)));
     assert_eq!(cluster.state.nodes[&node].epoch, NodeEpoch(5), "what the cluster knows counts too");
 }
 

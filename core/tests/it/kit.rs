@@ -95,13 +95,7 @@ impl Cluster {
     }
 
     pub(crate) fn node(&mut self, id: u64, profile: NodeProfile) {
-        self.must(Command::NodeRegister(Box::new(RegisterNode {
-            node: NodeId(id),
-            profile,
-            epoch_seen: NodeEpoch(0),
-            held: NodeEpoch(0),
-            takes_over: false,
-        })));
+        self.must(Command::NodeRegister(Box::new(RegisterNode::new(NodeId(id), profile))));
     }
 
     /// Applies a command and judges what it did.

@@ -93,13 +93,7 @@ fn what_is_of_an_older_term_or_epoch_is_refused() {
 #[test]
 fn two_live_nodes_cannot_share_a_name() {
     let mut cluster = Cluster::of(1);
-    let register = berth_core::state::RegisterNode {
-        node: NodeId(9),
-        profile: profile("n1"),
-        epoch_seen: NodeEpoch(0),
-        held: NodeEpoch(0),
-        takes_over: false,
-    };
+    let register = berth_core::state::RegisterNode::new(NodeId(9), profile("n1"));
     let command = Command::NodeRegister(Box::new(register));
     assert_eq!(code(&cluster.apply(command.clone())), Some(Code::NodeNameTaken));
     cluster.transition(1, NodeState::Lost);
