@@ -34,6 +34,8 @@ fn source(shown: &Shown) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -91,6 +93,62 @@ mod tests {
             page == reference(),
             "docs/configuration.md is old: BERTH_UPDATE_DOCS=1 cargo test -p berth-cli reference"
         );
+    }
+
+    /// Verbs that no snapshot shows, each with where it is looked at instead.
+    const NOT_SHOWN: &[(&str, &str)] = &[
+        ("alerts test", "needs somebody who listens: the integration test of alerts has one"),
+        ("completion", "thousands of generated lines"),
+        ("coordinator", "runs until it is ended: the tests of the daemons"),
+        ("demo", "takes half a minute: the chaos tests run it"),
+        ("dev", "runs until it is ended: every integration test starts it"),
+        ("doctor", "tells about the host it runs on: the tests of its findings"),
+        ("node", "runs until it is ended: the tests of the daemons"),
+        ("node forget", "needs a node that is lost: `mistakes` shows it refused, the chaos tests let it forget"),
+        ("node join-command", "prints a secret and addresses: the integration test of joining runs the line"),
+        ("operator raft remove-peer", "needs another coordinator: `mistakes` shows it refused"),
+        ("sim cluster", "figures that change with the planner: the tests of usage read them"),
+        ("sim pack", "figures that change with the planner: the tests of packing read them"),
+        ("sim run", "a hash that changes with every rule: the tests of usage read it"),
+        ("sim swarm", "as `sim run`"),
+        ("tui", "every screen has snapshots of its own"),
+    ];
+
+    /// Lists the verbs that can be typed, by their first names.
+    fn verbs(command: &Command, above: &str, found: &mut BTreeSet<String>) {
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
+            let name = format!("{above} {}", verb.get_name()).trim().to_owned();
+            verbs(verb, &name, found);
+            if !verb.is_subcommand_required_set() {
+                found.insert(name);
+            }
+        }
+    }
+
+    /// Returns the verb that a line begins with.
+    fn verb_of(line: &str) -> String {
+        let root = command();
+        let (mut at, mut name) = (&root, Vec::new());
+        for word in line.split(' ') {
+            let Some(verb) = at.find_subcommand(word) else { break };
+            name.push(verb.get_name());
+            at = verb;
+        }
+        name.join(" ")
+    }
+
+    #[test]
+    fn what_every_verb_says_is_kept_in_a_snapshot() {
+        let kept = include_str!("../../tests/it/snapshots/it__verbs__cluster.snap");
+        let shown: BTreeSet<_> = kept.lines().filter_map(|line| line.strip_prefix("$ berth ")).map(verb_of).collect();
+        let mut all = BTreeSet::new();
+        verbs(&command(), "", &mut all);
+        assert!(all.len() > 70 && all.contains("operator raft list-peers") && all.contains("mirror"), "{all:?}");
+        let excused: BTreeSet<_> = NOT_SHOWN.iter().map(|(verb, _)| (*verb).to_owned()).collect();
+        let missing: Vec<_> = all.iter().filter(|verb| !shown.contains(*verb) && !excused.contains(*verb)).collect();
+        assert!(missing.is_empty(), "add them to the session in tests/it/verbs.rs: {missing:?}");
+        let stale: Vec<_> = excused.iter().filter(|verb| !all.contains(*verb) || shown.contains(*verb)).collect();
+        assert!(stale.is_empty(), "no verbs, or shown after all: {stale:?}");
     }
 
     #[test]

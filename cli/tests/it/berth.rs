@@ -38,7 +38,13 @@ pub(crate) fn run(args: &[&str]) -> Ran {
 
 /// Runs a verb with variables.
 pub(crate) fn run_with(args: &[&str], vars: &[(&str, &str)]) -> Ran {
+    run_at(Path::new("."), args, vars)
+}
+
+/// Runs a verb in a folder, with variables.
+pub(crate) fn run_at(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    command.current_dir(folder);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BERTH_")) {
         command.env_remove(name);
     }

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use crate::berth::{Dev, run};
+use crate::berth::{Dev, run, run_at};
 
 /// What is served while the verbs are looked at: one instance of a program that any host with Python runs.
 pub(crate) const FILE: &str = "\
@@ -48,6 +48,10 @@ fn word(word: &str) -> String {
         format!("{before}ADDR{rest}")
     } else if bare.len() == 36 && bare.matches('-').count() == 4 || hex(8) || hex(16) || hex(32) {
         "ID".to_owned()
+    } else if bare.strip_prefix("c-").is_some_and(|id| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())) {
+        "CLUSTER".to_owned()
+    } else if bare.len() == 43 && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        "KEY".to_owned()
     } else if is_time {
         "TIME".to_owned()
     } else if bare.len() > 3 && bare.bytes().all(|b| b.is_ascii_digit()) {
@@ -65,6 +69,8 @@ fn words_that_differ_are_hidden_and_others_are_not() {
         ("  uri http://127.0.0.1:4711/e/talk", "  uri http://ADDR/e/talk\n"),
         ("for 4m12s (8.5s)", "for TIME (TIME)\n"),
         ("64 cores, 123456 bytes", "64 cores, NUMBER bytes\n"),
+        ("primary  RkecMT0_Nv_gdtcPoVcZa5i-kg8yBVZ3uQ8lh_psTvo", "primary KEY\n"),
+        ("cluster = c-e2a55af4c6859c49", "cluster = CLUSTER\n"),
     ] {
         assert_eq!(steady(given), shown);
     }
@@ -96,69 +102,121 @@ fn help_of_every_verb() {
     }
 }
 
+/// What every verb says; `args` holds every verb against this and fails when one is missing. Whatever a verb does is over
+/// when it returns, so that the next one finds the cluster at rest.
+const SESSION: &[&str] = &[
+    "apply -f talk.yml -q",
+    "invoke talk -d {} -q",
+    "endpoint invoke -n talk -d {} -q",
+    "get endpoints",
+    "get endpoints -o name",
+    "get deployments",
+    "get deployments -o wide",
+    "get replicas --query [].{deployment:deployment,state:state,node:node} -o tsv",
+    "get nodes",
+    "get nodes --query [].node",
+    "get ro",
+    "get all -o name",
+    "describe ep talk -o name",
+    "status",
+    "status talk",
+    "version",
+    "endpoint show talk",
+    "endpoint list -o name",
+    "deployment show talk/blue",
+    "deployment list talk",
+    "traffic talk",
+    "mirror talk",
+    "mirror report talk",
+    "logs talk/blue",
+    "deployment get-logs -e talk -n blue",
+    "plan -f talk.yml",
+    "explain talk/blue",
+    "top --query [].node",
+    "top deployments",
+    "cost --core-hour 1 --query [].{deployment:deployment,replicas:replicas,slots:reserve_slots,per_hour:per_hour}",
+    "node ls -o name",
+    "node status node-1",
+    "node upgrade --all --dry-run",
+    "node cordon node-1",
+    "node uncordon node-1",
+    "operator raft list-peers",
+    "operator raft transfer-leadership",
+    "operator raft add-peer --id zz --address 127.0.0.1:1",
+    "operator autopilot health",
+    "operator settings show",
+    "operator settings set --restart-grace 2s",
+    "operator check --query checked",
+    "quota show",
+    "quota set default cpu=8",
+    "quota set --pool cpu=4",
+    "quota lend default cpu=2 --for 1h",
+    "quota return LOAN",
+    "alerts",
+    "alerts talk -o name",
+    "rollout status talk/blue",
+    "rollout pause talk",
+    "rollout resume talk/blue",
+    "rollout history talk",
+    "replica replace REPLICA --yes",
+    "rollout restart talk/blue -q",
+    "deployment update talk/blue --set tags.team=risk -q",
+    "rollout show talk/blue 3 --query [generation]",
+    "rollout undo talk/blue -q",
+    "scale talk/blue 2 -q",
+    "node drain node-1 -m kernel --no-wait",
+    "node drain node-1 --cancel",
+    "operator snapshot save STATE",
+    "operator snapshot inspect STATE --query [endpoints,deployments,nodes]",
+    "operator snapshot restore STATE --data-dir new --cluster-key data/cluster.key --yes",
+    "events --query [?contains(kind,'rollout')].kind -o tsv",
+    "init shop --serves command",
+    "endpoint create -f shop/endpoint.yml",
+    "endpoint update shop --set description=toys",
+    "endpoint get-credentials shop",
+    "endpoint regenerate-keys shop --key-type secondary",
+    "deployment create -f shop/blue-deployment.yml --all-traffic -q",
+    "deploy hello --cmd true --dry-run",
+    "context",
+    "context set here --api 127.0.0.1:7400",
+    "context ls",
+    "context use here",
+    "context delete here",
+    "error E_TRAFFIC",
+    "man pages",
+    "deployment delete talk/blue --yes -q",
+    "traffic talk none",
+    "deployment delete talk/blue --yes -q",
+    "endpoint delete talk --yes",
+    "dev kill node-1 --data-dir data",
+    "dev start node-1 --data-dir data",
+];
+
 #[test]
 fn what_verbs_say_about_a_cluster() {
     let folder = tempfile::tempdir().expect("a folder");
-    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
-    let file = folder.path().join("talk.yml");
-    fs::write(&file, FILE).expect("a file");
-    dev.run(&["apply", "-f", &file.display().to_string()]).good();
-    dev.run(&["invoke", "talk", "-d", "{}"]).good();
+    let data = folder.path().join("data");
+    let dev = Dev::start(&data, &["--nodes", "1"]);
+    fs::write(folder.path().join("talk.yml"), FILE).expect("a file");
+    let home = folder.path().display().to_string();
+    let run = |args: &[&str]| {
+        let vars = [("BERTH_API", dev.api.as_str()), ("HOME", &home), ("XDG_CONFIG_HOME", &home)];
+        run_at(folder.path(), args, &vars)
+    };
+    let first = |args: &[&str]| run(args).good().out.lines().next().unwrap_or_default().to_owned();
     let mut all = String::new();
-    for args in [
-        &["get", "endpoints"][..],
-        &["get", "endpoints", "-o", "name"],
-        &["get", "deployments"],
-        &["get", "deployments", "-o", "wide"],
-        &["get", "replicas", "--query", "[].{deployment: deployment, state: state, node: node}", "-o", "tsv"],
-        &["get", "nodes"],
-        &["get", "nodes", "--query", "[].node"],
-        &["get", "ro"],
-        &["get", "all", "-o", "name"],
-        &["describe", "ep", "talk", "-o", "name"],
-        &["endpoint", "show", "talk"],
-        &["endpoint", "list", "-o", "name"],
-        &["deployment", "show", "talk/blue"],
-        &["deployment", "list", "talk"],
-        &["traffic", "talk"],
-        &["mirror", "talk"],
-        &["logs", "talk/blue"],
-        &["plan", "-f", "FILE"],
-        &["explain", "talk/blue"],
-        &["node", "ls", "-o", "name"],
-        &["node", "cordon", "node-1"],
-        &["node", "uncordon", "node-1"],
-        &["operator", "raft", "list-peers"],
-        &["operator", "autopilot", "health"],
-        &["operator", "settings", "show"],
-        &["quota", "show"],
-        &["alerts"],
-        &["alerts", "talk", "-o", "name"],
-        &["rollout", "status", "talk/blue"],
-        &["rollout", "pause", "talk"],
-        &["rollout", "resume", "talk/blue"],
-        &["rollout", "history", "talk"],
-        &["rollout", "restart", "talk/blue", "-q"],
-        &["operator", "snapshot", "save", "STATE"],
-        &["operator", "snapshot", "inspect", "STATE", "--query", "[endpoints, deployments, nodes]"],
-        &["events", "--query", "[?contains(kind, 'rollout')].kind", "-o", "tsv"],
-        &["context"],
-        &["error", "E_TRAFFIC"],
-        &["deployment", "delete", "talk/blue", "--yes", "-q"],
-        &["traffic", "talk", "none"],
-        &["deployment", "delete", "talk/blue", "--yes", "-q"],
-        &["endpoint", "delete", "talk", "--yes"],
-    ] {
-        let path = file.display().to_string();
-        let state = folder.path().join("state").display().to_string();
-        let given = args.iter().map(|word| match *word {
-            "FILE" => path.as_str(),
-            "STATE" => state.as_str(),
-            word => word,
-        });
-        let given: Vec<_> = given.collect();
-        let ran = dev.run(&given);
-        all.push_str(&format!("$ berth {}\n{}", args.join(" "), steady(&ran.out)));
+    for line in SESSION {
+        let given: Vec<String> = line
+            .split(' ')
+            .map(|word| match word {
+                "LOAN" => first(&["quota", "show", "--query", "loans[].loan", "-o", "tsv"]),
+                "REPLICA" => first(&["get", "replicas", "--query", "[?state=='serving'].replica", "-o", "tsv"]),
+                "STATE" => format!("{home}/state"),
+                word => word.to_owned(),
+            })
+            .collect();
+        let ran = run(&given.iter().map(String::as_str).collect::<Vec<_>>());
+        all.push_str(&format!("$ berth {line}\n{}", steady(&ran.out)));
         for line in steady(&ran.err).lines() {
             all.push_str(&format!("! {line}\n"));
         }
@@ -168,7 +226,8 @@ fn what_verbs_say_about_a_cluster() {
         all.push('\n');
     }
     assert_eq!(dev.stop(), 0);
-    insta::assert_snapshot!("cluster", all.replace(&folder.path().display().to_string(), "DIR"));
+    let shown = all.replace(&home, "DIR").replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    insta::assert_snapshot!("cluster", shown);
 }
 
 /// Thirty ways to be wrong, each with what is said about it.
