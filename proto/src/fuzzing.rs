@@ -52,7 +52,7 @@ pub fn feed(bytes: &[u8]) {
                 held = taken(held, change);
                 drawn(&held);
             }
-            TableMessage::Heartbeat { version, digest } => {
+            TableMessage::Heartbeat { version, digest, .. } => {
                 let fits = held.hears(version, digest).is_ok();
                 assert!(!fits || version < held.version || held.digest() == digest, "a lost change is not noticed");
             }

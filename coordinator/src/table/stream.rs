@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use berth_core::{
     error::{Code, Error},
-    traffic::change::TableChange,
+    traffic::{absence::Expected, change::TableChange},
 };
 use berth_proto::node::{
     change_to_wire, heartbeat_to_wire,
@@ -29,6 +29,7 @@ const ON_THE_WAY: usize = 1;
 /// What one watcher was sent last.
 struct Watcher {
     sent: Option<Published>,
+    expected: watch::Receiver<Arc<Vec<Expected>>>,
     out: mpsc::Sender<Result<TableUpdate, Status>>,
 }
 
@@ -47,10 +48,10 @@ pub(crate) fn watch_table(
         )));
     }
     let (out, updates) = mpsc::channel(ON_THE_WAY);
-    let (newest, status) = (feed.watch(), raft.watch());
+    let (newest, expected, status) = (feed.watch(), feed.watch_expected(), raft.watch());
     let held = (request.version, request.digest.clone());
     tokio::spawn(async move {
-        let watcher = Watcher { sent: None, out };
+        let watcher = Watcher { sent: None, expected, out };
         tokio::select! {
             () = stop.cancelled() => {}
             () = watcher.serve(newest, status, held) => {}
@@ -109,6 +110,7 @@ impl Watcher {
         let Some(sent) = self.sent.as_ref().filter(|_| !cut_off) else {
             return !self.out.is_closed();
         };
-        self.out.send(Ok(heartbeat_to_wire(sent.table.version, sent.digest))).await.is_ok()
+        let beat = heartbeat_to_wire(sent.table.version, sent.digest, &self.expected.borrow());
+        self.out.send(Ok(beat)).await.is_ok()
     }
 }

@@ -326,7 +326,7 @@ pub(crate) async fn table_at(
                 kinds.push(if matches!(change, TableChange::Full(_)) { "full" } else { "delta" });
                 table = table.apply(change).expect("it fits");
             }
-            TableMessage::Heartbeat { version, digest } => {
+            TableMessage::Heartbeat { version, digest, .. } => {
                 assert_eq!((version, digest), (table.version, table.digest()))
             }
         }

@@ -56,7 +56,10 @@ async fn a_watcher_gets_everything_and_then_what_differs() {
         digest: table.digest().0.to_vec(),
     };
     let mut resumed = watch(&fleet, leader, held.clone()).await;
-    assert_eq!(first(&mut resumed).await, TableMessage::Heartbeat { version: table.version, digest: table.digest() });
+    assert_eq!(
+        first(&mut resumed).await,
+        TableMessage::Heartbeat { version: table.version, digest: table.digest(), expected: Vec::new() }
+    );
     let mut damaged = watch(&fleet, leader, WatchTableRequest { digest: vec![0; 32], ..held.clone() }).await;
     assert!(matches!(first(&mut damaged).await, TableMessage::Change(change) if table_of(&change) == Some(&table)));
 

@@ -234,6 +234,8 @@ pub struct Deployment {
     pub retry_at: LogTime,
     /// The newest generation of which any replica ever served.
     pub served_generation: Option<Generation>,
+    /// How long the last replica that came up took from its place to its first answer.
+    pub started_in: Option<Millis>,
     /// Since when no node has room for all of its reserve.
     pub reserve_short_since: Option<LogTime>,
     /// Places it gave up for more important deployments and does not have back, each deployment once.

@@ -182,6 +182,7 @@ fn deployment(key: &DeploymentKey, spec: DeploymentSpec) -> Deployment {
         last_failed: None,
         retry_at: LogTime::default(),
         served_generation: None,
+        started_in: None,
         reserve_short_since: None,
         yielded: Default::default(),
         revision: LogIndex(0),

@@ -1,5 +1,6 @@
 //! Traffic: what a router needs to know, and every choice it makes with it.
 
+pub mod absence;
 pub mod acks;
 pub mod admission;
 pub mod balance;

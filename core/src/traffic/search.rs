@@ -165,9 +165,13 @@ impl Search {
             return Refusal::Upstream.into();
         }
         let (refusal, reason) = Refusal::of_not_started(self.reasons.iter().copied());
-        let spread = |after: Millis| Millis(after.0 + draw % (after.0 / 2 + 1));
-        Turned { refusal, reason, retry_after: self.retry_after.map(spread) }
+        Turned { refusal, reason, retry_after: self.retry_after.map(|after| spread(after, draw)) }
     }
+}
+
+/// Spreads callers who are refused together over half as long again, so that they do not come back together.
+pub fn spread(after: Millis, draw: u64) -> Millis {
+    Millis(after.0 + draw % (after.0 / 2 + 1))
 }
 
 // === impl Turned ===

@@ -1,5 +1,6 @@
 //! Tests of the pure machines through their public interface, in one binary to save linking.
 
+mod absence;
 mod alert;
 mod bad_input;
 mod controller;

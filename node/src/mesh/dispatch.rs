@@ -7,14 +7,16 @@ use std::{
 };
 
 use berth_core::{
+    model::DeploymentKey,
     time::{Instant, Millis},
     traffic::{
+        absence,
         admission::NotStarted,
         balance::{self, Drawn, Load},
         eject,
         hedge::Side,
         retry::{Failure, Request as Repeat},
-        search::{Failed, Search, Step, Turned},
+        search::{self, Failed, Search, Step, Turned},
         status::Refusal,
     },
 };
@@ -140,7 +142,7 @@ impl Dispatch<'_> {
         let deployment = &endpoint.deployments[self.deployment];
         let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
         let Some((mut search, mut turn)) = Search::open(loads, self.core.draw()) else {
-            return Err(Refusal::NotReady.into());
+            return Err(self.later(deployment, Refusal::NotReady.into()));
         };
         let Drawn { first, other } = search.drawn();
         let weighed = |at: usize| Weighed { replica: replicas[at], load: search.load(at) };
@@ -161,7 +163,10 @@ impl Dispatch<'_> {
                 }
             };
             let (failure, retry_after) = match tried {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    deployment.stats.present();
+                    return Ok(answer);
+                }
                 Err(missed) => missed,
             };
             if failure == Failure::NotStarted(NotStarted::Full) {
@@ -179,7 +184,7 @@ impl Dispatch<'_> {
             };
             match search.failed(turn.at, failed, grant) {
                 Step::Ask(next) => turn = next,
-                Step::Refuse(turned) => return Err(self.refusal(turned)),
+                Step::Refuse(turned) => return Err(self.refusal(self.later(deployment, turned))),
             }
         }
     }
@@ -268,6 +273,20 @@ impl Dispatch<'_> {
     /// Writes on the request's record.
     pub(super) fn note(&self, note: impl FnOnce(&mut Record)) {
         self.recording.borrow_mut().note(note);
+    }
+
+    /// Says when to try again to a caller whom nobody could take, where no gate has.
+    fn later(&self, deployment: &Deployment, turned: Turned) -> Turned {
+        if turned.refusal != Refusal::NotReady || turned.retry_after.is_some() {
+            return turned;
+        }
+        let shared = &self.core.shared;
+        let now = shared.clock.now();
+        let route = &self.endpoint.route;
+        let key = DeploymentKey::new(route.name.clone(), route.deployments[self.deployment].name.clone());
+        let expected = shared.expected.load().get(&key).copied();
+        let after = absence::retry_after(expected, deployment.stats.absent_since(now), now);
+        Turned { retry_after: Some(search::spread(after, self.core.draw())), ..turned }
     }
 
     /// A body that broke off says more than what became of the attempts.

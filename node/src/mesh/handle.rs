@@ -15,6 +15,7 @@ use berth_core::{
     model::EndpointName,
     rng::SeedTree,
     traffic::{
+        absence::Expected,
         acks::TableAcks,
         change::{Resync, TableChange},
         table::RouteTable,
@@ -268,6 +269,18 @@ impl MeshHandle {
     /// Returns what this mesh listens on, for a successor.
     pub(crate) fn listening(&self) -> Option<std::io::Result<Listening>> {
         self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Listening::copy)
+    }
+
+    /// Sets who is expected of the deployments that nobody serves, as a member has just guessed it.
+    pub fn expect(&self, expected: Vec<Expected>) {
+        let shared = &self.0.shared;
+        // Nearly always nobody, as before.
+        if expected.is_empty() && shared.expected.load().is_empty() {
+            return;
+        }
+        let now = shared.clock.now();
+        let expected = expected.into_iter().map(|expected| (expected.key, now + expected.within));
+        shared.expected.store(Arc::new(expected.collect()));
     }
 
     /// Sets what an older process of this node still has under way.

@@ -11,6 +11,7 @@ use std::{
 
 use berth_core::{
     model::{DeploymentName, EndpointName},
+    time::Instant,
     traffic::hedge::Recent,
 };
 use prometheus_client::{
@@ -100,6 +101,8 @@ pub(super) struct CoreStats {
     cores: Box<[Stats]>,
     /// How long answers took lately; kept only where requests are hedged by it.
     pub(super) recent: Recent,
+    /// Since when nobody has taken a request, in milliseconds of the mesh's clock; zero while somebody does.
+    absent_ms: AtomicU64,
 }
 
 /// Shows the counters of a mesh to a registry; nothing once the mesh is gone.
@@ -156,11 +159,25 @@ fn position(status: u16) -> usize {
 
 impl CoreStats {
     pub(super) fn new(cores: usize) -> Self {
-        Self { cores: (0..cores).map(|_| Stats::default()).collect(), recent: Recent::default() }
+        let cores = (0..cores).map(|_| Stats::default()).collect();
+        Self { cores, recent: Recent::default(), absent_ms: AtomicU64::new(0) }
     }
 
     pub(super) fn of(&self, core: usize) -> &Stats {
         &self.cores[core]
+    }
+
+    /// Notes that nobody could take a request, and returns since when that is so.
+    pub(super) fn absent_since(&self, now: Instant) -> Instant {
+        let begun = self.absent_ms.compare_exchange(0, now.millis(), Relaxed, Relaxed);
+        begun.map_or_else(Instant::from_millis, |_| now)
+    }
+
+    /// Notes that somebody serves.
+    pub(super) fn present(&self) {
+        if self.absent_ms.load(Relaxed) > 0 {
+            self.absent_ms.store(0, Relaxed);
+        }
     }
 
     pub(super) fn counters(&self) -> DeploymentCounters {

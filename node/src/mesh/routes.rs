@@ -213,9 +213,13 @@ impl Endpoint {
 
 impl Deployment {
     fn new(endpoint: &EndpointRoute, route: &DeploymentRoute, memory: &mut Memory) -> Self {
+        let stats = memory.deployment(&endpoint.name, &route.name);
+        if route.replicas.iter().any(|replica| replica.state == ReplicaState::Serving) {
+            stats.present();
+        }
         Self {
             name: header(route.name.as_str()),
-            stats: memory.deployment(&endpoint.name, &route.name),
+            stats,
             replicas: route.replicas.iter().map(|replica| Replica::new(replica, memory)).collect(),
         }
     }

@@ -17,7 +17,9 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use berth_core::{
     id::{LogIndex, ReplicaId},
+    model::DeploymentKey,
     rng::{Rng, SeedTree},
+    time::Instant,
     traffic::acks::TableAcks,
 };
 use http::{HeaderValue, Request, Response};
@@ -103,6 +105,8 @@ pub(super) struct Shared {
     pub(super) opened: CancellationToken,
     /// What an older process of this node still has under way.
     pub(super) elsewhere: ArcSwap<BTreeMap<ReplicaId, u64>>,
+    /// When somebody may serve the deployments that nobody does.
+    pub(super) expected: ArcSwap<BTreeMap<DeploymentKey, Instant>>,
     pub(super) spans: Option<Spans>,
     /// Connections callers opened since the start.
     pub(super) connections_opened: AtomicU64,
@@ -183,6 +187,7 @@ impl Shared {
             peers: secured.peers,
             opened: CancellationToken::new(),
             elsewhere: ArcSwap::default(),
+            expected: ArcSwap::default(),
             spans: options.spans.clone().map(Spans::new),
             connections_opened: AtomicU64::new(0),
             draining: CancellationToken::new(),

@@ -69,7 +69,8 @@ async fn watch(
                 }
                 *wants_full = false;
             }
-            TableMessage::Heartbeat { version, digest } => {
+            TableMessage::Heartbeat { version, digest, expected } => {
+                mesh.expect(expected);
                 if let Err(resync) = mesh.table().hears(version, digest) {
                     return Ok(resync);
                 }

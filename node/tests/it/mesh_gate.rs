@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use berth_core::id::{NodeId, ReplicaId};
+use berth_core::{
+    id::{NodeId, ReplicaId},
+    model::DeploymentKey,
+    time::Millis,
+    traffic::absence::Expected,
+};
 use berth_node::mesh::LocalState;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -87,6 +92,37 @@ async fn who_is_refused_hears_when_a_place_comes_free() {
         running.abort();
         until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
     }
+}
+
+#[tokio::test]
+async fn who_nobody_can_take_hears_when_somebody_is_expected() {
+    let n1 = node(1);
+    let nobody =
+        Deployed { replicas: Vec::new(), ..Deployed::one("blue", &n1, 1, SocketAddr::from(([127, 0, 0, 1], 9))) };
+    let route = endpoint("fraud", &[("blue", 100)], vec![nobody.publish("fraud")]);
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    let ingress = n1.mesh.ingress_addr();
+    let (parts, _) = call(ingress, post("/e/fraud/score", "body")).await;
+    assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (503, "no-replica"));
+    let at_first = header(&parts, "retry-after").parse::<u64>().expect("seconds");
+    assert!((1..=2).contains(&at_first), "a second where nothing is known, and half of one: {at_first}");
+
+    let named = |name: &str| DeploymentKey::new("fraud".parse().expect("a name"), name.parse().expect("a name"));
+    n1.mesh.expect(vec![
+        Expected { within: Millis(1), key: named("green") },
+        Expected { within: Millis(40_000), key: named("blue") },
+    ]);
+    // What this machine takes for three requests comes off, and half as long again is added by chance.
+    let (parts, _) = call(ingress, post("/e/fraud/score", "body")).await;
+    assert!((10..=60).contains(&header(&parts, "retry-after").parse().expect("seconds")), "{parts:?}");
+    let grpc = with(post("/e/fraud/echo.Echo/Say", ""), &[("content-type", "application/grpc")]);
+    let (parts, _) = call(ingress, grpc).await;
+    assert_eq!(header(&parts, "grpc-status"), "14");
+    let pushback = header(&parts, "grpc-retry-pushback-ms").parse::<u64>().expect("milliseconds");
+    assert!((10_000..=60_000).contains(&pushback), "{pushback}");
+    let (parts, _) = call(ingress, post("/e/fraud/v1/embeddings", "{}")).await;
+    let after = header(&parts, "retry-after-ms").parse::<u64>().expect("milliseconds");
+    assert!((10_000..=60_000).contains(&after), "{after}");
 }
 
 #[tokio::test]

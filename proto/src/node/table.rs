@@ -6,7 +6,9 @@ use berth_core::{
     error::Error,
     id::{Digest, Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{DeploymentName, EndpointName},
+    time::Millis,
     traffic::{
+        absence::{EXPECTED_MAX, Expected},
         change::{TableChange, TableDelta},
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     },
@@ -15,7 +17,7 @@ use berth_core::{
 use super::v1;
 use crate::{
     convert::{Wire, all, bytes32, damaged, digest, enum_wire, name, need, wires},
-    store,
+    store::{self, key},
 };
 
 enum_wire!(RouteRuntime, v1::RouteRuntime, Python, Onnx, Command);
@@ -31,6 +33,8 @@ pub enum TableMessage {
         version: LogIndex,
         /// Its digest.
         digest: Digest,
+        /// Deployments that nobody serves, and when somebody may.
+        expected: Vec<Expected>,
     },
 }
 
@@ -83,8 +87,8 @@ pub fn change_to_wire(change: &TableChange) -> v1::TableUpdate {
 }
 
 /// Writes a feed's sign of life.
-pub fn heartbeat_to_wire(version: LogIndex, digest: Digest) -> v1::TableUpdate {
-    let heartbeat = v1::TableHeartbeat { version: version.0, digest: digest.0.to_vec() };
+pub fn heartbeat_to_wire(version: LogIndex, digest: Digest, expected: &[Expected]) -> v1::TableUpdate {
+    let heartbeat = v1::TableHeartbeat { version: version.0, digest: digest.0.to_vec(), expected: wires(expected) };
     v1::TableUpdate { update: Some(v1::table_update::Update::Heartbeat(heartbeat)) }
 }
 
@@ -111,9 +115,28 @@ pub fn change_from_wire(wire: v1::TableUpdate) -> Result<TableMessage, Error> {
             }))
         }
         Update::Heartbeat(heartbeat) => {
-            TableMessage::Heartbeat { version: LogIndex(heartbeat.version), digest: digest(&heartbeat.digest)? }
+            let told = heartbeat.expected.into_iter().take(EXPECTED_MAX);
+            TableMessage::Heartbeat {
+                version: LogIndex(heartbeat.version),
+                digest: digest(&heartbeat.digest)?,
+                expected: told.map(Wire::core).collect::<Result<_, _>>()?,
+            }
         }
     })
+}
+
+impl Wire<Expected> for v1::Expected {
+    fn wire(value: &Expected) -> Self {
+        Self {
+            endpoint: value.key.endpoint.to_string(),
+            deployment: value.key.deployment.to_string(),
+            within_ms: value.within.0,
+        }
+    }
+
+    fn core(self) -> Result<Expected, Error> {
+        Ok(Expected { within: Millis(self.within_ms), key: key(&self.endpoint, &self.deployment)? })
+    }
 }
 
 type Shares = Vec<(DeploymentName, u32)>;

@@ -630,6 +630,7 @@ impl Wire<Deployment> for v1::Deployment {
             reserve_short_since_ms: value.reserve_short_since.map(LogTime::millis),
             yielded: wires(&value.yielded),
             paused: value.paused,
+            started_in_ms: value.started_in.map(|took| took.0),
         }
     }
 
@@ -653,6 +654,7 @@ impl Wire<Deployment> for v1::Deployment {
             last_failed: self.last_failed.map(Wire::core).transpose()?,
             retry_at: LogTime::from_millis(self.retry_at_ms),
             served_generation: self.served_generation.map(Generation),
+            started_in: self.started_in_ms.map(Millis),
             reserve_short_since: self.reserve_short_since_ms.map(LogTime::from_millis),
             yielded: all(self.yielded)?,
             revision: LogIndex(self.revision),

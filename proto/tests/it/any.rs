@@ -24,6 +24,7 @@ use berth_core::{
         RouteRevisions, Severity, Snapshot, Step,
     },
     time::{LogTime, Millis},
+    traffic::absence::Expected,
     traffic::table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     units::Resources,
 };
@@ -143,6 +144,7 @@ any_struct! {
         created_at: time(), generation_at: time(), deleting: any::<bool>(), failures: any::<u32>(),
         last_failure: option::of(text()), last_failed: option::of(failed()),
         retry_at: time(), served_generation: option::of(number().prop_map(Generation)),
+        started_in: option::of(number().prop_map(Millis)),
         reserve_short_since: option::of(time()), yielded: vec(yielded(), 0..3), revision: index(),
     }
     yielded: Yielded { to: key(), count: any::<u32>() }
@@ -254,6 +256,7 @@ any_struct! {
         slots: vec(slot(), 0..3), nodes: vec(node(), 0..3), settings: settings(), upgrade: option::of(upgrade()), quotas: quotas(), alerts: vec(alert(), 0..2), assets: vec(asset(), 0..3),
         replies: replies(), events: events(), routes: routes(),
     }
+    expected: Expected { within: number().prop_map(Millis), key: key() }
     replica_route: ReplicaRoute {
         id: replica_id(), node: node_id(), epoch: epoch(), gate_address: text(),
         state: select(vec![ReplicaState::Warm, ReplicaState::Serving]), slots: any::<u32>(),

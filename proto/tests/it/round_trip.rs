@@ -128,9 +128,13 @@ proptest! {
     }
 
     #[test]
-    fn heartbeats_of_a_feed(version in any::index(), digest in any::<[u8; 32]>().prop_map(Digest)) {
-        let read = node::change_from_wire(sent(&node::heartbeat_to_wire(version, digest)));
-        prop_assert_eq!(read, Ok(TableMessage::Heartbeat { version, digest }));
+    fn heartbeats_of_a_feed(
+        version in any::index(),
+        digest in any::<[u8; 32]>().prop_map(Digest),
+        expected in prop::collection::vec(any::expected(), 0..3),
+    ) {
+        let read = node::change_from_wire(sent(&node::heartbeat_to_wire(version, digest, &expected)));
+        prop_assert_eq!(read, Ok(TableMessage::Heartbeat { version, digest, expected }));
     }
 
     #[test]

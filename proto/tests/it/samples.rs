@@ -617,6 +617,7 @@ fn deployment() -> Deployment {
         last_failed: Some(FailedReplica { replica: ReplicaId(0x2f), node: NodeId(0x11) }),
         retry_at: at(60),
         served_generation: Some(Generation(4)),
+        started_in: Some(Millis(31_000)),
         reserve_short_since: Some(at(30)),
         yielded: vec![Yielded { to: key(), count: 2 }],
         revision: LogIndex(48),

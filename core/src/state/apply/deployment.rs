@@ -155,6 +155,7 @@ impl ClusterState {
             last_failed: None,
             retry_at: LogTime::default(),
             served_generation: None,
+            started_in: None,
             reserve_short_since: None,
             yielded: Vec::new(),
             revision: cx.index,

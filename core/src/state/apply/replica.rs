@@ -128,8 +128,14 @@ impl ClusterState {
         };
         let (key, subject) = (replica.key.clone(), about(replica));
         let was_routed = matches!(from, ReplicaState::Warm | ReplicaState::Serving);
+        // A process that was started again had everything at hand: that says nothing of a new place.
+        let first_start = to == ReplicaState::Warm && !was_routed && replica.restarts == 0;
+        let took = first_start.then(|| cx.now.since(replica.placed_at));
         if was_routed || to == ReplicaState::Warm {
             self.touch_routes(cx, &key.endpoint);
+        }
+        if let Some(deployment) = self.deployments.get_mut(&key) {
+            deployment.started_in = took.or(deployment.started_in);
         }
         let severity = match to {
             ReplicaState::Failed => Severity::Error,

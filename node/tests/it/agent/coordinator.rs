@@ -382,7 +382,7 @@ impl Node for Service {
     async fn watch_table(&self, _: Request<WatchTableRequest>) -> Result<Response<Self::WatchTableStream>, Status> {
         let empty = RouteTable::default();
         let beats = stream::unfold(tokio::time::interval(Duration::from_secs(1)), move |mut pace| {
-            let beat = heartbeat_to_wire(empty.version, empty.digest());
+            let beat = heartbeat_to_wire(empty.version, empty.digest(), &[]);
             async move {
                 pace.tick().await;
                 Some((Ok(beat), pace))

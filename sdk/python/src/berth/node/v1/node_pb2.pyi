@@ -520,12 +520,24 @@ class TableDelta(_message.Message):
     def __init__(self, applies_to: _Optional[int] = ..., results_in: _Optional[int] = ..., changed: _Optional[_Iterable[_Union[EndpointRoute, _Mapping]]] = ..., removed: _Optional[_Iterable[str]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class TableHeartbeat(_message.Message):
-    __slots__ = ("version", "digest")
+    __slots__ = ("version", "digest", "expected")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
     version: int
     digest: bytes
-    def __init__(self, version: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    expected: _containers.RepeatedCompositeFieldContainer[Expected]
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[bytes] = ..., expected: _Optional[_Iterable[_Union[Expected, _Mapping]]] = ...) -> None: ...
+
+class Expected(_message.Message):
+    __slots__ = ("endpoint", "deployment", "within_ms")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    deployment: str
+    within_ms: int
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., within_ms: _Optional[int] = ...) -> None: ...
 
 class RouteTable(_message.Message):
     __slots__ = ("cluster_id", "version", "endpoints")
