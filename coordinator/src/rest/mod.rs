@@ -10,13 +10,14 @@ mod guard;
 mod openapi;
 mod page;
 mod routes;
+mod swagger;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -47,6 +48,7 @@ pub(crate) fn router(services: Router, advertise: &str) -> Result<Router, Error>
     Ok(Router::new()
         .route("/api/v1/{service}/{method}", any(answer_call))
         .route("/openapi.json", get(document))
+        .route("/endpoints/{endpoint}/swagger.json", get(endpoint_document))
         .with_state(rest)
         .merge(page::router()))
 }
@@ -56,6 +58,17 @@ async fn document(State(rest): State<Rest>, headers: HeaderMap) -> Response {
         Ok(()) => ([(header::CONTENT_TYPE, "application/json")], rest.0.openapi.clone()).into_response(),
         Err(error) => answer::refused(&error),
     }
+}
+
+async fn endpoint_document(
+    State(rest): State<Rest>,
+    Path(endpoint): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let inner = &rest.0;
+    inner.guard.check(&headers).map_err(|error| answer::refused(&error))?;
+    let found = swagger::describe(&inner.routes, &inner.services, &endpoint, &headers).await;
+    found.map(|document| json(StatusCode::OK, document.to_string())).map_err(|error| answer::refused(&error))
 }
 
 async fn answer_call(State(rest): State<Rest>, request: Request) -> Response {

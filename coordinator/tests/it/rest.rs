@@ -197,6 +197,29 @@ async fn every_route_of_the_document_answers_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_endpoint_is_described() {
+    let fleet = Fleet::start(1).await;
+    fleet.put_endpoint(0, "fraud").await.expect("created");
+    fleet.put_deployment(0, "fraud", "blue", 1).await.expect("created");
+    let answer = get(&fleet, "/endpoints/fraud/swagger.json").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let document = answer.json();
+    let found = get(&fleet, "/api/v1/endpoints/get?name=fraud").await.json();
+    assert_eq!((&document["info"]["title"], &document["openapi"]), (&json!("fraud"), &json!("3.1.0")));
+    assert_eq!(document["info"]["version"], found["revision"].to_string());
+    assert_eq!(document["components"]["parameters"]["deployment"]["schema"]["enum"], json!(["blue"]));
+    let mut at = BTreeSet::new();
+    references(&document, &mut at);
+    assert!(at.iter().all(|at| document.pointer(at.trim_start_matches('#')).is_some()), "{at:?}");
+    for path in ["/endpoints/nobody/swagger.json", "/endpoints/a%26b/swagger.json"] {
+        let refused = get(&fleet, path).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("E_ENDPOINT_NOT_FOUND")), "{path}");
+    }
+    let foreign = send(&fleet, "GET", "/endpoints/fraud/swagger.json", &[("host", "evil.example")], b"").await;
+    assert_eq!(foreign.status, 403, "{}", foreign.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_over_http_is_the_life_over_grpc() {
     let fleet = Fleet::start(1).await;
     let put = json!({ "name": "fraud", "spec": { "auth_mode": "AUTH_MODE_KEY", "max_body_bytes": 1_048_576 } });

@@ -16,7 +16,7 @@ use tracing::error;
 
 use super::model::{Model, panic_text};
 use super::route::{Call, Route};
-use super::{oip, score};
+use super::{oip, score, swagger};
 
 /// The version every model answers to: an `.onnx` file has no versions of its own.
 pub(super) const VERSION: &str = "1";
@@ -121,6 +121,13 @@ impl Shared {
             Route::Metadata { name, version } => {
                 json(&oip::metadata(&self.model, &name, version.as_deref().unwrap_or(VERSION)))
             }
+            Route::Swagger => match swagger::version(request.uri().query()) {
+                Some(version) => json(&swagger::document(version, &self.model, &self.name)),
+                None => {
+                    let why = "no such version of swagger.json: ask for 3, 3.0 or 3.1".to_owned();
+                    Refusal { status: StatusCode::NOT_FOUND, why }.into_answer()
+                }
+            },
             Route::Call(call) => self.call(call, request).await.unwrap_or_else(Refusal::into_answer),
             Route::WrongMethod(allowed) => {
                 let why = format!("{} is not allowed here: use {allowed}", request.method());
@@ -129,7 +136,7 @@ impl Shared {
                 answer
             }
             Route::Nothing => {
-                let why = format!("no route {}: this server has /v2/… and /score", request.uri().path());
+                let why = format!("no route {}: this server has /v2/…, /score and /swagger.json", request.uri().path());
                 Refusal { status: StatusCode::NOT_FOUND, why }.into_answer()
             }
         }

@@ -11,6 +11,7 @@ mod rewrite;
 mod route;
 mod score;
 mod server;
+mod swagger;
 mod tensor;
 mod trees;
 

@@ -9,6 +9,8 @@ pub(super) enum Route {
     Probe,
     /// `GET /v2`.
     Server,
+    /// `GET /swagger.json`.
+    Swagger,
     /// `GET /v2/health/live`.
     Live,
     /// `GET /v2/health/ready`.
@@ -59,6 +61,7 @@ impl Route {
         match segments[..] {
             [""] => read(Self::Probe),
             ["score"] => post(Call::Score),
+            ["swagger.json"] => read(Self::Swagger),
             ["v2"] => read(Self::Server),
             ["v2", "health", "live"] => read(Self::Live),
             ["v2", "health", "ready"] => read(Self::Ready),
@@ -109,6 +112,8 @@ mod tests {
             ("POST", "/", Route::WrongMethod("GET, HEAD")),
             ("GET", "/v2", Route::Server),
             ("GET", "/v2/", Route::Server),
+            ("GET", "/swagger.json", Route::Swagger),
+            ("POST", "/swagger.json", Route::WrongMethod("GET, HEAD")),
             ("GET", "/v2/health/live", Route::Live),
             ("GET", "/v2/health/ready", Route::Ready),
             ("GET", "/v2/models", Route::Models),

@@ -336,6 +336,15 @@ async fn the_routes_of_the_protocol_answer() {
             ],
         })
     );
+    let described = server.get("/swagger.json").await.ok().json();
+    let row = json!({ "type": "array", "items": { "type": "number" }, "minItems": 64, "maxItems": 64 });
+    assert_eq!(
+        described["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["data"],
+        json!({ "type": "array", "items": row })
+    );
+    assert!(described["paths"]["/v2/models/model/infer"]["post"].is_object(), "{described}");
+    assert_eq!(server.get("/swagger.json?version=3").await.ok().json()["openapi"], "3.0.3");
+    assert_eq!(server.get("/swagger.json?version=2").await.status, StatusCode::NOT_FOUND);
     let missing = server.get("/v2/models/digits/stats").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert!(missing.error().contains("/v2/models/digits/stats"));

@@ -31,16 +31,17 @@ pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoi
         state.nodes.values().filter(|node| node.state != berth_core::model::NodeState::Lost).collect();
     // People try the first one: that is the node they would name first, not the smallest random id.
     nodes.sort_by_key(|node| &node.profile.name);
+    let uri = |node: &&Node, path: &str| format!("http://{}/e/{}/{path}", node.profile.ingress_address, endpoint.name);
+    let of_first = |path: &str| nodes.first().map(|node| uri(node, path)).unwrap_or_default();
     v1::Endpoint {
         name: endpoint.name.to_string(),
         project: endpoint.project.to_string(),
         spec: Some(Wire::wire(&endpoint.spec)),
         traffic: shares(&endpoint.traffic),
         mirror_traffic: shares(&endpoint.mirror),
-        scoring_uris: nodes
-            .iter()
-            .map(|node| format!("http://{}/e/{}/score", node.profile.ingress_address, endpoint.name))
-            .collect(),
+        scoring_uris: nodes.iter().map(|node| uri(node, "score")).collect(),
+        scoring_uri: of_first("score"),
+        openapi_uri: of_first("swagger.json"),
         provisioning_state: provisioning_state.to_owned(),
         created_at_ms: endpoint.created_at.millis(),
         revision: endpoint.revision.0,

@@ -22,8 +22,9 @@ def endpoint(message: api.Endpoint) -> ManagedOnlineEndpoint:
         max_body_mib=message.spec.max_body_bytes >> 20,
         idempotent=message.spec.idempotent if message.spec.HasField("idempotent") else None,
         provisioning_state=message.provisioning_state,
-        scoring_uri=message.scoring_uris[0] if message.scoring_uris else "",
+        scoring_uri=message.scoring_uri,
         scoring_uris=tuple(message.scoring_uris),
+        openapi_uri=message.openapi_uri,
         revision=message.revision,
         _spec=message.spec,
     )

@@ -83,6 +83,7 @@ class ManagedOnlineEndpoint:
     provisioning_state: str = field(default="", compare=False)
     scoring_uri: str = field(default="", compare=False)
     scoring_uris: tuple[str, ...] = field(default=(), compare=False)
+    openapi_uri: str = field(default="", compare=False)
     revision: int = field(default=0, compare=False)
     _spec: Optional[store.EndpointSpec] = field(default=None, repr=False, compare=False)
 
@@ -134,7 +135,7 @@ class EndpointAuthKeys:
 
 
 _READ_ONLY = {
-    "provisioning_state", "scoring_uri", "scoring_uris", "revision", "reason", "desired", "ready", "generation",
+    "provisioning_state", "scoring_uri", "scoring_uris", "openapi_uri", "revision", "reason", "desired", "ready", "generation",
     "traffic_percent", "mirror_percent", "_spec",
 }  # fmt: skip
 

@@ -59,7 +59,7 @@ class Mutation(_message.Message):
     def __init__(self, revision: _Optional[int] = ...) -> None: ...
 
 class Endpoint(_message.Message):
-    __slots__ = ("name", "project", "spec", "traffic", "mirror_traffic", "scoring_uris", "provisioning_state", "created_at_ms", "revision", "firing")
+    __slots__ = ("name", "project", "spec", "traffic", "mirror_traffic", "scoring_uris", "provisioning_state", "created_at_ms", "revision", "scoring_uri", "openapi_uri", "firing")
     class TrafficEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,8 @@ class Endpoint(_message.Message):
     PROVISIONING_STATE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    SCORING_URI_FIELD_NUMBER: _ClassVar[int]
+    OPENAPI_URI_FIELD_NUMBER: _ClassVar[int]
     FIRING_FIELD_NUMBER: _ClassVar[int]
     name: str
     project: str
@@ -93,8 +95,10 @@ class Endpoint(_message.Message):
     provisioning_state: str
     created_at_ms: int
     revision: int
+    scoring_uri: str
+    openapi_uri: str
     firing: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., project: _Optional[str] = ..., spec: _Optional[_Union[_model_pb2.EndpointSpec, _Mapping]] = ..., traffic: _Optional[_Mapping[str, int]] = ..., mirror_traffic: _Optional[_Mapping[str, int]] = ..., scoring_uris: _Optional[_Iterable[str]] = ..., provisioning_state: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., firing: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., project: _Optional[str] = ..., spec: _Optional[_Union[_model_pb2.EndpointSpec, _Mapping]] = ..., traffic: _Optional[_Mapping[str, int]] = ..., mirror_traffic: _Optional[_Mapping[str, int]] = ..., scoring_uris: _Optional[_Iterable[str]] = ..., provisioning_state: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., scoring_uri: _Optional[str] = ..., openapi_uri: _Optional[str] = ..., firing: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PutEndpointRequest(_message.Message):
     __slots__ = ("request_id", "name", "spec", "mode", "if_revision", "project")
