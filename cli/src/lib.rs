@@ -6,6 +6,8 @@ mod config;
 mod contexts;
 pub mod demo;
 mod dev;
+#[cfg(test)]
+mod documented;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -11,7 +11,7 @@ use std::{
 use berth_core::{
     agent::LedgerEntry,
     id::ReplicaId,
-    model::{DeploymentKey, DeviceGrant},
+    model::{DeploymentKey, DeviceGrant, NodeProfile},
 };
 use berth_proto::node::v1::ReplicaUse;
 use prometheus_client::{
@@ -19,6 +19,8 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
+
+use tokio::sync::watch;
 
 use crate::gpu::{CardLook, GpuMonitor};
 
@@ -64,6 +66,7 @@ struct Sums {
 pub(crate) struct NodeCollector {
     pub(crate) holds: Arc<NodeHolds>,
     pub(crate) gpus: Arc<GpuMonitor>,
+    pub(crate) profile: watch::Receiver<NodeProfile>,
 }
 
 // === impl ReplicaHolds ===
@@ -186,6 +189,9 @@ impl Collector for NodeCollector {
         let help = "Disk the replicas of this node use";
         let family = encoder.encode_descriptor("berth_node_disk_used_bytes", help, None, MetricType::Gauge)?;
         ConstGauge::new(mib(disk_mib)).encode(family)?;
+        let help = "Disk this node has for replicas";
+        let family = encoder.encode_descriptor("berth_node_disk_bytes", help, None, MetricType::Gauge)?;
+        ConstGauge::new(mib(self.profile.borrow().capacity.disk_mib)).encode(family)?;
         cards(&mut encoder, &self.gpus.view().look.cards)
     }
 }

@@ -108,8 +108,9 @@ impl NodeService {
         let gpus = GpuMonitor::start(options.nvml_library.as_deref(), before)
             .map_err(|error| Error::new(Code::Internal, "no thread to watch GPUs from").why(error.to_string()))?;
         let (gpus, holds) = (Arc::new(gpus), Arc::new(NodeHolds::default()));
-        registry.register_collector(Box::new(NodeCollector { holds: Arc::clone(&holds), gpus: Arc::clone(&gpus) }));
         let profile = ProfileKeeper::open(&home, &options, &mesh, Arc::clone(&gpus)).await?;
+        let (held, cards) = (Arc::clone(&holds), Arc::clone(&gpus));
+        registry.register_collector(Box::new(NodeCollector { holds: held, gpus: cards, profile: profile.watch() }));
         let status = watch::Sender::new(SessionStatus::Connecting { why: "the node starts".to_owned() });
         let world = Arc::new(World {
             lock: home.lock(),

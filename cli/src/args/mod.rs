@@ -217,6 +217,9 @@ pub(crate) struct ApplyArgs {
     /// Refuse mirrors that Azure would: several, more than 50 %, or one that has live traffic.
     #[arg(long)]
     pub(crate) strict_azure: bool,
+    /// Do not ask. On a terminal the plan is shown first; elsewhere nobody is asked.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }

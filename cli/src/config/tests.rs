@@ -39,6 +39,23 @@ fn read_node(flags: &[(&'static str, &str)], vars: &[(&str, &str)], text: &str) 
 }
 
 #[test]
+fn what_the_documentation_sets_can_be_set() {
+    let mut seen = 0;
+    for (page, text) in crate::documented::blocks("toml") {
+        // What a block leaves out is not its subject.
+        let flags = [("bootstrap_expect", "1")];
+        let is_of_a_node = text.starts_with("[node]");
+        let read = match is_of_a_node {
+            true => read_node(&[("token_file", "/t")], &[], &text).map(drop),
+            false => read_coordinator(&flags, &[], &text).map(drop),
+        };
+        read.unwrap_or_else(|error| panic!("{page}: {error:#?}\n{text}"));
+        seen += 1;
+    }
+    assert!(seen >= 1, "no page shows a setting");
+}
+
+#[test]
 fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
     let file = "[coordinator]\nbootstrap_expect = 1\napi = \"127.0.0.1:3\"\n";
     let (variable, flag) = (("BERTH_COORDINATOR_API", "127.0.0.1:2"), ("api", "127.0.0.1:1"));

@@ -1,12 +1,15 @@
 //! `berth apply`: whatever a file describes, in the order that works.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+};
 
 use berth_client::api::{Deployment, Endpoint, PutMode};
 use berth_core::error::{Code, Error, ErrorKind, Problem};
 use serde::Serialize;
 
-use super::{Context, deployment, endpoint, traffic, wait};
+use super::{Context, confirm, deployment, endpoint, plan, traffic, wait};
 use crate::{
     args::ApplyArgs,
     output::{Fault, Misused},
@@ -33,6 +36,8 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     let loaded = yaml::load(&args.file, None, &settings).or_misused()?;
     context.out.warnings(&loaded.warnings);
+    let asked = asks(&args, io::stdin().is_terminal() && io::stderr().is_terminal());
+    let agreed = if asked && !context.out.is_for_programs() { agree(context, &loaded.documents).await? } else { None };
     let (mut endpoints, mut deployments) = (Vec::new(), Vec::new());
     for document in loaded.documents {
         match document {
@@ -40,7 +45,7 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
             Document::Deployment(file) => deployments.push(*file),
         }
     }
-    let revisions = match args.check_index {
+    let revisions = match args.check_index.or(agreed) {
         Some(index) => Some(unchanged_since(context, index, &endpoints, &deployments).await?),
         None => None,
     };
@@ -75,6 +80,22 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     }
     let names: Vec<_> = applied.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     Ok(context.out.value(&applied, &names.join("\n"), || {})?)
+}
+
+/// Returns whether a person is to agree first: there is one, who has neither said so nor seen the plan.
+fn asks(args: &ApplyArgs, is_terminal: bool) -> bool {
+    is_terminal && !args.yes && args.check_index.is_none()
+}
+
+/// Shows what would change and asks. Returns the index the answer holds for: nobody agreed to what changes later.
+async fn agree(context: &Context, documents: &[Document]) -> Result<Option<u64>, Fault> {
+    let report = plan::of_documents(context, documents).await?;
+    if !plan::changes(&report) {
+        return Ok(None);
+    }
+    plan::show_files(context, &report);
+    confirm("This is what would be done.", false)?;
+    Ok(Some(report.check_index))
 }
 
 /// Returns the revision of everything the files describe, unless some of it changed after `index`.
@@ -115,5 +136,33 @@ fn known(revision: Result<u64, Error>) -> Result<Option<u64>, Error> {
         Ok(revision) => Ok(Some(revision)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::args::WaitArgs;
+
+    #[test]
+    fn a_person_is_asked_who_has_not_seen_the_plan() {
+        let args = |yes, check_index| ApplyArgs {
+            file: "all.yml".into(),
+            set: Vec::new(),
+            check_index,
+            strict_azure: false,
+            yes,
+            wait: WaitArgs { no_wait: true, timeout: Duration::ZERO },
+        };
+        for (yes, check_index, is_terminal, asked, why) in [
+            (false, None, true, true, "a person sees the plan first"),
+            (true, None, true, false, "who says so is not asked"),
+            (false, Some(7), true, false, "who names an index has seen the plan"),
+            (false, None, false, false, "a script cannot answer"),
+        ] {
+            assert_eq!(asks(&args(yes, check_index), is_terminal), asked, "{why}");
+        }
     }
 }

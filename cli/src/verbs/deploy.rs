@@ -39,7 +39,15 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
         Err(error) if error.kind() == ErrorKind::NotFound && is_first => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let applied = ApplyArgs { strict_azure: false, file: path, set: Vec::new(), check_index: None, wait: args.wait };
+    let applied = ApplyArgs {
+        strict_azure: false,
+        file: path,
+        set: Vec::new(),
+        check_index: None,
+        // The flags said it all.
+        yes: true,
+        wait: args.wait,
+    };
     apply::without_traffic(context, applied).await?;
     let takes_all = match args.traffic {
         Some(share) => share == AllOrNone::All,

@@ -30,19 +30,41 @@ async fn plan(context: &Context, args: PlanArgs) -> Result<(), Fault> {
     for path in &args.file {
         let loaded = yaml::load(path, None, &settings).or_misused()?;
         context.out.warnings(&loaded.warnings);
-        for document in loaded.documents {
-            match document {
-                Document::Endpoint(file) => add_endpoint(&mut request, &file),
-                Document::Deployment(file) => add_deployment(&mut request, *file).await?,
-            }
-        }
+        add_documents(&mut request, &loaded.documents).await?;
     }
     let report = context.client.plan(request).await?;
-    let changes = report.changes.iter().any(|change| change.action != "none");
+    let changes = changes(&report);
     let name = if files_alone { changed_names(&report) } else { losers(&report) };
     context.out.value(&report, &name, || view::plan(&context.out, &report, &args))?;
     let is_yes = if files_alone { !changes } else { report.keeps_minimum };
     if is_yes { Ok(()) } else { Err(Fault::answered(1)) }
+}
+
+/// Says what documents would change.
+pub(super) async fn of_documents(context: &Context, documents: &[Document]) -> Result<PlanReport, Fault> {
+    let mut request = PlanRequest::default();
+    add_documents(&mut request, documents).await?;
+    Ok(context.client.plan(request).await?)
+}
+
+/// Returns whether anything would change.
+pub(super) fn changes(report: &PlanReport) -> bool {
+    report.changes.iter().any(|change| change.action != "none")
+}
+
+/// Shows a person what documents would change.
+pub(super) fn show_files(context: &Context, report: &PlanReport) {
+    view::plan_of_files(&context.out, report);
+}
+
+async fn add_documents(request: &mut PlanRequest, documents: &[Document]) -> Result<(), Fault> {
+    for document in documents {
+        match document {
+            Document::Endpoint(file) => add_endpoint(request, file),
+            Document::Deployment(file) => add_deployment(request, (**file).clone()).await?,
+        }
+    }
+    Ok(())
 }
 
 fn add_endpoint(request: &mut PlanRequest, file: &EndpointFile) {

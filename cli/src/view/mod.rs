@@ -10,7 +10,7 @@ pub(crate) mod standing;
 mod text;
 
 pub(crate) use mirror::mirrors;
-pub(crate) use plan::{plan, plan_lines};
+pub(crate) use plan::{plan, plan_lines, plan_of_files};
 pub(crate) use request::request;
 pub(crate) use rows::{ConsoleRow, EventRow};
 pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, why, wish};

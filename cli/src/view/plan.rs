@@ -14,6 +14,17 @@ const STEPS_SHOWN: usize = 20;
 /// Prints what would happen.
 pub(crate) fn plan(out: &Output, report: &PlanReport, args: &PlanArgs) {
     let files_alone = [&args.lose, &args.drain, &args.spike, &args.add].into_iter().all(Vec::is_empty);
+    body(out, report, args.steps);
+    if files_alone { last_of_files(out, report, args) } else { last_of_blow(out, report) }
+}
+
+/// Prints what files would change, for who is asked next whether they shall.
+pub(crate) fn plan_of_files(out: &Output, report: &PlanReport) {
+    body(out, report, false);
+    warn_of_places(out, report);
+}
+
+fn body(out: &Output, report: &PlanReport, all_steps: bool) {
     for change in &report.changes {
         out.line(object(out, change));
     }
@@ -28,12 +39,11 @@ pub(crate) fn plan(out: &Output, report: &PlanReport, args: &PlanArgs) {
     for text in moved.iter().filter_map(|it| Some(&it.verdict.as_ref()?.text)) {
         out.line(format!("\n{}", text.trim_end()));
     }
-    steps(out, report, args.steps);
+    steps(out, report, all_steps);
     if let (Some(before), Some(after)) = (&report.nodes_before, &report.nodes_after) {
         out.line(format!("\nnodes   {}\nholds   {} → {}", opened(before, after), held(before), held(after)));
     }
     out.line("");
-    if files_alone { last_of_files(out, report, args) } else { last_of_blow(out, report) }
 }
 
 fn gap(out: &Output, report: &PlanReport) {
@@ -162,14 +172,17 @@ fn last_of_files(out: &Output, report: &PlanReport, args: &PlanArgs) {
         out.line("nothing would change");
         return;
     }
-    let bad = report.deployments.iter().any(|it| it.fate == "short" || it.fate == "stuck");
-    if bad {
-        out.line(out.paint("not everything finds a place; see above", Ink::Red));
-    }
+    warn_of_places(out, report);
     let files: Vec<_> = args.file.iter().map(|file| format!("-f {}", file.display())).collect();
     match files.as_slice() {
         [file] => out.line(format!("apply it: berth apply {file} --check-index {}", report.check_index)),
         _ => out.line(format!("apply each with --check-index {}", report.check_index)),
+    }
+}
+
+fn warn_of_places(out: &Output, report: &PlanReport) {
+    if report.deployments.iter().any(|it| it.fate == "short" || it.fate == "stuck") {
+        out.line(out.paint("not everything finds a place; see above", Ink::Red));
     }
 }
 

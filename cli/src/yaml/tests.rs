@@ -16,6 +16,23 @@ use super::{
     DeploymentFile, Document, EndpointFile, Kind, Loaded, Setting, load, parse, patch_deployment, patch_endpoint,
 };
 
+#[test]
+fn what_the_documentation_shows_can_be_applied() {
+    let folder = folder();
+    let mut seen = 0;
+    for (page, text) in crate::documented::blocks("yaml") {
+        // A part of an endpoint's file gets the name that it leaves out.
+        let whole =
+            if text.contains("name: ") && !text.starts_with("mirror") { text } else { format!("name: shown\n{text}") };
+        let path = folder.path().join("shown.yml");
+        fs::write(&path, &whole).expect("a file");
+        let loaded = load(&path, None, &[]).unwrap_or_else(|error| panic!("{page}: {error:#?}\n{whole}"));
+        assert_eq!(loaded.warnings, [], "{page}: {whole}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} blocks");
+}
+
 /// A folder with what the samples refer to.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,6 +1,10 @@
 //! What would happen, told by exit codes, in words and in JSON, and nothing changed by asking.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use crate::berth::{Dev, run};
 
@@ -22,6 +26,49 @@ instance_count: 2
 reserve: false
 resources: {cpu: 40, memory: 1GiB}
 ";
+
+/// Applies a file on a terminal whose person types `answer`. Returns the exit code and everything that was shown.
+fn applied_at_a_terminal(dev: &Dev, file: &str, answer: &str) -> (i32, String) {
+    // Python's own library has terminals, and hands on how the program ended.
+    let script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let binary = env!("CARGO_BIN_EXE_berth");
+    let mut child = Command::new("timeout")
+        .args(["120", "python3", "-c", script, binary, "apply", "-f", file, "--no-wait", "--no-color"])
+        .env("BERTH_API", &dev.api)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    child.stdin.take().expect("a pipe").write_all(answer.as_bytes()).expect("typed");
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_person_sees_the_plan_before_it_is_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("all.yml");
+    fs::write(&path, "name: fraud\nauth_mode: none\n").expect("a file");
+    let file = path.display().to_string();
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    let names = || dev.run(&["get", "endpoints", "-o", "name"]).good().out;
+
+    let (code, shown) = applied_at_a_terminal(&dev, &file, "n\n");
+    assert_eq!(code, 1, "{shown}");
+    for part in ["+ endpoint fraud", "This is what would be done. Go on? [y/N]", "nothing was changed"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(names(), "", "who says no has changed nothing");
+    let (code, shown) = applied_at_a_terminal(&dev, &file, "y\n");
+    assert!(code == 0 && shown.contains("Go on?") && shown.contains("endpoint fraud applied"), "{code}: {shown}");
+    assert_eq!(names(), "fraud\n");
+    let (code, shown) = applied_at_a_terminal(&dev, &file, "");
+    assert!(code == 0 && !shown.contains("Go on?"), "nothing would change, so nothing is asked: {code}: {shown}");
+    // A script is not asked, and a person may say so beforehand.
+    dev.run(&["apply", "-f", &file, "--set", "description=a", "--no-wait"]).good();
+    dev.run(&["apply", "-f", &file, "--set", "description=b", "--no-wait", "-y"]).good();
+    assert_eq!(dev.stop(), 0);
+}
 
 #[test]
 fn what_would_happen_is_told_and_not_done() {

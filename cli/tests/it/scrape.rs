@@ -1,6 +1,7 @@
 //! Prometheus itself reads a cluster, and answers a question about it. Skipped, loudly, where it is not installed.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -70,6 +71,34 @@ fn served(folder: &Path, metrics: SocketAddr) -> Dev {
     dev
 }
 
+/// Numbers of processes that are set up otherwise, with the tests that see them.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("berth_mesh_access_log_lost_total", "a node with an access log: the mesh's tests of records"),
+    ("berth_mesh_spans_lost_total", "a node with a collector: the mesh's tests of traces"),
+    ("berth_coordinator_alert_firing", "an endpoint with rules: the tests of alerts"),
+    ("berth_coordinator_alert_value", "an endpoint with rules: the tests of alerts"),
+    ("berth_coordinator_alert_messages_total", "coordinators with receivers: the tests of alerts"),
+];
+
+/// Lists what a page's samples are called, from what it says about their kinds.
+fn families(page: &str) -> BTreeSet<String> {
+    let kinds = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    kinds
+        .flat_map(|(name, kind)| match kind {
+            "counter" => vec![format!("{name}_total")],
+            "histogram" => ["bucket", "sum", "count"].map(|part| format!("{name}_{part}")).to_vec(),
+            _ => vec![name.to_owned()],
+        })
+        .collect()
+}
+
+/// Lists the numbers that a text names; a name that ends in an underscore stands for several. A histogram may be named whole.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("berth_") && !word.ends_with('_'));
+    names.map(|name| if name.ends_with("_seconds") { format!("{name}_sum") } else { name.to_owned() }).collect()
+}
+
 #[test]
 fn every_process_shows_its_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -86,8 +115,24 @@ fn every_process_shows_its_numbers() {
     ] {
         assert!(text.contains(&line), "{line} in {text}");
     }
+    let of_nodes = families(&text);
     let text = page(api, "/metrics").expect("a page");
     assert!(text.contains("berth_coordinator_endpoints 1"), "{text}");
+    let mut shown: BTreeSet<String> = families(&text);
+    shown.extend(of_nodes);
+    shown.extend(ELSEWHERE.iter().map(|(name, _)| (*name).to_owned()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let examples = fs::read_dir(root.join("examples/telemetry")).expect("a folder");
+    let mut files: Vec<_> = examples.map(|entry| entry.expect("an entry").path()).collect();
+    files.extend(["telemetry.md", "operations.md", "alerts.md", "mesh.md"].map(|name| root.join("docs").join(name)));
+    let mut seen = 0;
+    for file in &files {
+        for name in named(&fs::read_to_string(file).expect("a text")) {
+            assert!(shown.contains(&name), "{} uses {name}, which no process shows", file.display());
+            seen += 1;
+        }
+    }
+    assert!(files.len() >= 8 && seen > 60, "{seen} names in {files:?}");
 
     let bill = dev.run(&["cost", "--core-hour", "1", "-o", "json"]).good().json();
     assert_eq!(
