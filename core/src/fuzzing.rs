@@ -14,9 +14,11 @@ use crate::{
     traffic::{
         compare::{self, Answer, Asked, Rules, Verdict, path::Pattern},
         json,
+        load_report::LoadReport,
         pin::{self, Catalogue, Hints, Peek, Target},
         status::{self, Dialect},
         table::RouteTable,
+        timeout::grpc_timeout_ms,
         trace::TraceContext,
     },
     units::{parse_cpu_milli, parse_mib},
@@ -69,6 +71,22 @@ pub fn heads(bytes: &[u8]) {
         if let Some(target) = target {
             assert!(path.ends_with(target.path) || target.path == "/", "the replica sees a path nobody asked for");
         }
+    }
+}
+
+/// What callers and replicas say beside their messages: how long one waits, how much another has to do.
+pub fn metadata(bytes: &[u8]) {
+    if let Some(ms) = grpc_timeout_ms(bytes) {
+        assert!(bytes.len() <= 9, "a longer one is none");
+        assert!(ms <= 99_999_999 * 3_600_000, "longer than can be said");
+        // One digit more in front never makes it shorter.
+        let longer = [b"1", bytes].concat();
+        assert!(grpc_timeout_ms(&longer).is_none_or(|longer| longer >= ms));
+    }
+    if let Some(report) = LoadReport::parse(bytes) {
+        assert!(report.taken_milli <= 1_000 && report.waiting <= 10_000, "more than counts");
+        let left = report.left_of(8_000);
+        assert!((1_000..=8_000).contains(&left), "a replica is out of the choice, or larger than it is");
     }
 }
 
@@ -171,6 +189,12 @@ mod tests {
                 "datatype",
                 "FP32",
                 "shape",
+                "TEXT ",
+                "JSON ",
+                "named_metrics.",
+                "kv_cache_usage_perc=",
+                "\"named_metrics\"",
+                "0.5",
             ])
             .prop_map(|word| word.as_bytes().to_vec()),
             prop::collection::vec(any::<u8>(), 0..6),
@@ -200,6 +224,21 @@ mod tests {
         #[test]
         fn heads_lead_somewhere_or_nowhere(bytes in near()) {
             heads(&bytes);
+        }
+
+        #[test]
+        fn metadata_is_read_or_passed_over(bytes in near(), digits in "[0-9+]{0,9}", unit in "[HMSmunx]?") {
+            metadata(&bytes);
+            metadata(format!("{digits}{unit}").as_bytes());
+        }
+
+        #[test]
+        fn a_report_is_within_bounds(
+            word in prop::sample::select(vec!["TEXT ", ""]),
+            metrics in prop::collection::vec(("(named_metrics\\.|vllm:)?(num_requests_waiting|token_usage|cpu_utilization|x)", "-?[0-9]{0,3}(\\.[0-9]{0,25})?([eE][+-]?[0-9]{0,12})?"), 0..5),
+        ) {
+            let metrics: Vec<_> = metrics.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            metadata(format!("{word}{}", metrics.join(",")).as_bytes());
         }
 
         #[test]

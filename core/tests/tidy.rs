@@ -176,6 +176,34 @@ fn decisions_are_numbered_once() {
     }
 }
 
+/// CI builds no fuzzer, so nothing else would notice a target whose promise has another name by now, or that nobody keeps.
+#[test]
+fn every_fuzz_target_keeps_a_promise_that_tests_keep_too() {
+    let folder = root().join("fuzz");
+    let manifest: toml::Table =
+        fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest").parse().expect("TOML");
+    let bins = manifest["bin"].as_array().expect("targets").iter();
+    let built: BTreeSet<_> = bins.map(|bin| bin["name"].as_str().expect("a name").to_owned()).collect();
+    let told = fs::read_to_string(root().join("docs/fuzzing.md")).expect("a page");
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder.join("fuzz_targets")).expect("targets") {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).expect("a target");
+        let called = text.split_once("berth_").and_then(|(_, call)| call.split_once("(bytes)")).expect("one call").0;
+        let (krate, function) = called.split_once("::fuzzing::").expect("a promise");
+        assert_eq!(function, name, "a target is named by its promise");
+        let source = root().join(krate).join("src/fuzzing.rs");
+        let promises = fs::read_to_string(&source).expect("the promises of a crate");
+        let (kept, tests) = promises.split_once("#[cfg(test)]").expect("tests beside the promises");
+        assert!(kept.contains(&format!("pub fn {name}(bytes: &[u8])")), "{} promises no `{name}`", source.display());
+        assert!(tests.contains(&format!("{name}(")), "no test of {} keeps `{name}`", source.display());
+        assert!(told.contains(&format!("| `{name}` |")), "docs/fuzzing.md does not tell of `{name}`");
+        found.insert(name);
+    }
+    assert_eq!(found, built, "fuzz/Cargo.toml and fuzz/fuzz_targets differ");
+}
+
 #[test]
 fn every_fault_names_tests_that_exist() {
     let page = fs::read_to_string(root().join("docs/faults.md")).expect("the page of faults");

@@ -8,6 +8,8 @@ mod actor;
 mod cache;
 pub mod capacity;
 pub mod doctor;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gpu;
 mod hand_over;
 mod identity;

@@ -15,6 +15,7 @@ use berth_core::{
         balance::{self, Drawn, Load},
         eject,
         hedge::Side,
+        load_report::LoadReport,
         retry::{Failure, Request as Repeat},
         search::{self, Failed, Search, Step, Turned},
         status::Refusal,
@@ -90,6 +91,8 @@ pub(super) struct Asking {
     pub(super) is_last: bool,
     /// The body, where it is not the caller's own stream: this is a hedge.
     pub(super) hedge: Option<ReqBody>,
+    /// Whether it is asked for its load beside.
+    pub(super) load: bool,
 }
 
 /// What came of asking one replica.
@@ -154,7 +157,7 @@ impl Dispatch<'_> {
         let mut hedge = Hedge::of(self, deployment, replicas.len());
         loop {
             let at = replicas[turn.at];
-            let asking = Asking { at, may_queue: turn.may_queue, is_last: turn.is_last, hedge: None };
+            let asking = Asking { at, may_queue: turn.may_queue, is_last: turn.is_last, hedge: None, load: false };
             let tried = match &mut hedge {
                 None => self.attempt(deployment, asking).await,
                 Some(hedge) => {
@@ -198,11 +201,23 @@ impl Dispatch<'_> {
         let attempt = self.recording.borrow_mut().attempt(at, asking.hedge.is_some(), begun);
         replica.soft.try_trial(core.shared.clock.of(begun));
         let outstanding = Outstanding::new(&replica.soft);
+        // Where the caller asks itself, the answer is the caller's too.
+        let tells = replica.soft.shall_tell(core.index, core.shared.clock.of(begun));
+        let callers_own = tells && self.head.borrow().headers.contains_key(headers::LOAD_FORMAT);
+        let asking = Asking { load: tells && !callers_own, ..asking };
         let sent =
             if replica.is_local { self.enter(replica, asking).await } else { self.forward(replica, asking).await };
         let now = tokio::time::Instant::now();
         match sent {
-            Ok(Gated { response, queued_ms, load }) => {
+            Ok(Gated { mut response, queued_ms, load }) => {
+                if tells {
+                    let report = response.headers().get(headers::LOAD);
+                    let report = report.and_then(|value| LoadReport::parse(value.as_bytes()));
+                    replica.soft.told(core.index, report, core.shared.clock.of(now));
+                    if !callers_own {
+                        response.headers_mut().remove(headers::LOAD);
+                    }
+                }
                 let took_us = (now - begun).as_micros() as u64;
                 let grpc_status = response.headers().get(headers::GRPC_STATUS).map(HeaderValue::as_bytes);
                 let failed = balance::has_failed(response.status().as_u16(), grpc_status);
@@ -260,7 +275,11 @@ impl Dispatch<'_> {
 
     fn request(&self, asking: Asking) -> Box<Request<ReqBody>> {
         let own = || self.upload.map_or_else(ReqBody::empty, |upload| ReqBody::attempt(upload.attempt()));
-        self.head.borrow_mut().request(asking.is_last, asking.hedge.unwrap_or_else(own))
+        let mut request = self.head.borrow_mut().request(asking.is_last, asking.hedge.unwrap_or_else(own));
+        if asking.load {
+            request.headers_mut().insert(headers::LOAD_FORMAT, HeaderValue::from_static("text"));
+        }
+        request
     }
 
     fn under_way(&self) {

@@ -1,6 +1,6 @@
 //! Header names, and which headers end at which hop.
 
-use berth_core::traffic::status::Dialect;
+use berth_core::traffic::{status::Dialect, timeout::grpc_timeout_ms};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Shown by one gate to another.
@@ -57,6 +57,8 @@ pub(super) const TABLE: HeaderName = HeaderName::from_static("x-berth-table");
 pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-ms");
 /// How many replicas were asked.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
+/// The request could not have been sent again: why what was read of its body is not at hand.
+pub(super) const REPLAY: HeaderName = HeaderName::from_static("x-berth-replay");
 /// A second replica was asked beside a slow one: whether this is its answer.
 pub(super) const HEDGE: HeaderName = HeaderName::from_static("x-berth-hedge");
 /// The code of a refusal.
@@ -67,6 +69,10 @@ pub(super) const REASON: HeaderName = HeaderName::from_static("x-berth-reason");
 pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// The same for gRPC clients.
 pub(super) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// Asks a replica for its load, and in which form it is wanted (ORCA).
+pub(super) const LOAD_FORMAT: HeaderName = HeaderName::from_static("endpoint-load-metrics-format");
+/// What it says.
+pub(super) const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 /// Marks a copy, for the model's eyes.
 pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-berth-mirror");
 /// The trace of a request and the span that calls (W3C Trace Context).
@@ -261,27 +267,9 @@ pub(super) fn random_uuid(high: u64, low: u64) -> HeaderValue {
 /// call; the shorter one counts.
 pub(super) fn timeout_ms(headers: &HeaderMap, dialect: Dialect) -> Option<u64> {
     let asked = text(headers, &REQUEST_TIMEOUT_MS).and_then(|text| text.trim().parse().ok());
-    let grpc = if dialect == Dialect::Grpc { grpc_timeout_ms(headers) } else { None };
+    let grpc = headers.get(GRPC_TIMEOUT).filter(|_| dialect == Dialect::Grpc);
+    let grpc = grpc.and_then(|text| grpc_timeout_ms(text.as_bytes()));
     asked.into_iter().chain(grpc).min()
-}
-
-/// Reads `grpc-timeout` (`250m`, `5S`) in milliseconds, rounding up.
-fn grpc_timeout_ms(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(amount * 3_600_000),
-        "M" => Some(amount * 60_000),
-        "S" => Some(amount * 1_000),
-        "m" => Some(amount),
-        "u" => Some(amount.div_ceil(1_000)),
-        "n" => Some(amount.div_ceil(1_000_000)),
-        _ => None,
-    }
 }
 
 /// Returns a header as text, if it is text.
@@ -359,24 +347,6 @@ mod tests {
             (&[("x-request-timeout-ms", "-1")], Dialect::OpenAi, None),
         ] {
             assert_eq!(timeout_ms(&headers(pairs), dialect), ms, "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn grpc_timeouts_are_read_in_every_unit() {
-        for (text, ms) in [
-            ("250m", Some(250)),
-            ("5S", Some(5_000)),
-            ("1M", Some(60_000)),
-            ("2H", Some(7_200_000)),
-            ("1500u", Some(2)),
-            ("1n", Some(1)),
-            ("S", None),
-            ("123456789S", None),
-            ("5x", None),
-            ("-5S", None),
-        ] {
-            assert_eq!(grpc_timeout_ms(&headers(&[("grpc-timeout", text)])), ms, "{text}");
         }
     }
 }

@@ -95,7 +95,7 @@ impl Hedge {
             None => ReqBody::empty(),
         };
         let granted = dispatch.endpoint.soft.budget.withdraw_hedge(percent, core.shared.clock.now());
-        granted.then_some(Asking { at, may_queue: false, is_last: false, hedge: Some(body) })
+        granted.then_some(Asking { at, may_queue: false, is_last: false, hedge: Some(body), load: false })
     }
 }
 

@@ -275,6 +275,9 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     map.reserve(OWN_HEADERS);
     map.insert(headers::QUEUE_MS, queued_ms.into());
     map.insert(headers::ATTEMPTS, attempts.into());
+    if let Some(lost) = call.upload.as_ref().and_then(Upload::lost) {
+        map.insert(headers::REPLAY, lost.word());
+    }
     if let Some(replica) = replica {
         map.insert(headers::REPLICA, deployment.replicas[replica].id_text.clone());
     }

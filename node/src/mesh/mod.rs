@@ -51,6 +51,8 @@ mod warm;
 mod wire;
 mod worker;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use frames::empty_frames;
 pub use gate::{LocalReplica, LocalState};
 pub use handle::{Mesh, MeshHandle};
 pub use histogram::Durations;

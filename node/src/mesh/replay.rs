@@ -1,7 +1,8 @@
 //! The request's body: read once from the caller, given to one attempt at a time, and copied to mirrors on the way.
 //!
 //! Frames are kept while they may have to be sent again, up to a bound per request and per core; beyond it the request
-//! simply cannot be retried. Mirrors get what they have room for and are given up when they are slow: nothing here ever
+//! cannot be retried, and its answer says so. The first few of each are kept whatever others keep: a small request can
+//! always be sent again. Mirrors get what they have room for and are given up when they are slow: nothing here ever
 //! waits for a mirror.
 
 use std::{
@@ -18,8 +19,11 @@ use super::{
     wire::Wire,
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
+
+/// Bytes of each request that take nothing of the room of its core. A stream's window holds sixteen times as many.
+const ALWAYS_KEPT: usize = 16 << 10;
 
 /// One frame of a body, in a form that can be given out more than once.
 #[derive(Clone, Debug)]
@@ -39,6 +43,15 @@ pub(super) enum Fault {
     Caller,
 }
 
+/// Why a request cannot be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// More was read than is kept of one.
+    TooLarge,
+    /// The core had no room left.
+    NoRoom,
+}
+
 /// Bytes a core still keeps for retries; shared by its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Room(Rc<Cell<usize>>);
@@ -53,6 +66,9 @@ struct Source {
     seen: u64,
     kept: VecDeque<Piece>,
     kept_bytes: usize,
+    /// How many of these are of the core's room.
+    borrowed: usize,
+    lost: Option<Lost>,
     keep_max: usize,
     room: Room,
     /// Whether frames are kept; once a frame was let go, no further attempt can be made.
@@ -83,6 +99,18 @@ impl Piece {
             Self::Data(data) => data.len(),
             Self::Trailers(_) | Self::End => 0,
         }
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// Returns the word for the caller.
+    pub(super) fn word(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::TooLarge => "too-large",
+            Self::NoRoom => "no-room",
+        })
     }
 }
 
@@ -117,6 +145,8 @@ impl Upload {
             seen: 0,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            borrowed: 0,
+            lost: None,
             keep_max,
             room,
             keeping: true,
@@ -154,6 +184,11 @@ impl Upload {
     pub(super) fn is_replayable(&self) -> bool {
         let source = self.0.borrow();
         source.whole && source.fault.is_none()
+    }
+
+    /// Returns why no other attempt could have had the whole body, if that is so.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        self.0.borrow().lost
     }
 
     /// Lets go of what was kept: there will be no further attempt.
@@ -241,7 +276,8 @@ impl Source {
             self.whole = false;
         }
         if self.kept.is_empty() {
-            self.room.give_back(std::mem::take(&mut self.kept_bytes));
+            self.kept_bytes = 0;
+            self.room.give_back(std::mem::take(&mut self.borrowed));
         }
     }
 
@@ -293,9 +329,15 @@ impl Source {
 
     fn keep(&mut self, piece: &Piece) {
         let bytes = piece.bytes();
-        let fits = self.keeping && self.kept_bytes + bytes <= self.keep_max && self.room.take(bytes);
+        let all = self.kept_bytes + bytes;
+        let is_small = all <= self.keep_max;
+        let needed = all.saturating_sub(ALWAYS_KEPT).saturating_sub(self.borrowed);
+        let fits = self.keeping && is_small && self.room.take(needed);
         if fits {
-            self.kept_bytes += bytes;
+            self.kept_bytes = all;
+            self.borrowed += needed;
+        } else if self.keeping && !self.must_keep {
+            self.lost = Some(if is_small { Lost::NoRoom } else { Lost::TooLarge });
         }
         if fits || self.must_keep {
             self.kept.push_back(piece.clone());
@@ -308,7 +350,7 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.room.give_back(self.kept_bytes);
+        self.room.give_back(self.borrowed);
     }
 }
 

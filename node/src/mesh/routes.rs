@@ -23,6 +23,7 @@ use berth_core::{
             tally::{Basis, Verdicts},
         },
         eject::{Ejection, Standing},
+        load_report::{Asks, Heard, LoadReport},
         split::{self, Split},
         sticky,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteTable},
@@ -106,6 +107,9 @@ pub(super) struct ReplicaSoft {
 struct Seen {
     latency: Latency,
     reported: Reported,
+    /// What it says of itself, and when it is asked.
+    heard: Heard,
+    asks: Asks,
 }
 
 /// Everything that outlives a version.
@@ -246,9 +250,12 @@ impl Replica {
         let age = if self.is_serving { self.soft.age(now) } else { Millis(0) };
         let seen = self.soft.seen(core);
         let own = u64::from(self.soft.in_flight.load(Relaxed));
+        let there = at_gate.unwrap_or_else(|| own + seen.reported.read(now));
+        // What waits inside it counts twice: once as what it has, once as what it has not begun.
+        let says = seen.heard.read(now);
         Load {
-            outstanding: at_gate.unwrap_or_else(|| own + seen.reported.read(now)) + self.soft.held_against(now),
-            capacity_milli: balance::capacity_milli(self.slots, age),
+            outstanding: there + u64::from(says.waiting) + self.soft.held_against(now),
+            capacity_milli: says.left_of(balance::capacity_milli(self.slots, age)),
             latency_us: seen.latency.read(now),
             remote: !self.is_local,
         }
@@ -296,6 +303,20 @@ impl ReplicaSoft {
         if self.rests.load(Relaxed) {
             self.ejection.lock().unwrap_or_else(PoisonError::into_inner).answered();
             self.rests.store(false, Relaxed);
+        }
+    }
+
+    /// Returns whether the next request of this core shall ask for its load.
+    pub(super) fn shall_tell(&self, core: usize, now: Instant) -> bool {
+        self.seen(core).asks.is_due(now)
+    }
+
+    /// Notes what it said of its load with an answer to a request that asked.
+    pub(super) fn told(&self, core: usize, report: Option<LoadReport>, now: Instant) {
+        let mut seen = self.seen(core);
+        seen.asks.answered(report.is_some(), now);
+        if let Some(report) = report {
+            seen.heard.note(report, now);
         }
     }
 

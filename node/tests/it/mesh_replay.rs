@@ -1,0 +1,120 @@
+//! What may be sent again, and what callers hear where it could not be.
+
+use std::net::SocketAddr;
+
+use berth_core::{
+    id::{NodeId, ReplicaId},
+    traffic::table::{DeploymentRoute, EndpointRoute},
+};
+use berth_node::mesh::{LocalState, Mesh};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use prometheus_client::registry::Registry;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+};
+
+use crate::mesh_support::{Deployed, Node, Placed, call, echo, endpoint, full, header, node, options};
+
+const KIB: usize = 1 << 10;
+
+fn sized(bytes: usize) -> Request<Full<Bytes>> {
+    let body = Bytes::from((0..bytes).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    Request::post("/e/fraud/score").header("host", "any").body(Full::new(body)).expect("a request")
+}
+
+/// A node that keeps so much of all requests of a core.
+fn keeping(per_core: usize) -> Node {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.limits.replay_bytes_per_core = per_core;
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    Node { mesh, id: NodeId(1), dir }
+}
+
+/// An endpoint that takes larger bodies than are kept.
+fn routed(blue: DeploymentRoute) -> EndpointRoute {
+    EndpointRoute { max_body_bytes: 8 << 20, ..endpoint("fraud", &[("blue", 100)], vec![blue]) }
+}
+
+/// A replica that reads a request whose body ends with its last byte, and breaks off.
+async fn breaks_off(bytes: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(read_whole(stream, bytes));
+        }
+    });
+    address
+}
+
+async fn read_whole(mut stream: TcpStream, bytes: usize) {
+    let mut seen = Vec::new();
+    while stream.read_buf(&mut seen).await.is_ok_and(|read| read > 0) {
+        let head = seen.windows(4).position(|four| four == b"\r\n\r\n");
+        if head.is_some_and(|head| seen.len() >= head + 4 + bytes) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_that_its_request_could_not_have_been_sent_again() {
+    for (per_core, bytes, said) in [
+        (64 << 20, 0, ""),
+        (64 << 20, 900 * KIB, ""),
+        (64 << 20, 2_000 * KIB, "too-large"),
+        (0, 2_000 * KIB, "no-room"),
+        (0, 100 * KIB, "no-room"),
+        // The first few of each are kept whatever others keep.
+        (0, 16 * KIB, ""),
+    ] {
+        let n1 = keeping(per_core);
+        let deployed = Deployed::one("blue", &n1, 1, echo("blue").await);
+        n1.mesh.apply_table(full(1, vec![routed(deployed.publish("fraud"))])).expect("a table");
+        let (parts, answer) = call(n1.mesh.ingress_addr(), sized(bytes)).await;
+        assert_eq!((parts.status.as_u16(), answer.len()), (200, bytes + 5));
+        assert_eq!(header(&parts, "x-berth-replay"), said, "{bytes} bytes beside {per_core}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_at_hand_is_not_sent_again() {
+    for (bytes, attempts, said) in [(8 * KIB, "2", ""), (100 * KIB, "1", "no-room")] {
+        let n1 = keeping(0);
+        let mut replicas = Vec::new();
+        for id in [1, 2] {
+            replicas.push(Placed { node: &n1, id, address: breaks_off(bytes).await });
+        }
+        let deployed = Deployed { replicas, ..Deployed::one("blue", &n1, 1, SocketAddr::from(([127, 0, 0, 1], 9))) };
+        let route = EndpointRoute { idempotent: Some(true), ..routed(deployed.publish("fraud")) };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+        let (parts, _) = call(n1.mesh.ingress_addr(), sized(bytes)).await;
+        assert_eq!(parts.status, 424, "{parts:?}");
+        assert_eq!((header(&parts, "x-berth-attempts"), header(&parts, "x-berth-replay")), (attempts, said), "{bytes}");
+    }
+}
+
+/// A gate of another node refuses from the head: what it did not read is still to be had.
+#[tokio::test]
+async fn a_large_body_goes_on_when_a_gate_has_not_started_it() {
+    let (n1, n2, n3) = (node(1), node(2), node(3));
+    let address = echo("blue").await;
+    let mut replicas: Vec<_> = [1, 2, 3].map(|id| Placed { node: &n2, id, address }).into();
+    replicas.push(Placed { node: &n3, id: 4, address });
+    let deployed = Deployed { replicas, ..Deployed::one("blue", &n2, 1, address) };
+    let mut blue = deployed.publish("fraud");
+    for placed in &deployed.replicas[..3] {
+        n2.mesh.publish_local(ReplicaId(placed.id), deployed.local("fraud", placed, LocalState::Draining));
+    }
+    // Of any two that are drawn, the one that is leaving is asked first: it may take more.
+    blue.replicas[3].slots = 1;
+    n1.mesh.apply_table(full(1, vec![routed(blue)])).expect("a table");
+    let bytes = 3_000 * KIB;
+    let (parts, answer) = call(n1.mesh.ingress_addr(), sized(bytes)).await;
+    assert_eq!((parts.status.as_u16(), answer.len(), header(&parts, "x-berth-attempts")), (200, bytes + 5, "4"));
+    assert!(answer[5..].iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251), "every byte, once");
+}
