@@ -5,6 +5,7 @@ mod berth;
 mod docs;
 mod join;
 mod pack;
+mod packaging;
 mod plan;
 mod programs;
 mod quota;

@@ -10,6 +10,7 @@ import pytest
 from berth import BerthError, InvokeError, Problem
 from berth._call import Members, call, parse_address
 from berth._steps import Attempt, Failed, Sleep
+from berth._stream import logs_request
 from berth.api.v1 import api_pb2 as api
 from berth.errors import error_of
 
@@ -86,3 +87,17 @@ def test_errors_survive_a_process_boundary() -> None:
     for error in (error_of("E_NO_LEADER", "w"), InvokeError("E_UPSTREAM", "w", "y", "t", 500, b"b")):
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error) and vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("container", "prepare"),
+    [
+        (None, False),
+        ("inference-server", False),
+        ("InferenceServer", False),
+        ("storage-initializer", True),
+        ("StorageInitializer", True),
+    ],
+)
+def test_a_container_is_named_as_azure_spells_it(container: Optional[str], prepare: bool) -> None:
+    assert logs_request("fraud", "blue", 5, False, False, container).prepare is prepare

@@ -79,12 +79,23 @@ def test_logs_events_nodes_and_why(client: Client, digits: str) -> None:
     following = client.events(seen[-1].seq)
     assert next(following).seq == seen[-1].seq
     following.close()  # type: ignore[attr-defined]
-    assert client.online_deployments.get_logs("green", digits, lines=5) is not None
+    logs = client.online_deployments
+    assert logs.get_logs("green", digits, lines=5) is not None
+    # The built-in server needs no environment: nothing was written while it was prepared.
+    for container in ("storage-initializer", "StorageInitializer"):
+        assert "listening" not in logs.get_logs("green", digits, container_type=container)
+    with pytest.raises(ValueError, match="storage-initializer"):
+        logs.get_logs("green", digits, container_type="sidecar")
     assert all(node.state == "ready" for node in client.nodes.list()) and client.cluster.info().endpoints >= 1
     assert client.replicas(digits)[0].deployment == "green"
     assert client.online_deployments.explain("green", digits).placed >= 1
     node = client.nodes.list()[0].node
     assert client.nodes.cordon(node).cordoned and not client.nodes.cordon(node, False).cordoned
+    planned = client.plan(lose=[node], add=["cpu=4,memory=4GiB"])
+    assert planned.check_index > 0 and {it.deployment for it in planned.deployments} >= {"green"}
+    with pytest.raises(BerthError, match="node-11"):
+        client.plan(drain=["node-11"])
+    assert client.online_endpoints.mirror_report(digits).endpoint == digits
     report = client.call("Cluster/Check", api.CheckRequest(), api.CheckReport)
     assert report.checked and not report.violations
 

@@ -74,10 +74,24 @@ class Logs(Stream):
         yield from super().broke(address, failed)
 
 
-def logs_request(endpoint: str, deployment: str, lines: int, follow: bool, previous: bool) -> api.LogsRequest:
+# Azure's containers, as its SDK and its REST interface spell them: whether what is meant is the preparation.
+_CONTAINERS = {"inferenceserver": False, "storageinitializer": True}
+
+
+def logs_request(
+    endpoint: str, deployment: str, lines: int, follow: bool, previous: bool, container_type: Optional[str] = None
+) -> api.LogsRequest:
     """Asks for a deployment's log."""
+    container = (container_type or "inference-server").replace("-", "").lower()
+    if container not in _CONTAINERS:
+        raise ValueError(f"container_type is `{container_type}`, neither `inference-server` nor `storage-initializer`")
     return api.LogsRequest(
-        endpoint=endpoint, deployment=deployment, tail_lines=lines, follow=follow, previous=previous
+        endpoint=endpoint,
+        deployment=deployment,
+        tail_lines=lines,
+        follow=follow,
+        previous=previous,
+        prepare=_CONTAINERS[container],
     )
 
 

@@ -17,7 +17,7 @@ from ._progress import Progress
 from ._steps import Failed, Op
 from ._async import Driver
 from .api.v1 import api_pb2 as api
-from .api.v1 import request_pb2
+from .api.v1 import mirror_pb2, plan_pb2, request_pb2
 from .entities import EndpointAuthKeys, ManagedOnlineDeployment, ManagedOnlineEndpoint
 from .client import body_of
 
@@ -129,6 +129,21 @@ class AsyncClient:
         request = request_pb2.ExplainRequestRequest(id=request_id)
         return await self.call("Requests/Explain", request, request_pb2.RequestReport)
 
+    async def plan(
+        self,
+        *,
+        lose: Sequence[str] = (),
+        drain: Sequence[str] = (),
+        spike: Sequence[str] = (),
+        add: Sequence[str] = (),
+    ) -> plan_pb2.PlanReport:
+        """Says what would happen, as `berth plan` does; nothing is changed.
+
+        `lose` and `drain` name nodes, `spike` is `ENDPOINT=5x`, `add` is `3xcpu=16,memory=64GiB`.
+        """
+        request = plan_pb2.PlanRequest(lose=lose, drain=drain, spike=spike, add=add)
+        return await self.call("Plans/Plan", request, plan_pb2.PlanReport)
+
     async def call(self, method: str, request: Message, answer: type[M]) -> M:
         """Sends any unary call of `berth.api.v1`, such as `Cluster/Check`, with retries and a request id."""
         answered: M = await self._run(_ops.unary(self._ctx, method, request, answer))
@@ -174,6 +189,11 @@ class OnlineEndpoints:
     ) -> ManagedOnlineEndpoint:
         """Replaces the split: percent per deployment, in total 0 or 100."""
         return await self._client._run(_ops.set_traffic(self._client._ctx, name, traffic, None, if_revision))
+
+    async def mirror_report(self, name: str) -> mirror_pb2.MirrorReport:
+        """Tells how the mirrors' answers compare with those that callers got."""
+        request = mirror_pb2.MirrorReportRequest(endpoint=name)
+        return await self._client.call("Mirrors/Report", request, mirror_pb2.MirrorReport)
 
     async def set_mirror_traffic(
         self, name: str, mirror_traffic: Mapping[str, int], *, if_revision: Optional[int] = None
@@ -255,9 +275,20 @@ class OnlineDeployments:
         """Says why its replicas are where they are, or nowhere."""
         return await self._client._run(_ops.explain_deployment(self._client._ctx, endpoint_name, name))
 
-    async def get_logs(self, name: str, endpoint_name: str, lines: int = 50, *, previous: bool = False) -> str:
-        """Returns the last lines that a deployment's replicas wrote."""
-        request = _stream.logs_request(endpoint_name, name, lines, False, previous)
+    async def get_logs(
+        self,
+        name: str,
+        endpoint_name: str,
+        lines: int = 50,
+        *,
+        container_type: Optional[str] = None,
+        previous: bool = False,
+    ) -> str:
+        """Returns the last lines that a deployment's replicas wrote.
+
+        `container_type` is Azure's: `inference-server`, or `storage-initializer` for what preparing a replica wrote.
+        """
+        request = _stream.logs_request(endpoint_name, name, lines, False, previous, container_type)
         return _stream.text_of([part async for part in self._logs(request)])
 
     def follow_logs(self, name: str, endpoint_name: str, lines: int = 10) -> AsyncIterator[api.LogLines]:
