@@ -1,21 +1,22 @@
 //! The access log: a line of JSON per request, in the words of Azure's `AmlOnlineEndpointTrafficLog`.
 //!
-//! Lines are handed to one thread that writes them; requests never wait for it. What it cannot take is lost and counted.
-//! The file is rotated by size, so that a disk is never filled.
+//! Each core writes its lines into a buffer of its own, and one thread takes all buffers to the disk together, a tenth of a
+//! second after the first line: waking a thread for a line costs more than the line. Requests never wait for it; what finds
+//! no room is lost and counted. Lines of one core are in the order in which their requests ended, those of two cores are
+//! not. The file is rotated by size, so that a disk is never filled.
 
 use std::{
-    io::{self, Write as _},
+    io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use http::{HeaderValue, StatusCode, Version};
 use serde::Serialize;
@@ -25,19 +26,60 @@ use super::{
     record::{Attempted, End, Record},
 };
 
-/// Lines on their way to the disk.
-const WAITING_MAX: usize = 8_192;
+/// Bytes of lines that wait on one core; beyond it lines are lost. At 20 000 requests a second, a third of one.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+
+/// From so many bytes on the thread is woken before its time.
+const URGENT_BYTES: usize = 512 << 10;
+
+/// How long lines wait for others. Whoever reads the file as it grows does not notice.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Bytes handed to the disk at once.
 const BATCH_BYTES: usize = 64 << 10;
+
+/// How long the end waits for the last lines: a disk that takes none must not keep a process.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Azure cuts a user agent here.
 const USER_AGENT_MAX: usize = 70;
 
 /// Takes lines.
-pub(super) struct AccessLog {
-    lines: SyncSender<String>,
-    lost: Arc<AtomicU64>,
+pub(super) struct AccessLog(Arc<Waiting>);
+
+/// Lines on their way to the disk.
+struct Waiting {
+    cores: Box<[Mutex<Buffer>]>,
+    wants: Mutex<Wants>,
+    woken: Condvar,
+    lost: AtomicU64,
+}
+
+/// What one core has written.
+#[derive(Default)]
+struct Buffer {
+    lines: Vec<u8>,
+    stamp: Stamp,
+}
+
+/// What the thread is wanted for.
+#[derive(Default)]
+struct Wants {
+    /// There are lines.
+    some: bool,
+    /// There are many.
+    urgent: bool,
+    /// There will be no more.
+    closed: bool,
+    /// All of them were taken.
+    done: bool,
+}
+
+/// The time of day as text. Most of it stays for a second.
+#[derive(Default)]
+struct Stamp {
+    second: u64,
+    text: String,
 }
 
 /// A line. The first names are Azure's; those behind `Replica` are ours. What has no counterpart here is there and empty, or
@@ -45,7 +87,7 @@ pub(super) struct AccessLog {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Line<'a> {
-    time_generated: String,
+    time_generated: &'a str,
     method: &'a str,
     path: &'a str,
     subscription_id: &'static str,
@@ -85,32 +127,63 @@ struct Line<'a> {
 // === impl AccessLog ===
 
 impl AccessLog {
-    pub(super) fn open(options: &AccessLogOptions) -> io::Result<Self> {
+    pub(super) fn open(options: &AccessLogOptions, cores: usize) -> io::Result<Self> {
         if let Some(folder) = options.path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         // Found out now, not by the first request.
         std::fs::OpenOptions::new().create(true).append(true).open(&options.path)?;
         let file = rotated(&options.path, options.max_bytes, options.files);
-        let (lines, waiting) = sync_channel(WAITING_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let losses = lost.clone();
-        thread::Builder::new().name("mesh-access-log".into()).spawn(move || write(file, &waiting, &losses))?;
-        Ok(Self { lines, lost })
+        let batch = usize::try_from(options.max_bytes).unwrap_or(BATCH_BYTES).min(BATCH_BYTES);
+        let waiting = Arc::new(Waiting {
+            cores: (0..cores).map(|_| Mutex::default()).collect(),
+            wants: Mutex::default(),
+            woken: Condvar::new(),
+            lost: AtomicU64::new(0),
+        });
+        let taken = waiting.clone();
+        thread::Builder::new().name("mesh-access-log".into()).spawn(move || taken.write_all(file, batch))?;
+        Ok(Self(waiting))
     }
 
     /// Writes a record down.
-    pub(super) fn write(&self, record: &Record) {
-        let line = serde_json::to_string(&line(record, SystemTime::now()));
-        let taken = line.ok().is_some_and(|line| self.lines.try_send(line).is_ok());
-        if !taken {
-            self.lost.fetch_add(1, Relaxed);
+    pub(super) fn write(&self, core: usize, record: &Record) {
+        let taken = {
+            let mut buffer = self.0.buffer(core);
+            let before = buffer.lines.len();
+            buffer.add(record, SystemTime::now()).then(|| (before, buffer.lines.len()))
+        };
+        match taken {
+            None => {
+                self.0.lost.fetch_add(1, Relaxed);
+            }
+            Some((before, after)) => {
+                let urgent = before < URGENT_BYTES && after >= URGENT_BYTES;
+                if before == 0 || urgent {
+                    self.0.want(|wants| (wants.some, wants.urgent) = (true, wants.urgent || urgent));
+                }
+            }
         }
     }
 
     /// Returns how many lines were lost.
     pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.0.lost.load(Relaxed)
+    }
+
+    /// Waits until the last lines are written, but not for ever. Nothing is written behind them.
+    pub(super) fn close(&self) {
+        self.0.want(|wants| wants.closed = true);
+        let ended = self.0.woken.wait_timeout_while(self.0.wants(), LAST_LINES, |wants| !wants.done);
+        if ended.is_ok_and(|(_, late)| late.timed_out()) {
+            tracing::warn!("the last lines of the access log could not be written in time");
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.0.want(|wants| wants.closed = true);
     }
 }
 
@@ -119,33 +192,111 @@ fn rotated(path: &Path, max_bytes: u64, files: usize) -> FileRotate<AppendCount>
     FileRotate::new(path, AppendCount::new(files), limit, Compression::None, None)
 }
 
-/// Writes until nobody hands in lines any more.
-fn write(mut file: FileRotate<AppendCount>, waiting: &Receiver<String>, lost: &AtomicU64) {
-    let mut well = true;
-    while let Ok(first) = waiting.recv() {
-        let (mut batch, mut lines) = (first + "\n", 1);
-        while batch.len() < BATCH_BYTES
-            && let Ok(line) = waiting.try_recv()
-        {
-            batch.push_str(&line);
-            batch.push('\n');
-            lines += 1;
-        }
-        match file.write_all(batch.as_bytes()).and_then(|()| file.flush()) {
-            Ok(()) => well = true,
-            Err(error) => {
-                lost.fetch_add(lines, Relaxed);
-                // Once, not per line: the disk that is full may hold this process's own log too.
-                if std::mem::take(&mut well) {
-                    tracing::warn!(%error, "the access log cannot be written");
-                }
+// === impl Waiting ===
+
+impl Waiting {
+    fn buffer(&self, core: usize) -> MutexGuard<'_, Buffer> {
+        self.cores[core].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wants(&self) -> MutexGuard<'_, Wants> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn want(&self, change: impl FnOnce(&mut Wants)) {
+        change(&mut self.wants());
+        self.woken.notify_all();
+    }
+
+    /// Waits until lines should be taken. False when these are the last.
+    fn gather(&self) -> bool {
+        let wait = |wants| self.woken.wait_while(wants, |wants: &mut Wants| !wants.some && !wants.closed);
+        let wants = wait(self.wants()).unwrap_or_else(PoisonError::into_inner);
+        let gathered = self.woken.wait_timeout_while(wants, GATHER, |wants| !wants.urgent && !wants.closed);
+        let mut wants = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        // Before the buffers are looked at: a line behind that says so again.
+        (wants.some, wants.urgent) = (false, false);
+        !wants.closed
+    }
+
+    /// Takes lines to the disk until there will be no more.
+    fn write_all(&self, mut file: impl io::Write, batch: usize) {
+        let (mut well, mut goes_on, mut lines) = (true, true, Vec::new());
+        while goes_on {
+            goes_on = self.gather();
+            for core in 0..self.cores.len() {
+                // What was written last time is where the core writes next.
+                std::mem::swap(&mut self.buffer(core).lines, &mut lines);
+                let lost = batches(&lines, batch).map(|batch| {
+                    let written = file.write_all(batch).and_then(|()| file.flush());
+                    // Once, not per line: the disk that is full may hold this process's own log too.
+                    if let Err(error) = &written
+                        && well
+                    {
+                        tracing::warn!(%error, "the access log cannot be written");
+                    }
+                    well = written.is_ok();
+                    if well { 0 } else { batch.iter().filter(|byte| **byte == b'\n').count() as u64 }
+                });
+                self.lost.fetch_add(lost.sum(), Relaxed);
+                lines.clear();
             }
         }
+        self.want(|wants| wants.done = true);
     }
 }
 
-fn line(record: &Record, now: SystemTime) -> Line<'_> {
-    let begun = now.checked_sub(record.total).unwrap_or(now);
+/// Divides lines into pieces of whole ones, of so many bytes at most unless one line has more.
+fn batches(mut lines: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let within = lines.get(..bytes).unwrap_or(lines);
+        let end = within.iter().rposition(|byte| *byte == b'\n');
+        let end = end.or_else(|| lines.iter().position(|byte| *byte == b'\n'))?;
+        let (batch, rest) = lines.split_at(end + 1);
+        lines = rest;
+        Some(batch)
+    })
+}
+
+// === impl Buffer ===
+
+impl Buffer {
+    /// Adds a line; false when there is no room for it.
+    fn add(&mut self, record: &Record, now: SystemTime) -> bool {
+        if self.lines.len() >= WAITING_BYTES_MAX {
+            return false;
+        }
+        let before = self.lines.len();
+        let begun = now.checked_sub(record.total).unwrap_or(now);
+        let is_whole = serde_json::to_writer(&mut self.lines, &line(record, self.stamp.of(begun))).is_ok();
+        match is_whole {
+            true => self.lines.push(b'\n'),
+            false => self.lines.truncate(before),
+        }
+        is_whole
+    }
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// Writes a time of day as RFC 3339 has it, with milliseconds.
+    fn of(&mut self, at: SystemTime) -> &str {
+        const MILLIS: usize = "2026-11-22T01:33:54.".len();
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.text.is_empty() || since.as_secs() != self.second {
+            self.second = since.as_secs();
+            self.text = DateTime::<Utc>::from(at).format("%Y-%m-%dT%H:%M:%S.").to_string();
+        }
+        self.text.truncate(MILLIS);
+        let ms = since.subsec_millis();
+        let digit = |of: u32| char::from(b'0' + (ms / of % 10) as u8);
+        self.text.extend([digit(100), digit(10), digit(1), 'Z']);
+        &self.text
+    }
+}
+
+fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
     let head = record.head.unwrap_or(record.total);
     let (endpoint, deployment) = match (&record.routed, record.deployment()) {
         (_, Some((endpoint, at))) => (text(Some(&endpoint.name)), text(Some(&endpoint.deployments[at].name))),
@@ -161,7 +312,7 @@ fn line(record: &Record, now: SystemTime) -> Line<'_> {
     let agent = record.words.user_agent();
     let reason = record.refusal().map(|refusal| refusal.code().word());
     Line {
-        time_generated: DateTime::<Utc>::from(begun).to_rfc3339_opts(SecondsFormat::Millis, true),
+        time_generated,
         method: record.method.as_str(),
         path: record.words.path(),
         subscription_id: "",
@@ -217,4 +368,65 @@ pub(super) fn protocol(version: Version) -> &'static str {
 /// Milliseconds with the microseconds behind the point.
 fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::SecondsFormat;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However far apart two times are, each is written as a library writes it.
+        #[test]
+        fn a_time_is_written_as_the_standard_has_it(times in prop::collection::vec(0..4_102_444_800_000_u64, 1..4), near: u16) {
+            let mut stamp = Stamp::default();
+            for ms in times.iter().flat_map(|ms| [*ms, ms + u64::from(near)]) {
+                let at = UNIX_EPOCH + Duration::from_millis(ms);
+                let expected = DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+                prop_assert_eq!(stamp.of(at), expected);
+            }
+        }
+
+        /// Pieces of whole lines, all of them, none longer than it may be unless it is one line.
+        #[test]
+        fn batches_are_whole_lines(lines in prop::collection::vec("[a-z]{0,9}\n", 0..20), bytes in 1..40_usize) {
+            let all = lines.concat();
+            let found: Vec<_> = batches(all.as_bytes(), bytes).collect();
+            prop_assert_eq!(found.concat(), all.as_bytes());
+            for batch in found {
+                let count = batch.iter().filter(|byte| **byte == b'\n').count();
+                prop_assert!(batch.ends_with(b"\n") && (batch.len() <= bytes || count == 1));
+            }
+        }
+    }
+
+    /// A disk that is full.
+    struct Full;
+
+    impl io::Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_counted() {
+        let waiting = Waiting {
+            cores: (0..2).map(|_| Mutex::default()).collect(),
+            wants: Mutex::new(Wants { closed: true, ..Wants::default() }),
+            woken: Condvar::new(),
+            lost: AtomicU64::new(0),
+        };
+        waiting.buffer(0).lines.extend(b"one\ntwo\n");
+        waiting.buffer(1).lines.extend(b"three\n");
+        waiting.write_all(Full, 5);
+        assert_eq!(waiting.lost.load(Relaxed), 3);
+        assert!(waiting.wants().done && waiting.buffer(0).lines.is_empty());
+    }
 }

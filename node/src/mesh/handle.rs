@@ -110,7 +110,7 @@ impl Mesh {
         let stored = persist::load_table(&folder, options.codec);
         let token = persist::load_token(&folder);
         let access_log = options.access_log.as_ref().map(|log| {
-            AccessLog::open(log).map_err(|error| {
+            AccessLog::open(log, cores).map_err(|error| {
                 Error::new(Code::Unavailable, format!("could not write the access log {}", log.path.display()))
                     .why(error.to_string())
                     .try_("name a file this user may write as `access_log`")
@@ -369,6 +369,9 @@ impl MeshHandle {
                 }
             }
             inner.writer.close();
+            if let Some(log) = &inner.shared.access_log {
+                log.close();
+            }
         });
         if joined.await.is_err() {
             tracing::error!("the mesh did not end in order");

@@ -340,7 +340,7 @@ impl Recording {
             spans.close(&record);
         }
         if let Some(log) = &shared.access_log {
-            log.write(&record);
+            log.write(self.core.index, &record);
         }
         shared.recent[self.core.index].push(*record);
     }

@@ -1,6 +1,6 @@
 //! What the ingress writes down: the memory that is asked for a request, the access log, and the times.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use berth_core::id::{NodeId, ReplicaId};
 use berth_node::mesh::{AccessLogOptions, Mesh, MeshOptions};
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A request with an id of the caller's choice.
-fn named(path: &str, id: &'static str) -> Request<Full<Bytes>> {
+fn named(path: &str, id: &str) -> Request<Full<Bytes>> {
     let mut request = post(path, "body");
     request.headers_mut().insert("x-request-id", id.parse().expect("a value"));
     request
@@ -225,6 +225,29 @@ async fn every_request_is_a_line_and_the_disk_is_not_filled() {
     assert!(text.contains("berth_mesh_access_log_lost_total 0"), "{text}");
     let sum = text.lines().find(|line| line.starts_with("berth_mesh_duration_seconds_count")).expect("a histogram");
     assert!(sum.contains(r#"deployment="blue""#) && !sum.ends_with(" 0"), "{sum}");
+}
+
+#[tokio::test]
+async fn the_last_lines_are_written_before_the_end() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("access.log");
+    let access_log = Some(AccessLogOptions { path: path.clone(), max_bytes: 1 << 20, files: 2 });
+    let mesh = Mesh::start(MeshOptions { access_log, ..options(1, &dir) }, &mut Registry::default()).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    simple(&n1, &Deployed::one("blue", &n1, 1, echo("blue").await));
+    for turn in 0..20 {
+        call(n1.mesh.ingress_addr(), named("/e/fraud/score", &format!("turn-{turn}"))).await;
+    }
+    n1.mesh.shutdown(Duration::from_secs(20)).await;
+    let text = std::fs::read_to_string(&path).expect("the log");
+    let ids: BTreeSet<_> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            line["XRequestId"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    assert_eq!((ids.len(), text.lines().count()), (20, 20), "{text}");
 }
 
 #[tokio::test]
