@@ -42,6 +42,7 @@ pub(crate) struct Board {
     parts: Vec<BoardUpdate>,
     in_flight: BTreeMap<String, u64>,
     held_in_reserve: BTreeMap<String, Resources>,
+    cards_in_reserve_mib: BTreeMap<String, u64>,
 }
 
 /// What was answered within a point's time.
@@ -187,12 +188,22 @@ impl Board {
             *self.in_flight.entry(replica.endpoint.clone()).or_default() += replica.in_flight;
         }
         self.held_in_reserve.clear();
+        self.cards_in_reserve_mib.clear();
+        // A grant without an amount is all of its device.
+        let devices = self.nodes.iter().flat_map(|node| node.devices.iter().map(move |device| (&node.node, device)));
+        let whole: BTreeMap<_, _> =
+            devices.map(|(node, device)| ((node.as_str(), device.uuid.as_str()), device.memory_mib)).collect();
         for slot in &self.slots {
             let held = self.held_in_reserve.entry(slot.node.clone()).or_default();
             let one = slot.resources.unwrap_or_default();
             held.cpu_milli += one.cpu_milli;
             held.memory_mib += one.memory_mib;
             held.gpus += one.gpus;
+            let mib = slot.devices.iter().map(|grant| {
+                let all = whole.get(&(slot.node.as_str(), grant.uuid.as_str()));
+                grant.memory_mib.or(all.copied()).unwrap_or(0)
+            });
+            *self.cards_in_reserve_mib.entry(slot.node.clone()).or_default() += mib.sum::<u64>();
         }
     }
 
@@ -269,6 +280,11 @@ impl Board {
     /// Returns what reserve slots hold on a node.
     pub(crate) fn reserve_on(&self, node: &str) -> Resources {
         self.held_in_reserve.get(node).copied().unwrap_or_default()
+    }
+
+    /// Returns how much memory of a node's cards reserve slots hold, in MiB.
+    pub(crate) fn cards_in_reserve_on(&self, node: &str) -> u64 {
+        self.cards_in_reserve_mib.get(node).copied().unwrap_or(0)
     }
 
     /// Names the alerts that fire: `fraud error-rate`.

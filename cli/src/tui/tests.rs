@@ -97,7 +97,8 @@ fn board() -> BoardUpdate {
         memory_mib: 81_920,
         simulated: true,
         state: "healthy".into(),
-        held_mib: 6_144,
+        // The share of the replica that starts there, and that of a slot.
+        held_mib: 6_144 + 20_480,
         sample: Some(DeviceSample {
             used_mib: 5_120,
             utilization_percent: Some(73),
@@ -165,7 +166,15 @@ fn board() -> BoardUpdate {
             shared,
         ],
         nodes: vec![node("node-1", "ready", 2_000, 1), gpu, cordoned, node("node-4", "lost", 8_000, 0), draining],
-        slots: vec![slot("e5", "node-1", 3_000)],
+        slots: vec![
+            slot("e5", "node-1", 3_000),
+            // A share of the card that a replica has a share of too.
+            Slot {
+                deployment: "green".into(),
+                devices: vec![DeviceGrant { uuid: "GPU-7f3a".into(), memory_mib: Some(20_480) }],
+                ..slot("f6", "node-2", 1_000)
+            },
+        ],
         loads: vec![load("blue", 12_288), load("green", 49_152)],
         ..BoardUpdate::default()
     }

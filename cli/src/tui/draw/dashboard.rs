@@ -118,13 +118,21 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
 
 /// Returns how wide a line of history and a bar are.
 fn sizes(is_roomy: bool) -> (usize, usize) {
-    if is_roomy { (12, 8) } else { (5, 4) }
+    if is_roomy { (8, 8) } else { (5, 4) }
+}
+
+/// Returns how wide the history of failures is: where there is no room, their share alone is shown.
+fn failures_width(is_roomy: bool) -> usize {
+    if is_roomy { 8 } else { 0 }
 }
 
 fn endpoint_headings(is_roomy: bool) -> String {
     let (spark, _) = sizes(is_roomy);
     let wide = spark + 8;
-    format!("{:9} {:>5}  {:wide$}  {:wide$}  {:>6}  TRAFFIC", "STATE", "READY", "REQUESTS/S", "P95", "FAILED")
+    let history = failures_width(is_roomy);
+    // As wide as what stands below it: the share, and a history behind it where there is room.
+    let failed = if history > 0 { format!("{:>6} {:history$}", "FAILED", "") } else { format!("{:>6}", "FAILED") };
+    format!("{:9} {:>5}  {:wide$}  {:wide$}  {failed}  TRAFFIC", "STATE", "READY", "REQUESTS/S", "P95")
 }
 
 fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> Vec<Span<'static>> {
@@ -142,7 +150,12 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> 
     let p95: Vec<u64> = points.iter().map(|point| point.p95_us).collect();
     spans.push(Span::raw(format!("  {:>7} {}", lately.p95(), spark(&p95, spark_width))));
     let ink = if lately.has_failures() { Ink::Red } else { Ink::Plain };
-    spans.push(Span::styled(format!("  {:>6}", lately.failed()), paint.ink(ink)));
+    let failed: Vec<u64> = points.iter().map(|point| point.failed).collect();
+    let history = match failures_width(is_roomy) {
+        0 => String::new(),
+        width => format!(" {}", spark(&failed, width)),
+    };
+    spans.push(Span::styled(format!("  {:>6}{history}", lately.failed()), paint.ink(ink)));
     let most_first = |shares: &std::collections::BTreeMap<String, u32>| {
         let mut shares: Vec<_> = shares.iter().filter(|(_, percent)| **percent > 0).collect();
         shares.sort_by_key(|(_, percent)| std::cmp::Reverse(**percent));
@@ -184,7 +197,8 @@ fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool, has_used: bool)
     // By memory: shares of a card count, and a whole card is all of its memory.
     let cards = node.gpus.iter().fold((0, 0), |(held, all), gpu| (held + gpu.held_mib, all + gpu.memory_mib));
     if cards.1 > 0 {
-        gauge(cards.0, 0, cards.1);
+        let reserve = app.board.cards_in_reserve_on(&node.node);
+        gauge(cards.0, reserve, cards.1);
     } else {
         spans.push(Span::raw(format!("  {:width$}", "-", width = cells + 6)));
     }
