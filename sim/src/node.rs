@@ -23,6 +23,7 @@ use crate::{
     event::{Attempt, Down, Event, Up, not_started},
     gpu::{Gpus, Layout},
     net::Addr,
+    request::LIVE_FEED_MS,
     router::Router,
     world::World,
 };
@@ -67,6 +68,8 @@ pub(crate) struct SimNode {
     feed: Option<Feed>,
     /// When a feed of a coordinator with a leader last said anything.
     pub(crate) fed_at: u64,
+    /// Since when it has been live without a gap.
+    pub(crate) fed_since: u64,
     /// When a leader in session last said anything, or the agent began.
     pub(crate) led_at: u64,
     /// The orders it took last, as they were given.
@@ -159,6 +162,7 @@ impl SimNode {
             session: None,
             feed: None,
             fed_at: 0,
+            fed_since: 0,
             led_at: 0,
             orders: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -543,7 +547,11 @@ impl World {
     /// Notes that a feed is live: of a coordinator that follows a leader. One that has just started shows what it has.
     fn note_fed(&mut self, at: usize, member: usize) {
         if self.members[member].follows(self.now) {
-            self.nodes[at].fed_at = self.now;
+            let node = &mut self.nodes[at];
+            if node.fed_at + LIVE_FEED_MS < self.now {
+                node.fed_since = self.now;
+            }
+            node.fed_at = self.now;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
     id::ReplicaId,
-    model::{DeploymentName, EndpointName},
+    model::{DeploymentName, EndpointName, NodeState},
     rng::Rng,
     time::{Instant, Millis},
     traffic::{
@@ -31,7 +31,9 @@ const CONNECT_TIMEOUT_MS: u64 = 300;
 /// Milliseconds before a failed request in which a fault excuses it: a lost node is off every table well within that.
 const EXCUSE_MS: u64 = 15_000;
 /// Milliseconds a table feed may be silent and count as live.
-const LIVE_FEED_MS: u64 = 3_000;
+pub(crate) const LIVE_FEED_MS: u64 = 3_000;
+/// Milliseconds in which a feed that came to life again has brought what was missed.
+const CATCH_UP_MS: u64 = 200;
 /// How far the wall clocks of coordinators may be apart, stepped ones included.
 const CLOCKS_APART_MS: u64 = 6_000;
 
@@ -452,9 +454,12 @@ impl World {
     fn is_excused(&self, open: &Open) -> bool {
         let since = open.began.saturating_sub(EXCUSE_MS);
         let disturbed = |at: &usize| self.nodes[*at].disturbed_at.is_some_and(|when| when >= since);
-        // It may have come to life again after the request began, or died since.
-        let feed_is_live =
-            self.nodes[open.ingress].fed_at + LIVE_FEED_MS >= open.began.max(self.now.saturating_sub(DEADLINE_MS));
+        // It may have come to life again a moment before the request began, or after, or have died since.
+        let ingress = &self.nodes[open.ingress];
+        let feed_is_live = ingress.fed_at + LIVE_FEED_MS >= open.began.max(self.now.saturating_sub(DEADLINE_MS))
+            && ingress.fed_since + CATCH_UP_MS <= open.began
+            // Nobody waits for the word of a router whose node is lost.
+            && self.truth().nodes.get(&ingress.id).is_none_or(|node| node.state != NodeState::Lost);
         let key = berth_core::model::DeploymentKey::new(open.endpoint.clone(), open.deployment.clone());
         let began = wall_of(open.began.saturating_sub(CLOCKS_APART_MS));
         let is_there = |deployment: &berth_core::model::Deployment| {

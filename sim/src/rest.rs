@@ -119,6 +119,11 @@ fn deployments_are_whole(truth: &ClusterState, found: &mut Vec<Unrest>) -> bool 
         if is_broken(deployment, truth) {
             continue;
         }
+        let waits_for = |to: &Deployment| to.retry_at > truth.time;
+        let mut yielded_to = deployment.yielded.iter().filter_map(|yielded| truth.deployments.get(&yielded.to));
+        if all < desired && yielded_to.any(waits_for) {
+            continue;
+        }
         let is_full =
             || berth_core::controller::explain(truth, &deployment.key).is_ok_and(|verdict| !verdict.by.is_empty());
         if deployment.deleting || ((good != desired || all != desired) && !(all <= desired && is_full())) {

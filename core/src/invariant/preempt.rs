@@ -49,8 +49,11 @@ impl Witness {
     pub(super) fn spread(&self, after: &ClusterState, found: &mut Vec<Violation>) {
         for replica in after.replicas.values().filter(|replica| !self.replicas.contains_key(&replica.id)) {
             let Some(deployment) = after.deployments.get(&replica.key) else { continue };
-            let Some(max) = deployment.spec.spread.max_per_domain else { continue };
-            let labels = match deployment.spec.spread.by {
+            let is_current = replica.generation == deployment.generation;
+            let old = deployment.old_specs.get(&replica.generation).filter(|_| !is_current);
+            let spread = old.unwrap_or(&deployment.spec).spread;
+            let Some(max) = spread.max_per_domain else { continue };
+            let labels = match spread.by {
                 SpreadBy::Zone => &["zone"][..],
                 SpreadBy::Rack => &["zone", "rack"],
                 SpreadBy::Node | SpreadBy::None => &[],

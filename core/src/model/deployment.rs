@@ -236,6 +236,12 @@ pub struct Deployment {
     pub served_generation: Option<Generation>,
     /// How long the last replica that came up took from its place to its first answer.
     pub started_in: Option<Millis>,
+    /// The generation for which an old replica gave up its place, until one of it is placed.
+    pub room_made_for: Option<Generation>,
+    /// Replicas of the generation that served that failed in a row, while the current one has not served.
+    pub stand_in_failures: u32,
+    /// No replica of the generation that served is placed again before this time: the back-off after those failures.
+    pub stand_in_retry_at: LogTime,
     /// Since when no node has room for all of its reserve.
     pub reserve_short_since: Option<LogTime>,
     /// Places it gave up for more important deployments and does not have back, each deployment once.
@@ -257,8 +263,7 @@ impl Deployment {
         self.served_generation == Some(self.generation)
     }
 
-    /// Returns the generation of which a lost replica of an earlier one comes back: the newest that is known to work, until
-    /// the current one is.
+    /// Returns the generation of which what is missing comes: the newest that is known to work, until the current one is.
     pub fn stand_in(&self) -> Option<Generation> {
         self.served_generation.filter(|served| *served < self.generation && self.old_specs.contains_key(served))
     }

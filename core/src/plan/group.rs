@@ -141,6 +141,11 @@ impl<'a> Group<'a> {
         !self.outdated.is_empty() && ((self.current.len() + self.outdated.len()) as u64) < self.deployment.floor()
     }
 
+    /// Returns whether an old replica gave up its place for the current generation, which has not taken it yet.
+    pub(super) fn is_room_made(&self) -> bool {
+        self.deployment.room_made_for == Some(self.deployment.generation)
+    }
+
     /// Returns whether places of this deployment are about to come back.
     pub(super) fn is_leaving(&self) -> bool {
         !self.retired.is_empty() || self.leaving.iter().any(|replica| !replica.lost)

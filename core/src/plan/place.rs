@@ -17,7 +17,7 @@ struct Need {
     is_missing: bool,
     replaces: Option<ReplicaId>,
     cause: Option<SpendCause>,
-    /// The earlier generation it is of, in place of one that is lost or has to leave while the current one has not served.
+    /// The earlier generation it is of, while the current one has not served.
     stand_in: Option<Generation>,
 }
 
@@ -25,25 +25,47 @@ struct Need {
 pub(super) fn place_missing(draft: &mut Draft<'_>) {
     for at in 0..draft.groups.len() {
         let group = &draft.groups[at];
-        let (stand_ins, needs): (Vec<_>, Vec<_>) =
-            needs(draft, group).into_iter().partition(|need| need.stand_in.is_some());
-        let current = group.deployment.generation;
-        // What is known to work waits for no back-off of what is not.
-        if let Some(generation) = stand_ins.first().and_then(|need| need.stand_in) {
-            place(draft, at, generation, stand_ins);
-        }
-        if needs.is_empty() {
-            continue;
+        let is_room_made = group.is_room_made();
+        let stand_in_due = group.deployment.stand_in().map(|_| group.deployment.stand_in_retry_at);
+        if let Some(due) = stand_in_due.filter(|due| draft.now < *due) {
+            draft.report.due_at(due);
         }
         let group = &draft.groups[at];
-        if draft.now < group.deployment.retry_at {
-            draft.report.due_at(group.deployment.retry_at);
-            preempt::keep_what_was_yielded(draft, at);
-            continue;
+        let (stand_ins, needs): (Vec<_>, Vec<_>) =
+            needs(draft, group).into_iter().partition(|need| need.stand_in.is_some());
+        // Where all that is asked for now is of an earlier generation, that one speaks for the rollout as well.
+        let speaks = needs.is_empty() && draft.now >= group.deployment.retry_at;
+        // The place that an old one gave up is for the generation it was given up for.
+        if is_room_made {
+            place_current(draft, at, needs);
+            place_stand_ins(draft, at, stand_ins, speaks);
+        } else {
+            place_stand_ins(draft, at, stand_ins, speaks);
+            place_current(draft, at, needs);
         }
-        draft.groups[at].found_no_room = place(draft, at, current, needs) == 0;
-        preempt::make_room(draft, at);
     }
+}
+
+/// Places what is of an earlier generation. What is known to work waits for no back-off of what is not.
+fn place_stand_ins(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>, speaks: bool) {
+    let Some(generation) = needs.first().and_then(|need| need.stand_in) else { return };
+    let placed = place(draft, at, generation, needs);
+    draft.groups[at].found_no_room |= speaks && placed == 0;
+    preempt::make_room(draft, at, generation);
+}
+
+fn place_current(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) {
+    if needs.is_empty() {
+        return;
+    }
+    let deployment = draft.groups[at].deployment;
+    if draft.now < deployment.retry_at {
+        draft.report.due_at(deployment.retry_at);
+        preempt::keep_what_was_yielded(draft, at);
+        return;
+    }
+    draft.groups[at].found_no_room = place(draft, at, deployment.generation, needs) == 0;
+    preempt::make_room(draft, at, deployment.generation);
 }
 
 /// Lists the replicas to place now: replacements of lost ones, then instances that never were, then as many as a rollout
@@ -61,35 +83,48 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     let is_broken = |replica: &&&Replica| !replica.lost && is_lost(state, replica);
     let broken = group.condemned.iter().chain(group.leaving.iter().filter(is_broken));
     let generation = group.deployment.generation;
-    let stand_in = |replica: &Replica| group.deployment.stand_in().filter(|_| replica.generation < generation);
+    // A try of what is not known to work costs nobody a promised instance: what is missing comes as it was. Who holds a
+    // rollout back and asks for more wants to see the new one.
+    let stand_in = group.deployment.stand_in().filter(|_| draft.now >= group.deployment.stand_in_retry_at);
+    let first = stand_in.filter(|_| !group.deployment.paused);
     // What is waited for is stood in for by nobody: an instance more is one of its own.
     let lost = group.lost.iter().filter(|replica| !group.waited_for.contains(&replica.id));
     let lost = lost.chain(broken).filter(open).map(|replica| Need {
         is_missing: true,
         replaces: Some(replica.id),
         cause: node_name(state, replica).map(|node| SpendCause::Recovery { node }),
-        stand_in: stand_in(replica),
+        stand_in,
     });
     // What was yielded comes back where there is room, not from the reserve.
     let recovered = missing.saturating_sub(group.deployment.yielded());
     let mut needs: Vec<_> = lost.take(recovered as usize).collect();
-    needs.resize_with(missing as usize, || Need { is_missing: true, ..Need::default() });
-    let surge = (wanted - missing).min(group.surge_left(missing));
+    needs.resize_with(missing as usize, || Need { is_missing: true, stand_in: first, ..Need::default() });
+    if group.is_room_made()
+        && let Some(last) = needs.last_mut()
+    {
+        last.stand_in = None;
+    }
+    let as_asked = needs.iter().filter(|need| need.stand_in.is_none()).count() as u64;
+    let surge = (wanted - as_asked).min(group.surge_left(missing));
     let emptied = group.kept_outdated().filter(|replica| !replaced.contains(&replica.id));
     let emptied = emptied.filter_map(|replica| {
         let cause = cause_of_drain(state, replica)?;
-        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause), stand_in: stand_in(replica) })
+        let stand_in = stand_in.filter(|_| replica.generation < generation);
+        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause), stand_in })
     });
+    let emptied: Vec<_> = emptied.collect();
+    let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
+    let rolled = Need { cause: rolls.then_some(SpendCause::RollingUpdate { generation }), ..Need::default() };
+    // Who stood in for one that leaves may have got the place of another one that ended since.
+    let staying = group.kept_outdated().filter(|replica| cause_of_drain(state, replica).is_none()).count() as u64;
+    let beside = group.desired().saturating_sub(current + staying + missing + emptied.len() as u64);
+    let beside = std::iter::repeat_n(Need { stand_in, ..Need::default() }, beside as usize);
+    let emptied = emptied.into_iter();
     if group.deployment.paused {
-        needs.extend(emptied.take(surge as usize));
+        needs.extend(emptied.chain(beside).take(surge as usize));
         return needs;
     }
-    let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
-    let rolled = std::iter::repeat_with(|| Need {
-        cause: rolls.then_some(SpendCause::RollingUpdate { generation }),
-        ..Need::default()
-    });
-    needs.extend(emptied.chain(rolled).take(surge as usize));
+    needs.extend(emptied.chain(beside).chain(std::iter::repeat(rolled)).take(surge as usize));
     needs
 }
 
@@ -149,9 +184,7 @@ fn place(draft: &mut Draft<'_>, at: usize, generation: Generation, needs: Vec<Ne
         placements.iter().for_each(|place| after.take_up(&ask, place));
     }
     let unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
-    if generation == deployment.generation {
-        placements.extend(preempt::take_slots(draft, at, unplaced));
-    }
+    placements.extend(preempt::take_slots(draft, at, unplaced, &ask));
     draft.groups[at].unplaced = rest[placements.len()..].iter().filter(|need| need.is_missing).count() as u64;
     if placements.len() < rest.len()
         && let Ok(verdict) = Verdict::against(draft.fleet(), &deployment.key)

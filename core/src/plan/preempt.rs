@@ -14,6 +14,7 @@
 
 use super::{draft::Draft, group::Group};
 use crate::{
+    id::Generation,
     model::{ReleaseCause, Replica, ReplicaState},
     schedule::{
         Ask, Fleet, Placement,
@@ -26,18 +27,18 @@ use crate::{
 const VICTIMS_PER_PLAN: usize = 64;
 
 /// Takes up to `count` places that slots of less important deployments hold.
-pub(super) fn take_slots(draft: &mut Draft<'_>, at: usize, count: u64) -> Vec<Placement> {
+pub(super) fn take_slots(draft: &mut Draft<'_>, at: usize, count: u64, ask: &Ask<'_>) -> Vec<Placement> {
     let deployment = draft.groups[at].deployment;
-    let (ask, priority) = (Ask::of(deployment), deployment.spec.priority);
+    let priority = deployment.spec.priority;
     let mut placements = Vec::new();
     if count == 0 {
         return placements;
     }
     let mut yielders = yielders(draft);
     while (placements.len() as u64) < count && yielders.has_any_for(priority) {
-        let Some(room) = yielders.room(draft.fleet(), &ask, priority, Reach::Slots) else { break };
-        draft.fleet().take_room(&ask, &room);
-        draft.after.iter_mut().for_each(|after| after.take_room(&ask, &room));
+        let Some(room) = yielders.room(draft.fleet(), ask, priority, Reach::Slots) else { break };
+        draft.fleet().take_room(ask, &room);
+        draft.after.iter_mut().for_each(|after| after.take_room(ask, &room));
         yielders.take(&room);
         for slot in &room.slots {
             if let Some(owner) = draft.groups.iter_mut().find(|group| group.deployment.key == slot.key) {
@@ -69,7 +70,7 @@ pub(super) fn keep_what_was_yielded(draft: &mut Draft<'_>, at: usize) {
 
 /// Ends replicas of less important deployments for instances that fit nowhere, and do not fit either once everything
 /// that leaves has left. The places they wait for are kept clear of whoever comes after.
-pub(super) fn make_room(draft: &mut Draft<'_>, at: usize) {
+pub(super) fn make_room(draft: &mut Draft<'_>, at: usize, generation: Generation) {
     let (deployment, unplaced) = (draft.groups[at].deployment, draft.groups[at].unplaced);
     let mut yielders = yielders(draft);
     let is_waited_for = |replica: &&&Replica| replica.made_room_for.as_ref() == Some(&deployment.key);
@@ -77,7 +78,7 @@ pub(super) fn make_room(draft: &mut Draft<'_>, at: usize) {
     if unplaced == 0 || !(waits || yielders.has_any_for(deployment.spec.priority)) {
         return;
     }
-    let (ask, seed) = (Ask::of(deployment), draft.seed_of(at, "ties"));
+    let (ask, seed) = (Ask::of_generation(deployment, generation), draft.seed_of(at, "ties"));
     let coming = fleet_after(draft).place(&ask, unplaced, seed);
     let found = coming.len() as u64;
     coming.iter().for_each(|place| claim(draft, &ask, place));

@@ -87,7 +87,10 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
 fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
     let ask = Ask::of(group.deployment);
     let spare = group.ready(view) >= group.deployment.floor();
-    let may_go = |replica: &Replica| (spare || !replica.is_ready()) && !view.may_serve(replica);
+    // One that stands in and is about to serve is needed as much as one that does.
+    let stands_in = |replica: &Replica| group.deployment.stand_in() == Some(replica.generation);
+    let is_useless = |replica: &Replica| !replica.is_ready() && !stands_in(replica);
+    let may_go = |replica: &Replica| (spare || is_useless(replica)) && !view.may_serve(replica);
     let fits = |replica: &&Replica| {
         may_go(replica) && !group.spared.contains(&replica.id) && fleet.fits_instead_of(&ask, replica)
     };

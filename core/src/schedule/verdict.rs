@@ -112,6 +112,14 @@ impl Verdict {
                 deployment.last_failure.as_deref().and_then(|text| text.lines().next()).unwrap_or("no reason given");
             self.waiting.push(format!("the next try in {left}; the last one failed: {why}"));
         }
+        // A place that was given up is kept for whom it was given up for, between its tries too.
+        for yielded in deployment.yielded.iter().filter(|_| self.placed < self.desired) {
+            let to = state.deployments.get(&yielded.to).filter(|to| to.retry_at > state.time);
+            if let Some(left) = to.map(|to| to.retry_at.since(state.time)) {
+                let places = Count(yielded.count.into(), "place");
+                self.waiting.push(format!("{places} given up for {}, which is tried again in {left}", yielded.to));
+            }
+        }
         // Forty replicas that do the same on one node are one thing to read.
         let mut alike: BTreeMap<_, Vec<&Replica>> = BTreeMap::new();
         // What was lost and made good is history, though its node may yet come back.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_core::{
+    controller::explain,
     error::Code,
     id::ReplicaId,
     model::{DeploymentSpec, Device, GpuAsk, NodeProfile, NodeState, ReleaseCause, Replica, ReplicaState, Yielded},
@@ -281,6 +282,8 @@ fn a_newcomer_that_cannot_start_stops_no_more_than_it_needs() {
             cluster.nodes_act();
         }
         assert_eq!((cluster.ready("batch/low"), stopped), (3, 1));
+        let why = explain(&cluster.state, &key("batch/low")).expect("it is there").to_string();
+        assert!(why.contains("1 place given up for fraud/high, which is tried again in "), "{why}");
         let retry_at = cluster.state.deployments[&key("fraud/high")].retry_at;
         cluster.now = LogTime::from_millis(retry_at.millis() + 1);
         cluster.must(Command::AssetExpire { digests: Vec::new() });

@@ -2,7 +2,7 @@
 
 use berth_core::{
     id::{Generation, NodeId},
-    model::{NodeState, ReplicaState, SpendCause},
+    model::{NodeState, ReplicaState, SpendCause, Spread, SpreadBy},
     state::{Command, Observed, Step},
     time::Millis,
 };
@@ -126,4 +126,130 @@ fn only_a_generation_that_served_stands_in() {
     assert_eq!((deployment.generation, deployment.stand_in()), (Generation(2), None));
     cluster.must(Command::DeploymentRestart { key: key("fraud/blue"), if_revision: None });
     assert_eq!(cluster.state.deployments[&key("fraud/blue")].stand_in(), Some(Generation(2)));
+}
+
+/// Three instances that fill a node each, a fourth node that something else fills, and a broken generation.
+fn full_and_broken() -> Cluster {
+    let mut cluster = Cluster::of(4);
+    let whole = |version: &str| {
+        let mut whole = spec(3);
+        whole.resources.cpu_milli = 4_000;
+        whole.tags.insert("version".to_owned(), version.to_owned());
+        whole
+    };
+    cluster.deploy("fraud/blue", whole("1"));
+    let mut other = whole("1");
+    other.instance_count = 1;
+    cluster.deploy("other/blue", other);
+    cluster.settle();
+    cluster.deploy("fraud/blue", whole("2"));
+    cluster
+}
+
+#[test]
+fn where_there_is_no_room_neither_takes_the_place_of_the_other_for_ever() {
+    let mut cluster = full_and_broken();
+    let mut planned = Vec::new();
+    for round in 0..120 {
+        if round == 20 {
+            let lost = serving(&cluster)[0];
+            cluster.transition(lost.0, NodeState::Lost);
+        }
+        if round == 40 {
+            cluster.scale("other/blue", 0);
+        }
+        planned.extend(rounds(&mut cluster, 1));
+        let expected = if (20..50).contains(&round) { 1 } else { 2 };
+        assert!(serving(&cluster).len() >= expected, "round {round}: {:?}", cluster.replicas("fraud/blue"));
+    }
+    let placed = |generation| {
+        let of = |step: &&Step| matches!(step, Step::Place { generation: placed, .. } if *placed == generation);
+        planned.iter().filter(of).count()
+    };
+    // Tries of the broken one are two seconds apart, then four, eight and so on; what stood in for it meanwhile served.
+    let (tries, stand_ins) = (placed(BROKEN), placed(Generation(1)));
+    assert!((3..=8).contains(&tries), "{tries} tries of {planned:?}");
+    assert!(stand_ins <= tries + 1, "{stand_ins} stood in for {tries} tries: {planned:?}");
+}
+
+#[test]
+fn what_stands_in_and_fails_is_tried_less_and_less_often() {
+    let mut cluster = broken_update();
+    cluster.transition(serving(&cluster)[0].0, NodeState::Lost);
+    let mut placed = 0;
+    for _ in 0..120 {
+        let (steps, _) = cluster.plan();
+        placed += steps.iter().filter(|step| matches!(step, Step::Place { generation: Generation(1), .. })).count();
+        if !steps.is_empty() {
+            cluster.commit(steps);
+        }
+        let started: Vec<_> =
+            cluster.state.replicas.values().filter(|it| !it.lost).map(|it| (it.id, it.state)).collect();
+        for (id, state) in started {
+            match state {
+                ReplicaState::Placed => cluster.report(id, Observed::Failed),
+                ReplicaState::Stopped | ReplicaState::Failed => cluster.report(id, Observed::Gone),
+                _ => {}
+            }
+        }
+        cluster.now = cluster.now + Millis::from_secs(1);
+    }
+    assert!((3..=7).contains(&placed), "{placed} tries in two minutes");
+    let deployment = &cluster.state.deployments[&key("fraud/blue")];
+    assert_eq!(deployment.stand_in(), Some(Generation(1)));
+    assert!(deployment.stand_in_failures >= 3, "{deployment:?}");
+}
+
+#[test]
+fn who_asks_for_more_and_for_what_does_not_come_up_gets_more_of_what_works() {
+    let mut cluster = Cluster::of(4);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    let mut next = spec(5);
+    next.tags.insert("version".to_owned(), "2".to_owned());
+    cluster.deploy("fraud/blue", next.clone());
+    rounds(&mut cluster, 30);
+    assert_eq!(serving(&cluster).len(), 5, "{:?}", cluster.replicas("fraud/blue"));
+    // And whoever, or whatever, asks for still more afterwards as well.
+    cluster.scale("fraud/blue", 7);
+    rounds(&mut cluster, 30);
+    assert_eq!(serving(&cluster).len(), 7, "{:?}", cluster.replicas("fraud/blue"));
+}
+
+#[test]
+fn what_stands_in_is_spread_as_it_always_was() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("fraud/blue", spec(3));
+    cluster.settle();
+    let mut next = spec(3);
+    next.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
+    next.tags.insert("version".to_owned(), "2".to_owned());
+    cluster.deploy("fraud/blue", next);
+    rounds(&mut cluster, 4);
+    cluster.transition(serving(&cluster)[0].0, NodeState::Lost);
+    rounds(&mut cluster, 20);
+    assert_eq!(
+        serving(&cluster).len(),
+        3,
+        "one node may hold all of the first one: {:?}",
+        cluster.replicas("fraud/blue")
+    );
+}
+
+#[test]
+fn who_stood_in_for_one_that_leaves_and_took_the_place_of_another_is_one_too_few() {
+    let mut cluster = broken_update();
+    let leaves = serving(&cluster)[0];
+    cluster.drain(leaves.0, false);
+    let (steps, _) = cluster.plan();
+    let stands_in = |step: &Step| matches!(step, Step::Place { generation: Generation(1), replaces: Some(_), .. });
+    assert!(steps.iter().any(stands_in), "{steps:?}");
+    cluster.commit(steps);
+    let other = cluster.replicas("fraud/blue").into_iter().find(|replica| replica.is_ready() && replica.node != leaves);
+    let other = other.expect("two of them are elsewhere").id;
+    cluster.report(other, Observed::Failed);
+    cluster.report(other, Observed::Gone);
+    rounds(&mut cluster, 60);
+    assert_eq!(cluster.state.replicas_on(leaves).filter(|replica| replica.is_wanted()).count(), 0);
+    assert_eq!(serving(&cluster).len(), 3, "{:?}", cluster.replicas("fraud/blue"));
 }

@@ -145,6 +145,8 @@ any_struct! {
         last_failure: option::of(text()), last_failed: option::of(failed()),
         retry_at: time(), served_generation: option::of(number().prop_map(Generation)),
         started_in: option::of(number().prop_map(Millis)),
+        room_made_for: option::of(number().prop_map(Generation)),
+        stand_in_failures: any::<u32>(), stand_in_retry_at: time(),
         reserve_short_since: option::of(time()), yielded: vec(yielded(), 0..3), revision: index(),
     }
     yielded: Yielded { to: key(), count: any::<u32>() }

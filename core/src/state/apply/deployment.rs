@@ -156,6 +156,9 @@ impl ClusterState {
             retry_at: LogTime::default(),
             served_generation: None,
             started_in: None,
+            room_made_for: None,
+            stand_in_failures: 0,
+            stand_in_retry_at: LogTime::default(),
             reserve_short_since: None,
             yielded: Vec::new(),
             revision: cx.index,
@@ -287,6 +290,7 @@ fn begin_generation(deployment: &mut Deployment, cx: &Context, spec: DeploymentS
     deployment.old_began.insert(deployment.generation, deployment.generation_at);
     deployment.generation = deployment.generation.next();
     deployment.generation_at = cx.now;
+    deployment.room_made_for = None;
 }
 
 /// Forgets failures: whoever asks again after one wants another try now, not when the back-off ends.
@@ -295,6 +299,8 @@ fn try_anew(deployment: &mut Deployment, cx: &Context) {
     deployment.last_failure = None;
     deployment.last_failed = None;
     deployment.retry_at = LogTime::default();
+    deployment.stand_in_failures = 0;
+    deployment.stand_in_retry_at = LogTime::default();
     deployment.revision = cx.index;
 }
 

@@ -178,6 +178,9 @@ impl ClusterState {
         cx.event(Severity::Info, "replica.placed", about(&replica), text);
         self.index.add_replica(&replica, self.nodes.get(&node));
         self.replicas.insert(id, replica);
+        if let Some(deployment) = self.deployments.get_mut(key) {
+            deployment.room_made_for = deployment.room_made_for.filter(|made_for| *made_for != generation);
+        }
         // What came from the reserve is out of it for a while; it is no room that was found.
         if place.spend.is_none() {
             self.return_yielded(cx, key);
@@ -247,6 +250,11 @@ impl ClusterState {
         if next == ReplicaState::Serving {
             self.generation_serves(&key, generation);
         }
+        if reason == ONE_AT_A_TIME
+            && let Some(deployment) = self.deployments.get_mut(&key)
+        {
+            deployment.room_made_for = Some(deployment.generation);
+        }
         let routed = |state| matches!(state, ReplicaState::Warm | ReplicaState::Serving);
         if routed(from) || routed(next) {
             self.touch_routes(cx, &key.endpoint);
@@ -258,9 +266,12 @@ impl ClusterState {
 
     /// A replica that serves ends the back-off: whatever was wrong is mended.
     fn generation_serves(&mut self, key: &DeploymentKey, generation: Generation) {
-        if let Some(deployment) = self.deployments.get_mut(key)
-            && deployment.generation == generation
-        {
+        let Some(deployment) = self.deployments.get_mut(key) else { return };
+        if deployment.stand_in() == Some(generation) {
+            deployment.stand_in_failures = 0;
+            deployment.stand_in_retry_at = LogTime::default();
+        }
+        if deployment.generation == generation {
             deployment.served_generation = Some(generation);
             deployment.failures = 0;
             deployment.last_failure = None;

@@ -152,7 +152,7 @@ impl ClusterState {
         }
     }
 
-    /// Counts a failure of the current generation and sets when the next try is due.
+    /// Counts a failure of the current generation, or of the one that stands in for it, and sets when the next try is due.
     fn deployment_failed(&mut self, cx: &Context, report: &ReplicaReport) {
         let Some(replica) = self.replicas.get(&report.replica) else {
             return;
@@ -160,6 +160,10 @@ impl ClusterState {
         let Some(deployment) = self.deployments.get_mut(&replica.key) else {
             return;
         };
+        if deployment.stand_in() == Some(replica.generation) {
+            deployment.stand_in_failures = deployment.stand_in_failures.saturating_add(1);
+            deployment.stand_in_retry_at = cx.now + back_off(deployment.stand_in_failures);
+        }
         if replica.generation != deployment.generation {
             return;
         }
@@ -167,8 +171,7 @@ impl ClusterState {
         deployment.failures = deployment.failures.saturating_add(weight);
         deployment.last_failure = Some(clipped(&report.reason));
         deployment.last_failed = Some(FailedReplica { replica: replica.id, node: replica.node });
-        let doublings = (deployment.failures - 1).min(10);
-        deployment.retry_at = cx.now + Millis((RETRY_BASE.0 << doublings).min(RETRY_MAX.0));
+        deployment.retry_at = cx.now + back_off(deployment.failures);
     }
 
     fn replica_gone(&mut self, cx: &mut Context, report: &ReplicaReport) {
@@ -212,6 +215,12 @@ pub(super) fn about(replica: &Replica) -> EventSubject {
         node: Some(replica.node),
         node_name: None,
     }
+}
+
+/// Returns how long to wait after so many failures in a row.
+fn back_off(failures: u32) -> Millis {
+    let doublings = failures.saturating_sub(1).min(10);
+    Millis((RETRY_BASE.0 << doublings).min(RETRY_MAX.0))
 }
 
 /// Keeps the end of a long text: that is where a stack trace says what happened.

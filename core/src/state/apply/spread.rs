@@ -10,7 +10,8 @@ use crate::{
 impl ClusterState {
     /// Refuses a place in a domain that holds as many instances of the generation as it may.
     pub(super) fn check_spread(&self, key: &DeploymentKey, generation: Generation, node: NodeId) -> Result<(), Error> {
-        let Some(spread) = self.deployments.get(key).map(|deployment| deployment.spec.spread) else { return Ok(()) };
+        let spec = self.deployments.get(key).and_then(|deployment| deployment.spec_of(generation));
+        let Some(spread) = spec.map(|spec| spec.spread) else { return Ok(()) };
         let Some(max) = spread.max_per_domain else { return Ok(()) };
         let Some(here) = self.domain(spread.by, node) else {
             return Err(Error::new(

@@ -565,7 +565,7 @@ class OldSpec(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., began_ms: _Optional[int] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "served_generation", "revision", "last_failed", "reserve_short_since_ms", "yielded", "paused", "started_in_ms")
+    __slots__ = ("endpoint", "name", "spec", "generation", "old_specs", "created_at_ms", "generation_at_ms", "deleting", "failures", "last_failure", "retry_at_ms", "served_generation", "room_made_for", "stand_in_failures", "stand_in_retry_at_ms", "revision", "last_failed", "reserve_short_since_ms", "yielded", "paused", "started_in_ms")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -578,6 +578,9 @@ class Deployment(_message.Message):
     LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AT_MS_FIELD_NUMBER: _ClassVar[int]
     SERVED_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ROOM_MADE_FOR_FIELD_NUMBER: _ClassVar[int]
+    STAND_IN_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    STAND_IN_RETRY_AT_MS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILED_FIELD_NUMBER: _ClassVar[int]
     RESERVE_SHORT_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -596,13 +599,16 @@ class Deployment(_message.Message):
     last_failure: str
     retry_at_ms: int
     served_generation: int
+    room_made_for: int
+    stand_in_failures: int
+    stand_in_retry_at_ms: int
     revision: int
     last_failed: FailedReplica
     reserve_short_since_ms: int
     yielded: _containers.RepeatedCompositeFieldContainer[Yielded]
     paused: bool
     started_in_ms: int
-    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., served_generation: _Optional[int] = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ..., paused: bool = ..., started_in_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., old_specs: _Optional[_Iterable[_Union[OldSpec, _Mapping]]] = ..., created_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., deleting: bool = ..., failures: _Optional[int] = ..., last_failure: _Optional[str] = ..., retry_at_ms: _Optional[int] = ..., served_generation: _Optional[int] = ..., room_made_for: _Optional[int] = ..., stand_in_failures: _Optional[int] = ..., stand_in_retry_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., last_failed: _Optional[_Union[FailedReplica, _Mapping]] = ..., reserve_short_since_ms: _Optional[int] = ..., yielded: _Optional[_Iterable[_Union[Yielded, _Mapping]]] = ..., paused: bool = ..., started_in_ms: _Optional[int] = ...) -> None: ...
 
 class Yielded(_message.Message):
     __slots__ = ("endpoint", "deployment", "count")
