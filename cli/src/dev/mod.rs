@@ -164,6 +164,9 @@ fn fake_gpus(args: &DevArgs) -> Result<Option<FakeGpus>, Error> {
 struct Ready {
     api: String,
     ingress: String,
+    /// Where the metrics of each node are read, in order of name; nothing unless `--metrics` is given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<String>,
 }
 
 /// Says where everything is, and takes keys where a person reads it.
@@ -173,10 +176,13 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<Option<Ke
     if let (Some(api), Some(ingress)) = (api, ingress) {
         // One line that a script can wait for.
         if out.is_for_programs() {
-            let ready = Ready { api: api.to_string(), ingress: ingress.to_string() };
+            let metrics = cluster.metrics.values().map(ToString::to_string).collect();
+            let ready = Ready { api: api.to_string(), ingress: ingress.to_string(), metrics };
             return out.json_line(&ready).map(|()| None);
         }
-        out.line(format!("ready: api={api} ingress={ingress}"));
+        let first = cluster.metrics.values().next();
+        let metrics = first.map(|address| format!(" metrics={address}")).unwrap_or_default();
+        out.line(format!("ready: api={api} ingress={ingress}{metrics}"));
         let flag = if api.port() == DEFAULTS.api_port { String::new() } else { format!(" --api {api}") };
         out.aside(format!(
             "{} and {} ({CAPACITY} each)",

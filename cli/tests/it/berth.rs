@@ -29,6 +29,8 @@ pub(crate) struct Dev {
     child: Child,
     pub(crate) api: String,
     pub(crate) ingress: String,
+    /// Where the first node's metrics are read; nothing unless they were asked for.
+    pub(crate) metrics: String,
 }
 
 /// Runs a verb without a cluster; variables of the caller that change the answer are taken away.
@@ -91,13 +93,16 @@ impl Dev {
                 let _ = send.send(line);
             }
         });
-        let mut dev = Self { child, api: String::new(), ingress: String::new() };
+        let mut dev = Self { child, api: String::new(), ingress: String::new(), metrics: String::new() };
         let line = receive.recv_timeout(PATIENCE).expect("a line within the deadline");
         let value = |key: &str| {
             let found = line.split_whitespace().find_map(|word| word.strip_prefix(key));
             found.unwrap_or_else(|| panic!("`{line}` has no {key}")).to_owned()
         };
         (dev.api, dev.ingress) = (value("api="), value("ingress="));
+        if line.contains(" metrics=") {
+            dev.metrics = value("metrics=");
+        }
         assert!(line.starts_with("ready: "), "{line}");
         dev
     }

@@ -60,15 +60,17 @@ fn prometheus() -> Option<PathBuf> {
     named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file()))
 }
 
-fn served(folder: &Path, metrics: SocketAddr) -> Dev {
-    let dev = Dev::start(&folder.join("data"), &["--nodes", "1", "--metrics", &metrics.to_string()]);
+/// Starts a cluster that was called, and returns where its node's metrics are.
+fn served(folder: &Path) -> (Dev, SocketAddr) {
+    let dev = Dev::start(&folder.join("data"), &["--nodes", "1", "--metrics", "127.0.0.1:0"]);
+    let metrics = dev.metrics.parse().expect("an address");
     let file = folder.join("talk.yml");
     fs::write(&file, crate::verbs::FILE).expect("a file");
     dev.run(&["apply", "-f", &file.display().to_string()]).good();
     for _ in 0..5 {
         dev.run(&["invoke", "talk", "-d", "{}"]).good();
     }
-    dev
+    (dev, metrics)
 }
 
 /// Numbers of processes that are set up otherwise, with the tests that see them.
@@ -102,8 +104,7 @@ fn named(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_process_shows_its_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
-    let metrics = free();
-    let dev = served(folder.path(), metrics);
+    let (dev, metrics) = served(folder.path());
     let api: SocketAddr = dev.api.parse().expect("an address");
     let text = until(|| page(metrics, "/metrics").filter(|text| text.contains("berth_replica_cpu_held_cores{")));
     let labels = "endpoint=\"talk\",deployment=\"blue\"";
@@ -157,8 +158,8 @@ fn prometheus_scrapes_a_cluster_and_answers() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let (metrics, web) = (free(), free());
-    let dev = served(folder.path(), metrics);
+    let (dev, metrics) = served(folder.path());
+    let web = free();
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.rules.yml");
     let rules = fs::read_to_string(rules).expect("the rules").replace("interval: 1m", "interval: 1s");
     fs::write(folder.path().join("berth.rules.yml"), rules).expect("a file");
