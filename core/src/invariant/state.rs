@@ -19,10 +19,11 @@ pub(super) fn nodes_hold_what_they_have(state: &ClusterState, found: &mut Vec<Vi
     for slot in state.slots.values() {
         *held.entry(slot.node).or_default() += slot.resources;
     }
+    let crowded: BTreeSet<NodeId> = crowded_devices(state).into_iter().map(|(node, _)| node).collect();
     for (id, held) in held {
         // A host may come back with less than it had. Then it says so, and nothing new comes before the rest fits.
         if let Some(node) = state.nodes.get(&id)
-            && held.fits(&node.profile.capacity) == node.overfull
+            && (held.fits(&node.profile.capacity) && !crowded.contains(&id)) == node.overfull
         {
             let text = format!("node {} holds {held} of {}", node.profile.name, node.profile.capacity);
             found.push(Violation::new("PL01", text));
@@ -31,7 +32,18 @@ pub(super) fn nodes_hold_what_they_have(state: &ClusterState, found: &mut Vec<Vi
 }
 
 pub(super) fn devices_are_given_once(state: &ClusterState, found: &mut Vec<Violation>) {
+    for (node, text) in crowded_devices(state) {
+        // A card may come back with less memory than it had, as a host may.
+        if state.nodes.get(&node).is_some_and(|node| !node.overfull) {
+            found.push(Violation::new("PL02", text));
+        }
+    }
+}
+
+/// Lists the nodes with a device of which more is given than there is.
+fn crowded_devices(state: &ClusterState) -> Vec<(NodeId, String)> {
     let mut held: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
+    let mut found = Vec::new();
     let by_replicas = state.replicas.values().map(|replica| (replica.node, &replica.devices));
     let by_slots = state.slots.values().map(|slot| (slot.node, &slot.devices));
     for (node, grants) in by_replicas.chain(by_slots) {
@@ -39,14 +51,18 @@ pub(super) fn devices_are_given_once(state: &ClusterState, found: &mut Vec<Viola
         for grant in grants {
             let device = node.profile.devices.iter().find(|device| device.uuid == grant.uuid);
             let whole = device.map_or(0, |device| device.memory_mib);
+            // A slice is given whole, whatever a driver counts of it: twice is too often.
+            let is_slice = device.is_some_and(|device| device.mig_profile.is_some());
+            let grant_mib = grant.memory_mib.filter(|_| !is_slice).unwrap_or(whole);
             let held = held.entry((node.id, &grant.uuid)).or_default();
-            *held += grant.memory_mib.unwrap_or(whole);
+            *held += grant_mib;
             if *held > whole {
                 let text = format!("{held} MiB of {whole} of device {} on {} are given", grant.uuid, node.profile.name);
-                found.push(Violation::new("PL02", text));
+                found.push((node.id, text));
             }
         }
     }
+    found
 }
 
 pub(super) fn devices_are_trusted_by_their_condition(state: &ClusterState, found: &mut Vec<Violation>) {

@@ -5,7 +5,7 @@
 //! verdict that says why. Here is only what is special: the operator's deadline bounds how long requests may go on, and
 //! a forced drain takes at its deadline what nobody replaces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     View,
@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     id::ReplicaId,
-    model::{Node, NodeDrain, Replica},
+    model::{DeviceGrant, Node, NodeDrain, Replica},
     state::Step,
     time::Millis,
+    units::Resources,
 };
 
 /// Lists the replicas that have to leave nodes which came back with less than they hold: the newest first, as many as it
@@ -23,21 +24,71 @@ use crate::{
 pub(super) fn beyond_capacity(view: &View<'_>) -> BTreeSet<ReplicaId> {
     let mut leaving = BTreeSet::new();
     for node in view.state.nodes.values().filter(|node| node.overfull) {
-        let mut held = view.state.index().held_on(node.id);
         // Slots on it are given back before anybody moves.
-        view.state.slots_on(node.id).for_each(|slot| held = held.saturating_sub(&slot.resources));
         let mut replicas: Vec<&Replica> = view.state.replicas_on(node.id).collect();
+        let mut held = Beyond::of(node, &replicas);
         // What is on its way out already gives its place back first.
         replicas.sort_by_key(|replica| (replica.is_wanted(), std::cmp::Reverse((replica.placed_at, replica.id))));
         for replica in replicas {
-            if held.fits(&node.profile.capacity) {
-                break;
+            if held.is_eased_by(replica) {
+                held.vacate(replica);
+                leaving.insert(replica.id);
             }
-            held = held.saturating_sub(&replica.resources);
-            leaving.insert(replica.id);
         }
     }
     leaving
+}
+
+/// What replicas hold of a node that has less than it had.
+struct Beyond<'a> {
+    node: &'a Node,
+    held: Resources,
+    device_mib: BTreeMap<&'a str, u64>,
+}
+
+// === impl Beyond ===
+
+impl<'a> Beyond<'a> {
+    fn of(node: &'a Node, replicas: &[&'a Replica]) -> Self {
+        let mut beyond = Self { node, held: Resources::default(), device_mib: BTreeMap::new() };
+        for replica in replicas {
+            beyond.held += replica.resources;
+            for grant in &replica.devices {
+                *beyond.device_mib.entry(&grant.uuid).or_default() += beyond.mib(grant);
+            }
+        }
+        beyond
+    }
+
+    fn vacate(&mut self, replica: &Replica) {
+        self.held = self.held.saturating_sub(&replica.resources);
+        for grant in &replica.devices {
+            let mib = self.mib(grant);
+            if let Some(held) = self.device_mib.get_mut(grant.uuid.as_str()) {
+                *held = held.saturating_sub(mib);
+            }
+        }
+    }
+
+    /// Returns whether the node holds too much of something that this replica holds.
+    fn is_eased_by(&self, replica: &Replica) -> bool {
+        let is_over = |grant: &DeviceGrant| {
+            let held_mib = self.device_mib.get(grant.uuid.as_str()).copied().unwrap_or(0);
+            self.has_mib(&grant.uuid).is_some_and(|has_mib| held_mib > has_mib)
+        };
+        !self.held.fits(&self.node.profile.capacity) || replica.devices.iter().any(is_over)
+    }
+
+    fn mib(&self, grant: &DeviceGrant) -> u64 {
+        grant.memory_mib.or_else(|| self.has_mib(&grant.uuid)).unwrap_or(0)
+    }
+
+    /// Returns what there is to share of a device. One that is gone takes its replicas off by its condition, and a slice
+    /// is given whole.
+    fn has_mib(&self, uuid: &str) -> Option<u64> {
+        let device = self.node.profile.devices.iter().find(|device| device.uuid == uuid);
+        device.filter(|device| device.mig_profile.is_none()).map(|device| device.memory_mib)
+    }
 }
 
 /// Time a replica has although the deadline has passed: routers hear of it, and what is nearly done gets done.

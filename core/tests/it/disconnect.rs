@@ -7,12 +7,13 @@ use berth_core::{
     error::Code,
     health::{Finding, Health},
     id::{LogIndex, NodeEpoch, NodeId},
-    model::{DeploymentSpec, Disconnect, NodeState, Reconcile, SettingsChange},
+    model::{DeploymentSpec, Device, Disconnect, GpuAsk, NodeProfile, NodeState, Reconcile, SettingsChange},
     state::{ClusterState, Command, Observed, RegisterNode, ReplicaReport, Reply},
     time::Millis,
+    units::Resources,
 };
 
-use crate::kit::{Cluster, key, ms, profile, reserved, spec};
+use crate::kit::{Cluster, NODE, key, ms, profile, reserved, spec};
 
 fn with(instances: u32, disconnect: Disconnect) -> DeploymentSpec {
     DeploymentSpec { disconnect, ..spec(instances) }
@@ -401,6 +402,55 @@ fn a_node_that_comes_back_with_less_gives_its_newest_replicas_up() {
     let left: Vec<_> = cluster.state.replicas_on(NodeId(2)).map(|replica| replica.id).collect();
     assert_eq!((left, cluster.ready("fraud/blue")), (vec![oldest], 9));
     assert!(!cluster.state.nodes[&NodeId(2)].overfull, "and is a node like any other");
+}
+
+#[test]
+fn a_card_with_less_memory_than_is_shared_on_it_gives_its_newest_replicas_up() {
+    let card = |uuid: &str, memory_mib| {
+        let device = Device { uuid: uuid.to_owned(), memory_mib, healthy: true, ..Device::default() };
+        NodeProfile {
+            devices: vec![device],
+            capacity: Resources { gpus: 1, ..NODE },
+            ..profile(&uuid.replace('u', "n"))
+        }
+    };
+    let mut cluster = Cluster::of(0);
+    cluster.node(1, card("u1", 24_000));
+    cluster.node(2, card("u2", 24_000));
+    let share = DeploymentSpec { gpu: GpuAsk::Memory { mib: 8_000, model: None }, ..spec(4) };
+    cluster.deploy("fraud/blue", share);
+    cluster.settle();
+    let oldest = cluster.state.replicas_on(NodeId(2)).map(|replica| (replica.placed_at, replica.id)).min();
+    let oldest = oldest.expect("half of them are there").1;
+    // Error correction was switched on, or a driver keeps more to itself.
+    cluster.node(2, card("u2", 12_000));
+    assert!(cluster.state.nodes[&NodeId(2)].overfull);
+    let told = cluster.state.events.iter().find(|event| event.kind == "node.overfull").expect("it is told");
+    assert!(told.text.contains("has 12000 MiB on device u2, of which 16000 MiB are given"), "{}", told.text);
+    cluster.settle();
+    let left: Vec<_> = cluster.state.replicas_on(NodeId(2)).map(|replica| replica.id).collect();
+    assert_eq!((left, cluster.ready("fraud/blue")), (vec![oldest], 4));
+    assert!(!cluster.state.nodes[&NodeId(2)].overfull, "and is a node like any other");
+}
+
+#[test]
+fn a_slice_of_which_a_driver_counts_less_keeps_its_replica() {
+    let slice = |memory_mib| {
+        let mig_profile = Some("1g.10gb".to_owned());
+        let device = Device { uuid: "s1".to_owned(), memory_mib, mig_profile, healthy: true, ..Device::default() };
+        NodeProfile { devices: vec![device], capacity: Resources { gpus: 1, ..NODE }, ..profile("n1") }
+    };
+    let mut cluster = Cluster::empty();
+    cluster.node(1, slice(10_240));
+    cluster.deploy(
+        "fraud/blue",
+        DeploymentSpec { gpu: GpuAsk::Mig { count: 1, profile: "1g.10gb".to_owned() }, ..spec(1) },
+    );
+    cluster.settle();
+    cluster.node(1, slice(10_128));
+    assert!(!cluster.state.nodes[&NodeId(1)].overfull);
+    let (steps, _) = cluster.plan();
+    assert!(steps.is_empty() && cluster.ready("fraud/blue") == 1, "{steps:?}");
 }
 
 #[test]

@@ -63,10 +63,9 @@ impl ClusterState {
                 }
             }
         }
-        let held = self.index.held_on(register.node);
-        let shrank = (!held.fits(&node.profile.capacity)).then_some(node.profile.capacity);
-        node.overfull = shrank.is_some();
         self.index_node(&node);
+        let beyond = self.beyond_what_it_has(&node);
+        node.overfull = beyond.is_some();
         self.nodes.insert(register.node, node);
         if was_lost {
             self.replicas_return(cx, register.node);
@@ -81,8 +80,8 @@ impl ClusterState {
             None => ("node.registered", format!("node {name} registered, epoch {epoch}")),
         };
         cx.event(Severity::Info, kind, subject.clone(), text);
-        if let Some(has) = shrank {
-            let text = format!("node {name} has {has} and holds {held}: its newest replicas move until the rest fits");
+        if let Some(beyond) = beyond {
+            let text = format!("node {name} {beyond}: its newest replicas move until the rest fits");
             cx.event(Severity::Warning, "node.overfull", subject, text);
         }
         Ok(Reply::Registered { epoch })
@@ -233,15 +232,28 @@ impl ClusterState {
 
     /// Notes that what a node holds fits into what it has again.
     pub(super) fn relieve_node(&mut self, cx: &mut Context, id: NodeId) {
-        let held = self.index.held_on(id);
+        let Some(node) = self.nodes.get(&id).filter(|node| node.overfull) else { return };
+        let fits = self.beyond_what_it_has(node).is_none();
         let subject = self.about_node(id);
-        let Some(node) = self.node_mut(id).filter(|node| node.overfull) else { return };
-        if held.fits(&node.profile.capacity) {
+        if fits && let Some(node) = self.node_mut(id) {
             node.overfull = false;
             node.revision = cx.index;
             let text = format!("what node {} holds fits into what it has again", node.profile.name);
             cx.event(Severity::Info, "node.fits", subject, text);
         }
+    }
+
+    /// Says by how much what a node holds is more than what it has, as a whole or of one device.
+    fn beyond_what_it_has(&self, node: &Node) -> Option<String> {
+        let (held, has) = (self.index.held_on(node.id), node.profile.capacity);
+        if !held.fits(&has) {
+            return Some(format!("has {has} and holds {held}"));
+        }
+        // A slice is given whole, whatever a driver counts of it.
+        let devices = node.profile.devices.iter().filter(|device| device.mig_profile.is_none());
+        let mut devices = devices.map(|device| (device, self.index.held_of(node, device)));
+        let (device, held_mib) = devices.find(|(device, held_mib)| *held_mib > device.memory_mib)?;
+        Some(format!("has {} MiB on device {}, of which {held_mib} MiB are given", device.memory_mib, device.uuid))
     }
 
     pub(super) fn about_node(&self, id: NodeId) -> EventSubject {
