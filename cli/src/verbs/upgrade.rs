@@ -99,7 +99,7 @@ impl Listed for Rehearsed {
             self.node.as_str().into(),
             self.version.as_str().into(),
             self.replicas.to_string().into(),
-            Cell::inked(self.drain, if self.drain == "fits" { Ink::Green } else { Ink::Red }),
+            Cell::inked(self.drain, if self.drain == FITS { Ink::Green } else { Ink::Red }),
             self.why.as_str().into(),
         ]
     }
@@ -111,26 +111,57 @@ async fn rehearse(context: &Context, nodes: &[Node]) -> Result<(), Fault> {
     let mut rows = Vec::new();
     let mut all_fit = true;
     for node in nodes {
-        let question = PlanRequest { drain: vec![node.node.clone()], ..Default::default() };
-        let report = context.client.plan(question).await?;
-        let ends = report.drains.iter().all(|drain| drain.empty_in.is_some());
-        let losers = report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum);
-        let whys: Vec<_> = losers.map(|endpoint| format!("{}: {}", endpoint.endpoint, endpoint.why)).collect();
-        let (drain, why) = match (report.keeps_minimum, ends) {
-            (true, _) => ("fits", String::new()),
-            (false, true) => ("costs", whys.join("; ")),
-            (false, false) => {
-                let left: u64 = report.drains.iter().map(|drain| drain.replicas_left).sum();
-                ("never ends", format!("{} fit nowhere else", Count(left, "replica")))
-            }
-        };
-        all_fit &= report.keeps_minimum;
+        let Outlook { word: drain, why } = outlook(context, &node.node).await?;
+        all_fit &= drain == FITS;
         let (node, version, replicas) = (node.node.clone(), node.version.clone(), node.replicas);
         rows.push(Rehearsed { node, version, replicas, drain, why });
     }
     context.out.list(&rows, "no node is to be upgraded")?;
     context.out.done(format!("{} would be upgraded, one after another", Count(nodes.len() as u64, "node")));
     if all_fit { Ok(()) } else { Err(Fault::answered(1)) }
+}
+
+const FITS: &str = "fits";
+const COSTS: &str = "costs";
+const NEVER_ENDS: &str = "never ends";
+
+/// What the planner says of emptying one node now.
+struct Outlook {
+    /// One of the three words above.
+    word: &'static str,
+    why: String,
+}
+
+async fn outlook(context: &Context, node: &str) -> Result<Outlook, Error> {
+    let question = PlanRequest { drain: vec![node.to_owned()], ..Default::default() };
+    let report = context.client.plan(question).await?;
+    let ends = report.drains.iter().all(|drain| drain.empty_in.is_some());
+    let losers = report.endpoints.iter().filter(|endpoint| !endpoint.keeps_minimum);
+    let whys: Vec<_> = losers.map(|endpoint| format!("{}: {}", endpoint.endpoint, endpoint.why)).collect();
+    Ok(match (report.keeps_minimum, ends) {
+        (true, _) => Outlook { word: FITS, why: String::new() },
+        (false, true) => Outlook { word: COSTS, why: whys.join("; ") },
+        (false, false) => {
+            let left: u64 = report.drains.iter().map(|drain| drain.replicas_left).sum();
+            Outlook { word: NEVER_ENDS, why: format!("{} fit nowhere else", Count(left, "replica")) }
+        }
+    })
+}
+
+/// Refuses to begin with a node that would not get empty: the fleet may have changed since the walk began, and a drain
+/// that hangs helps nobody.
+async fn ask_first(context: &Context, node: &str) -> Result<(), Error> {
+    let Outlook { word, why } = outlook(context, node).await?;
+    match word {
+        NEVER_ENDS => Err(Error::new(Code::NoCapacity, format!("{node} would not get empty")).why(why).try_(format!(
+            "add a node or ask for less, see `berth plan --drain {node}`, then run this again to go on"
+        ))),
+        COSTS => {
+            context.out.note(format!("emptying {node} costs: {why}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Picks the nodes to walk, those that are drained already first: an earlier walk left them.
@@ -172,6 +203,10 @@ async fn walk(context: &Context, args: &UpgradeArgs, holder: &str, nodes: &[Node
     for (at, node) in nodes.iter().enumerate() {
         let name = &node.node;
         lock(context, holder, args, false).await?;
+        // What an earlier walk left on its way goes on.
+        if node.drain.is_none() {
+            ask_first(context, name).await?;
+        }
         let within_ms = u64::try_from(args.deadline.as_millis()).unwrap_or(u64::MAX);
         let reason = format!("upgrade by {holder}");
         let request = DrainNodeRequest { node: name.clone(), within_ms, reason, upgrade: true, ..Default::default() };

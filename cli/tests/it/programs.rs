@@ -84,6 +84,10 @@ fn every_verb_tells_programs_what_it_did() {
     assert_eq!(saved, json!({"file": snapshot, "bytes": fs::metadata(&snapshot).expect("it is there").len()}));
     let rehearsed = dev.run(&["node", "upgrade", "--all", "--dry-run", "-o", "json"]).json();
     assert!(rehearsed[0]["node"].is_string() && rehearsed[0]["drain"].is_string(), "{rehearsed}");
+    // The one host there is would not get empty: it is said before anything is begun.
+    let refused = dev.run(&["node", "upgrade", "--all", "--hook", "true"]);
+    assert!(refused.code != 0 && refused.err.contains("would not get empty"), "{refused:#?}");
+    assert!(json(&["get", "nodes"]).json()[0]["drain"].is_null(), "it was not drained");
     assert_eq!(json(&["node", "upgrade", "--all", "--to", env!("CARGO_PKG_VERSION")]).json(), json!({"upgraded": []}));
 
     json(&["traffic", "talk", "none"]).json();
