@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{
     id::{LogIndex, NodeId, ReplicaId, RequestId},
     invariant::{Violation, Witness, check},
-    model::{Deployment, NodeState, ReplicaState},
+    model::{Deployment, DeploymentKey, NodeState, Replica, ReplicaState},
     state::{ClusterState, Command, Entry, ONE_AT_A_TIME, Plan, Reply, Step},
     time::Millis,
 };
@@ -29,6 +29,9 @@ pub(crate) struct Judge {
     pub(crate) starts: BTreeMap<u64, u32>,
     /// Replicas that were stopped because the time an operator gave their node had passed: their requests are cut.
     pub(crate) cut: BTreeSet<ReplicaId>,
+    /// Deployments whose only replica that served made room for the next generation, as the one that an update without
+    /// room may leave out: since when, and until when nobody served.
+    pub(crate) vacant: BTreeMap<DeploymentKey, (u64, Option<u64>)>,
     /// When a leader last heard each node.
     pub(crate) heard_at: BTreeMap<NodeId, u64>,
 }
@@ -44,6 +47,7 @@ impl Judge {
             gone: Vec::new(),
             starts: BTreeMap::new(),
             cut: BTreeSet::new(),
+            vacant: BTreeMap::new(),
             heard_at: BTreeMap::new(),
         }
     }
@@ -73,7 +77,7 @@ impl World {
     ) {
         let now = self.now;
         let state = &self.members[member].state;
-        let mut cut = Vec::new();
+        let (mut cut, mut vacant) = (Vec::new(), Vec::new());
         self.promises.note_keys(state, now);
         let mut violations = self.judge.witness.check_step(state, entry, reply);
         violations.extend(check(state));
@@ -85,15 +89,36 @@ impl World {
                 if outcome.is_ok() {
                     violations.extend(self.judge_step(member, before, plan, step));
                     cut.extend(self.cut_by(member, step));
+                    vacant.extend(self.vacated_by(member, step));
                 }
             }
         }
         self.judge.cut.extend(cut);
+        for (key, serves) in vacant {
+            if !serves {
+                self.judge.vacant.insert(key, (now, None));
+            } else if let Some((_, until)) = self.judge.vacant.get_mut(&key) {
+                *until = until.or(Some(now));
+            }
+        }
         if !matches!(reply, Reply::Refused(_)) {
             self.judge_walk(member, entry);
             self.judge_device(member, entry);
         }
         self.judge.broken_all(violations, now);
+    }
+
+    /// Returns the deployment whose last replica that served a step ends to make room for its update, or of which one
+    /// serves now.
+    fn vacated_by(&self, member: usize, step: &Step) -> Option<(DeploymentKey, bool)> {
+        let state = &self.members[member].state;
+        let (replica, serves) = match step {
+            Step::Serve { replica } => (replica, true),
+            Step::Drain { replica, reason, .. } if reason == ONE_AT_A_TIME => (replica, false),
+            _ => return None,
+        };
+        let key = &state.replicas.get(replica)?.key;
+        (serves || !state.replicas_of(key).any(Replica::is_ready)).then(|| (key.clone(), serves))
     }
 
     /// Returns the replica a step stops because the time an operator gave its node has passed, or ends by force then.

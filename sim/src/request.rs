@@ -450,7 +450,8 @@ impl World {
     /// Returns whether a fault explains a failed request: at its ingress, at a node it was sent to or its replicas live
     /// on, or at the feed by which its ingress would have known better. Coordinators excuse nothing. Whoever deletes what
     /// a request was for fails it, and so does an operator who gives a node less time to be empty than it takes, and who
-    /// promises none of a deployment that makes room for a more important one.
+    /// promises none of a deployment that makes room for a more important one. So does an update of the only instance
+    /// where there is no room for another: it may leave out one.
     fn is_excused(&self, open: &Open) -> bool {
         let since = open.began.saturating_sub(EXCUSE_MS);
         let disturbed = |at: &usize| self.nodes[*at].disturbed_at.is_some_and(|when| when >= since);
@@ -474,6 +475,12 @@ impl World {
             .replicas_of(&key)
             .filter_map(|replica| self.nodes.iter().position(|node| node.id == replica.node));
         let left = self.truth().replicas_of(&key).map(|replica| &replica.id);
+        let was_vacant = |(since, until): &(u64, Option<u64>)| {
+            self.now >= *since && until.is_none_or(|until| open.began <= until + CATCH_UP_MS)
+        };
+        if self.judge.vacant.get(&key).is_some_and(was_vacant) {
+            return true;
+        }
         let is_cut = open.asked.iter().chain(left).any(|replica| self.judge.cut.contains(replica));
         is_cut || open.touched.iter().any(disturbed) || hosts.into_iter().any(|at| disturbed(&at)) || !feed_is_live
     }

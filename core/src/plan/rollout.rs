@@ -1,8 +1,8 @@
 //! Rollouts: the current generation takes over from earlier ones, and from nodes that are being emptied.
 //!
 //! New replicas come first, as many at a time as a fifth of the deployment, and each one that serves retires an old
-//! one: ready(old) + ready(new) never falls below what was promised. Where there is no room for one more, old ones go
-//! first, one at a time, and the step's reason records it.
+//! one: ready(old) + ready(new) never falls below what was promised. Where there is no room for one more, old ones of a
+//! deployment that holds no reserve go first, one at a time, and the step's reason records it; one that does waits.
 
 use super::{
     draft::{Draft, ending},
@@ -86,7 +86,9 @@ pub(super) fn make_room(draft: &mut Draft<'_>) {
 
 fn whom_to_replace<'a>(view: &super::View<'_>, group: &Group<'a>, fleet: &Fleet<'_>) -> Option<&'a Replica> {
     let ask = Ask::of(group.deployment);
-    let spare = group.ready(view) >= group.deployment.floor();
+    // Who holds a reserve was promised that nothing falls below what was asked for: its update waits for room.
+    let may_fall = !group.deployment.spec.reserve;
+    let spare = may_fall && group.ready(view) >= group.deployment.floor();
     // One that stands in and is about to serve is needed as much as one that does.
     let stands_in = |replica: &Replica| group.deployment.stand_in() == Some(replica.generation);
     let is_useless = |replica: &Replica| !replica.is_ready() && !stands_in(replica);

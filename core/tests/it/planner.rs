@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{
     id::Generation,
-    model::{DeploymentSpec, NodeState, ReplicaState, Runtime},
-    state::{Command, DeploymentState, ONE_AT_A_TIME, Observed, Step},
+    model::{DeploymentSpec, NodeProfile, NodeState, ReplicaState, Runtime},
+    state::{Command, DeploymentState, ONE_AT_A_TIME, Observed, Plan, Reply, Step},
     time::Millis,
     units::Resources,
 };
 use proptest::prelude::*;
 
-use crate::kit::{Cluster, INSTANCE, key, profile, reserved, spec};
+use crate::kit::{Cluster, INSTANCE, NODE, key, profile, reserved, spec};
 
 #[test]
 fn a_new_deployment_is_placed_spread_and_serves() {
@@ -79,6 +79,39 @@ fn without_room_for_one_more_a_rollout_goes_one_at_a_time_and_records_it() {
     cluster.settle();
     assert_eq!(cluster.ready("fraud/blue"), 8);
     assert!(cluster.replicas("fraud/blue").iter().all(|replica| replica.generation == Generation(2)));
+}
+
+#[test]
+fn a_deployment_with_a_reserve_waits_for_room_and_says_why() {
+    for instances in [1, 4] {
+        let mut cluster = Cluster::empty();
+        let full = Resources { cpu_milli: 1_000 * u64::from(instances), ..NODE };
+        cluster.node(1, NodeProfile { capacity: full, ..profile("n1") });
+        cluster.deploy("fraud/blue", reserved(instances));
+        cluster.settle();
+        let mut next = reserved(instances);
+        next.tags.insert("version".to_owned(), "2".to_owned());
+        cluster.deploy("fraud/blue", next);
+        let (steps, report) = cluster.plan();
+        assert!(steps.is_empty(), "nothing that serves ends: {steps:?}");
+        assert!(report.short.contains_key(&key("fraud/blue")));
+        cluster.settle();
+        assert_eq!(cluster.ready("fraud/blue"), instances as usize);
+        // Nor does an entry that says so.
+        let replica = cluster.replicas("fraud/blue")[0].id;
+        let (deadline, reason) = (cluster.now, ONE_AT_A_TIME.to_owned());
+        let steps = vec![Step::Drain { replica, deadline, reason }];
+        let plan = Plan { term: cluster.state.term, based_on: cluster.state.applied, part: 0, parts: 1, steps };
+        let Reply::Planned { outcomes } = cluster.apply(Command::PlanCommit(plan)) else { panic!("it is planned") };
+        assert!(outcomes[0].as_ref().is_err_and(|error| error.what.contains("is needed")), "{outcomes:?}");
+        cluster.node(2, profile("n2"));
+        cluster.settle();
+        let replicas = cluster.replicas("fraud/blue");
+        assert!(
+            replicas.iter().all(|replica| replica.is_ready() && replica.generation == Generation(2)),
+            "{replicas:?}"
+        );
+    }
 }
 
 #[test]

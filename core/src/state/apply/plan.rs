@@ -10,7 +10,8 @@ use crate::{
     units::Count,
 };
 
-/// The reason of a drain that leaves a deployment one ready replica short because there is no room for one more. It is
+/// The reason of a drain that leaves a deployment without a reserve one ready replica short because there is no room for
+/// one more. It is
 /// the record of that allowance: no other drain may go below what was asked for.
 pub const ONE_AT_A_TIME: &str = "no room for one more: one instance at a time";
 
@@ -86,9 +87,11 @@ impl ClusterState {
         let Some(replica) = self.replicas.get(&replica).filter(|replica| replica.is_ready()) else {
             return Ok(());
         };
-        let floor = self.deployments.get(&replica.key).map_or(0, Deployment::floor);
+        let deployment = self.deployments.get(&replica.key);
+        let floor = deployment.map_or(0, Deployment::floor);
         let ready = self.replicas_of(&replica.key).filter(|replica| replica.is_ready()).count() as u64;
-        let allowance = u64::from(reason == ONE_AT_A_TIME);
+        let may_fall = deployment.is_some_and(|deployment| !deployment.spec.reserve);
+        let allowance = u64::from(reason == ONE_AT_A_TIME && may_fall);
         if ready + allowance > floor || self.is_forced_off(replica) {
             return Ok(());
         }
