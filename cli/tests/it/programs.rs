@@ -84,10 +84,19 @@ fn every_verb_tells_programs_what_it_did() {
     assert_eq!(saved, json!({"file": snapshot, "bytes": fs::metadata(&snapshot).expect("it is there").len()}));
     let rehearsed = dev.run(&["node", "upgrade", "--all", "--dry-run", "-o", "json"]).json();
     assert!(rehearsed[0]["node"].is_string() && rehearsed[0]["drain"].is_string(), "{rehearsed}");
-    // The one host there is would not get empty: it is said before anything is begun.
-    let refused = dev.run(&["node", "upgrade", "--all", "--hook", "true"]);
+    // A host whose replicas fit nowhere else would not get empty: it is said before anything is begun.
+    let home = json(&["get", "replicas"]).json()[0]["node"].as_str().expect("it has a node").to_owned();
+    let others = json(&["get", "nodes"]).json();
+    let others = others.as_array().expect("a list").iter().filter_map(|node| node["node"].as_str());
+    let others: Vec<_> = others.filter(|name| *name != home).collect();
+    others.iter().for_each(|other| drop(dev.run(&["node", "cordon", other]).good()));
+    let args = ["node", "upgrade", &home, "--hook", "true", "--deadline", "1s", "--back-within", "1s"];
+    let refused = dev.run(&args);
     assert!(refused.code != 0 && refused.err.contains("would not get empty"), "{refused:#?}");
-    assert!(json(&["get", "nodes"]).json()[0]["drain"].is_null(), "it was not drained");
+    let nodes = json(&["get", "nodes"]).json();
+    let drained = |node: &serde_json::Value| node["node"] == home.as_str() && !node["drain"].is_null();
+    assert!(!nodes.as_array().expect("a list").iter().any(drained), "it was not drained: {nodes}");
+    others.iter().for_each(|other| drop(dev.run(&["node", "uncordon", other]).good()));
     assert_eq!(json(&["node", "upgrade", "--all", "--to", env!("CARGO_PKG_VERSION")]).json(), json!({"upgraded": []}));
 
     json(&["traffic", "talk", "none"]).json();
