@@ -24,17 +24,16 @@ struct Need {
 /// Places what is missing: first instances, replacements, and the new generation of a rollout.
 pub(super) fn place_missing(draft: &mut Draft<'_>) {
     for at in 0..draft.groups.len() {
-        let group = &draft.groups[at];
-        let is_room_made = group.is_room_made();
-        let stand_in_due = group.deployment.stand_in().map(|_| group.deployment.stand_in_retry_at);
-        if let Some(due) = stand_in_due.filter(|due| draft.now < *due) {
-            draft.report.due_at(due);
+        let deployment = draft.groups[at].deployment;
+        if deployment.stand_in().is_some() && draft.now < deployment.stand_in_retry_at {
+            draft.report.due_at(deployment.stand_in_retry_at);
         }
         let group = &draft.groups[at];
+        let is_room_made = group.is_room_made();
         let (stand_ins, needs): (Vec<_>, Vec<_>) =
             needs(draft, group).into_iter().partition(|need| need.stand_in.is_some());
         // Where all that is asked for now is of an earlier generation, that one speaks for the rollout as well.
-        let speaks = needs.is_empty() && draft.now >= group.deployment.retry_at;
+        let speaks = needs.is_empty() && draft.now >= deployment.retry_at;
         // The place that an old one gave up is for the generation it was given up for.
         if is_room_made {
             place_current(draft, at, needs);
@@ -106,20 +105,18 @@ fn needs(draft: &Draft<'_>, group: &Group<'_>) -> Vec<Need> {
     }
     let as_asked = needs.iter().filter(|need| need.stand_in.is_none()).count() as u64;
     let surge = (wanted - as_asked).min(group.surge_left(missing));
-    let emptied = group.kept_outdated().filter(|replica| !replaced.contains(&replica.id));
-    let emptied = emptied.filter_map(|replica| {
-        let cause = cause_of_drain(state, replica)?;
-        let stand_in = stand_in.filter(|_| replica.generation < generation);
-        Some(Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause), stand_in })
-    });
-    let emptied: Vec<_> = emptied.collect();
+    let leaves = |replica| Some((replica, cause_of_drain(state, replica)?));
+    let (to_replace, in_hand): (Vec<_>, Vec<_>) =
+        group.kept_outdated().filter_map(leaves).partition(|(replica, _)| !replaced.contains(&replica.id));
     let rolls = group.kept_outdated().any(|replica| replica.generation < generation);
     let rolled = Need { cause: rolls.then_some(SpendCause::RollingUpdate { generation }), ..Need::default() };
     // Who stood in for one that leaves may have got the place of another one that ended since.
-    let staying = group.kept_outdated().filter(|replica| cause_of_drain(state, replica).is_none()).count() as u64;
-    let beside = group.desired().saturating_sub(current + staying + missing + emptied.len() as u64);
+    let beside = group.desired().saturating_sub(current + outdated - in_hand.len() as u64 + missing);
     let beside = std::iter::repeat_n(Need { stand_in, ..Need::default() }, beside as usize);
-    let emptied = emptied.into_iter();
+    let emptied = to_replace.into_iter().map(|(replica, cause)| {
+        let stand_in = stand_in.filter(|_| replica.generation < generation);
+        Need { is_missing: false, replaces: Some(replica.id), cause: Some(cause), stand_in }
+    });
     if group.deployment.paused {
         needs.extend(emptied.chain(beside).take(surge as usize));
         return needs;
