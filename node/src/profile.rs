@@ -66,7 +66,7 @@ impl ProfileKeeper {
             gpus,
             profile: watch::Sender::new(plain),
         };
-        keeper.say(found.devices);
+        keeper.say(found.devices, found.is_broken);
         Ok(keeper)
     }
 
@@ -81,7 +81,7 @@ impl ProfileKeeper {
         let mut kept = None;
         loop {
             let now = devices.borrow_and_update().clone();
-            self.say(now.clone());
+            self.say(now.clone(), self.gpus.found(Duration::ZERO).is_broken);
             if kept.as_ref() != Some(&now) {
                 let (folder, written) = (self.folder.clone(), now.clone());
                 let written = tokio::task::spawn_blocking(move || gpu::write_devices(&folder, &written)).await;
@@ -97,8 +97,8 @@ impl ProfileKeeper {
         }
     }
 
-    fn say(&self, devices: Vec<Device>) {
-        let (resources, devices) = self.host.with(devices, self.declared.as_ref());
+    fn say(&self, devices: Vec<Device>, is_driver_broken: bool) {
+        let (resources, devices) = self.host.with(devices, self.declared.as_ref(), is_driver_broken);
         self.profile.send_if_modified(|profile| {
             let is_changed = (profile.capacity, &profile.devices) != (resources, &devices);
             (profile.capacity, profile.devices) = (resources, devices);

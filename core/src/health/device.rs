@@ -6,6 +6,8 @@
 //! meanwhile. The leader compares this with what the log says of the card, so it needs no memory of its own: after a
 //! failover the next heartbeat says everything again.
 
+use std::collections::BTreeSet;
+
 use crate::{
     health::{XidClass, xid_class, xid_text},
     id::NodeEpoch,
@@ -42,6 +44,10 @@ pub struct CardWatch {
     uncorrected: Option<u64>,
     notes: u64,
     last_note: String,
+    /// Processes on it, by id, that the last look could not find on the host.
+    unfound: BTreeSet<u32>,
+    /// Whether it was said that some of them cannot be found.
+    is_unfound_noted: bool,
 }
 
 /// How long a card must pass its self-test after this many faults in a row, before it takes work again.
@@ -125,6 +131,24 @@ impl CardWatch {
     pub fn note(&mut self, text: String) {
         self.notes += 1;
         self.last_note = text;
+    }
+
+    /// Takes the processes with memory of the card that a look could not find on the host. One that just ended is found
+    /// by the next look or not named any more; one that two looks in a row miss belongs to another view of process ids,
+    /// and what it holds can be counted for nobody. That is said once, until a look finds all of them again.
+    pub fn unfound(&mut self, processes: BTreeSet<u32>) {
+        let before = std::mem::replace(&mut self.unfound, processes);
+        if self.unfound.is_empty() {
+            self.is_unfound_noted = false;
+        }
+        let Some(process) = self.unfound.intersection(&before).next().filter(|_| !self.is_unfound_noted) else {
+            return;
+        };
+        let text = format!(
+            "process {process} holds its memory and is not in the agent's view of process ids: its share is not enforced"
+        );
+        self.is_unfound_noted = true;
+        self.note(text);
     }
 
     /// Counts a fault. A broken card says so in many ways at once: until it passes again, all of them are one fault.
@@ -305,5 +329,27 @@ mod tests {
         assert!(!watch.looked(Ok(Some(0)), at(14)));
         assert!(watch.looked(Ok(Some(2)), at(15)), "errors that could not be corrected");
         assert_eq!(watch.sign("G", at(13)).last_fault, "2 new memory errors that could not be corrected");
+    }
+
+    #[test]
+    fn a_process_that_two_looks_miss_is_said_once() {
+        let mut watch = CardWatch::default();
+        let mut notes = |missed: &[u32]| {
+            watch.unfound(missed.iter().copied().collect());
+            watch.sign("G", at(1)).notes
+        };
+        for (missed, noted, why) in [
+            (&[7][..], 0, "it may just have ended"),
+            (&[8], 0, "another one"),
+            (&[8, 9], 1, "missed twice"),
+            (&[8, 9], 1, "said once"),
+            (&[9], 1, "not for each of them"),
+            (&[], 1, "all found"),
+            (&[9], 1, "once again"),
+            (&[9], 2, "missed twice again"),
+        ] {
+            assert_eq!(notes(missed), noted, "{why}");
+        }
+        assert!(watch.sign("G", at(1)).last_note.contains("process 9 "));
     }
 }

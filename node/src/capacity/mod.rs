@@ -9,6 +9,7 @@ use std::path::Path;
 use berth_core::{model::Device, units::Resources};
 
 pub use text::CapacityOverride;
+pub(crate) use text::visible_name;
 
 /// What a host has beside its GPUs, and what is worth knowing about how that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +32,15 @@ pub(crate) fn measure(data_dir: &Path) -> Host {
 
 impl Host {
     /// Returns what a node on this host has with these GPUs, and what was declared in the place of what was measured.
-    pub(crate) fn with(&self, devices: Vec<Device>, declared: Option<&CapacityOverride>) -> (Resources, Vec<Device>) {
+    pub(crate) fn with(
+        &self,
+        devices: Vec<Device>,
+        declared: Option<&CapacityOverride>,
+        is_driver_broken: bool,
+    ) -> (Resources, Vec<Device>) {
         let measured = Resources { gpus: whole(&devices), ..self.resources };
         match declared {
-            Some(declared) => declared.apply(measured, devices),
+            Some(declared) => declared.apply(measured, devices, is_driver_broken),
             None => (measured, devices),
         }
     }

@@ -14,6 +14,8 @@ use super::whole;
 const KEYS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
 /// Memory of a GPU that was declared and not measured: that of the largest size Azure has, so that any of them places.
 const DECLARED_GPU_MIB: u64 = 96_000;
+/// How the names of made-up devices begin.
+const DECLARED: &str = "GPU-declared-";
 /// GPUs one may declare: what a host holds today, eight times over.
 const DECLARED_GPUS_MAX: u64 = 64;
 
@@ -34,9 +36,16 @@ pub struct CapacityOverride {
 
 impl CapacityOverride {
     /// Puts what was declared in the place of what was measured.
-    pub(super) fn apply(&self, measured: Resources, mut devices: Vec<Device>) -> (Resources, Vec<Device>) {
+    ///
+    /// GPUs are made up only where there are none: a driver that fails now lists its cards when it is mended.
+    pub(super) fn apply(
+        &self,
+        measured: Resources,
+        mut devices: Vec<Device>,
+        is_driver_broken: bool,
+    ) -> (Resources, Vec<Device>) {
         if let Some(gpus) = self.gpus {
-            if devices.is_empty() && gpus > 0 {
+            if devices.is_empty() && gpus > 0 && !is_driver_broken {
                 tracing::info!(gpus, "GPUs are declared and none was found: they are made up");
                 devices = (0..gpus).map(made_up_device).collect();
             }
@@ -100,9 +109,15 @@ impl FromStr for CapacityOverride {
     }
 }
 
+/// What a program calls a device. No driver knows the name of a made-up one: such a host counts its devices itself, and
+/// the program gets that number.
+pub(crate) fn visible_name(uuid: &str) -> &str {
+    uuid.strip_prefix(DECLARED).unwrap_or(uuid)
+}
+
 fn made_up_device(index: u64) -> Device {
     Device {
-        uuid: format!("GPU-declared-{index}"),
+        uuid: format!("{DECLARED}{index}"),
         model: "declared".to_owned(),
         memory_mib: DECLARED_GPU_MIB,
         healthy: true,
@@ -149,13 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn declared_gpus_bound_the_measured_ones() {
-        let measured = Resources { cpu_milli: 1, memory_mib: 1, disk_mib: 1, gpus: 3 };
-        let devices: Vec<Device> = (0..3).map(made_up_device).collect();
-        let one = CapacityOverride { gpus: Some(1), ..CapacityOverride::default() };
-        let (resources, first) = one.apply(measured, devices.clone());
-        assert_eq!((resources.gpus, first.as_slice()), (1, &devices[..1]));
-        let (resources, made_up) = one.apply(measured, Vec::new());
-        assert_eq!((resources.gpus, made_up[0].model.as_str()), (1, "declared"));
+    fn gpus_are_made_up_only_where_there_are_none_and_named_by_number() {
+        let declared = CapacityOverride { gpus: Some(2), ..CapacityOverride::default() };
+        let real = |uuid: &str| Device { uuid: uuid.to_owned(), ..Device::default() };
+        for (devices, is_driver_broken, names) in [
+            (vec![], false, &["0", "1"][..]),
+            (vec![], true, &[]),
+            (vec![real("GPU-a")], false, &["GPU-a"]),
+            (vec![real("GPU-a"), real("GPU-b"), real("GPU-c")], false, &["GPU-a", "GPU-b"]),
+        ] {
+            let case = format!("{devices:?} {is_driver_broken}");
+            let (resources, devices) = declared.apply(Resources::default(), devices, is_driver_broken);
+            let visible: Vec<_> = devices.iter().map(|device| visible_name(&device.uuid)).collect();
+            assert_eq!((visible.as_slice(), resources.gpus), (names, names.len() as u64), "{case}");
+        }
     }
 }

@@ -158,6 +158,16 @@ impl GpuMonitor {
         }
     }
 
+    /// Takes the processes of each card that the last look could not find on this host.
+    pub(crate) fn unfound(&self, processes: BTreeMap<String, BTreeSet<u32>>) {
+        let mut state = self.shared.state();
+        for (card, processes) in processes {
+            if let Some(watch) = state.cards.get_mut(&card) {
+                watch.unfound(processes);
+            }
+        }
+    }
+
     /// Watches for faults of any card.
     pub fn faults(&self) -> watch::Receiver<u64> {
         self.shared.faults.subscribe()
@@ -186,17 +196,16 @@ impl Shared {
 
     /// Takes an answer: what the host has follows from it, and whoever waits for the first one goes on.
     fn answered(&self, answer: &DriverAnswer, found: Found) {
-        let changed = |devices: &mut Vec<Device>| {
-            let now = inventory(devices, answer);
-            let is_changed = *devices != now;
-            *devices = now;
-            is_changed
-        };
-        if self.devices.send_if_modified(changed) {
+        let devices = inventory(&self.devices.borrow(), answer);
+        let (is_changed, is_broken) = (*self.devices.borrow() != devices, found.is_broken);
+        let before = self.state().found.replace(Found { devices: devices.clone(), ..found });
+        // Who declares GPUs looks at both: what there is, and whether there should be more.
+        if is_changed || before.is_none_or(|before| before.is_broken != is_broken) {
+            self.devices.send_replace(devices);
+        }
+        if is_changed {
             tracing::info!(devices = self.devices.borrow().len(), "what this host has of GPUs changed");
         }
-        let found = Found { devices: self.devices.borrow().clone(), ..found };
-        self.state().found = Some(found);
         self.first_look.notify_all();
     }
 

@@ -1,27 +1,37 @@
 //! Whose memory it is: processes on a device, summed up per replica.
 //!
 //! NVML names processes by their ids in the host's own view. An agent in a container that has ids of its own sees none of
-//! them, and a driver may not tell how much a process holds: then no share is enforced.
+//! them, and a driver may not tell how much a process holds: then no share is enforced, and the card's notes say so.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use berth_core::{
     agent::{Input, Ledger},
     id::ReplicaId,
 };
 
-use super::Look;
-use crate::{actor::World, process::owner, runtime::Layout};
+use super::{CardLook, Look};
+use crate::{
+    actor::World,
+    process::{is_listed, owner},
+    runtime::Layout,
+};
 
 /// Tells the agent after every look what its replicas use; ends by being dropped.
 pub(crate) async fn keep_shares(world: Arc<World>) {
     let mut looks = world.gpus.looks();
     while looks.changed().await.is_ok() {
         let (view, ledger, home) = (world.gpus.view(), world.ledger.borrow().clone(), world.home.clone());
-        let summed = tokio::task::spawn_blocking(move || used_by(&view.look, &ledger, &home)).await;
-        match summed {
-            Ok(used) if !used.is_empty() => world.agent.tell(Input::DeviceUse(used)),
-            _ => {}
+        let counted =
+            tokio::task::spawn_blocking(move || (used_by(&view.look, &ledger, &home), unfound(&view.look))).await;
+        let Ok((used, unfound)) = counted else { continue };
+        world.gpus.unfound(unfound);
+        if !used.is_empty() {
+            world.agent.tell(Input::DeviceUse(used));
         }
     }
     // Without a monitor there is nothing to tell, and the node goes on.
@@ -50,4 +60,13 @@ fn used_by(look: &Look, ledger: &Ledger, home: &Path) -> BTreeMap<ReplicaId, BTr
         }
     }
     used
+}
+
+/// Lists the processes with memory of each card that this host's own view of process ids does not have.
+fn unfound(look: &Look) -> BTreeMap<String, BTreeSet<u32>> {
+    let of = |card: &CardLook| {
+        let holding = card.processes.iter().filter(|(_, mib)| mib.is_some_and(|mib| mib > 0)).map(|(pid, _)| *pid);
+        (card.uuid.clone(), holding.filter(|pid| !is_listed(*pid)).collect())
+    };
+    look.cards.iter().filter(|card| card.fault.is_none()).map(of).collect()
 }

@@ -303,6 +303,18 @@ impl MeshHandle {
         loads
     }
 
+    /// Leaves of these replicas those that this router's table no longer names: they get nothing new from here.
+    pub(crate) fn unrouted(&self, mut replicas: BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+        if !replicas.is_empty() {
+            let table = self.table();
+            let deployments = table.endpoints.values().flat_map(|route| &route.deployments);
+            deployments.flat_map(|deployment| &deployment.replicas).for_each(|routed| {
+                replicas.remove(&routed.id);
+            });
+        }
+        replicas
+    }
+
     /// Returns what this node's gate has of one replica, running and waiting.
     pub fn gate_in_flight(&self, replica: ReplicaId) -> u64 {
         let elsewhere = self.0.shared.elsewhere.load().get(&replica).copied().unwrap_or(0);

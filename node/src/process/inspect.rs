@@ -76,6 +76,11 @@ pub(crate) fn owner(pid: u32) -> Option<(u32, Option<PathBuf>)> {
     Some((group, mark(pid)))
 }
 
+/// Whether the host, as this process sees it, lists a process, running or not.
+pub(crate) fn is_listed(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
 fn mark(pid: u32) -> Option<PathBuf> {
     mark_of(&fs::read(format!("/proc/{pid}/environ")).ok()?)
 }

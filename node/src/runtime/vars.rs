@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use berth_core::agent::ReplicaOrder;
 
 use super::{Host, Layout};
-use crate::process::MARK;
+use crate::{capacity::visible_name, process::MARK};
 
 /// The variables that hold before the deployment's own are laid over them.
 pub(super) fn common(
@@ -42,7 +42,7 @@ pub(super) fn common(
 /// Lays the deployment's own variables over them, and then what must be true whatever it says.
 pub(super) fn finish(order: &ReplicaOrder, layout: &Layout, port: u16, env: &mut BTreeMap<String, String>) {
     env.extend(order.spec.environment_variables.clone());
-    let devices: Vec<&str> = order.devices.iter().map(|device| device.uuid.as_str()).collect();
+    let devices: Vec<&str> = order.devices.iter().map(|device| visible_name(&device.uuid)).collect();
     // Empty hides every device: what was not granted is somebody else's.
     env.insert("CUDA_VISIBLE_DEVICES".to_owned(), devices.join(","));
     // What a program that would take a whole device by itself has to keep to.

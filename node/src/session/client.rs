@@ -6,7 +6,7 @@ use berth_core::{
     agent::PrefetchReport,
     error::{Code, Error},
     health::DeviceSign,
-    id::{NodeEpoch, NodeId, Term},
+    id::{NodeEpoch, NodeId, ReplicaId, Term},
     model::NodeProfile,
     rng::SeedTree,
 };
@@ -47,6 +47,8 @@ const REFUSED_WAIT: Duration = Duration::from_secs(5);
 const REDIRECTS_MAX: u32 = 4;
 /// Logs that are read at once.
 const READS_MAX: usize = 4;
+/// How often replicas that empty are looked at: a drain and a step of a rollout wait for the last request to end.
+const EMPTYING_LOOK: Duration = Duration::from_millis(20);
 /// Bounds for the pace of heartbeats, whatever a coordinator says.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 50..=10_000;
 
@@ -90,6 +92,8 @@ struct Session<'a> {
     up: mpsc::Sender<FromNode>,
     epoch: NodeEpoch,
     heartbeat_seq: u64,
+    /// Replicas that were said to have requests, though none is sent to them any more.
+    emptying: BTreeSet<ReplicaId>,
     /// Outlives the session: what was counted between two is told by the next.
     served: &'a mut Served,
     reads: Arc<Semaphore>,
@@ -189,8 +193,15 @@ async fn open(
     }
     *epoch = NodeEpoch(welcome.epoch);
     backoff.reset();
-    let mut session =
-        Session { options, up, epoch: *epoch, heartbeat_seq: 0, served, reads: Arc::new(Semaphore::new(READS_MAX)) };
+    let mut session = Session {
+        options,
+        up,
+        epoch: *epoch,
+        heartbeat_seq: 0,
+        emptying: BTreeSet::new(),
+        served,
+        reads: Arc::new(Semaphore::new(READS_MAX)),
+    };
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()));
     tokio::select! {
         end = session.run(down, heartbeat) => end,
@@ -251,6 +262,8 @@ impl Session<'_> {
         let mut faults = self.options.gpus.faults();
         let mut resend = interval(RESEND_AFTER);
         resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut emptying = interval(EMPTYING_LOOK);
+        emptying.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sent_at = Instant::now();
         loop {
             let outcome = tokio::select! {
@@ -270,6 +283,11 @@ impl Session<'_> {
                 Ok(()) = leaving.changed() => self.heartbeat().await,
                 // Neither does what takes traffic off a broken device.
                 Ok(()) = faults.changed() => self.heartbeat().await,
+                // Nor what ends a drain: the last request of a replica that gets no more.
+                _ = emptying.tick(), if !self.emptying.is_empty() => match self.has_emptied() {
+                    true => self.heartbeat().await,
+                    false => Ok(()),
+                },
                 () = self.options.outbox.changed() => match self.options.outbox.take() {
                     Some(batch) => {
                         sent_at = Instant::now();
@@ -305,6 +323,7 @@ impl Session<'_> {
         // Read in this order: what is in flight after an acknowledgement was sent under the table it names, or newer.
         let acks = acks_to_wire(mesh.acks());
         let loads = mesh.in_flight();
+        self.emptying = mesh.unrouted(loads.keys().copied().collect());
         let carried: BTreeSet<_> = mesh.carried();
         let usage = *self.options.usage.borrow();
         let left = self.options.leaving.borrow().map(|until| until.saturating_duration_since(Instant::now()));
@@ -324,6 +343,12 @@ impl Session<'_> {
             served: self.served.since(Instant::now(), || mesh.counters()),
         };
         self.send(Up::Heartbeat(heartbeat)).await
+    }
+
+    /// Returns whether a replica that empties has ended its last request since the leader was told.
+    fn has_emptied(&self) -> bool {
+        let loads = self.options.mesh.in_flight();
+        self.emptying.iter().any(|replica| !loads.contains_key(replica))
     }
 
     async fn report(&self, batch: Batch) -> Result<(), Error> {

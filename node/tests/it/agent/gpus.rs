@@ -1,10 +1,11 @@
 //! An agent and its GPUs: whatever the driver does, the leader hears from the node.
 
+use berth_core::{agent::Desired, state::Observed};
 use berth_node::gpu::fake::{FakeGpus, FakeHost};
 use tokio::time::Instant;
 
 use super::{
-    bench::{options, start},
+    bench::{command, options, start},
     coordinator::{Coordinator, PATIENCE},
 };
 
@@ -112,5 +113,95 @@ async fn a_fault_is_told_before_the_next_heartbeat_is_due() {
         }
     });
     told.await.expect("the fault is told before the pace would");
+    node.stop().await;
+}
+
+/// NVML names processes as the host does; a card with one that this agent cannot find says that its share is not enforced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_of_another_view_is_told_as_a_note_of_the_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "2x80GiB:H100".parse::<FakeGpus>().unwrap().script("t");
+    // One more than the largest id a kernel gives. The test's own is found.
+    let foreign = (1_u32 << 22) + 1;
+    let (second, end) = (script.rfind("[device").unwrap(), script.find("[events]").unwrap());
+    let (first, second, end) = (&script[..second], &script[second..end], &script[end..]);
+    let own = std::process::id();
+    let script = format!("{first}process = {foreign} 512\n{second}process = {own} 512\n{end}");
+    let fake = FakeHost::install(dir.path(), &script).unwrap();
+    let leader = Coordinator::start().await;
+    let mut options = options(dir.path(), &[&leader]);
+    options.nvml_library = Some(fake.library());
+    let node = start(options).await;
+    let told = tokio::time::timeout(PATIENCE, async {
+        let mut count = 1;
+        loop {
+            let beats = leader.heartbeats(count).await;
+            let devices = &beats.last().unwrap().devices;
+            if let Some(noted) = devices.iter().find(|device| device.notes > 0) {
+                return (noted.clone(), devices.clone());
+            }
+            count = beats.len() + 1;
+        }
+    });
+    let (noted, devices) = told.await.expect("a note");
+    assert!(noted.last_note.starts_with(&format!("process {foreign} holds its memory")), "{noted:?}");
+    assert_eq!(devices.iter().map(|device| device.notes).sum::<u64>(), 1, "the other card's process is found");
+    node.stop().await;
+}
+
+/// A drain waits for the last request of a replica that gets no more; its end is told before the next heartbeat is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_request_of_what_empties_is_told_at_once() {
+    const HELD: &str = r#"
+import http.server, os, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        while "held" in self.path and not os.path.exists(sys.argv[2]):
+            time.sleep(0.01)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    let release = dir.path().join("release");
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let spec = command(&["python3", "-c", HELD, "$PORT", release.to_str().unwrap()]);
+    leader.order(1, &spec, Desired::Run).await;
+    leader.report(1, Observed::Warm).await;
+    let request = http::Request::get("/held")
+        .header("host", "fraud")
+        .header("x-berth-gate-token", "gate")
+        .header("x-berth-gate-replica", "0000000000000001")
+        .header("x-berth-gate-deadline-ms", "60000");
+    let request = request.body(http_body_util::Full::new(bytes::Bytes::new())).unwrap();
+    let call = tokio::spawn(crate::mesh_support::open(node.handle.gate_addr(), request));
+    let until = async |has: bool, deadline: Instant| {
+        tokio::time::timeout_at(deadline, async {
+            let mut count = 1;
+            loop {
+                let beats = leader.heartbeats(count).await;
+                if beats.last().unwrap().loads.iter().any(|load| load.replica == 1) == has {
+                    return beats.len();
+                }
+                count = beats.len() + 1;
+            }
+        })
+        .await
+    };
+    let patience = || Instant::now() + PATIENCE;
+    let held = until(true, patience()).await.expect("the request is under way");
+    // The next session begins with a heartbeat, and its second one is due in ten seconds.
+    leader.pace(10_000);
+    leader.hang_up();
+    leader.hello(2).await;
+    leader.heartbeats(held + 1).await;
+    let due = Instant::now() + std::time::Duration::from_secs(9);
+    std::fs::write(&release, "").unwrap();
+    until(false, due).await.expect("the end is told before the pace would");
+    assert_eq!(call.await.unwrap().status(), 200);
     node.stop().await;
 }
