@@ -145,7 +145,7 @@ impl World {
         let router = &mut self.nodes[ingress].router;
         let (replicas, loads) = router.candidates(&endpoint, &deployment, self.now);
         // Its caller looked for a replica that serves a moment ago; a copy finds none and is forgotten.
-        let Some((search, first)) = Search::open(loads, router.draw()) else {
+        let Ok((search, first)) = Search::open(loads, router.draw()) else {
             assert!(copy_of.is_some(), "{endpoint}/{deployment} has nobody at n{}", ingress + 1);
             return id;
         };
@@ -356,7 +356,7 @@ impl World {
         let is_elsewhere = matches!(failure, Failure::NotStarted(NotStarted::Draining | NotStarted::Unknown));
         let gives_up = self.has(Bug::GiveUpAtOnce) && is_elsewhere;
         let Some(open) = self.requests.open.get_mut(&id) else { return };
-        let failed = Failed { failure, retry_after: None, request, draw };
+        let failed = Failed { failure, retry_after: None, load: None, request, draw };
         let budget = self.nodes[ingress].router.budget(&open.endpoint);
         let step = match open.search.failed(open.turn.at, failed, || budget.withdraw(Instant::from_millis(now))) {
             _ if stubborn => Step::Ask(open.turn),

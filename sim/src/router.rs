@@ -12,6 +12,7 @@ use berth_core::{
         balance::Load,
         budget::RetryBudget,
         eject::{Ejection, Standing, is_panic},
+        full::Places,
         mirror,
         split::{Split, first_ticket},
         table::{EndpointRoute, ReplicaRoute, RouteTable},
@@ -124,6 +125,8 @@ impl Router {
             capacity_milli: u64::from(replica.slots) * 1_000,
             latency_us: 0,
             remote: replica.node != self.node,
+            // Asked anew by each request: a virtual message costs nothing.
+            places: Places::Unknown,
         };
         let loads = open.iter().map(load).collect();
         (open, loads)

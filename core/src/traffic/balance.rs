@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use super::full::Places;
 use crate::time::{Instant, Millis};
 
 /// After so many milliseconds without a sample, a replica's latency counts half: a replica that was slow once is not
@@ -48,6 +49,8 @@ pub struct Load {
     pub latency_us: u64,
     /// Whether it is on another node.
     pub remote: bool,
+    /// What its gate is known to have left.
+    pub places: Places,
 }
 
 /// Answers that failed, as load: a replica that fails at once looks idle and quick, and would draw everybody's requests.
@@ -203,7 +206,8 @@ mod tests {
     use super::*;
 
     fn load(outstanding: u64, slots: u32, latency_us: u64, remote: bool) -> Load {
-        Load { outstanding, capacity_milli: capacity_milli(slots, Millis(SLOW_START_MS)), latency_us, remote }
+        let capacity_milli = capacity_milli(slots, Millis(SLOW_START_MS));
+        Load { outstanding, capacity_milli, latency_us, remote, places: Places::Unknown }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod change;
 pub mod compare;
 pub mod durations;
 pub mod eject;
+pub mod full;
 pub mod hedge;
 pub mod json;
 pub mod load_report;

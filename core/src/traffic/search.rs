@@ -3,16 +3,25 @@
 //! First round: each candidate once, for a free slot; the lighter of two drawn ones begins and the others follow, lightest
 //! first. Second round: those that were full once more, where the least is to be done, now for a place to wait. So nobody
 //! waits behind a busy slot while a free one exists anywhere. An only candidate is asked for both at once.
+//!
+//! What is already known is not asked again: whose gate has just been without a slot is left to the second round, whose had
+//! no place to wait is asked in none, and where that is everybody the request is refused without a message. Of other
+//! nodes' gates, a few are asked for a place to wait and no more.
 
 use std::vec;
 
 use super::{
     admission::NotStarted,
     balance::{self, Drawn, Load},
+    full::Places,
     retry::{Failure, Next, Request},
     status::Refusal,
 };
 use crate::time::Millis;
+
+/// Gates of other nodes that are asked for a place to wait. Where the lightest few have none, the others hardly do, and each
+/// costs a message that everybody who is refused would send.
+const REMOTE_PLACES_MAX: usize = 4;
 
 /// A request on its way, as a router sees it.
 #[derive(Clone, Debug)]
@@ -68,6 +77,8 @@ pub struct Failed {
     pub failure: Failure,
     /// When the gate expects a free place, where it refused for want of one.
     pub retry_after: Option<Millis>,
+    /// What the gate said that the replica has, running and waiting.
+    pub load: Option<u64>,
     /// What decides about a retry.
     pub request: Request,
     /// Any random number: callers who are refused together shall not come back together.
@@ -77,22 +88,54 @@ pub struct Failed {
 // === impl Search ===
 
 impl Search {
-    /// Begins among the candidates, by what each has to do. Returns whom to ask first; nothing when there is no candidate.
-    /// `draw` is any random number.
-    pub fn open(loads: Vec<Load>, draw: u64) -> Option<(Self, Attempt)> {
-        let drawn = balance::draw(&loads, draw)?;
+    /// Begins among the candidates, by what each has to do. Returns whom to ask first, or why nobody is asked. `draw` is any
+    /// random number.
+    pub fn open(loads: Vec<Load>, draw: u64) -> Result<(Self, Attempt), Turned> {
+        let is_known = loads.iter().any(|load| load.places != Places::Unknown);
+        let drawn = if is_known { draw_unknown(&loads, draw) } else { balance::draw(&loads, draw) };
         let is_only = loads.len() == 1;
-        let search = Self {
-            loads,
-            drawn,
+        let mut search = Self {
+            drawn: drawn.unwrap_or(Drawn { first: 0, other: None }),
             rest: None,
-            may_queue: is_only,
+            may_queue: is_only && drawn.is_some(),
             full: Vec::new(),
             reasons: Vec::new(),
             broken: false,
             retry_after: None,
+            loads,
         };
-        Some((search, Attempt { at: drawn.first, may_queue: is_only, is_last: is_only }))
+        if is_known {
+            search.recall();
+        }
+        if drawn.is_some() {
+            let first = Attempt { at: search.drawn.first, may_queue: is_only, is_last: is_only };
+            return Ok((search, first));
+        }
+        // Nobody may have a slot: the first round is over before it began.
+        search.rest = Some(Vec::new().into_iter());
+        match search.next() {
+            Some(first) => {
+                search.drawn.first = first.at;
+                Ok((search, first))
+            }
+            None => Err(search.turned(draw)),
+        }
+    }
+
+    /// Notes what is known of full gates as if they had just said so.
+    fn recall(&mut self) {
+        for (at, load) in self.loads.iter().enumerate() {
+            let after = match load.places {
+                Places::Unknown => continue,
+                Places::ToWait => {
+                    self.full.push(at);
+                    None
+                }
+                Places::None(after) => Some(after),
+            };
+            self.reasons.push(NotStarted::Full);
+            self.retry_after = self.retry_after.into_iter().chain(after).min();
+        }
     }
 
     /// Returns which two were drawn.
@@ -107,13 +150,17 @@ impl Search {
 
     /// Returns whom to ask beside `at` without waiting for it: the lightest other one that has not just been full.
     pub fn beside(&self, at: usize) -> Option<usize> {
-        balance::in_order(&self.loads).into_iter().find(|other| *other != at && !self.full.contains(other))
+        let may_have = |other: &usize| self.loads[*other].places == Places::Unknown && !self.full.contains(other);
+        balance::in_order(&self.loads).into_iter().find(|other| *other != at && may_have(other))
     }
 
     /// Takes a failed attempt at `at`. `grant` is asked for what a retry costs, once, and only when one is due.
     pub fn failed(&mut self, at: usize, failed: Failed, grant: impl FnOnce() -> bool) -> Step {
-        let Failed { failure, retry_after, request, draw } = failed;
+        let Failed { failure, retry_after, load, request, draw } = failed;
         self.note(at, failure, retry_after);
+        if let Some(load) = load {
+            self.loads[at].outstanding = load;
+        }
         let goes_on = match failure.next(request) {
             Next::Search => true,
             Next::Retry => grant(),
@@ -144,7 +191,8 @@ impl Search {
         let first = self.drawn.first;
         let loads = &self.loads;
         let rest = self.rest.get_or_insert_with(|| {
-            let others: Vec<_> = balance::in_order(loads).into_iter().filter(|at| *at != first).collect();
+            let is_left = |at: &usize| *at != first && loads[*at].places == Places::Unknown;
+            let others: Vec<_> = balance::in_order(loads).into_iter().filter(is_left).collect();
             others.into_iter()
         });
         if let Some(at) = rest.next() {
@@ -156,6 +204,11 @@ impl Search {
         self.may_queue = true;
         let mut full = std::mem::take(&mut self.full);
         full.sort_by(|a, b| loads[*a].lighter(&loads[*b]));
+        let mut remote = 0;
+        full.retain(|at| {
+            remote += usize::from(loads[*at].remote);
+            !loads[*at].remote || remote <= REMOTE_PLACES_MAX
+        });
         *rest = full.into_iter();
         rest.next().map(|at| Attempt { at, may_queue: true, is_last: false })
     }
@@ -167,6 +220,14 @@ impl Search {
         let (refusal, reason) = Refusal::of_not_started(self.reasons.iter().copied());
         Turned { refusal, reason, retry_after: self.retry_after.map(|after| spread(after, draw)) }
     }
+}
+
+/// Draws two of those that may have a slot.
+fn draw_unknown(loads: &[Load], draw: u64) -> Option<Drawn> {
+    let (at, left): (Vec<usize>, Vec<Load>) =
+        loads.iter().enumerate().filter(|(_, load)| load.places == Places::Unknown).unzip();
+    let Drawn { first, other } = balance::draw(&left, draw)?;
+    Some(Drawn { first: at[first], other: other.map(|other| at[other]) })
 }
 
 /// Spreads callers who are refused together over half as long again, so that they do not come back together.
@@ -200,12 +261,20 @@ mod tests {
 
     /// Tells the search that everybody fails like this; returns who was asked, and whether for a place to wait.
     fn play(outstanding: &[u64], fails: impl Fn(usize) -> Failure, idempotent: bool) -> (Vec<(usize, bool)>, Turned) {
-        let (mut search, mut attempt) = Search::open(loads(outstanding), 0).expect("a candidate");
+        play_of(loads(outstanding), fails, idempotent)
+    }
+
+    fn play_of(loads: Vec<Load>, fails: impl Fn(usize) -> Failure, idempotent: bool) -> (Vec<(usize, bool)>, Turned) {
+        let (mut search, mut attempt) = match Search::open(loads, 0) {
+            Ok(opened) => opened,
+            Err(turned) => return (Vec::new(), turned),
+        };
         let mut asked = Vec::new();
         loop {
             asked.push((attempt.at, attempt.may_queue));
             let request = Request { idempotent, replayable: true };
-            let failed = Failed { failure: fails(attempt.at), retry_after: Some(Millis(100)), request, draw: 0 };
+            let failed =
+                Failed { failure: fails(attempt.at), retry_after: Some(Millis(100)), load: None, request, draw: 0 };
             match search.failed(attempt.at, failed, || true) {
                 Step::Ask(next) => attempt = next,
                 Step::Refuse(turned) => return (asked, turned),
@@ -223,11 +292,60 @@ mod tests {
         assert_eq!(asked, [(0, false), (2, false), (1, false), (2, true)], "only who was full is waited for");
     }
 
+    /// What is known of each of three candidates, by rising load; who is asked when all are full, and for a place to wait
+    /// or not; and when the caller hears to come back.
+    #[test]
+    fn what_is_known_is_not_asked_again() {
+        const U: Places = Places::Unknown;
+        const W: Places = Places::ToWait;
+        let none = |ms| Places::None(Millis(ms));
+        for (places, expected, after, why) in [
+            ([U, W, U], &[(0, false), (2, false), (0, true), (1, true), (2, true)][..], 100, "who had no slot"),
+            ([W, U, none(7)], &[(1, false), (0, true), (1, true)], 7, "who had not even a place to wait"),
+            ([W, none(9), W], &[(0, true), (2, true)], 9, "the second round is the first where nobody had a slot"),
+            ([none(900), none(30), none(70)], &[], 30, "nobody is asked where nobody had a place"),
+            ([none(900), U, none(950)], &[(1, false), (1, true)], 100, "but the one that may have"),
+        ] {
+            let loads = [0, 1, 2].map(|at| Load { places: places[at], remote: true, ..loads(&[at as u64])[0] });
+            let (asked, turned) = play_of(loads.to_vec(), |_| FULL, false);
+            assert_eq!((&asked[..], turned.retry_after), (expected, Some(Millis(after))), "{why}");
+            assert_eq!((turned.refusal, turned.reason), (Refusal::TooManyRequests, Some(NotStarted::Full)), "{why}");
+        }
+        let only = |places| vec![Load { places, ..loads(&[3])[0] }];
+        for (places, asked) in [(U, &[(0, true)][..]), (W, &[(0, true)]), (none(5), &[])] {
+            assert_eq!(play_of(only(places), |_| FULL, false).0, asked, "an only candidate, {places:?}");
+        }
+        let known = vec![Load { places: W, ..loads(&[0])[0] }, loads(&[1])[0]];
+        let (asked, turned) = play_of(known, |_| DRAINING, false);
+        assert_eq!((asked, turned.reason), (vec![(1, false), (0, true)], Some(NotStarted::Full)), "one was full");
+    }
+
+    #[test]
+    fn a_few_other_nodes_are_asked_for_a_place_to_wait_and_every_replica_of_this_one() {
+        for (remote, places) in [(true, REMOTE_PLACES_MAX), (false, 40)] {
+            let loads = loads(&(0..40).collect::<Vec<_>>());
+            let (asked, _) = play_of(loads.into_iter().map(|load| Load { remote, ..load }).collect(), |_| FULL, false);
+            let (waits, slots): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(_, may_queue)| *may_queue);
+            assert_eq!((slots.len(), waits.len()), (40, places));
+            assert!(waits.iter().map(|(at, _)| *at).eq(0..places), "the lightest: {waits:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_waited_for_goes_by_what_the_gates_have_just_said() {
+        let (mut search, first) = Search::open(loads(&[0, 1]), 0).expect("a candidate");
+        let request = Request { idempotent: false, replayable: true };
+        let failed = |load| Failed { failure: FULL, retry_after: None, load: Some(load), request, draw: 0 };
+        assert_eq!(first.at, 0);
+        assert!(matches!(search.failed(0, failed(9), || true), Step::Ask(Attempt { at: 1, may_queue: false, .. })));
+        assert!(matches!(search.failed(1, failed(5), || true), Step::Ask(Attempt { at: 1, may_queue: true, .. })));
+    }
+
     #[test]
     fn an_only_candidate_is_asked_for_both_at_once() {
         let (asked, turned) = play(&[4], |_| FULL, false);
         assert_eq!((asked, turned.refusal), (vec![(0, true)], Refusal::TooManyRequests));
-        assert!(Search::open(Vec::new(), 7).is_none());
+        assert_eq!(Search::open(Vec::new(), 7).expect_err("nobody"), Refusal::NotReady.into());
     }
 
     #[test]
@@ -235,7 +353,7 @@ mod tests {
         let (mut search, attempt) = Search::open(loads(&[1, 5, 3]), 0).expect("a candidate");
         assert_eq!((attempt.at, search.beside(0), search.beside(2)), (0, Some(2), Some(0)));
         let request = Request { idempotent: true, replayable: true };
-        let step = search.failed(0, Failed { failure: FULL, retry_after: None, request, draw: 0 }, || true);
+        let step = search.failed(0, Failed { failure: FULL, retry_after: None, load: None, request, draw: 0 }, || true);
         assert_eq!(step, Step::Ask(Attempt { at: 2, may_queue: false, is_last: false }));
         assert_eq!(search.beside(2), Some(1), "the lightest of all has just been full");
         assert_eq!(Search::open(loads(&[1]), 0).expect("a candidate").0.beside(0), None);
@@ -255,7 +373,7 @@ mod tests {
     fn a_retry_that_is_not_granted_ends_it() {
         let (mut search, attempt) = Search::open(loads(&[0, 0]), 0).expect("a candidate");
         let request = Request { idempotent: true, replayable: true };
-        let failed = Failed { failure: Failure::Broken, retry_after: None, request, draw: 0 };
+        let failed = Failed { failure: Failure::Broken, retry_after: None, load: None, request, draw: 0 };
         assert_eq!(search.failed(attempt.at, failed, || false), Step::Refuse(Refusal::Upstream.into()));
     }
 
@@ -270,7 +388,7 @@ mod tests {
             loop {
                 rounds[usize::from(attempt.may_queue && count > 1)][attempt.at] += 1;
                 let request = Request { idempotent: false, replayable: true };
-                let failed = Failed { failure: fails(attempt.at), retry_after: None, request, draw };
+                let failed = Failed { failure: fails(attempt.at), retry_after: None, load: None, request, draw };
                 match search.failed(attempt.at, failed, || true) {
                     Step::Ask(next) => attempt = next,
                     Step::Refuse(_) => break,

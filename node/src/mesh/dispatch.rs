@@ -8,12 +8,13 @@ use std::{
 
 use berth_core::{
     model::DeploymentKey,
-    time::{Instant, Millis},
+    time::Instant,
     traffic::{
         absence,
         admission::NotStarted,
         balance::{self, Drawn, Load},
         eject,
+        full::Full,
         hedge::Side,
         load_report::LoadReport,
         retry::{Failure, Request as Repeat},
@@ -96,7 +97,7 @@ pub(super) struct Asking {
 }
 
 /// What came of asking one replica.
-pub(super) type Tried = Result<Answer, (Failure, Option<Millis>)>;
+pub(super) type Tried = Result<Answer, Missed>;
 
 /// A request that a replica has, as this node's ingress counts it.
 pub(super) struct Outstanding(Arc<ReplicaSoft>);
@@ -113,6 +114,7 @@ impl Outstanding {
 impl Drop for Outstanding {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.has_a_place();
     }
 }
 
@@ -144,9 +146,8 @@ impl Dispatch<'_> {
         let endpoint = self.endpoint;
         let deployment = &endpoint.deployments[self.deployment];
         let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
-        let Some((mut search, mut turn)) = Search::open(loads, self.core.draw()) else {
-            return Err(self.later(deployment, Refusal::NotReady.into()));
-        };
+        let (mut search, mut turn) =
+            Search::open(loads, self.core.draw()).map_err(|turned| self.later(deployment, turned))?;
         let Drawn { first, other } = search.drawn();
         let weighed = |at: usize| Weighed { replica: replicas[at], load: search.load(at) };
         self.note(|record| {
@@ -165,7 +166,7 @@ impl Dispatch<'_> {
                     Box::pin(hedge.race(self, deployment, asking, beside)).await
                 }
             };
-            let (failure, retry_after) = match tried {
+            let Missed { failure, load, retry_after, queued_ms: _ } = match tried {
                 Ok(answer) => {
                     deployment.stats.present();
                     return Ok(answer);
@@ -177,7 +178,7 @@ impl Dispatch<'_> {
             }
             let request =
                 Repeat { idempotent: self.idempotent, replayable: self.upload.is_none_or(Upload::is_replayable) };
-            let failed = Failed { failure, retry_after, request, draw: self.core.draw() };
+            let failed = Failed { failure, retry_after, load, request, draw: self.core.draw() };
             let grant = || {
                 let granted = endpoint.soft.budget.withdraw(self.core.shared.clock.now());
                 if granted {
@@ -205,6 +206,7 @@ impl Dispatch<'_> {
         let tells = replica.soft.shall_tell(core.index, core.shared.clock.of(begun));
         let callers_own = tells && self.head.borrow().headers.contains_key(headers::LOAD_FORMAT);
         let asking = Asking { load: tells && !callers_own, ..asking };
+        let may_queue = asking.may_queue;
         let sent =
             if replica.is_local { self.enter(replica, asking).await } else { self.forward(replica, asking).await };
         let now = tokio::time::Instant::now();
@@ -227,16 +229,26 @@ impl Dispatch<'_> {
                 let model_ms = (took_us / 1_000).saturating_sub(queued_ms);
                 Ok(Answer { response, replica: at, queued_ms, model_ms, outstanding, failing: failed, hedge: None })
             }
-            Err(Missed { failure, load, retry_after, queued_ms }) => {
+            Err(missed) => {
+                let Missed { failure, load, retry_after, queued_ms } = missed;
                 self.note(|record| record.outcome(attempt, now - begun, queued_ms, Outcome::Failed(failure)));
                 let now = core.shared.clock.of(now);
                 replica.soft.refused(core.index, load, now);
+                // This one was no request of its, so its end is no news of a place.
+                drop(outstanding);
+                // The gate of this node can be asked at no cost.
+                if failure == Failure::NotStarted(NotStarted::Full) && !replica.is_local {
+                    let waiting = load.unwrap_or_default().saturating_sub(u64::from(replica.slots));
+                    let no_place = may_queue && queued_ms == 0;
+                    let longest = core.shared.options.limits.believe_full;
+                    replica.soft.was_full(Full { no_place, waiting, retry_after }, longest, now);
+                }
                 // A body that broke off on the caller's side says nothing about the replica.
                 let callers = self.upload.is_some_and(|upload| upload.fault().is_some());
                 if failure.blames_replica() && !callers {
                     replica.soft.failed(now);
                 }
-                Err((failure, retry_after))
+                Err(missed)
             }
         }
     }

@@ -44,6 +44,7 @@ pub(super) struct Gated {
 }
 
 /// A request that got no answer, with what its gate said beside it.
+#[derive(Clone, Copy)]
 pub(super) struct Missed {
     pub(super) failure: Failure,
     pub(super) load: Option<u64>,

@@ -83,6 +83,8 @@ pub struct Limits {
     pub replay_bytes: usize,
     /// Bytes kept of all requests of a core in case they have to be sent again.
     pub replay_bytes_per_core: usize,
+    /// How long the gate of another node that was full is believed to be, at most.
+    pub believe_full: Duration,
     /// How long a caller may take to send its headers, or to send another request.
     pub header_timeout: Duration,
     /// How long a caller may take nothing of its answer, whose slot it holds meanwhile.
@@ -135,6 +137,8 @@ impl Default for Limits {
             // from its headers can always be sent elsewhere.
             replay_bytes: 1 << 20,
             replay_bytes_per_core: 64 << 20,
+            // A few round trips between hosts: each gate is asked a hundred times a second, however many are refused.
+            believe_full: Duration::from_millis(10),
             // A client behind a pool of its own reuses a connection within a minute.
             header_timeout: Duration::from_secs(75),
             // What nginx grants; a client that is only slow takes something within it.

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use berth_core::{
@@ -23,6 +24,7 @@ use berth_core::{
             tally::{Basis, Verdicts},
         },
         eject::{Ejection, Standing},
+        full::{Full, LastFull, Places},
         load_report::{Asks, Heard, LoadReport},
         split::{self, Split},
         sticky,
@@ -72,7 +74,7 @@ pub(super) struct Replica {
     pub(super) is_local: bool,
     pub(super) is_serving: bool,
     pub(super) soft: Arc<ReplicaSoft>,
-    slots: u32,
+    pub(super) slots: u32,
 }
 
 /// What this node remembers about an endpoint.
@@ -99,6 +101,9 @@ pub(super) struct ReplicaSoft {
     fails: AtomicBool,
     /// Of all cores: what one of them had to find out shall not cost the callers of the others as much again.
     failing: Mutex<Failing>,
+    /// Whether its gate was full a moment ago; likewise of all cores.
+    is_full: AtomicBool,
+    last_full: Mutex<LastFull>,
     /// Per core, so that its lock is never contended.
     seen: Box<[Mutex<Seen>]>,
 }
@@ -258,6 +263,7 @@ impl Replica {
             capacity_milli: says.left_of(balance::capacity_milli(self.slots, age)),
             latency_us: seen.latency.read(now),
             remote: !self.is_local,
+            places: self.soft.places(now),
         }
     }
 }
@@ -359,6 +365,40 @@ impl ReplicaSoft {
         }
     }
 
+    fn last_full(&self) -> std::sync::MutexGuard<'_, LastFull> {
+        self.last_full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its gate had no place, to be believed for `longest` at most.
+    pub(super) fn was_full(&self, full: Full, longest: Duration, now: Instant) {
+        let mut last = self.last_full();
+        // What was known before another one ended is over.
+        if !self.is_full.load(Relaxed) {
+            *last = LastFull::default();
+        }
+        last.refused(full, Millis(longest.as_millis() as u64), now);
+        self.is_full.store(true, Relaxed);
+    }
+
+    /// Notes that a request of this node has ended there, whose place is free now.
+    pub(super) fn has_a_place(&self) {
+        if self.is_full.load(Relaxed) {
+            self.is_full.store(false, Relaxed);
+        }
+    }
+
+    /// Returns what its gate has left.
+    fn places(&self, now: Instant) -> Places {
+        if !self.is_full.load(Relaxed) {
+            return Places::Unknown;
+        }
+        let places = self.last_full().read(now);
+        if places == Places::Unknown {
+            self.is_full.store(false, Relaxed);
+        }
+        places
+    }
+
     /// Notes that it could not take a request.
     pub(super) fn failed(&self, now: Instant) {
         self.ejection.lock().unwrap_or_else(PoisonError::into_inner).failed(now);
@@ -417,6 +457,8 @@ impl Memory {
                 ejection: Mutex::default(),
                 fails: AtomicBool::new(false),
                 failing: Mutex::default(),
+                is_full: AtomicBool::new(false),
+                last_full: Mutex::default(),
                 seen: (0..self.cores).map(|_| Mutex::default()).collect(),
             })
         });
