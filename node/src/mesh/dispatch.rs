@@ -2,6 +2,8 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -61,7 +63,7 @@ pub(super) struct Dispatch<'a> {
     pub(super) idempotent: bool,
     pub(super) head: RefCell<Head>,
     pub(super) upload: Option<&'a Upload>,
-    /// Started once the first attempt is under way.
+    /// Started once a gate has taken the request.
     pub(super) mirrors: RefCell<Option<Box<Planned>>>,
     /// Two attempts may write on it, each when it has something to say.
     pub(super) recording: RefCell<&'a mut Recording>,
@@ -276,13 +278,37 @@ impl Dispatch<'_> {
     async fn forward(&self, replica: &Replica, asking: Asking) -> Result<Gated, Missed> {
         let may_queue = asking.may_queue;
         let request = self.request(asking);
-        self.under_way();
         let shared = &self.core.shared;
         let link = self.core.links.to(&replica.gate_address, Lane::Primary);
         let token = shared.token();
         let remaining_ms = self.deadline.since(shared.clock.now()).0;
         let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue, spare: false, remaining_ms };
-        link::call(&link, ask, request).await
+        let call = link::call(&link, ask, request);
+        let is_mirrored = self.mirrors.borrow().is_some();
+        if is_mirrored { Box::pin(self.mirrored(call)).await } else { call.await }
+    }
+
+    /// Waits for a gate of another node, and begins the copies once it has taken the request: what nobody takes is not
+    /// copied. It has when anything but a refusal comes back, or when it has let more of the body through than it would
+    /// before it looked.
+    async fn mirrored(&self, call: impl Future<Output = Result<Gated, Missed>>) -> Result<Gated, Missed> {
+        let mut call = pin!(call);
+        let sent = poll_fn(|cx| {
+            let sent = call.as_mut().poll(cx);
+            if sent.is_pending() && self.upload.is_some_and(Upload::shows_a_taker) {
+                self.under_way();
+            }
+            sent
+        });
+        let sent = sent.await;
+        let was_taken = match &sent {
+            Ok(_) => true,
+            Err(missed) => !matches!(missed.failure, Failure::NotStarted(_) | Failure::GateUnreachable),
+        };
+        if was_taken {
+            self.under_way();
+        }
+        sent
     }
 
     fn request(&self, asking: Asking) -> Box<Request<ReqBody>> {
@@ -297,6 +323,7 @@ impl Dispatch<'_> {
     fn under_way(&self) {
         let mirrors = self.mirrors.take();
         if let Some(mirrors) = mirrors {
+            self.note(|record| record.mirrors.clone_from(&mirrors.targets));
             mirrors.start();
         }
     }

@@ -202,9 +202,6 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     endpoint.soft.budget.deposit(call.begun);
     let mirrors = draw_mirrors(core, routed, at, &head, call);
     let (mirrors, primary) = mirrors.unzip();
-    if let Some(planned) = &mirrors {
-        call.recording.note(|record| record.mirrors.clone_from(&planned.targets));
-    }
     let dispatch = Dispatch {
         core,
         endpoint,

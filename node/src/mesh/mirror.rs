@@ -1,4 +1,4 @@
-//! Copies of requests: sent after the primary is under way, answered to nobody, waited for by nobody.
+//! Copies of requests: sent after a gate has taken the primary, answered to nobody, waited for by nobody.
 //!
 //! What comes back is compared with what the caller got, once both are whole.
 

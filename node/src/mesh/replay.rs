@@ -25,6 +25,11 @@ use http_body::{Body, Frame, SizeHint};
 /// Bytes of each request that take nothing of the room of its core. A stream's window holds sixteen times as many.
 const ALWAYS_KEPT: usize = 16 << 10;
 
+/// Bytes of a body that may be on their way before the other node's gate has looked at its request: a stream's window, what
+/// waits for it, and the last frame. Kept of each request as long as it may be sent again, and more is never on its way to a
+/// gate that refuses.
+pub(super) const BEFORE_A_TAKER: usize = 1 << 20;
+
 /// One frame of a body, in a form that can be given out more than once.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
@@ -194,6 +199,11 @@ impl Upload {
     /// Lets go of what was kept: there will be no further attempt.
     pub(super) fn settle(&self) {
         self.0.borrow_mut().let_go();
+    }
+
+    /// Returns whether the attempt under way has been given more than a gate takes of a request that it has not let in.
+    pub(super) fn shows_a_taker(&self) -> bool {
+        self.0.borrow().given > BEFORE_A_TAKER as u64
     }
 
     /// Returns how many bytes came so far.

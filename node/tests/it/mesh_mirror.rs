@@ -218,3 +218,63 @@ async fn what_the_caller_did_not_get_is_not_judged() {
     let green = tally(&n1.mesh, "green");
     assert!(green.unjudged.contains_key("no-primary") || green.missed.contains_key("cut"), "{green:?}");
 }
+
+/// At a gate of this node and at another's.
+#[tokio::test]
+async fn what_nobody_takes_is_not_copied() {
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1_u64), (&n2, 2)] {
+        let release = Arc::new(Semaphore::new(0));
+        let hold = release.clone();
+        let blue = backend(move |_| {
+            let hold = hold.clone();
+            async move {
+                hold.acquire().await.expect("open").forget();
+                json("[1.0]".to_owned())
+            }
+        })
+        .await;
+        let green = backend(|_| async { json("[1.0]".to_owned()) }).await;
+        let blue = Deployed { slots: 1, queue_ms: 0, ..Deployed::one("blue", owner, 10 * version, blue) };
+        let green = Deployed::one("green", &n1, 10 * version + 1, green);
+        let mut route = endpoint("fraud", &[("blue", 100)], vec![blue.publish("fraud"), green.publish("fraud")]);
+        route.mirror = shares(&[("green", 100)]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        let before = counted(&tally(&n1.mesh, "green"));
+        let ingress = n1.mesh.ingress_addr();
+        let running = tokio::spawn(call(ingress, ask("x")));
+        until(|| owner.mesh.gate_in_flight(berth_core::id::ReplicaId(10 * version)) == 1).await;
+        for _ in 0..20 {
+            let (parts, _) = call(ingress, ask("x")).await;
+            assert_eq!(parts.status, 429);
+            let found = n1.mesh.find_request(header(&parts, "x-request-id")).expect("it is remembered");
+            assert!(found.mirrors.is_empty(), "{:?}", found.mirrors);
+        }
+        // The next one is taken, and copied behind all that came before it.
+        release.add_permits(2);
+        assert_eq!(running.await.expect("an answer").0.status, 200);
+        until(|| owner.mesh.in_flight().is_empty()).await;
+        assert_eq!(call(ingress, ask("x")).await.0.status, 200);
+        until(|| counted(&tally(&n1.mesh, "green")) >= before + 2).await;
+        assert_eq!(counted(&tally(&n1.mesh, "green")), before + 2, "those that were answered, at node {}", owner.id);
+    }
+}
+
+/// A body that is longer than what is kept before anybody has taken it, to a replica behind another gate.
+#[tokio::test]
+async fn a_large_body_is_copied_while_another_gate_reads_it() {
+    const LARGE: usize = 24 << 20;
+    let (n1, n2) = (node(1), node(2));
+    let (blue, green) = (echo("same").await, echo("same").await);
+    let deployments = [("blue", &n2, 1, blue), ("green", &n1, 2, green)]
+        .map(|(name, node, id, address)| Deployed::one(name, node, id, address).publish("fraud"));
+    let mut route = endpoint("fraud", &[("blue", 100)], deployments.into());
+    route.max_body_bytes = 64 << 20;
+    route.mirror = shares(&[("green", 100)]);
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    let body = Bytes::from((0..LARGE).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    let (parts, answer) = call(n1.mesh.ingress_addr(), ask(body)).await;
+    assert_eq!((parts.status.as_u16(), answer.len()), (200, LARGE + 5));
+    until(|| counted(&tally(&n1.mesh, "green")) == 1).await;
+    assert_eq!(tally(&n1.mesh, "green").matched, 1, "{:?}", tally(&n1.mesh, "green"));
+}
