@@ -202,6 +202,9 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     endpoint.soft.budget.deposit(call.begun);
     let mirrors = draw_mirrors(core, routed, at, &head, call);
     let (mirrors, primary) = mirrors.unzip();
+    if let Some(upload) = call.upload.as_ref().filter(|_| idempotent || mirrors.is_some()) {
+        upload.keep(core.shared.options.limits.replay_bytes);
+    }
     let dispatch = Dispatch {
         core,
         endpoint,
@@ -327,8 +330,7 @@ fn enter(core: &Core, map: &mut HeaderMap, share: u32) -> Entered {
 }
 
 fn upload(core: &Core, body: Wire) -> Option<Upload> {
-    let keep_max = core.shared.options.limits.replay_bytes;
-    (!body.is_end_stream()).then(|| Upload::new(body, u64::MAX, keep_max, core.room.clone()))
+    (!body.is_end_stream()).then(|| Upload::new(body, u64::MAX, core.room.clone()))
 }
 
 /// Finds the endpoint, or an answer of this router's own, or why there is neither.

@@ -79,10 +79,10 @@ pub struct Limits {
     pub compare_bytes: usize,
     /// Bytes of answers that a node keeps to compare them; further ones are not judged.
     pub compare_bytes_per_node: usize,
-    /// Bytes kept of one request's body in case it has to be sent again.
+    /// Bytes kept of one request's body that may be sent again although a replica has begun it, or that is copied to mirrors.
     pub replay_bytes: usize,
-    /// Bytes kept of all requests of a core in case they have to be sent again.
-    pub replay_bytes_per_core: usize,
+    /// Bytes kept of all requests of a node in case they have to be sent again.
+    pub replay_bytes_per_node: usize,
     /// How long the gate of another node that was full is believed to be, at most.
     pub believe_full: Duration,
     /// How long a caller may take to send its headers, or to send another request.
@@ -133,10 +133,9 @@ impl Default for Limits {
             // Tensors of a batch of images fit; comparing one takes milliseconds of a thread of its own.
             compare_bytes: 1 << 20,
             compare_bytes_per_node: 64 << 20,
-            // More than an HTTP/2 stream window and send buffer together, so that a request whose gate refuses it
-            // from its headers can always be sent elsewhere.
-            replay_bytes: 1 << 20,
-            replay_bytes_per_core: 64 << 20,
+            // A hundred images of 224 × 224 as floats; of four such requests, or of very many smaller ones.
+            replay_bytes: 64 << 20,
+            replay_bytes_per_node: 256 << 20,
             // A few round trips between hosts: each gate is asked a hundred times a second, however many are refused.
             believe_full: Duration::from_millis(10),
             // A client behind a pool of its own reuses a connection within a minute.

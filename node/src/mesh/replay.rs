@@ -1,15 +1,19 @@
 //! The request's body: read once from the caller, given to one attempt at a time, and copied to mirrors on the way.
 //!
-//! Frames are kept while they may have to be sent again, up to a bound per request and per core; beyond it the request
+//! Frames are kept while they may have to be sent again, up to a bound per request and per node; beyond it the request
 //! cannot be retried, and its answer says so. The first few of each are kept whatever others keep: a small request can
 //! always be sent again. Mirrors get what they have room for and are given up when they are slow: nothing here ever
 //! waits for a mirror.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -22,7 +26,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
-/// Bytes of each request that take nothing of the room of its core. A stream's window holds sixteen times as many.
+/// Bytes of each request that take nothing of the room of all. A stream's window holds sixteen times as many.
 const ALWAYS_KEPT: usize = 16 << 10;
 
 /// Bytes of a body that may be on their way before the other node's gate has looked at its request: a stream's window, what
@@ -53,13 +57,18 @@ pub(super) enum Fault {
 pub(super) enum Lost {
     /// More was read than is kept of one.
     TooLarge,
-    /// The core had no room left.
+    /// The node had no room left.
     NoRoom,
 }
 
-/// Bytes a core still keeps for retries; shared by its requests.
+/// Bytes that may still be kept; shared by the requests of a core, or of all cores.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Rc<Cell<usize>>);
+pub(super) struct Room(Rc<Left>);
+
+/// What is left of a room. Each core counts its shares in it by itself, so that a request without need of it touches nothing
+/// that another core does.
+#[derive(Clone, Debug)]
+pub(super) struct Left(Arc<AtomicUsize>);
 
 /// A request's body as the ingress holds it.
 #[derive(Clone)]
@@ -71,7 +80,7 @@ struct Source {
     seen: u64,
     kept: VecDeque<Piece>,
     kept_bytes: usize,
-    /// How many of these are of the core's room.
+    /// How many of these are of the room of all.
     borrowed: usize,
     lost: Option<Lost>,
     keep_max: usize,
@@ -122,27 +131,39 @@ impl Lost {
 // === impl Room ===
 
 impl Room {
+    /// Makes a room of its own.
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Rc::new(Cell::new(bytes)))
+        Self::of(Left::new(bytes))
+    }
+
+    /// Makes a core's share in a room.
+    pub(super) fn of(left: Left) -> Self {
+        Self(Rc::new(left))
     }
 
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let left = self.0.get().checked_sub(bytes);
-        if let Some(left) = left {
-            self.0.set(left);
-        }
-        left.is_some()
+        bytes == 0 || self.0.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 
     pub(super) fn give_back(&self, bytes: usize) {
-        self.0.set(self.0.get() + bytes);
+        if bytes > 0 {
+            self.0.0.fetch_add(bytes, Relaxed);
+        }
+    }
+}
+
+// === impl Left ===
+
+impl Left {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
     }
 }
 
 // === impl Upload ===
 
 impl Upload {
-    pub(super) fn new(wire: Wire, limit: u64, keep_max: usize, room: Room) -> Self {
+    pub(super) fn new(wire: Wire, limit: u64, room: Room) -> Self {
         let total = wire.size_hint().exact();
         Self(Rc::new(RefCell::new(Source {
             wire: Some(wire),
@@ -152,7 +173,7 @@ impl Upload {
             kept_bytes: 0,
             borrowed: 0,
             lost: None,
-            keep_max,
+            keep_max: BEFORE_A_TAKER,
             room,
             keeping: true,
             must_keep: false,
@@ -174,6 +195,12 @@ impl Upload {
         if source.seen > limit {
             source.fail(Fault::TooLarge);
         }
+    }
+
+    /// Keeps up to so much from here on, once it is known that it may be of use.
+    pub(super) fn keep(&self, keep_max: usize) {
+        let mut source = self.0.borrow_mut();
+        source.keep_max = source.keep_max.max(keep_max);
     }
 
     /// Begins an attempt; earlier ones get nothing more.

@@ -48,7 +48,7 @@ use super::{
     peers::Peers,
     pool::Pool,
     record::Recent,
-    replay::Room,
+    replay::{Left, Room},
     routes::{Memory, Routes},
     span::Spans,
     tls::Tls,
@@ -114,6 +114,8 @@ pub(super) struct Shared {
     pub(super) draining: CancellationToken,
     /// Everything ends.
     pub(super) stopping: CancellationToken,
+    /// What all requests together may still keep to be sent again.
+    replay_left: Left,
     token: ArcSwapOption<HeaderValue>,
 }
 
@@ -192,6 +194,7 @@ impl Shared {
             connections_opened: AtomicU64::new(0),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            replay_left: Left::new(options.limits.replay_bytes_per_node),
             token: ArcSwapOption::empty(),
             options,
         }
@@ -241,7 +244,7 @@ impl Core {
             pool: Rc::default(),
             copies: Rc::default(),
             links: Links::new(shared.peers.clone()),
-            room: Room::new(shared.options.limits.replay_bytes_per_core),
+            room: Room::of(shared.replay_left.clone()),
             copy_room: Room::new(shared.options.limits.copy_bytes_per_core),
             drain: Rc::default(),
             rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),

@@ -25,11 +25,12 @@ fn sized(bytes: usize) -> Request<Full<Bytes>> {
     Request::post("/e/fraud/score").header("host", "any").body(Full::new(body)).expect("a request")
 }
 
-/// A node that keeps so much of all requests of a core.
-fn keeping(per_core: usize) -> Node {
+/// A node that keeps so much of all requests.
+fn keeping(per_node: usize) -> Node {
     let dir = tempfile::tempdir().expect("a folder");
     let mut options = options(1, &dir);
-    options.limits.replay_bytes_per_core = per_core;
+    options.limits.replay_bytes_per_node = per_node;
+    options.limits.replay_bytes = 5 << 20;
     let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
     Node { mesh, id: NodeId(1), dir }
 }
@@ -63,28 +64,38 @@ async fn read_whole(mut stream: TcpStream, bytes: usize) {
 
 #[tokio::test]
 async fn an_answer_says_that_its_request_could_not_have_been_sent_again() {
-    for (per_core, bytes, said) in [
-        (64 << 20, 0, ""),
-        (64 << 20, 900 * KIB, ""),
-        (64 << 20, 2_000 * KIB, "too-large"),
-        (0, 2_000 * KIB, "no-room"),
-        (0, 100 * KIB, "no-room"),
+    for (per_node, idempotent, bytes, said) in [
+        (64 << 20, false, 0, ""),
+        (64 << 20, false, 900 * KIB, ""),
+        // A replica has begun it, so there is no use in it.
+        (64 << 20, false, 2_000 * KIB, "too-large"),
+        (64 << 20, true, 2_000 * KIB, ""),
+        (64 << 20, true, 7_000 * KIB, "too-large"),
+        (0, true, 2_000 * KIB, "no-room"),
+        (0, false, 100 * KIB, "no-room"),
         // The first few of each are kept whatever others keep.
-        (0, 16 * KIB, ""),
+        (0, false, 16 * KIB, ""),
     ] {
-        let n1 = keeping(per_core);
+        let n1 = keeping(per_node);
         let deployed = Deployed::one("blue", &n1, 1, echo("blue").await);
-        n1.mesh.apply_table(full(1, vec![routed(deployed.publish("fraud"))])).expect("a table");
+        let route = EndpointRoute { idempotent: Some(idempotent), ..routed(deployed.publish("fraud")) };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
         let (parts, answer) = call(n1.mesh.ingress_addr(), sized(bytes)).await;
         assert_eq!((parts.status.as_u16(), answer.len()), (200, bytes + 5));
-        assert_eq!(header(&parts, "x-berth-replay"), said, "{bytes} bytes beside {per_core}");
+        assert_eq!(header(&parts, "x-berth-replay"), said, "{bytes} bytes of {per_node}, {idempotent}");
     }
 }
 
 #[tokio::test]
 async fn what_is_not_at_hand_is_not_sent_again() {
-    for (bytes, attempts, said) in [(8 * KIB, "2", ""), (100 * KIB, "1", "no-room")] {
-        let n1 = keeping(0);
+    for (per_node, bytes, attempts, said) in [
+        (0, 8 * KIB, "2", ""),
+        (0, 100 * KIB, "1", "no-room"),
+        // A batch of tensors, sent again as a whole.
+        (64 << 20, 4_000 * KIB, "2", ""),
+        (64 << 20, 7_000 * KIB, "1", "too-large"),
+    ] {
+        let n1 = keeping(per_node);
         let mut replicas = Vec::new();
         for id in [1, 2] {
             replicas.push(Placed { node: &n1, id, address: breaks_off(bytes).await });
