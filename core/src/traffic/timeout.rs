@@ -1,4 +1,6 @@
-//! How long a gRPC caller waits, as it says so.
+//! How long a caller waits, as gRPC says it, and how long a replica is told to have.
+
+use super::status::Dialect;
 
 /// Digits the amount may have (the gRPC protocol's `TimeoutValue`).
 const DIGITS_MAX: usize = 8;
@@ -19,6 +21,29 @@ pub fn grpc_timeout_ms(text: &[u8]) -> Option<u64> {
         b'n' => Some(amount.div_ceil(1_000_000)),
         _ => None,
     }
+}
+
+/// Writes `grpc-timeout`; what is too long for it in milliseconds in seconds, and never more than it can say.
+pub fn grpc_timeout(ms: u64) -> String {
+    const MOST: u64 = 10_u64.pow(DIGITS_MAX as u32) - 1;
+    if ms <= MOST { format!("{ms}m") } else { format!("{}S", (ms / 1_000).min(MOST)) }
+}
+
+/// Returns how long a replica is told that it has, in milliseconds from the caller's first word; nothing where it is told
+/// nothing. `own_ms` is what the caller said, `limit_ms` what the deployment grants until the head of an answer.
+///
+/// A gRPC server ends a call at its timeout, streams too, for which the limit is none: it goes only with calls that are known
+/// to have one answer. The head of other protocols is a header of ours, and a conversation has no end.
+pub fn told_ms(dialect: Dialect, path: &str, switches: bool, own_ms: Option<u64>, limit_ms: u64) -> Option<u64> {
+    match dialect {
+        _ if switches => None,
+        Dialect::Grpc if !has_one_answer(path) => own_ms,
+        _ => Some(own_ms.map_or(limit_ms, |own| own.min(limit_ms))),
+    }
+}
+
+fn has_one_answer(path: &str) -> bool {
+    path.strip_prefix("/inference.GRPCInferenceService/").is_some_and(|call| call != "ModelStreamInfer")
 }
 
 #[cfg(test)]
@@ -45,6 +70,38 @@ mod tests {
             ("5 S", None),
         ] {
             assert_eq!(grpc_timeout_ms(text.as_bytes()), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn grpc_timeouts_are_written_as_they_are_read() {
+        for (ms, text, read) in [
+            (0, "0m", 0),
+            (250, "250m", 250),
+            (99_999_999, "99999999m", 99_999_999),
+            (100_000_999, "100000S", 100_000_000),
+            (u64::MAX, "99999999S", 99_999_999_000),
+        ] {
+            assert_eq!(grpc_timeout(ms), text);
+            assert_eq!(grpc_timeout_ms(text.as_bytes()), Some(read));
+        }
+    }
+
+    #[test]
+    fn a_replica_is_told_of_the_shorter_time_unless_that_would_end_a_stream() {
+        const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+        const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+        for (dialect, path, switches, own, told, why) in [
+            (Dialect::Azure, "/score", false, None, Some(5_000), "the limit alone"),
+            (Dialect::Azure, "/score", false, Some(250), Some(250), "the caller's is shorter"),
+            (Dialect::OpenAi, "/v1/chat/completions", false, Some(60_000), Some(5_000), "the limit is shorter"),
+            (Dialect::Azure, "/ws", true, Some(250), None, "a conversation goes on"),
+            (Dialect::Grpc, INFER, false, None, Some(5_000), "one answer, so the limit holds for all of it"),
+            (Dialect::Grpc, STREAM, false, None, None, "a stream may go on for longer than until its head"),
+            (Dialect::Grpc, STREAM, false, Some(9_000), Some(9_000), "what the caller wants is its own"),
+            (Dialect::Grpc, "/echo.Echo/Say", false, None, None, "nobody knows whether it is a stream"),
+        ] {
+            assert_eq!(told_ms(dialect, path, switches, own, 5_000), told, "{why}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use berth_core::{
     model::DeploymentKey,
-    time::Instant,
+    time::{Instant, Millis},
     traffic::{
         absence,
         admission::NotStarted,
@@ -25,6 +25,7 @@ use berth_core::{
     },
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, uri};
+use tokio::time::Instant as Moment;
 
 use super::{
     body::{Download, ReqBody},
@@ -60,6 +61,8 @@ pub(super) struct Dispatch<'a> {
     /// Pinned requests may use replicas that are only warm.
     pub(super) pinned: bool,
     pub(super) deadline: Instant,
+    /// Until when a replica is told that it has time, if it is told.
+    pub(super) told: Option<Instant>,
     pub(super) idempotent: bool,
     pub(super) head: RefCell<Head>,
     pub(super) upload: Option<&'a Upload>,
@@ -200,7 +203,7 @@ impl Dispatch<'_> {
         let at = asking.at;
         let replica = &deployment.replicas[at];
         let core = self.core;
-        let begun = tokio::time::Instant::now();
+        let begun = Moment::now();
         let attempt = self.recording.borrow_mut().attempt(at, asking.hedge.is_some(), begun);
         replica.soft.try_trial(core.shared.clock.of(begun));
         let outstanding = Outstanding::new(&replica.soft);
@@ -209,9 +212,12 @@ impl Dispatch<'_> {
         let callers_own = tells && self.head.borrow().headers.contains_key(headers::LOAD_FORMAT);
         let asking = Asking { load: tells && !callers_own, ..asking };
         let may_queue = asking.may_queue;
-        let sent =
-            if replica.is_local { self.enter(replica, asking).await } else { self.forward(replica, asking).await };
-        let now = tokio::time::Instant::now();
+        let sent = if replica.is_local {
+            self.enter(replica, asking, begun).await
+        } else {
+            self.forward(replica, asking, begun).await
+        };
+        let now = Moment::now();
         match sent {
             Ok(Gated { mut response, queued_ms, load }) => {
                 if tells {
@@ -256,7 +262,7 @@ impl Dispatch<'_> {
     }
 
     /// Through the gate of this node, which is a call.
-    async fn enter(&self, replica: &Replica, asking: Asking) -> Result<Gated, Missed> {
+    async fn enter(&self, replica: &Replica, asking: Asking, begun: Moment) -> Result<Gated, Missed> {
         let missed = |failure| Missed { failure, load: None, retry_after: None, queued_ms: 0 };
         let shared = &self.core.shared;
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
@@ -268,17 +274,22 @@ impl Dispatch<'_> {
             retry_after,
             queued_ms,
         })?;
-        let request = self.request(asking);
+        let mut request = self.request(asking);
+        self.tell(request.headers_mut(), shared.clock.of(begun) + Millis(queued_ms));
         self.under_way();
         let response = self.core.pool.send(slot, request).await.map_err(|failure| missed(of_replica(failure)))?;
         Ok(Gated { response, queued_ms, load: None })
     }
 
     /// Through the gate of another node.
-    async fn forward(&self, replica: &Replica, asking: Asking) -> Result<Gated, Missed> {
+    async fn forward(&self, replica: &Replica, asking: Asking, begun: Moment) -> Result<Gated, Missed> {
         let may_queue = asking.may_queue;
-        let request = self.request(asking);
+        let mut request = self.request(asking);
         let shared = &self.core.shared;
+        // What it tells others by is the gate's own deadline.
+        if headers::is_grpc(request.headers()) {
+            self.tell(request.headers_mut(), shared.clock.of(begun));
+        }
         let link = self.core.links.to(&replica.gate_address, Lane::Primary);
         let token = shared.token();
         let remaining_ms = self.deadline.since(shared.clock.now()).0;
@@ -318,6 +329,14 @@ impl Dispatch<'_> {
             request.headers_mut().insert(headers::LOAD_FORMAT, HeaderValue::from_static("text"));
         }
         request
+    }
+
+    /// Tells a replica how long it has from now on.
+    fn tell(&self, map: &mut HeaderMap, now: Instant) {
+        if let Some(told) = self.told {
+            let deployment = &self.endpoint.deployments[self.deployment];
+            headers::tell_timeout(map, deployment.timeout(told.since(now).0));
+        }
     }
 
     fn under_way(&self) {

@@ -28,6 +28,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
     let Some(entry) = GateEntry::read(request.headers()) else { return empty(StatusCode::BAD_REQUEST) };
     let map = request.headers_mut();
     let is_copy = map.contains_key(headers::MIRROR);
+    let left = map.get(headers::GATE_DEADLINE).cloned();
     let ends = Ends::of(map);
     ends.strip_internal(map);
     ends.strip_hop_by_hop(map);
@@ -51,6 +52,11 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         };
     if entry.switches {
         request.extensions_mut().insert(Switch);
+    } else if headers::is_grpc(request.headers()) {
+        headers::shorten_grpc_timeout(request.headers_mut(), queued_ms);
+    } else if let Some(all) = left {
+        let left = if queued_ms == 0 { all } else { entry.remaining_ms.saturating_sub(queued_ms).max(1).into() };
+        request.headers_mut().insert(headers::REQUEST_TIMEOUT_MS, left);
     }
     let pool = if is_copy { &core.copies } else { &core.pool };
     let sent = pool.send(slot, Box::new(request.map(ReqBody::wire))).await;

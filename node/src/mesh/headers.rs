@@ -1,6 +1,9 @@
 //! Header names, and which headers end at which hop.
 
-use berth_core::traffic::{status::Dialect, timeout::grpc_timeout_ms};
+use berth_core::traffic::{
+    status::Dialect,
+    timeout::{grpc_timeout, grpc_timeout_ms},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Shown by one gate to another.
@@ -88,7 +91,7 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// How long the caller waits for the answer.
-const REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+pub(super) const REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 /// How a gRPC call ended; in the head only when nothing but a status was answered.
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -270,6 +273,50 @@ pub(super) fn timeout_ms(headers: &HeaderMap, dialect: Dialect) -> Option<u64> {
     let grpc = headers.get(GRPC_TIMEOUT).filter(|_| dialect == Dialect::Grpc);
     let grpc = grpc.and_then(|text| grpc_timeout_ms(text.as_bytes()));
     asked.into_iter().chain(grpc).min()
+}
+
+/// Tells a replica how long it has.
+pub(super) fn tell_timeout(headers: &mut HeaderMap, left: Timeout) {
+    if !is_grpc(headers) {
+        headers.insert(REQUEST_TIMEOUT_MS, left.http);
+        return;
+    }
+    // Two that differ would leave it to the server which one to believe.
+    if headers.contains_key(REQUEST_TIMEOUT_MS) {
+        headers.insert(REQUEST_TIMEOUT_MS, left.http);
+    }
+    headers.insert(GRPC_TIMEOUT, left.grpc);
+}
+
+/// Takes off what a gRPC call has waited here.
+pub(super) fn shorten_grpc_timeout(headers: &mut HeaderMap, waited_ms: u64) {
+    let left = headers.get(GRPC_TIMEOUT).and_then(|text| grpc_timeout_ms(text.as_bytes()));
+    if let Some(left) = left.filter(|_| waited_ms > 0) {
+        tell_timeout(headers, Timeout::new(left.saturating_sub(waited_ms)));
+    }
+}
+
+/// Returns whether a message is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A time as each protocol writes it.
+#[derive(Clone)]
+pub(super) struct Timeout {
+    http: HeaderValue,
+    grpc: HeaderValue,
+}
+
+// === impl Timeout ===
+
+impl Timeout {
+    /// Writes a time. None is left of it where a request is begun in its last millisecond, and zero would be no time at all.
+    pub(super) fn new(ms: u64) -> Self {
+        let ms = ms.max(1);
+        let grpc = HeaderValue::from_maybe_shared(bytes::Bytes::from(grpc_timeout(ms)));
+        Self { http: ms.into(), grpc: grpc.unwrap_or_else(|_| HeaderValue::from_static("1m")) }
+    }
 }
 
 /// Returns a header as text, if it is text.

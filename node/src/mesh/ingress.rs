@@ -21,6 +21,7 @@ use berth_core::{
         retry,
         status::{self, Dialect, Refusal},
         table::{EndpointRoute, RouteRuntime},
+        timeout,
         trace::{self, Entered, TraceContext},
     },
 };
@@ -198,6 +199,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let path = own_path.unwrap_or_else(|| routed.path.clone());
     let idempotent = retry::is_idempotent(&endpoint.route, routed.dialect, method, path.path());
     let scoring = status::is_azure_scoring(routed.dialect, path.path(), &route.scoring_path);
+    let told_ms =
+        timeout::told_ms(routed.dialect, path.path(), call.asked.is_some(), timeout_ms, route.request_timeout_ms);
     let head = head(call, routed, path);
     endpoint.soft.budget.deposit(call.begun);
     let mirrors = draw_mirrors(core, routed, at, &head, call);
@@ -211,6 +214,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         deployment: at,
         pinned: routed.pin != Pin::None,
         deadline,
+        told: told_ms.map(|ms| call.begun + Millis(ms)),
         idempotent,
         head: RefCell::new(head),
         upload: call.upload.as_ref(),

@@ -224,7 +224,7 @@ async fn ask(
     core: &Rc<Core>,
     endpoint: &Endpoint,
     at: usize,
-    request: Box<http::Request<ReqBody>>,
+    mut request: Box<http::Request<ReqBody>>,
     deadline: berth_core::time::Instant,
 ) -> Result<(Response<Download>, Outstanding), Missed> {
     let (shared, deployment) = (&core.shared, &endpoint.deployments[at]);
@@ -237,6 +237,10 @@ async fn ask(
         let gate = shared.gate.find(replica.id).ok_or(Missed::NoReplica)?;
         let entered = gate.enter(Entry { deadline, may_queue: false, spare }).await;
         let (slot, _) = entered.map_err(|_| Missed::Refused)?;
+        if !headers::is_grpc(request.headers()) {
+            let left = deployment.timeout(deadline.since(shared.clock.now()).0);
+            headers::tell_timeout(request.headers_mut(), left);
+        }
         let response = core.copies.send(slot, request).await.map_err(|_| Missed::Broken)?;
         return Ok((response, outstanding));
     }

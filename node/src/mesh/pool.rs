@@ -16,7 +16,7 @@ use super::{
     body::{Download, ReqBody},
     conn::{self, H2Link, SendFailure, classify_http1},
     gate::{CONNECT_TIMEOUT, GateReplica, Slot},
-    headers::Ends,
+    headers::{self, Ends},
     tunnel::{self, Switch, Tunnel},
     wire::Wire,
 };
@@ -119,7 +119,7 @@ impl Pool {
             let local = slot.replica().local();
             (local.address, local.runtime)
         };
-        if is_grpc(&request) {
+        if headers::is_grpc(request.headers()) {
             let link = self.h2(slot.replica(), address);
             let answer = link.send(request).await?;
             return Ok(finish(answer, WorkHold { slot, http1: None }));
@@ -279,11 +279,6 @@ fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
     ends.strip_hop_by_hop(map);
     ends.strip_internal(map);
     answer
-}
-
-fn is_grpc(request: &Request<ReqBody>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Rewrites `http://host/path` to `/path` with a Host header, as an HTTP/1.1 server expects it.
