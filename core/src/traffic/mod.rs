@@ -24,3 +24,4 @@ pub mod sticky;
 pub mod table;
 pub mod timeout;
 pub mod trace;
+pub mod upload;

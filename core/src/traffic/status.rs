@@ -33,6 +33,8 @@ pub enum Refusal {
     NoTraffic,
     /// The deadline passed.
     Timeout,
+    /// The caller took too long to send the body, while a replica waited for it.
+    SlowBody,
     /// The body is over the endpoint's limit.
     TooLarge,
     /// Every replica has all it may take.
@@ -96,12 +98,13 @@ impl Dialect {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unauthorised,
         Self::EndpointNotFound,
         Self::DeploymentNotFound,
         Self::NoTraffic,
         Self::Timeout,
+        Self::SlowBody,
         Self::TooLarge,
         Self::TooManyRequests,
         Self::NotReady,
@@ -131,7 +134,7 @@ impl Refusal {
         match self {
             Self::Unauthorised => 401,
             Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 404,
-            Self::Timeout => 408,
+            Self::Timeout | Self::SlowBody => 408,
             Self::TooLarge => 413,
             Self::TooManyRequests => 429,
             Self::NotReady => 503,
@@ -147,7 +150,7 @@ impl Refusal {
     pub fn grpc_status(self) -> u8 {
         match self {
             Self::BadRequest | Self::UriTooLong => 3,
-            Self::Timeout => 4,
+            Self::Timeout | Self::SlowBody => 4,
             Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 5,
             Self::TooManyRequests | Self::TooLarge => 8,
             Self::NoGrpc => 12,
@@ -173,7 +176,7 @@ impl Refusal {
             Self::EndpointNotFound => Code::EndpointNotFound,
             Self::DeploymentNotFound => Code::DeploymentNotFound,
             Self::NoTraffic | Self::NotReady => Code::NotReady,
-            Self::Timeout => Code::Timeout,
+            Self::Timeout | Self::SlowBody => Code::Timeout,
             Self::TooLarge => Code::TooLarge,
             Self::TooManyRequests => Code::TooManyRequests,
             Self::Upstream => Code::Upstream,
@@ -190,6 +193,7 @@ impl Refusal {
             Self::DeploymentNotFound => "the endpoint has no such deployment",
             Self::NoTraffic => "no deployment of the endpoint has traffic, and the request names none",
             Self::Timeout => "upstream request timeout",
+            Self::SlowBody => "the body came too slowly",
             Self::TooLarge => "payload too large",
             Self::TooManyRequests => "too many pending requests",
             Self::NotReady => "no replica is ready",
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn refusals_have_azures_status() {
         let statuses: Vec<_> = Refusal::ALL.into_iter().map(|refusal| refusal.http_status(true)).collect();
-        assert_eq!(statuses, [401, 404, 404, 404, 408, 413, 429, 503, 424, 400, 414, 501]);
+        assert_eq!(statuses, [401, 404, 404, 404, 408, 408, 413, 429, 503, 424, 400, 414, 501]);
         assert_eq!(Refusal::Upstream.http_status(false), 502, "where the model's status passes through");
     }
 

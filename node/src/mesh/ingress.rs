@@ -23,6 +23,7 @@ use berth_core::{
         table::{EndpointRoute, RouteRuntime},
         timeout,
         trace::{self, Entered, TraceContext},
+        upload,
     },
 };
 use bytes::Bytes;
@@ -117,7 +118,7 @@ impl Call {
         let trace = core.shared.spans.as_ref().map(|spans| enter(core, &mut parts.headers, spans.options.share));
         recording.note(|record| record.trace = trace);
         let begun = core.shared.clock.of(begun);
-        Self { begun, recording, parts, ends, upload: upload(core, body), id, client_id, asked }
+        Self { begun, recording, parts, ends, upload: taken_up(core, body), id, client_id, asked }
     }
 }
 
@@ -226,10 +227,14 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let outcome = {
         // Where it is: the state of a dispatch is kilobytes, and the timer would move it.
         let run = pin!(dispatch.run());
-        tokio::time::timeout_at(core.shared.clock.timer(deadline), run).await
+        // Streams and conversations may be silent for as long as they like.
+        let talks = routed.dialect == Dialect::Grpc || call.asked.is_some();
+        in_time(core, deadline, call.upload.as_ref().filter(|_| !talks), run).await
     };
     leaving.0 = None;
-    if outcome.is_err() {
+    // Who had nothing to work on yet is not late.
+    let late = outcome.is_err() && !call.upload.as_ref().is_some_and(Upload::is_waited_for);
+    if late {
         call.recording.note(|record| {
             for (replica, waited) in record.waited_for() {
                 deployment.replicas[replica].soft.overdue(
@@ -243,7 +248,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     if let Some(upload) = &call.upload {
         upload.settle();
     }
-    let (mut response, replica, queued_ms) = match outcome.unwrap_or(Err(Refusal::Timeout.into())) {
+    let (mut response, replica, queued_ms) = match outcome.unwrap_or_else(|refusal| Err(refusal.into())) {
         Ok(Answer { response, replica, queued_ms, model_ms, outstanding, failing: _, hedge }) => {
             call.recording.note(|record| record.answered_by = Some(replica));
             // A stream may be silent for as long as it likes; anything else that stops half way is broken.
@@ -287,6 +292,29 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     }
     dress(&mut response, routed, Some(at));
     response
+}
+
+/// Waits for the outcome of a dispatch until its deadline, or until its caller has been waited for too long. There is one
+/// timer at a time, and a body that has come by then costs nothing.
+async fn in_time<T>(
+    core: &Core,
+    deadline: Instant,
+    upload: Option<&Upload>,
+    mut run: impl Future<Output = T> + Unpin,
+) -> Result<T, Refusal> {
+    let patience = Millis(core.shared.options.limits.body_patience.as_millis() as u64);
+    let mut look_at = upload.map_or(deadline, |_| core.shared.clock.now() + patience);
+    loop {
+        let until = core.shared.clock.timer(look_at.min(deadline));
+        if let Ok(outcome) = tokio::time::timeout_at(until, &mut run).await {
+            return Ok(outcome);
+        }
+        let now = tokio::time::Instant::now();
+        let (Some(upload), true) = (upload, core.shared.clock.of(now) < deadline) else { return Err(Refusal::Timeout) };
+        let waited = Millis(upload.waited(now).as_millis() as u64);
+        let left = upload::left(waited, upload.seen(), patience).ok_or(Refusal::SlowBody)?;
+        look_at = core.shared.clock.of(now) + left;
+    }
 }
 
 /// Says who answered.
@@ -333,7 +361,7 @@ fn enter(core: &Core, map: &mut HeaderMap, share: u32) -> Entered {
     entered
 }
 
-fn upload(core: &Core, body: Wire) -> Option<Upload> {
+fn taken_up(core: &Core, body: Wire) -> Option<Upload> {
     (!body.is_end_stream()).then(|| Upload::new(body, u64::MAX, core.room.clone()))
 }
 

@@ -87,6 +87,8 @@ pub struct Limits {
     pub believe_full: Duration,
     /// How long a caller may take to send its headers, or to send another request.
     pub header_timeout: Duration,
+    /// How long a replica waits for the body of its request in all, beside what the bytes that come earn.
+    pub body_patience: Duration,
     /// How long a caller may take nothing of its answer, whose slot it holds meanwhile.
     pub write_timeout: Duration,
 }
@@ -140,6 +142,8 @@ impl Default for Limits {
             believe_full: Duration::from_millis(10),
             // A client behind a pool of its own reuses a connection within a minute.
             header_timeout: Duration::from_secs(75),
+            // A caller that has begun a request has its body, or is about to read it from a disk or a network of its own.
+            body_patience: Duration::from_secs(10),
             // What nginx grants; a client that is only slow takes something within it.
             write_timeout: Duration::from_secs(60),
         }

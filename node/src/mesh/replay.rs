@@ -15,6 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 /// Bytes of each request that take nothing of the room of all. A stream's window holds sixteen times as many.
 const ALWAYS_KEPT: usize = 16 << 10;
@@ -97,6 +99,9 @@ struct Source {
     tees: Vec<Tee>,
     fault: Option<Fault>,
     ended: bool,
+    /// Since when the caller is waited for, and for how long it was before.
+    waits_since: Option<Instant>,
+    waited: Duration,
 }
 
 /// The body of one attempt. An older attempt gets an error as soon as a newer one exists.
@@ -185,6 +190,8 @@ impl Upload {
             tees: Vec::new(),
             fault: None,
             ended: false,
+            waits_since: None,
+            waited: Duration::ZERO,
         })))
     }
 
@@ -231,6 +238,17 @@ impl Upload {
     /// Returns whether the attempt under way has been given more than a gate takes of a request that it has not let in.
     pub(super) fn shows_a_taker(&self) -> bool {
         self.0.borrow().given > BEFORE_A_TAKER as u64
+    }
+
+    /// Returns for how long a replica has waited for this body in all.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        let source = self.0.borrow();
+        source.waited + source.waits_since.map_or(Duration::ZERO, |since| now - since)
+    }
+
+    /// Returns whether the caller is waited for now.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.0.borrow().waits_since.is_some()
     }
 
     /// Returns how many bytes came so far.
@@ -324,7 +342,17 @@ impl Source {
             return Poll::Ready(Err(fault));
         }
         let Some(wire) = self.wire.as_mut().filter(|_| !self.ended) else { return Poll::Ready(Ok(None)) };
-        let piece = match ready!(Pin::new(wire).poll_frame(cx)) {
+        let read = match Pin::new(wire).poll_frame(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                self.waits_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            }
+        };
+        if let Some(since) = self.waits_since.take() {
+            self.waited += since.elapsed();
+        }
+        let piece = match read {
             None => {
                 self.finish();
                 return Poll::Ready(Ok(None));

@@ -15,21 +15,23 @@ use berth_core::{
     time::Millis,
     traffic::absence::Expected,
 };
-use berth_node::mesh::LocalState;
+use berth_node::mesh::{LocalState, Mesh};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use prometheus_client::registry::Registry;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 
 use crate::mesh_stream::stream_of;
 use crate::mesh_support::{
-    Body, Deployed, Node, Placed, backend, body_of, call, echo, endpoint, full, header, node, open, post, simple,
-    until, within,
+    Body, Deployed, Node, Placed, TOKEN, backend, body_of, call, echo, endpoint, full, header, node, open, options,
+    post, simple, until, within,
 };
 
 /// A replica that never answers and tells when a request came and when it was given up.
@@ -287,4 +289,109 @@ async fn a_node_that_takes_the_connection_and_ends_was_sent_nothing() {
         assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"well:body"[..]), "request {turn}");
     }
     assert!(taken.load(Relaxed) > 0, "it was connected to");
+}
+
+/// A replica that says how long it was told to have, once it may.
+async fn tells_its_time(release: Arc<Semaphore>) -> SocketAddr {
+    backend(move |request| {
+        let release = release.clone();
+        async move {
+            release.acquire().await.expect("open").forget();
+            let said =
+                |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().expect("text")).to_owned();
+            Response::new(body_of(format!("{} {}", said("x-request-timeout-ms"), said("grpc-timeout"))))
+        }
+    })
+    .await
+}
+
+/// At the gate of this node and at another's.
+#[tokio::test]
+async fn a_replica_hears_what_is_left_of_the_time() {
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    const INFER: &str = "/e/fraud/inference.GRPCInferenceService/ModelInfer";
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let release = Arc::new(Semaphore::new(0));
+        let address = tells_its_time(release.clone()).await;
+        let deployed = Deployed {
+            slots: 1,
+            timeout_ms: 200_000,
+            queue_ms: 200_000,
+            ..Deployed::one("blue", owner, version, address)
+        };
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        for (path, headers, expected, why) in [
+            ("/e/fraud/score", &[][..], (Some(200_000), None), "the deployment's limit"),
+            ("/e/fraud/score", &[("x-request-timeout-ms", "150000")], (Some(150_000), None), "the caller's"),
+            ("/e/fraud/score", &[("x-request-timeout-ms", "900000")], (Some(200_000), None), "the shorter one"),
+            (INFER, &[GRPC], (None, Some(200_000)), "the limit, of a call with one answer"),
+            (INFER, &[GRPC, ("grpc-timeout", "2M")], (None, Some(120_000)), "the caller's"),
+            ("/e/fraud/echo.Echo/Say", &[GRPC], (None, None), "what may be a stream has no end"),
+            ("/e/fraud/echo.Echo/Say", &[GRPC, ("grpc-timeout", "5M")], (None, Some(300_000)), "but its caller's"),
+        ] {
+            // It waits behind another one, for a time that is long enough to be told of.
+            let ingress = n1.mesh.ingress_addr();
+            let first = tokio::spawn(call(ingress, post("/e/fraud/score", "")));
+            until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 1).await;
+            let waiting = tokio::spawn(call(ingress, with(post(path, ""), headers)));
+            until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 2).await;
+            let since = std::time::Instant::now();
+            until(|| since.elapsed() > Duration::from_millis(20)).await;
+            release.add_permits(2);
+            first.await.expect("an answer");
+            let (parts, body) = waiting.await.expect("an answer");
+            let queued: u64 = header(&parts, "x-berth-queue-ms").parse().expect("milliseconds");
+            assert!(queued >= 20, "{queued}");
+            let text = str::from_utf8(&body).expect("text");
+            let (http, grpc) = text.split_once(' ').expect("two");
+            let told =
+                |text: &str| (text != "-").then(|| text.trim_end_matches('m').parse::<u64>().expect("milliseconds"));
+            for (told, all) in [(told(http), expected.0), (told(grpc), expected.1)] {
+                assert_eq!(told.is_some(), all.is_some(), "{why}: {text}");
+                // As long again is granted to a machine that is busy.
+                let (told, all) = (told.unwrap_or_default(), all.unwrap_or_default());
+                assert!(told + queued <= all.max(queued) && told >= all / 2, "{why}: {text} of {all} after {queued}");
+            }
+        }
+    }
+}
+
+/// A caller that sends a head and then nothing, or a byte now and then.
+#[tokio::test]
+async fn a_body_that_does_not_come_holds_no_slot() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.limits.body_patience = Duration::from_millis(200);
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    mesh.set_gate_token(TOKEN);
+    let (n1, n2) = (Node { mesh, id: NodeId(1), dir }, node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        // No deadline ends it within the time a test may take.
+        let deployed =
+            Deployed { slots: 1, timeout_ms: 600_000, ..Deployed::one("blue", owner, version, echo("well").await) };
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        for trickles in [false, true] {
+            let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+            let head = "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\nabc";
+            stream.write_all(head.as_bytes()).await.expect("sent");
+            let (mut reader, mut writer) = stream.into_split();
+            let trickle = tokio::spawn(async move {
+                while trickles && writer.write_all(b"x").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                writer
+            });
+            let mut answer = [0; 12];
+            within(reader.read_exact(&mut answer)).await.expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 408", "{trickles} at node {}", owner.id);
+            until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
+            trickle.abort();
+        }
+        // One that comes steadily takes as long as it takes.
+        let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "body")).await;
+        assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"well:body"[..]));
+    }
 }
