@@ -76,6 +76,9 @@ where
                 // In a box of its own: the task itself is moved as a whole several times in its life.
                 let work = door.answer(core.clone(), received(request));
                 tokio::task::spawn_local(answer(work, respond, is_head, patience));
+                // A caller that opens and resets streams as fast as it can write would otherwise queue up thousands of tasks
+                // before those of any other connection come to their turn.
+                tokio::task::coop::consume_budget().await;
             }
             Some(Err(error)) => return Err(error.into()),
             None => return Ok(()),

@@ -16,6 +16,7 @@ mod mesh_pick;
 mod mesh_record;
 mod mesh_replay;
 mod mesh_routing;
+mod mesh_stall;
 mod mesh_stream;
 mod mesh_support;
 mod mesh_table;

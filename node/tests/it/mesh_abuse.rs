@@ -1,6 +1,13 @@
 //! Callers that mean harm: what one takes is bounded, and the others are served.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use berth_core::id::NodeId;
 use berth_node::mesh::Mesh;
@@ -11,7 +18,7 @@ use hyper::body::{Frame, Incoming};
 use prometheus_client::registry::Registry;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 
@@ -247,6 +254,12 @@ async fn requests_of_two_readings_are_refused_and_reach_nobody() {
         (format!("{start}transfer-encoding: chunked\r\n\r\nzz\r\n{inner}"), "a chunk without a length"),
         (format!("{start}transfer-encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n{inner}"), "a chunk with a sign"),
         (format!("{start}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc{inner}"), "a chunk without bound"),
+        (
+            format!("{start}transfer-encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n{inner}"),
+            "a bare LF behind a chunk's length",
+        ),
+        (format!("{start}transfer-encoding: chunked\r\n\r\n3;x\nabc\r\n0\r\n\r\n{inner}"), "a bare LF in an extension"),
+        (format!("{start}transfer-encoding: chunked\r\n\r\n3\r\nabc\n0\r\n\r\n{inner}"), "a bare LF behind a chunk"),
     ] {
         let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -268,6 +281,197 @@ async fn requests_of_two_readings_are_refused_and_reach_nobody() {
         paths.push(within(smuggled.recv()).await.expect("the last one"));
     }
     assert!(paths.iter().all(|path| path != "/smuggled"), "{paths:?}");
+}
+
+/// A line of a head may end in a bare LF (RFC 9112 §2.2). What a replica sees of it has one reading, whoever reads it.
+#[tokio::test]
+async fn a_bare_line_feed_ends_a_line_of_a_head_and_goes_no_further() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let blue = listener.local_addr().expect("an address");
+    let (seen, mut heads) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"inner") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+            let _ = seen.send(String::from_utf8_lossy(&head).into_owned());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        }
+    });
+    let n1 = node(1);
+    simple(&n1, &Deployed::one("blue", &n1, 1, blue));
+    // The body looks like a request, to who takes another line for the end of the head.
+    let inner = "GET /e/fraud/smuggled HTTP/1.1\r\nhost: h\r\n\r\ninner";
+    let length = inner.len();
+    for head in [
+        format!("POST /e/fraud/score HTTP/1.1\nhost: h\ncontent-length: {length}\n\n"),
+        format!("POST /e/fraud/score HTTP/1.1\r\nhost: h\nx: a\ncontent-length: {length}\r\n\n"),
+        format!("POST /e/fraud/score HTTP/1.1\r\nhost: h\r\nx: a\ny: b\r\ncontent-length: {length}\r\n\r\n"),
+    ] {
+        let text = raw(n1.mesh.ingress_addr(), &format!("{head}{inner}"), 1).await;
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "one request: {text}");
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        let told = within(heads.recv()).await.expect("a request");
+        let (head, body) = told.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("POST /score HTTP/1.1\r\n") && body == inner, "{told}");
+        assert!(head.split("\r\n").all(|line| !line.contains(['\r', '\n'])), "every line ends in both: {head:?}");
+        assert!(heads.try_recv().is_err(), "and nothing beside it");
+    }
+}
+
+/// Who is slow with a head, or silent, is cut off, and holds nothing meanwhile.
+#[tokio::test]
+async fn who_does_not_finish_a_head_is_cut_off() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.limits.header_timeout = Duration::from_millis(200);
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    simple(&n1, &Deployed { slots: 1, ..Deployed::one("blue", &n1, 1, echo("blue").await) });
+    let begun = [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n",
+        "POST /e/fraud/score HTT",
+        "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\nx: ",
+        // Answered, and then silent in place of a next request.
+        "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\n\r\nx",
+    ];
+    for begun in begun {
+        let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+        stream.write_all(begun.as_bytes()).await.expect("sent");
+        others_are_served(&n1).await;
+        let mut answer = Vec::new();
+        // A reset is an end too.
+        let _ = within(stream.read_to_end(&mut answer)).await;
+    }
+    // One that goes on byte by byte is cut off as well: the time is for all of the head.
+    let (mut reader, mut writer) = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection").into_split();
+    let trickle = tokio::spawn(async move {
+        let head = format!("POST /e/fraud/score HTTP/1.1\r\nhost: h\r\nx: {}", "y".repeat(60_000));
+        for byte in head.as_bytes() {
+            if writer.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = within(reader.read_to_end(&mut answer)).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    trickle.abort();
+    others_are_served(&n1).await;
+}
+
+/// Attacks until it is over. A connection that is cut off is followed by another one.
+async fn go_on(address: SocketAddr, over: impl Fn() -> bool, part: impl Fn(u32) -> Vec<u8>) {
+    let mut sink = vec![0; 64 << 10];
+    while !over() {
+        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let _ = stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await;
+        for turn in 0..100_000 {
+            let sent = tokio::time::timeout(STUCK / 30, stream.write_all(&part(turn))).await;
+            if over() || !matches!(sent, Ok(Ok(()))) || matches!(stream.try_read(&mut sink), Ok(0)) {
+                break;
+            }
+        }
+    }
+}
+
+/// What a caller of another connection is told while attacks go on.
+#[tokio::test]
+async fn others_are_served_while_floods_go_on() {
+    let n1 = served().await;
+    let filler: Vec<u8> = [0x00, 0x01, b'a', 0x01, b'b'].repeat(3_000);
+    let attacks: [fn(u32, &[u8]) -> Vec<u8>; 4] = [
+        // What they ask for is refused by the mesh: the model of a test has one thread, and is no match for them.
+        |turn, _| {
+            let id = 2 * turn + 1;
+            let head = frame(HEADERS, END_HEADERS, id, &head("/e/nobody/score"));
+            [head, frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())].concat()
+        },
+        |turn, filler| match turn {
+            0 => frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score")),
+            _ => frame(CONTINUATION, 0, 1, filler),
+        },
+        |_, _| frame(PING, 0, 0, &[7; 8]).repeat(100),
+        |_, _| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(100),
+    ];
+    for (kind, attack) in attacks.into_iter().enumerate() {
+        let over = Arc::new(AtomicBool::new(false));
+        let (ended, filler, address) = (over.clone(), filler.clone(), n1.mesh.ingress_addr());
+        // Not on the thread that serves the model.
+        let attackers = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let attackers = (0..4).map(|_| go_on(address, || ended.load(Relaxed), |turn| attack(turn, &filler)));
+                futures::future::join_all(attackers).await;
+            });
+        });
+        for turn in 0..20 {
+            let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
+            let told = (parts.status.as_u16(), body.as_ref());
+            assert_eq!(told, (200, b"blue:x".as_slice()), "request {turn} during attack {kind}");
+        }
+        assert!(!attackers.is_finished(), "the attack went on all the while");
+        over.store(true, Relaxed);
+        within(tokio::task::spawn_blocking(|| attackers.join().expect("no panic"))).await.expect("it ends");
+    }
+    until(|| n1.mesh.in_flight().is_empty()).await;
+}
+
+/// What this process holds, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what is resident");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+}
+
+/// Run by [`what_connections_hold_is_bounded`], in a process that does nothing else.
+#[tokio::test]
+#[ignore = "run in a process of its own, by another test"]
+async fn what_connections_hold() {
+    const CONNECTIONS: usize = 16;
+    let n1 = node(1);
+    let silent = backend(|_request| std::future::pending::<Response<Body>>()).await;
+    simple(&n1, &Deployed { slots: 1_000, ..Deployed::one("blue", &n1, 1, silent) });
+    let before = resident();
+    let mut stuck = Vec::new();
+    for turn in 0..CONNECTIONS {
+        let mut stream = http2(&n1).await;
+        // The windows are as large as they are said to be once that was heard.
+        frames(&mut stream, SETTINGS, 1).await;
+        stream.write_all(&frame(SETTINGS, 1, 0, &[])).await.expect("sent");
+        // Half of them bring what they may, and stay; the others what they like, for as long as it is taken.
+        let (streams, parts) = if turn % 2 == 0 { (4, 16) } else { (32, 128) };
+        let heads = (0..streams).flat_map(|at| frame(HEADERS, END_HEADERS, 2 * at + 1, &head("/e/fraud/score")));
+        stream.write_all(&heads.collect::<Vec<u8>>()).await.expect("sent");
+        for part in 0..streams * parts {
+            let part = frame(DATA, 0, 2 * (part / parts) + 1, &[0; 16 << 10]);
+            if !matches!(tokio::time::timeout(STUCK / 30, stream.write_all(&part)).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+        stuck.push(stream);
+    }
+    // What was sent has been read, as far as it is going to be.
+    for stream in stuck.iter_mut().step_by(2) {
+        stream.write_all(&frame(PING, 0, 0, &[7; 8])).await.expect("sent");
+        frames(stream, PING, 1).await;
+    }
+    let held = resident().saturating_sub(before);
+    // A mebibyte of requests by each connection's window, and as much again for what is on its way.
+    assert!(held < CONNECTIONS * (3 << 20) + (16 << 20), "{} MiB are held", held >> 20);
+}
+
+#[test]
+fn what_connections_hold_is_bounded() {
+    let this = std::env::current_exe().expect("this program");
+    let run = std::process::Command::new(this)
+        .args(["--ignored", "--exact", "mesh_abuse::what_connections_hold", "--nocapture"])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
 }
 
 #[tokio::test]
@@ -294,7 +498,7 @@ async fn heads_are_bounded() {
 }
 
 /// A replica whose answer never ends.
-async fn endless() -> std::net::SocketAddr {
+async fn endless() -> SocketAddr {
     backend(|_| async {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {

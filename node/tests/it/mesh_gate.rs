@@ -205,6 +205,35 @@ async fn a_replica_hears_that_the_caller_has_left() {
     }
 }
 
+/// How soon is a matter of the machine; but it is the leaving itself that tells the replica, and no timer that happens to look:
+/// callers who come later than that have not had all their answers before.
+#[tokio::test]
+async fn who_leaves_is_heard_of_before_two_hundred_who_come_later_are_answered() {
+    const LATER: usize = 200;
+    let (n1, n2) = (node(1), node(2));
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let (address, mut events) = silent().await;
+        let well = echo("well").await;
+        let slow = Deployed { slots: 4, ..Deployed::one("blue", owner, 10 * version, address) };
+        let quick = Deployed::one("green", owner, 10 * version + 1, well);
+        let route = endpoint("fraud", &[("blue", 100)], vec![slow.publish("fraud"), quick.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        let caller = tokio::spawn(open(n1.mesh.ingress_addr(), post("/e/fraud/score", "body")));
+        assert_eq!(within(events.recv()).await, Some("came"));
+        caller.abort();
+        let mut heard_before = None;
+        for turn in 0..LATER {
+            let request = with(post("/e/fraud/score", "x"), &[("x-berth-deployment", "green")]);
+            assert_eq!(call(n1.mesh.ingress_addr(), request).await.0.status, 200);
+            if events.try_recv() == Ok("gone") {
+                heard_before = Some(turn);
+                break;
+            }
+        }
+        assert!(heard_before.is_some(), "at node {}", owner.id);
+    }
+}
+
 /// A stream of HTTP/2 that its caller resets, on a connection that goes on.
 #[tokio::test]
 async fn a_reset_stream_ends_its_own_work_and_no_other() {

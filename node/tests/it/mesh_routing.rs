@@ -1,18 +1,27 @@
 //! The mesh finds endpoint and deployment, checks keys, and gives replicas and callers the headers they shall see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use berth_core::{
     id::Digest,
     model::{AuthMode, ReplicaState},
-    traffic::table::{EndpointRoute, RouteRuntime},
+    traffic::{
+        split::Split,
+        table::{EndpointRoute, RouteRuntime},
+    },
 };
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 
 use crate::mesh_support::{
-    Deployed, backend, body_of, call, counters, echo, endpoint, full, header, node, post, shares, simple, until,
+    Deployed, backend, body_of, call, counters, echo, endpoint, full, header, node, post, shares, simple, until, within,
 };
 
 #[tokio::test]
@@ -38,6 +47,86 @@ async fn any_hundred_requests_are_split_exactly() {
     assert_eq!(counters(&n1, "blue").answers.values().sum::<u64>(), 117);
     assert_eq!(counters(&n1, "green").answers, BTreeMap::from([(200, 13)]));
     assert_eq!(n1.mesh.carried().len(), 1);
+}
+
+/// Two routers, each with callers that do not wait for each other, while the weights change under them.
+#[tokio::test]
+async fn the_split_is_exact_while_its_weights_change() {
+    const CALLERS: usize = 4;
+    /// The share of `green`, version by version.
+    const SHARES: [u32; 6] = [10, 50, 33, 99, 1, 20];
+    /// Answers by each version at each router.
+    const EACH: usize = 300;
+    let (n1, n2) = (node(1), node(2));
+    let deployed = [
+        Deployed { slots: 64, ..Deployed::one("blue", &n1, 1, echo("blue").await) },
+        Deployed { slots: 64, ..Deployed::one("green", &n2, 2, echo("green").await) },
+    ];
+    let deployments = deployed.map(|deployed| deployed.publish("fraud"));
+    let versions = || 1..=SHARES.len() as u64;
+    let split = |version: u64| {
+        let green = SHARES[version as usize - 1];
+        [("blue", 100 - green), ("green", green)]
+    };
+    let apply = |version: u64| {
+        let route = endpoint("fraud", &split(version), deployments.to_vec());
+        for router in [&n1, &n2] {
+            router.mesh.apply_table(full(version, vec![route.clone()])).expect("a table");
+        }
+    };
+    apply(1);
+    // What each router was asked, by ticket.
+    let answered = [(); 2].map(|()| Arc::new(Mutex::new(BTreeMap::<u64, (u64, String)>::new())));
+    let done = Arc::new(AtomicBool::new(false));
+    let mut callers = Vec::new();
+    for (router, answered) in [&n1, &n2].into_iter().zip(&answered) {
+        for _ in 0..CALLERS {
+            let (mesh, answered, done) = (router.mesh.clone(), answered.clone(), done.clone());
+            callers.push(tokio::spawn(async move {
+                while !done.load(Relaxed) {
+                    let (parts, _) = call(mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
+                    assert_eq!(parts.status, StatusCode::OK);
+                    let found = mesh.find_request(header(&parts, "x-request-id")).expect("it is remembered");
+                    let ticket = found.ticket.expect("the split chose it");
+                    let version = header(&parts, "x-berth-table").parse().expect("a version");
+                    let by = (version, header(&parts, "x-berth-deployment").to_owned());
+                    assert_eq!(answered.lock().expect("no panic").insert(ticket, by), None, "a ticket is drawn once");
+                }
+            }));
+        }
+    }
+    let by_version = |at: usize, version: u64| {
+        let answered = answered[at].lock().expect("no panic");
+        answered.values().filter(|(by, _)| *by == version).map(|(_, name)| name.clone()).collect::<Vec<_>>()
+    };
+    for version in versions() {
+        apply(version);
+        until(|| [0, 1].iter().all(|at| by_version(*at, version).len() >= EACH)).await;
+    }
+    done.store(true, Relaxed);
+    for caller in callers {
+        within(caller).await.expect("no panic");
+    }
+    for at in [0, 1] {
+        for version in versions() {
+            let names = by_version(at, version);
+            let green = names.iter().filter(|name| *name == "green").count() as f64;
+            let share = f64::from(SHARES[version as usize - 1]) / 100.0;
+            let off = (green - share * names.len() as f64).abs();
+            // One in a hundred; and where one version follows another, those that were under way belong to either.
+            let most = names.len().div_ceil(100) + 2 * CALLERS;
+            assert!(off <= most as f64, "router {at}, version {version}: {green} of {} green", names.len());
+        }
+        // Each went where the weights of its version send its ticket, and no ticket was left out.
+        let answered = answered[at].lock().expect("no panic");
+        for (ticket, (version, name)) in answered.iter() {
+            let shares = shares(&split(*version));
+            let chosen = Split::of(&shares).choose(*ticket).expect("a deployment");
+            assert_eq!(*name, shares[chosen].0.as_str(), "ticket {ticket} by version {version} at router {at}");
+        }
+        let (first, last) = (answered.keys().next().expect("some"), answered.keys().next_back().expect("some"));
+        assert_eq!((last - first + 1) as usize, answered.len(), "no ticket was drawn for nobody");
+    }
 }
 
 #[tokio::test]
