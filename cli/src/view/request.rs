@@ -37,10 +37,22 @@ pub(crate) fn request(report: &RequestReport, now_ms: u64) -> String {
     if unlisted > 0 {
         line("", format!("{unlisted} more attempts"));
     }
+    if !report.replay.is_empty() {
+        line("replay", replay(&report.replay));
+    }
     if !report.mirrors.is_empty() {
         line("mirrors", mirrors(report));
     }
     out
+}
+
+fn replay(why: &str) -> String {
+    let why = match why {
+        "too-large" => "more of its body had come than is kept",
+        "no-room" => "other requests' bodies took the room",
+        other => other,
+    };
+    format!("it could not have been sent again: {why}")
 }
 
 fn mirrors(report: &RequestReport) -> String {
@@ -172,6 +184,7 @@ mod tests {
             attempt_count: 2,
             mirrors: vec!["blue".into(), "red".into()],
             mirror_verdicts: vec!["mismatch".into(), "timeout".into()],
+            replay: "too-large".into(),
             status: 424,
             model_status: Some(500),
             request_bytes: 18,
@@ -192,6 +205,7 @@ POST /score  HTTP/2
               b2  4 at work, takes 4, 11.3 ms lately, on another node
   attempt 1   a1  after 0.09 ms: not started: full in 0.04 ms
   attempt 2   b2  after 0.15 ms: 500 in 12.0 ms, queued 3 ms
+  replay      it could not have been sent again: more of its body had come than is kept
   mirrors     blue: mismatch, red: timeout";
         assert_eq!(request(&report, 6_000), text);
     }

@@ -110,7 +110,8 @@ fn every_process_shows_its_numbers() {
     let labels = "endpoint=\"talk\",deployment=\"blue\"";
     for line in [
         format!("berth_mesh_answers_total{{{labels},status=\"200\"}} 5"),
-        format!("berth_mesh_duration_seconds_count{{{labels}}} 5"),
+        format!("berth_mesh_duration_seconds_count{{{labels},status=\"2xx\"}} 5"),
+        format!("berth_mesh_queue_wait_seconds_count{{{labels}}} 5"),
         format!("berth_mesh_request_bytes_total{{{labels}}} 10"),
         format!("berth_mesh_response_bytes_total{{{labels}}} 10"),
     ] {

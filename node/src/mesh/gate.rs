@@ -167,6 +167,15 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Returns how many requests wait at every replica.
+    pub(super) fn waiting(&self) -> Vec<(ReplicaId, DeploymentKey, u32)> {
+        let replicas = self.replicas.load();
+        let waiting = |replica: &GateReplica| replica.with(|inner, _| inner.admission.waiting());
+        replicas.iter().map(|(id, replica)| (*id, replica.local.load().key.clone(), waiting(replica))).collect()
+    }
+}
+
 // === impl GateReplica ===
 
 impl GateReplica {

@@ -50,6 +50,14 @@ impl Histogram {
     }
 }
 
+impl Durations {
+    /// Counts `all` in place of those that were counted, for the others took no time.
+    pub(super) fn of_all(mut self, all: u64) -> Self {
+        self.counts[0] += all.saturating_sub(self.counts.iter().sum());
+        self
+    }
+}
+
 // === impl Durations ===
 
 impl Default for Durations {
@@ -93,6 +101,15 @@ mod tests {
         two.observe(Duration::from_secs(200));
         let sum: Durations = [one.read(), two.read()].into_iter().sum();
         assert_eq!((sum.counts[1], sum.counts[BUCKETS - 1], sum.sum_us), (2, 1, 200_000_600));
+    }
+
+    #[test]
+    fn who_did_not_wait_counts_as_no_time() {
+        let one = Histogram::default();
+        one.observe(Duration::from_millis(300));
+        let all = one.read().of_all(10);
+        assert_eq!((all.counts[0], all.counts.iter().sum::<u64>(), all.sum_us), (9, 10, 300_000));
+        assert_eq!(one.read().of_all(0).counts.iter().sum::<u64>(), 1);
     }
 
     /// Without it Prometheus tells no quantile.

@@ -285,7 +285,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     map.insert(headers::QUEUE_MS, queued_ms.into());
     map.insert(headers::ATTEMPTS, attempts.into());
     if let Some(lost) = call.upload.as_ref().and_then(Upload::lost) {
-        map.insert(headers::REPLAY, lost.word());
+        map.insert(headers::REPLAY, HeaderValue::from_static(lost.word()));
+        call.recording.note(|record| record.lost = Some(lost));
     }
     if let Some(replica) = replica {
         map.insert(headers::REPLICA, deployment.replicas[replica].id_text.clone());

@@ -7,6 +7,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use berth_core::{
@@ -34,6 +35,10 @@ const STATUSES: [u16; 26] = [
 
 /// Stands for every status that is not in the list.
 const OTHER: u16 = 0;
+
+/// What callers saw, as one label of few values: how long answers take is read beside refusals that take no time, and a
+/// histogram for each status of each deployment would be thirty times as many series as anybody reads.
+pub const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
 
 /// What a node's mesh has counted since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +72,10 @@ pub struct DeploymentCounters {
     pub abandoned: u64,
     /// How long requests took, to the last byte of the answer.
     pub took: Durations,
+    /// The same by what the caller saw, in the order of [`CLASSES`].
+    pub took_by_class: [Durations; CLASSES.len()],
+    /// How long they waited at gates.
+    pub queued: Durations,
     /// The model's own statuses, where callers saw another one.
     pub model_answers: BTreeMap<u16, u64>,
     /// Bytes of requests.
@@ -88,8 +97,10 @@ pub(super) struct Stats {
     pub(super) hedges_won: AtomicU64,
     pub(super) sheds: AtomicU64,
     pub(super) abandoned: AtomicU64,
-    /// How long requests took, to the last byte of the answer.
-    pub(super) took: Histogram,
+    /// How long requests took, to the last byte of the answer, by class.
+    took: [Histogram; CLASSES.len()],
+    /// How long those waited that did.
+    queued: Histogram,
     model_answers: [AtomicU64; STATUSES.len()],
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
@@ -123,7 +134,8 @@ impl Default for Stats {
             hedges_won: AtomicU64::new(0),
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
-            took: Histogram::default(),
+            took: std::array::from_fn(|_| Histogram::default()),
+            queued: Histogram::default(),
             model_answers: zeros(),
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
@@ -138,7 +150,11 @@ impl Stats {
 
     /// Counts what a record says when it is closed.
     pub(super) fn closed(&self, record: &Record) {
-        self.took.observe(record.total);
+        self.took[class(record.status)].observe(record.total);
+        let queued_ms: u64 = record.attempts.iter().map(|attempt| attempt.queued_ms).sum();
+        if queued_ms > 0 {
+            self.queued.observe(Duration::from_millis(queued_ms));
+        }
         self.request_bytes.fetch_add(record.request_bytes, Relaxed);
         self.response_bytes.fetch_add(record.response_bytes, Relaxed);
         if let Some(status) = record.model_status {
@@ -148,6 +164,18 @@ impl Stats {
 
     pub(super) fn mirror_answer(&self, status: u16) {
         self.mirror_answers[position(status)].fetch_add(1, Relaxed);
+    }
+}
+
+/// Returns the position of a status in [`CLASSES`].
+fn class(status: u16) -> usize {
+    match status {
+        // A conversation that began is one that went well.
+        100..300 => 0,
+        300..400 => 1,
+        400..500 => 2,
+        500..=999 => 3,
+        _ => 4,
     }
 }
 
@@ -187,7 +215,12 @@ impl CoreStats {
             let counted = STATUSES.iter().enumerate().map(|(at, status)| (*status, total(at)));
             counted.filter(|(_, count)| *count > 0).collect()
         };
+        let took_by_class: [Durations; CLASSES.len()] =
+            std::array::from_fn(|class| self.cores.iter().map(|stats| stats.took[class].read()).sum());
+        let took: Durations = took_by_class.iter().cloned().sum();
+        let queued: Durations = self.cores.iter().map(|stats| stats.queued.read()).sum();
         DeploymentCounters {
+            queued: queued.of_all(took.counts.iter().sum()),
             answers: by_status(&|stats| &stats.answers),
             mirror_answers: by_status(&|stats| &stats.mirror_answers),
             mirrored: sum(&|stats| &stats.mirrored),
@@ -197,7 +230,8 @@ impl CoreStats {
             hedges_won: sum(&|stats| &stats.hedges_won),
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
-            took: self.cores.iter().map(|stats| stats.took.read()).sum(),
+            took,
+            took_by_class,
             model_answers: by_status(&|stats| &stats.model_answers),
             request_bytes: sum(&|stats| &stats.request_bytes),
             response_bytes: sum(&|stats| &stats.response_bytes),
@@ -253,8 +287,19 @@ impl Collector for MeshCollector {
         let (name, help) = ("berth_mesh_duration_seconds", "Time from the head of a request to the end of its answer");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (endpoint, deployment, counters) in rows.iter().filter(|(_, deployment, _)| !deployment.is_empty()) {
+            for (class, took) in CLASSES.into_iter().zip(&counters.took_by_class) {
+                // An empty one says nothing, but that there is none at all.
+                if class == CLASSES[0] || took.counts.iter().any(|count| *count > 0) {
+                    let labels = [("endpoint", *endpoint), ("deployment", *deployment), ("status", class)];
+                    took.encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let (name, help) = ("berth_mesh_queue_wait_seconds", "Time that requests waited at gates for a slot");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (endpoint, deployment, counters) in rows.iter().filter(|(_, deployment, _)| !deployment.is_empty()) {
             let labels = [("endpoint", *endpoint), ("deployment", *deployment)];
-            counters.took.encode(family.encode_family(&labels)?)?;
+            counters.queued.encode(family.encode_family(&labels)?)?;
         }
         encode_verdicts(&mut encoder, &shared)?;
         let help = "Requests a replica of this node has, running and waiting";
@@ -268,6 +313,20 @@ impl Collector for MeshCollector {
             ];
             ConstGauge::new(load as i64).encode(family.encode_family(&labels)?)?;
         }
+        let help = "Requests that wait for a slot of a replica of this node";
+        let mut family = encoder.encode_descriptor("berth_mesh_gate_waiting", help, None, MetricType::Gauge)?;
+        for (replica, key, waiting) in shared.gate.waiting() {
+            let replica = replica.to_string();
+            let labels = [
+                ("endpoint", key.endpoint.as_str()),
+                ("deployment", key.deployment.as_str()),
+                ("replica", replica.as_str()),
+            ];
+            ConstGauge::new(i64::from(waiting)).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Callers that were told that this node has too many connections";
+        let family = encoder.encode_descriptor("berth_mesh_connections_refused", help, None, MetricType::Counter)?;
+        ConstCounter::new(shared.connections_refused.load(Relaxed)).encode(family)?;
         let help = "Open connections, those of callers and of other nodes";
         let family = encoder.encode_descriptor("berth_mesh_connections", help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::from(shared.connections.load(Relaxed))).encode(family)?;

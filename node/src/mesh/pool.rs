@@ -126,7 +126,7 @@ impl Pool {
         }
         to_origin_form(&mut request);
         if request.extensions_mut().remove::<Switch>().is_some() {
-            return Box::pin(self.clone().switch(slot, address, *request)).await;
+            return Box::pin(self.clone().switch(slot, address, *request, runtime)).await;
         }
         if runtime != RouteRuntime::Python {
             return Box::pin(self.clone().send_h1(slot, address, *request, true)).await;
@@ -143,6 +143,7 @@ impl Pool {
         slot: Slot,
         address: SocketAddr,
         request: Request<ReqBody>,
+        runtime: RouteRuntime,
     ) -> Result<Response<Download>, SendFailure> {
         let (mut parts, caller) = request.into_parts();
         tunnel::agree(&mut parts.headers);
@@ -150,7 +151,10 @@ impl Pool {
         let asked = conn.sender.send_request(Request::from_parts(parts, ReqBody::empty())).await;
         let mut answer = asked.map_err(|error| classify_http1(&error, false, false))?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let http1 = Some(Box::new(Http1Hold { conn, end: Http1End::Once(self) }));
+            // An answer as any other: who leaves ends it, where it can be ended.
+            let is_endless = runtime == RouteRuntime::Python;
+            let end = if is_endless { Http1End::Once(self) } else { Http1End::Kept(self, address) };
+            let http1 = Some(Box::new(Http1Hold { conn, end }));
             return Ok(finish(answer.map(Wire::Http1), WorkHold { slot, http1 }));
         }
         let replica = hyper::upgrade::on(&mut answer).await.map_err(|_| SendFailure::BeforeBody)?;

@@ -16,7 +16,7 @@ use http::{HeaderValue, Method, Version, header, request::Parts, uri};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{mirror::Mirrored, routes::Endpoint, worker::Core};
+use super::{mirror::Mirrored, replay::Lost, routes::Endpoint, worker::Core};
 
 /// Records kept per core. At a thousand requests a second that is four seconds, and most who ask have the id of a
 /// request that failed a moment ago; a record is some 700 bytes.
@@ -60,6 +60,8 @@ pub(super) struct Record {
     /// How long all of it took.
     pub(super) total: Duration,
     pub(super) end: End,
+    /// Why it could not have been sent again, if that is so.
+    pub(super) lost: Option<Lost>,
     /// Its own span, where spans are kept.
     pub(super) trace: Option<Entered>,
 }
@@ -226,6 +228,7 @@ impl Record {
             head: None,
             total: Duration::ZERO,
             end: End::Left,
+            lost: None,
             trace: None,
         })
     }

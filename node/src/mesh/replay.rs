@@ -24,7 +24,7 @@ use super::{
     wire::Wire,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -125,11 +125,11 @@ impl Piece {
 
 impl Lost {
     /// Returns the word for the caller.
-    pub(super) fn word(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(super) fn word(self) -> &'static str {
+        match self {
             Self::TooLarge => "too-large",
             Self::NoRoom => "no-room",
-        })
+        }
     }
 }
 

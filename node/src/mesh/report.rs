@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     access_log::protocol,
     record::{Attempted, Choice, End, Outcome, Record, Weighed},
+    replay::Lost,
     routes::{Deployment, Endpoint},
 };
 
@@ -36,6 +37,7 @@ pub(super) fn report(record: &Record) -> RequestReport {
             End::Left => "left",
         }
         .to_owned(),
+        replay: record.lost.map_or("", Lost::word).to_owned(),
         ..RequestReport::default()
     };
     if let Some(turned) = record.turned {

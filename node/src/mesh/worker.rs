@@ -39,6 +39,7 @@ use super::{
     body::OutBody,
     clock::Clock,
     drain::Drain,
+    full_house,
     gate::Gate,
     gate_server, h2_server, ingress,
     link::Links,
@@ -110,6 +111,8 @@ pub(super) struct Shared {
     pub(super) spans: Option<Spans>,
     /// Connections callers opened since the start.
     pub(super) connections_opened: AtomicU64,
+    /// Those that were too many.
+    pub(super) connections_refused: AtomicU64,
     /// No new connections or requests are taken.
     pub(super) draining: CancellationToken,
     /// Everything ends.
@@ -134,7 +137,9 @@ pub(super) struct Core {
     pub(super) drain: Rc<Drain>,
     rng: RefCell<Rng>,
     connections: Cell<usize>,
-    closed: Notify,
+    /// Connections beyond those, that are being told so.
+    pub(super) refusing: Cell<usize>,
+    pub(super) closed: Notify,
 }
 
 /// The listeners of one core.
@@ -192,6 +197,7 @@ impl Shared {
             expected: ArcSwap::default(),
             spans: options.spans.clone().map(Spans::new),
             connections_opened: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             replay_left: Left::new(options.limits.replay_bytes_per_node),
@@ -249,6 +255,7 @@ impl Core {
             drain: Rc::default(),
             rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),
             connections: Cell::new(0),
+            refusing: Cell::new(0),
             closed: Notify::new(),
             shared,
         }
@@ -269,7 +276,8 @@ impl Core {
             () = self.shared.opened.cancelled() => {}
         }
         loop {
-            while door == Door::Ingress && self.connections.get() >= max {
+            // Who cannot even be told waits in the listener's backlog.
+            while door == Door::Ingress && self.connections.get() >= max && self.refusing.get() >= full_house::AT_ONCE {
                 self.closed.notified().await;
             }
             let accepted = tokio::select! {
@@ -278,6 +286,10 @@ impl Core {
                 () = self.drain.watch() => return,
             };
             match accepted {
+                Ok((stream, _)) if door == Door::Ingress && self.connections.get() >= max => {
+                    self.shared.connections_refused.fetch_add(1, Relaxed);
+                    full_house::refuse(self.clone(), stream);
+                }
                 Ok((stream, _)) => {
                     let core = self.clone();
                     tokio::task::spawn_local(async move { core.serve(stream, door).await });
@@ -426,7 +438,7 @@ fn boxed<F: Future<Output = Response<OutBody>> + 'static>(work: impl FnOnce() ->
 }
 
 /// Looks at the first bytes of a connection without taking them.
-async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+pub(super) async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     /// How the preface of HTTP/2 begins; no method of HTTP/1.1 does.
     const PREFACE: &[u8; 4] = b"PRI ";
     /// Pause while the first bytes come one by one, which only a hand or an attacker sends.

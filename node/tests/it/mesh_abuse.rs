@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -402,12 +402,9 @@ async fn others_are_served_while_floods_go_on() {
         // Not on the thread that serves the model.
         let attackers = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let attackers = (0..4).map(|_| go_on(address, || ended.load(Relaxed), |turn| attack(turn, &filler)));
-                futures::future::join_all(attackers).await;
-            });
+            runtime.block_on(go_on(address, || ended.load(Relaxed), |turn| attack(turn, &filler)));
         });
-        for turn in 0..20 {
+        for turn in 0..5 {
             let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
             let told = (parts.status.as_u16(), body.as_ref());
             assert_eq!(told, (200, b"blue:x".as_slice()), "request {turn} during attack {kind}");
@@ -528,4 +525,59 @@ async fn who_does_not_read_an_answer_loses_the_slot() {
     until(|| answered() == Some(2)).await;
     until(|| n1.mesh.in_flight().is_empty()).await;
     drop((http1, http2));
+}
+
+/// A server that does not switch may answer what it likes; who leaves ends it.
+#[tokio::test]
+async fn who_is_refused_a_conversation_holds_no_slot_when_it_leaves() {
+    let n1 = node(1);
+    simple(&n1, &Deployed { slots: 1, ..Deployed::one("blue", &n1, 1, endless().await) });
+    let mut stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let ask = "GET /e/fraud/ws HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.expect("sent");
+    let mut head = [0; 12];
+    within(stream.read_exact(&mut head)).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert_eq!(n1.mesh.in_flight().values().sum::<u64>(), 1);
+    drop(stream);
+    until(|| n1.mesh.in_flight().is_empty()).await;
+}
+
+/// In each protocol, and while the one connection that has a place goes on.
+#[tokio::test]
+async fn who_finds_no_place_for_a_connection_is_told_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    (options.cores, options.limits.connections) = (1, 1);
+    let mut registry = Registry::default();
+    let mesh = Mesh::start(options, &mut registry).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    simple(&n1, &Deployed::one("blue", &n1, 1, echo("blue").await));
+    let ask = "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\n\r\nx";
+    let mut first = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let mut head = [0; 12];
+    for _ in 0..2 {
+        first.write_all(ask.as_bytes()).await.expect("sent");
+        within(first.read_exact(&mut head)).await.expect("an answer");
+        assert_eq!(&head, b"HTTP/1.1 200");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"blue:x") {
+            within(first.read_buf(&mut rest)).await.expect("the rest");
+        }
+        let text = raw(n1.mesh.ingress_addr(), ask, 1).await;
+        assert!(text.starts_with("HTTP/1.1 503") && text.contains("retry-after: 1"), "{text}");
+        assert!(text.contains("x-berth-reason: connections"), "{text}");
+        let mut other = http2(&n1).await;
+        let mut told = Vec::new();
+        within(other.read_to_end(&mut told)).await.expect("an end");
+        let kinds: Vec<u8> = [told.get(3), told.get(12)].into_iter().flatten().copied().collect();
+        assert_eq!(kinds, [SETTINGS, GOAWAY], "{told:?}");
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("metrics");
+    assert!(text.contains("berth_mesh_connections_refused_total 4"), "{text}");
+    drop(first);
+    // The next one gets the place as soon as it is free.
+    within(async { while !raw(n1.mesh.ingress_addr(), ask, 1).await.starts_with("HTTP/1.1 200") {} }).await;
 }

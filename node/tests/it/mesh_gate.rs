@@ -21,7 +21,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -423,4 +423,43 @@ async fn a_body_that_does_not_come_holds_no_slot() {
         let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "body")).await;
         assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"well:body"[..]));
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_shown_and_for_how_long() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut registry = Registry::default();
+    let mesh = Mesh::start(options(1, &dir), &mut registry).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    let release = Arc::new(Semaphore::new(0));
+    simple(&n1, &Deployed { slots: 1, ..Deployed::one("blue", &n1, 1, tells_its_time(release.clone()).await) });
+    let ingress = n1.mesh.ingress_addr();
+    let shown = |line: &str| {
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("metrics");
+        let found = text.lines().filter(|shown| shown.starts_with(line));
+        let number =
+            found.map(|shown| shown.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN));
+        number.sum::<f64>()
+    };
+    let mut calls = vec![tokio::spawn(call(ingress, post("/e/fraud/score", "")))];
+    until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 1).await;
+    assert_eq!((shown("berth_mesh_gate_in_flight{"), shown("berth_mesh_gate_waiting{")), (1.0, 0.0));
+    calls.push(tokio::spawn(call(ingress, post("/e/fraud/score", ""))));
+    until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 2).await;
+    assert_eq!((shown("berth_mesh_gate_in_flight{"), shown("berth_mesh_gate_waiting{")), (2.0, 1.0));
+    assert_eq!(call(ingress, post("/e/fraud/score", "")).await.0.status, 429);
+    let since = std::time::Instant::now();
+    until(|| since.elapsed() > Duration::from_millis(20)).await;
+    release.add_permits(2);
+    for answered in calls {
+        assert_eq!(within(answered).await.expect("an answer").0.status, 200);
+    }
+    assert_eq!((shown("berth_mesh_gate_in_flight{"), shown("berth_mesh_gate_waiting{")), (0.0, 0.0));
+    let of = |series: &str| shown(&format!("berth_mesh_{series}"));
+    assert_eq!(of("queue_wait_seconds_count{"), 3.0, "two of whom did not wait");
+    assert!(of("queue_wait_seconds_sum{") >= 0.02);
+    let classed =
+        |class: &str| of(&format!("duration_seconds_count{{endpoint=\"fraud\",deployment=\"blue\",status=\"{class}\""));
+    assert_eq!((classed("2xx"), classed("4xx"), classed("5xx")), (2.0, 1.0, 0.0));
 }

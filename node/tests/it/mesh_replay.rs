@@ -83,6 +83,8 @@ async fn an_answer_says_that_its_request_could_not_have_been_sent_again() {
         let (parts, answer) = call(n1.mesh.ingress_addr(), sized(bytes)).await;
         assert_eq!((parts.status.as_u16(), answer.len()), (200, bytes + 5));
         assert_eq!(header(&parts, "x-berth-replay"), said, "{bytes} bytes of {per_node}, {idempotent}");
+        let found = n1.mesh.find_request(header(&parts, "x-request-id")).expect("it is remembered");
+        assert_eq!(found.replay, said);
     }
 }
 
