@@ -157,6 +157,11 @@ impl Phase {
         self.report.outcomes.len() as u64
     }
 
+    /// Counts answers in time.
+    pub fn answered(&self) -> u64 {
+        self.report.ok()
+    }
+
     /// Counts answers in time per second.
     pub fn goodput(&self) -> f64 {
         self.report.ok() as f64 * self.rate_per_second as f64 / self.requests().max(1) as f64
