@@ -128,3 +128,31 @@ fn said(message: &str, field: &FieldDescriptorProto) -> String {
 fn said_value(field: &FieldDescriptorProto, value: i32) -> String {
     format!("{} = {value}", field.type_name())
 }
+
+/// What `buf` would find wrong, as far as it matters to whoever generates a client: a file that does not lie where its package
+/// says, or a module that does not name this folder.
+#[test]
+fn the_files_lie_where_their_packages_say() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let module = std::fs::read_to_string(root.join("buf.yaml")).expect("buf.yaml");
+    for line in ["version: v2", "  - path: .", "    - MINIMAL", "    - WIRE"] {
+        assert!(module.lines().any(|found| found == line), "{line} in {module}");
+    }
+    let mut folders = vec![root.clone()];
+    let mut checked = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "proto") {
+                let text = std::fs::read_to_string(&path).expect("a file");
+                let package = text.lines().find_map(|line| line.strip_prefix("package ")).expect("a package");
+                let folder = package.trim_end_matches(';').replace('.', "/");
+                assert_eq!(path.parent(), Some(root.join(folder).as_path()), "{}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 10, "{checked} files");
+}
