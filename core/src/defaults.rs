@@ -90,6 +90,8 @@ pub struct Defaults {
     pub ingress_port: u16,
     /// Port other nodes send requests to, on every node.
     pub gate_port: u16,
+    /// Port on which a node's metrics are read, where they are.
+    pub metrics_port: u16,
     /// Domain under which a host name is an endpoint name.
     pub domain: &'static str,
 }
@@ -136,5 +138,6 @@ pub const DEFAULTS: Defaults = Defaults {
     api_port: 7_400,
     ingress_port: 7_480,
     gate_port: 7_481,
+    metrics_port: 7_482,
     domain: "localhost",
 };

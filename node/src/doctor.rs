@@ -25,6 +25,20 @@ use crate::{
 
 /// How long the driver may take to answer; a node allows it twice as much.
 const GPUS_WITHIN: Duration = Duration::from_secs(10);
+/// The oldest Python that environments are built with: what the servers of scoring scripts ask for.
+const PYTHON_LEAST: (u64, u64) = (3, 9);
+/// Lets a Python tell its version and what it lacks to build an environment, in words that every Python since 2 reads. A
+/// distribution may take `ensurepip` out, without which `venv` makes nothing that has a pip.
+const PYTHON_TELLS: &str = "\
+import sys
+lacks = []
+for name in ('venv', 'ensurepip'):
+    try:
+        __import__(name)
+    except ImportError:
+        lacks.append(name)
+print(' '.join(['%d.%d.%d' % sys.version_info[:3]] + lacks))
+";
 /// How long a program may take to tell its version.
 const VERSION_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether it has.
@@ -36,6 +50,8 @@ const DISK_FULL_MIB: u64 = 1 << 10;
 const CLOCK_OFF_MS: u64 = 500;
 /// Where engines listen.
 const ENGINES: [(&str, &str); 2] = [("Docker", "/var/run/docker.sock"), ("Podman", "/run/podman/podman.sock")];
+/// Where a Podman without root listens, below the user's own folder.
+const ROOTLESS: &str = "podman/podman.sock";
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -84,7 +100,12 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     findings.extend(options.tls.as_ref().map(tls));
     findings.extend(options.peers.as_ref().map(peers));
     findings.extend([clock(), engine()]);
-    let ports = [("coordinators", DEFAULTS.api_port), ("ingress", DEFAULTS.ingress_port), ("gate", DEFAULTS.gate_port)];
+    let ports = [
+        ("coordinators", DEFAULTS.api_port),
+        ("ingress", DEFAULTS.ingress_port),
+        ("gate", DEFAULTS.gate_port),
+        ("metrics", DEFAULTS.metrics_port),
+    ];
     findings.extend(ports.map(|(what, number)| port(what, number)));
     findings
 }
@@ -168,23 +189,39 @@ fn limits(data_dir: &Path) -> Finding {
 
 fn python(program: &Path) -> Finding {
     let shown = program.display();
-    match version_of(program) {
-        Ok(version) => finding("python", Verdict::Good, format!("{version} builds the environments"), ""),
-        Err(why) => finding(
-            "python",
-            Verdict::Note,
-            format!(
-                "`{shown}` does not run ({why}): scoring scripts cannot be served here, ONNX models and programs can"
-            ),
-            "install Python 3.9 or later with its `venv`, or name another one",
-        ),
+    let cannot = |why: String, try_: &str| {
+        let text = format!("{why}: scoring scripts cannot be served here, ONNX models and programs can");
+        finding("python", Verdict::Note, text, try_)
+    };
+    let told = match answer_of(program, &["-c", PYTHON_TELLS]) {
+        Ok(told) => told,
+        Err(why) => {
+            return cannot(
+                format!("`{shown}` does not run ({why})"),
+                "install Python 3.9 or later with its `venv`, or name another one",
+            );
+        }
+    };
+    let mut words = told.split_whitespace();
+    let version = words.next().unwrap_or_default();
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().unwrap_or(0));
+    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < PYTHON_LEAST {
+        let (major, minor) = PYTHON_LEAST;
+        let why = format!("`{shown}` is Python {version}, older than {major}.{minor}");
+        return cannot(why, "install a later one, or name it with --python");
     }
+    let missing: Vec<_> = words.map(|module| format!("`{module}`")).collect();
+    if !missing.is_empty() {
+        let why = format!("Python {version} has no {}, so it builds no environment", missing.join(" and no "));
+        return cannot(why, "on Debian and Ubuntu: apt install python3-venv");
+    }
+    finding("python", Verdict::Good, format!("Python {version} builds the environments"), "")
 }
 
-/// Asks a program for its version, within bounds.
-fn version_of(program: &Path) -> Result<String, String> {
+/// Asks a program for a line, within bounds.
+fn answer_of(program: &Path, args: &[&str]) -> Result<String, String> {
     let mut child = Command::new(program)
-        .arg("--version")
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -275,11 +312,15 @@ fn clock_state() -> Result<ClockState, String> {
 /// Says which container engine answers. None is needed: replicas are processes.
 fn engine() -> Finding {
     let mut sick = None;
-    for (name, socket) in ENGINES {
-        if !Path::new(socket).exists() {
+    let own =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|folder| ("Podman without root", Path::new(&folder).join(ROOTLESS)));
+    for (name, socket) in ENGINES.map(|(name, socket)| (name, PathBuf::from(socket))).into_iter().chain(own) {
+        if !socket.exists() {
             continue;
         }
-        match UnixStream::connect(socket) {
+        let connected = UnixStream::connect(&socket);
+        let socket = socket.display();
+        match connected {
             Ok(_) => {
                 return finding(
                     "engine",
@@ -347,7 +388,29 @@ mod tests {
         assert_eq!(disk(&tempfile::tempdir().unwrap().path().join("a/b")).about, "disk");
         assert_eq!(disk(&file.path().join("below-a-file")).verdict, disk(file.path().parent().unwrap()).verdict);
         assert_eq!(python(Path::new("/nowhere/python")).verdict, Verdict::Note);
-        assert!(version_of(Path::new("/bin/false")).is_err());
+        assert!(answer_of(Path::new("/bin/false"), &[]).is_err());
+    }
+
+    #[test]
+    fn a_python_that_cannot_build_an_environment_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for (says, verdict, part) in [
+            ("3.11.2", Verdict::Good, "Python 3.11.2 builds the environments"),
+            ("3.11.2 ensurepip", Verdict::Note, "has no `ensurepip`"),
+            ("3.10.1 venv ensurepip", Verdict::Note, "has no `venv` and no `ensurepip`"),
+            ("3.8.19", Verdict::Note, "older than 3.9"),
+            ("2.7.18 venv ensurepip", Verdict::Note, "older than 3.9"),
+        ] {
+            let program = dir.path().join(says.replace(' ', "-"));
+            std::fs::write(&program, format!("#!/bin/sh\necho {says}\n")).unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let found = python(&program);
+            assert_eq!(found.verdict, verdict, "{found:?}");
+            assert!(found.text.contains(part), "{found:?}");
+            assert_eq!(found.try_.is_empty(), verdict == Verdict::Good, "{found:?}");
+        }
+        let real = answer_of(Path::new("python3"), &["-c", PYTHON_TELLS]);
+        assert!(real.as_ref().map_or(true, |told| told.starts_with(|c: char| c.is_ascii_digit())), "{real:?}");
     }
 
     #[test]
