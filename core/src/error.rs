@@ -90,6 +90,8 @@ codes! {
     LoanNotFound = "E_LOAN_NOT_FOUND", NotFound;
     /// No such coordinator member.
     MemberNotFound = "E_MEMBER_NOT_FOUND", NotFound;
+    /// Nobody who is told of alerts has that name.
+    ReceiverNotFound = "E_RECEIVER_NOT_FOUND", NotFound;
     /// No such route or method.
     RouteNotFound = "E_ROUTE_NOT_FOUND", NotFound;
     /// The name is in use.

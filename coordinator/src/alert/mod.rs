@@ -95,9 +95,11 @@ impl Alerts {
     pub(crate) async fn test(&self, name: &str, cluster: &str) -> Result<(), Error> {
         let receiver = self.receivers.get(name).ok_or_else(|| {
             let known: Vec<_> = self.receivers.keys().map(String::as_str).collect();
-            let error = Error::new(Code::Invalid, format!("no receiver is called `{name}`"));
+            let error = Error::new(Code::ReceiverNotFound, format!("no receiver is called `{name}`"));
             if known.is_empty() {
-                return error.try_("tell the coordinators of one: --alert-webhook NAME=URL");
+                return error
+                    .why("the leader was given no receivers")
+                    .try_("tell every coordinator of one: `berth coordinator --alert-webhooks NAME=URL`");
             }
             error.try_(format!("one of {}", known.join(", ")))
         })?;

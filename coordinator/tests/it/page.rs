@@ -40,6 +40,8 @@ async fn look(browser: &str, profile: &Path, task: &str, url: &str) -> String {
 async fn a_browser_shows_the_cluster_and_the_api() {
     let Some(browser) = browser() else {
         let why = "no Chromium is installed; Debian calls it chromium-headless-shell";
+        let required = std::env::var("BERTH_TEST_REQUIRE").unwrap_or_default();
+        assert!(!required.contains("chromium"), "a browser is required: {why}");
         // Past the capture of the test runner: a check that did not run is said aloud.
         let _ = writeln!(io::stderr(), "SKIPPED the page in a browser: {why}");
         return;

@@ -218,7 +218,10 @@ impl ClusterState {
                 format!("deployment `{key}` carries {percent} % of the traffic"),
             )
             .why("deleting it would fail the requests it gets")
-            .try_(format!("move the traffic first: `berth traffic {} …`", key.endpoint)));
+            .try_(format!(
+                "move the traffic first: `berth traffic {0} OTHER=100`, or `berth traffic {0} none`",
+                key.endpoint
+            )));
         }
         self.deployment_begin_delete(cx, key);
         cx.done()
