@@ -25,6 +25,8 @@ const DRAIN_WITHIN_MS: u64 = 10 * 60 * 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Act {
     Quit,
+    /// Show the cluster of a context from now on.
+    Context(String),
     /// Draw everything again, as if the terminal had forgotten it.
     Redraw,
     /// Fetch what a page shows.
@@ -183,6 +185,7 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
         | Act::Edit(_)
         | Act::AskDrain(_)
         | Act::AskUndo { .. }
+        | Act::Context(_)
         | Act::All(_) => Ok(String::new()),
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct App {
     pub(crate) board: Board,
     /// Whether the board was ever told; before that there is nothing, not even an empty cluster.
     pub(crate) is_told: bool,
+    /// When the board was last told something.
+    told_ms: u64,
     pub(crate) history: History,
     /// Since when, and why, nothing new comes in.
     pub(crate) frozen: Option<Frozen>,
@@ -50,6 +52,8 @@ pub(crate) struct App {
     pub(crate) panel: usize,
     pub(crate) page: PageText,
     pub(crate) dialog: Option<Dialog>,
+    /// The names of the clusters that one can go to.
+    pub(crate) contexts: Vec<String>,
     /// What was typed after `:`, the newest last.
     pub(super) said: Vec<String>,
     /// Where the lists of this frame are, for the mouse.
@@ -98,6 +102,7 @@ impl App {
         Self {
             board: Board::default(),
             is_told: false,
+            told_ms: now_ms,
             history: History::default(),
             frozen: None,
             view,
@@ -107,6 +112,7 @@ impl App {
             panel: 0,
             page: PageText::default(),
             dialog: None,
+            contexts: Vec::new(),
             said: Vec::new(),
             drawn: Vec::new(),
             message: None,
@@ -127,12 +133,13 @@ impl App {
             Msg::Tick(now_ms) => self.tick(now_ms),
             Msg::Board(update) => {
                 self.is_told |= self.board.take(*update);
+                self.told_ms = self.now_ms;
                 self.frozen = None;
             }
             Msg::Events(events, anew) => self.board.take_events(events, anew),
             Msg::Frozen(why) => {
-                let since_ms = self.frozen.as_ref().map_or(self.now_ms, |frozen| frozen.since_ms);
-                self.frozen = Some(Frozen { since_ms, why });
+                // Silence is noticed after a while; what is shown is as old as the last news.
+                self.frozen = Some(Frozen { since_ms: self.told_ms, why });
             }
             Msg::Page(page, lines) => self.take_page(page, lines),
             Msg::Lines(page, lines) => self.take_lines(&page, lines),

@@ -48,7 +48,12 @@ impl App {
             }
             Answer::Typed(kind, text) => return self.typed(kind, &text),
             Answer::Complete(text) => {
-                if let (Dialog::Prompt(prompt), Some(whole)) = (&mut dialog, complete(&text, &self.board)) {
+                let of_context = text.strip_prefix("ctx ").and_then(|begun| {
+                    self.contexts.iter().find(|name| name.starts_with(begun)).map(|name| format!("ctx {name}"))
+                });
+                if let (Dialog::Prompt(prompt), Some(whole)) =
+                    (&mut dialog, of_context.or_else(|| complete(&text, &self.board)))
+                {
                     prompt.text = whole;
                 }
                 self.dialog = Some(dialog);
@@ -79,6 +84,11 @@ impl App {
     }
 
     fn command(&mut self, text: &str) -> Vec<Act> {
+        let mut words = text.split_whitespace();
+        if let (Some("ctx" | "context" | "contexts"), name, None) = (words.next(), words.next(), words.next()) {
+            self.remember(text.trim());
+            return self.context(name);
+        }
         // A word that begins a name is that name, as `tab` would make it.
         let whole = match View::of_word(text) {
             Word::Unknown => complete(text, &self.board).unwrap_or_else(|| text.to_owned()),
@@ -99,6 +109,21 @@ impl App {
             }
         }
         Vec::new()
+    }
+
+    /// Goes to another cluster, or says which there are.
+    fn context(&mut self, name: Option<&str>) -> Vec<Act> {
+        match name {
+            Some(name) if self.contexts.iter().any(|known| known == name) => vec![Act::Context(name.to_owned())],
+            Some(name) => {
+                self.say(format!("no context is called `{name}`; `berth context ls` lists them"), Ink::Red);
+                Vec::new()
+            }
+            None if self.contexts.is_empty() => {
+                self.hint("no contexts yet; `berth context set NAME --api ADDRESS` makes one")
+            }
+            None => self.hint(&format!("contexts: {}; `:ctx NAME` goes there", self.contexts.join(", "))),
+        }
     }
 
     /// Keeps what was typed after `:` for the arrows of the next time.
@@ -179,6 +204,8 @@ impl App {
                 return page.into_iter().chain([Act::Redraw]).collect();
             }
             KeyCode::Char('w') => self.wide = !self.wide,
+            // As in every pager: what is read is scrolled, and deleted from the lists alone.
+            KeyCode::Char('d') if matches!(self.view, View::Page(_) | View::Help) => self.step(Step::PageDown),
             KeyCode::Char('d') => self.ask_delete(),
             KeyCode::Char('k') => self.ask_replace(true),
             KeyCode::Char('l') => return self.ask_undo(),

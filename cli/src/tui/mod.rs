@@ -30,7 +30,7 @@ use std::{
 };
 
 use berth_client::{
-    Client,
+    Client, ClientOptions,
     api::{BoardUpdate, Event},
 };
 use berth_core::error::{Code, Error};
@@ -48,7 +48,8 @@ use tokio::{
 
 use crate::{
     args::TuiArgs,
-    output::{Fault, Output, now_ms},
+    contexts::Contexts,
+    output::{Fault, Ink, Output, now_ms},
 };
 use act::Act;
 use app::App;
@@ -123,7 +124,9 @@ pub(crate) async fn run(client: Client, out: Output, args: TuiArgs) -> Result<()
             .try_("print a screen once with `berth tui --once dashboard`")
             .into());
     }
-    let app = App::new(view, args.read_only, now_ms());
+    let mut app = App::new(view, args.read_only, now_ms());
+    // A file that cannot be read is no reason to look at no cluster.
+    app.contexts = Contexts::load().map(|found| found.contexts.into_keys().collect()).unwrap_or_default();
     // Puts the terminal back as it was, also after a panic.
     let mut terminal = ratatui::init();
     let ended = drive(&mut terminal, client, app, &mut terminal::Real::new(args.mouse), out.is_colored()).await;
@@ -182,12 +185,7 @@ async fn drive<B: Backend, W: World>(
     world: &mut W,
     color: bool,
 ) -> Result<(), B::Error> {
-    let (sender, mut inbox) = mpsc::channel(MESSAGES_MAX);
-    let _feeds = [
-        Running(tokio::spawn(feed::board(client.clone(), sender.clone())).abort_handle()),
-        Running(tokio::spawn(feed::events(client.clone(), sender.clone())).abort_handle()),
-    ];
-    let mut shell = Shell { client, sender, reader: None };
+    let (mut shell, mut inbox) = Shell::of(client);
     let mut keys = world.keys();
     let mut next_frame = Instant::now();
     let mut seconds = interval(Duration::from_secs(1));
@@ -198,6 +196,18 @@ async fn drive<B: Backend, W: World>(
         for act in std::mem::take(&mut acts) {
             match act {
                 Act::Quit => return Ok(()),
+                Act::Context(name) => match client_of(&name) {
+                    Ok(client) => {
+                        // Whatever the other cluster still says is said to nobody.
+                        (shell, inbox) = Shell::of(client);
+                        let contexts = std::mem::take(&mut app.contexts);
+                        app = App::new(View::Dashboard, app.read_only, now_ms());
+                        app.contexts = contexts;
+                        app.say(format!("this is the cluster of {name}"), Ink::Green);
+                        forget(terminal)?;
+                    }
+                    Err(error) => acts.extend(app.update(failed(&error))),
+                },
                 Act::Redraw => forget(terminal)?,
                 Act::Copy(text) => world.copy(&text),
                 Act::Edit(of) => {
@@ -238,8 +248,17 @@ fn forget<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
     Ok(())
 }
 
+/// Makes a client of the cluster of a context.
+fn client_of(name: &str) -> Result<Client, Error> {
+    let contexts = Contexts::load()?;
+    let addresses = contexts.api_of(name)?;
+    Ok(Client::new(ClientOptions::new(addresses.split(',').filter(|part| !part.trim().is_empty()))?))
+}
+
 /// What runs beside the screen.
 struct Shell {
+    /// What tells the screen; it ends with the shell.
+    _feeds: [Running; 2],
     client: Client,
     sender: mpsc::Sender<Msg>,
     /// Who reads the log of a page.
@@ -258,6 +277,16 @@ impl Drop for Running {
 // === impl Shell ===
 
 impl Shell {
+    /// Begins to follow a cluster.
+    fn of(client: Client) -> (Self, mpsc::Receiver<Msg>) {
+        let (sender, inbox) = mpsc::channel(MESSAGES_MAX);
+        let feeds = [
+            Running(tokio::spawn(feed::board(client.clone(), sender.clone())).abort_handle()),
+            Running(tokio::spawn(feed::events(client.clone(), sender.clone())).abort_handle()),
+        ];
+        (Self { _feeds: feeds, client, sender, reader: None }, inbox)
+    }
+
     /// Returns what a screen that is opened from outside begins with.
     fn first(&self, app: &App) -> Vec<Act> {
         if let View::Page(page) = &app.view { vec![Act::Open(page.clone())] } else { Vec::new() }

@@ -651,3 +651,55 @@ fn before_anything_was_told_nothing_is_claimed() {
     app.update(Msg::Frozen("no coordinator answers".to_owned()));
     insta::assert_snapshot!("untold", text_of(&mut app, (80, 24)));
 }
+
+#[test]
+fn another_cluster_is_gone_to_by_its_name() {
+    let mut app = app(View::Dashboard);
+    app.contexts = vec!["prod".to_owned(), "test".to_owned()];
+    assert_eq!(press(&mut app, ":ctx space prod enter"), [Act::Context("prod".to_owned())]);
+    assert_eq!(press(&mut app, ":ctx space tset enter"), []);
+    assert!(app.message.as_ref().is_some_and(|said| said.text.contains("no context is called `tset`")));
+    assert_eq!(press(&mut app, ":ctx enter"), []);
+    assert!(app.message.as_ref().is_some_and(|said| said.text.starts_with("contexts: prod, test")));
+}
+
+#[test]
+fn what_is_read_is_scrolled_by_ctrl_d_and_deleted_by_it_nowhere() {
+    let mut app = app(View::Dashboard);
+    press(&mut app, ":logs space fraud/blue enter");
+    let page = Page { kind: PageKind::Logs, of: Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() } };
+    app.update(Msg::Page(page, (0..200).map(|line| format!("line {line}")).collect()));
+    app.key(KeyEvent::from(KeyCode::Home));
+    let before = app.page.top;
+    app.key(KeyEvent::new(KeyCode::Char('d'), KeyModifiers::CONTROL));
+    assert!(app.dialog.is_none(), "nothing is asked");
+    assert!(app.page.top > before, "{} after {before}", app.page.top);
+}
+
+#[test]
+fn colours_are_on_the_screen_only_where_they_are_wanted() {
+    let colored = |color: bool| {
+        let mut app = app(View::Dashboard);
+        let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(120, 40)).expect("a screen");
+        terminal.draw(|frame| super::draw::frame(&mut app, frame, color)).expect("a frame");
+        let cells = terminal.backend().buffer().content().to_vec();
+        cells.into_iter().filter(|cell| cell.fg != ratatui::style::Color::Reset).map(|cell| cell.fg).collect::<Vec<_>>()
+    };
+    let wanted = colored(true);
+    assert!(wanted.contains(&ratatui::style::Color::Red), "a lost node");
+    assert!(wanted.contains(&ratatui::style::Color::Green), "a ready one");
+    assert_eq!(colored(false), []);
+}
+
+#[test]
+fn a_screen_is_frozen_since_the_last_news() {
+    let mut app = app(View::Endpoints);
+    app.update(Msg::Tick(NOW_MS + 1_000));
+    app.update(Msg::Board(Box::new(board())));
+    // Silence is noticed later than it begins.
+    app.update(Msg::Tick(NOW_MS + 4_000));
+    app.update(Msg::Frozen("no coordinator answers".to_owned()));
+    app.update(Msg::Tick(NOW_MS + 9_000));
+    app.update(Msg::Frozen("no coordinator answers".to_owned()));
+    assert_eq!(app.frozen.map(|frozen| frozen.since_ms), Some(NOW_MS + 1_000));
+}

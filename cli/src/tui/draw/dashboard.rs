@@ -116,27 +116,38 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
     app.drawn.push(Drawn { list: panel.clone(), area: rows, top });
 }
 
-/// Returns how wide a line of history and a bar are.
-fn sizes(is_roomy: bool) -> (usize, usize) {
-    if is_roomy { (8, 8) } else { (5, 4) }
+/// How wide the parts of an endpoint's line are.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// The figures of a rate, of a time and of a share.
+    figures: [usize; 3],
+    /// The line of history behind each.
+    history: [usize; 3],
+    /// A bar of the split; where there is no room for one, its numbers are enough.
+    bar: usize,
 }
 
-/// Returns how wide the history of failures is: where there is no room, their share alone is shown.
-fn failures_width(is_roomy: bool) -> usize {
-    if is_roomy { 8 } else { 0 }
+const WIDE: Sizes = Sizes { figures: [7, 7, 6], history: [8, 8, 8], bar: 8 };
+const NARROW: Sizes = Sizes { figures: [4, 6, 6], history: [4, 3, 3], bar: 0 };
+
+/// Letters of a deployment's name that a narrow line has room for, so that two of them fit.
+const SHORT_NAME: usize = 8;
+
+fn sizes(is_roomy: bool) -> Sizes {
+    if is_roomy { WIDE } else { NARROW }
 }
 
 fn endpoint_headings(is_roomy: bool) -> String {
-    let (spark, _) = sizes(is_roomy);
-    let wide = spark + 8;
-    let history = failures_width(is_roomy);
-    // As wide as what stands below it: the share, and a history behind it where there is room.
-    let failed = if history > 0 { format!("{:>6} {:history$}", "FAILED", "") } else { format!("{:>6}", "FAILED") };
-    format!("{:9} {:>5}  {:wide$}  {:wide$}  {failed}  TRAFFIC", "STATE", "READY", "REQUESTS/S", "P95")
+    let Sizes { figures, history, .. } = sizes(is_roomy);
+    let [rate, p95, failed] = [0, 1, 2].map(|at| figures[at] + 1 + history[at]);
+    // As wide as what stands below.
+    let heading = if is_roomy { format!("{:>6}", "FAILED") } else { "FAILED".to_owned() };
+    let requests = if is_roomy { "REQUESTS/S" } else { "REQ/S" };
+    format!("{:9} {:>5}  {requests:rate$}  {:p95$}  {heading:failed$}  TRAFFIC", "STATE", "READY", "P95")
 }
 
 fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> Vec<Span<'static>> {
-    let (spark_width, bar_width) = sizes(is_roomy);
+    let Sizes { figures, history, bar: bar_width } = sizes(is_roomy);
     let state = &endpoint.provisioning_state;
     let mut spans = vec![Span::styled(format!("{state:9}"), paint.ink(state_ink(state)))];
     let own = app.board.deployments_of(&endpoint.name);
@@ -145,24 +156,30 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> 
     spans.push(Span::styled(format!(" {:>5}  ", format!("{ready}/{desired}")), paint.ink(ink)));
     let points = app.board.answered(&endpoint.name, None);
     let lately = Lately::of(&points, app.board.point_seconds());
-    let requests: Vec<u64> = points.iter().map(|point| point.requests).collect();
-    spans.push(Span::raw(format!("{:>7} {}", lately.rate(), spark(&requests, spark_width))));
-    let p95: Vec<u64> = points.iter().map(|point| point.p95_us).collect();
-    spans.push(Span::raw(format!("  {:>7} {}", lately.p95(), spark(&p95, spark_width))));
-    let ink = if lately.has_failures() { Ink::Red } else { Ink::Plain };
-    let failed: Vec<u64> = points.iter().map(|point| point.failed).collect();
-    let history = match failures_width(is_roomy) {
-        0 => String::new(),
-        width => format!(" {}", spark(&failed, width)),
+    let drawn = |at: usize, figure: String, values: Vec<u64>| {
+        format!("{figure:>width$} {}", spark(&values, history[at]), width = figures[at])
     };
-    spans.push(Span::styled(format!("  {:>6}{history}", lately.failed()), paint.ink(ink)));
+    spans.push(Span::raw(drawn(0, lately.rate(), points.iter().map(|point| point.requests).collect())));
+    spans.push(Span::raw("  "));
+    spans.push(Span::raw(drawn(1, lately.p95(), points.iter().map(|point| point.p95_us).collect())));
+    spans.push(Span::raw("  "));
+    let ink = if lately.has_failures() { Ink::Red } else { Ink::Plain };
+    let failed = drawn(2, lately.failed(), points.iter().map(|point| point.failed).collect());
+    spans.push(Span::styled(failed, paint.ink(ink)));
     let most_first = |shares: &std::collections::BTreeMap<String, u32>| {
         let mut shares: Vec<_> = shares.iter().filter(|(_, percent)| **percent > 0).collect();
         shares.sort_by_key(|(_, percent)| std::cmp::Reverse(**percent));
         shares.into_iter().map(|(name, percent)| (name.clone(), *percent)).collect::<Vec<_>>()
     };
+    let short = |name: &str| name.chars().take(SHORT_NAME).collect::<String>();
+    let before = spans.len();
     for (name, percent) in most_first(&endpoint.traffic) {
-        spans.push(Span::raw(format!("  {name} {} {percent} %", bar(u64::from(percent), 100, bar_width))));
+        let text = match bar_width {
+            // One space is enough between two that are read together.
+            0 => format!("{}{} {percent}", if spans.len() == before { "  " } else { " " }, short(&name)),
+            _ => format!("  {name} {} {percent} %", bar(u64::from(percent), 100, bar_width)),
+        };
+        spans.push(Span::raw(text));
     }
     for (name, percent) in most_first(&endpoint.mirror_traffic) {
         spans.push(Span::styled(format!("  mirror {name} {percent} %"), paint.ink(Ink::Grey)));
@@ -173,9 +190,15 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> 
     spans
 }
 
+/// Cells of a bar in a node's line.
+fn cells(is_roomy: bool) -> usize {
+    if is_roomy { 16 } else { 6 }
+}
+
 fn node_headings(is_roomy: bool) -> String {
-    let wide = if is_roomy { 16 } else { 8 } + 6;
-    format!("{:STATE_WIDTH$}  {:wide$}  {:wide$}  {:wide$}  REPLICAS", "STATE", "CPU █ held ▒ reserve", "MEMORY", "GPU")
+    let wide = cells(is_roomy) + 6;
+    let cpu = if is_roomy { "CPU █ held ▒ reserve" } else { "CPU ▒reserve" };
+    format!("{:STATE_WIDTH$}  {cpu:wide$}  {:wide$}  {:wide$}  REPLICAS", "STATE", "MEMORY", "GPU")
 }
 
 fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool, has_used: bool) -> Vec<Span<'static>> {
@@ -186,7 +209,7 @@ fn of_node(app: &App, node: &Node, paint: Paint, is_roomy: bool, has_used: bool)
     let mut spans = vec![Span::styled(format!("{state:STATE_WIDTH$}"), paint.ink(ink))];
     let (capacity, held) = (node.capacity.unwrap_or_default(), node.allocated.unwrap_or_default());
     let reserve = app.board.reserve_on(&node.node);
-    let cells = if is_roomy { 16 } else { 8 };
+    let cells = cells(is_roomy);
     let mut gauge = |held: u64, reserve: u64, capacity: u64| {
         let percent = held.saturating_mul(100).checked_div(capacity).unwrap_or(0);
         let used = held.saturating_sub(reserve);

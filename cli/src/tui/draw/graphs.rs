@@ -11,7 +11,7 @@ use ratatui::{
 
 use super::{
     clean,
-    paint::{Paint, bar, spark_of},
+    paint::{Paint, bar, graph},
 };
 use crate::{
     output::Ink,
@@ -30,10 +30,13 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
     app.page_height = usize::from(area.height);
     let filter = app.place(&View::GpuGraphs).filter.clone();
     let width = usize::from(area.width).saturating_sub(HEAD).clamp(10, 120);
+    let shown = app.board.nodes.iter().flat_map(|node| node.gpus.iter().map(move |gpu| (node, gpu)));
+    let cards = shown.filter(|(node, gpu)| lets(&filter, node, gpu)).count();
+    let height = height(usize::from(area.height), cards, app.board.replicas.iter().map(|it| it.devices.len()).sum());
     let mut lines = Vec::new();
     for node in &app.board.nodes {
         for gpu in node.gpus.iter().filter(|gpu| lets(&filter, node, gpu)) {
-            lines.extend(card(app, node, gpu, paint, width));
+            lines.extend(card(app, node, gpu, paint, (width, height)));
         }
     }
     if lines.is_empty() {
@@ -44,11 +47,23 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
     frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
 }
 
+/// Graphs of a card.
+const GRAPHS: usize = 4;
+/// Lines that a graph takes at most: a higher one says nothing more.
+const HEIGHT_MAX: usize = 8;
+
+/// Returns how high each graph may be so that every card is on the screen; one line where they are too many.
+fn height(area: usize, cards: usize, held: usize) -> usize {
+    // A card has a head, and an empty line below what is held on it.
+    let graphs = area.saturating_sub(2 * cards + held);
+    graphs.checked_div(cards * GRAPHS).unwrap_or(1).clamp(1, HEIGHT_MAX)
+}
+
 fn lets(filter: &Filter, node: &Node, gpu: &Gpu) -> bool {
     filter.lets([node.node.as_str(), gpu.uuid.as_str(), gpu.model.as_str(), gpu.state.as_str()])
 }
 
-fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, width: usize) -> Vec<Line<'static>> {
+fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize, usize)) -> Vec<Line<'static>> {
     let simulated = if gpu.simulated { " simulated" } else { "" };
     let head = format!("{} {}  {} {}{simulated}  ", node.node, gpu.uuid, gpu.model, Mib(gpu.memory_mib));
     let state = Span::styled(gpu.state.clone(), paint.ink(crate::view::gpu::ink(&gpu.state)));
@@ -58,7 +73,11 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, width: usize) -> Vec<Li
     let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut line = |name: &str, now: String, points: &std::collections::VecDeque<u64>, most: u64| {
         let points: Vec<u64> = points.iter().copied().collect();
-        lines.push(Line::from(format!("  {name:7} {now:>12}  {}", spark_of(&points, width, most))));
+        for (at, row) in graph(&points, width, height, most).into_iter().enumerate() {
+            // The words stand beside the lowest line, which is never empty.
+            let (name, now) = if at + 1 == height.max(1) { (name, now.as_str()) } else { ("", "") };
+            lines.push(Line::from(format!("  {name:7} {now:>12}  {row}")));
+        }
     };
     line("busy", told(sample.utilization_percent.map(|it| format!("{it} %"))), &history.busy_percent, 100);
     let memory = gpu.sample.as_ref().map(|it| Mib(it.used_mib).to_string());
@@ -85,4 +104,18 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, width: usize) -> Vec<Li
     }
     lines.push(Line::raw(""));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphs_take_the_room_there_is() {
+        for (area, cards, held, high) in
+            [(21, 1, 1, 4), (57, 1, 1, 8), (21, 2, 4, 1), (37, 2, 2, 3), (37, 100, 0, 1), (37, 0, 0, 1)]
+        {
+            assert_eq!(height(area, cards, held), high, "{cards} cards in {area} lines");
+        }
+    }
 }

@@ -55,11 +55,14 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
         }
         list => list::draw(app, &list, frame, body, paint, true),
     }
-    frame.render_widget(Paragraph::new(footer(app, paint)), foot);
+    frame.render_widget(Paragraph::new(footer(app, paint, foot.width)), foot);
     if let Some(dialog) = app.dialog.clone() {
         dialog::draw(app, &dialog, frame, body, paint);
     }
 }
+
+/// Columns from which on the first line has room for who leads.
+const WIDE: u16 = 100;
 
 /// Alerts that the second line names; the rest are counted.
 const FIRING_MAX: usize = 3;
@@ -93,11 +96,16 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     let ink = if ready < nodes { Ink::Yellow } else { Ink::Plain };
     spans.push(Span::styled(format!("  {ready}/{nodes} nodes ready"), paint.ink(ink)));
     let serving = board.replicas.iter().filter(|replica| replica.state == "serving").count();
-    spans.push(Span::raw(format!("  {serving}/{} replicas serving", board.replicas.len())));
-    if app.frozen.is_none() && width >= 100 {
-        let text = format!("  leader {}  version {}", board.info.leader_address, board.info.table_version);
-        spans.push(Span::styled(text, paint.ink(Ink::Grey)));
+    let serving = format!("  {serving}/{} replicas serving", board.replicas.len());
+    // A figure that is cut is another one: it is there as a whole or not at all.
+    let taken: usize = spans.iter().map(Span::width).sum();
+    if taken + serving.chars().count() <= usize::from(width) {
+        spans.push(Span::raw(serving));
     }
+    let leads = format!("  leader {}  version {}", board.info.leader_address, board.info.table_version);
+    let leads = (app.frozen.is_none()).then(|| Span::styled(clean(&leads), paint.ink(Ink::Grey)));
+    let is_wide = width >= WIDE;
+    spans.extend(leads.clone().filter(|_| is_wide));
     let mut second = vec![Span::styled(format!("<{}>", clean(&app.view.title())), paint.bold())];
     if app.read_only {
         second.push(Span::styled("  read-only", paint.ink(Ink::Grey)));
@@ -114,6 +122,9 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     } else if let Some(warning) = board.info.warnings.first().or(board.info.not_covered.first()) {
         second.push(Span::styled(format!("  warning: {}", clean(warning)), paint.ink(Ink::Yellow)));
     }
+    // Behind what is more urgent, and whole or not at all, too.
+    let taken: usize = second.iter().map(Span::width).sum();
+    second.extend(leads.filter(|leads| !is_wide && taken + leads.width() <= usize::from(width)));
     vec![Line::from(spans), Line::from(second)]
 }
 
@@ -128,7 +139,7 @@ fn ghost(app: &App, prompt: &Prompt) -> String {
 }
 
 /// The last line: what is typed, what was said, or which keys there are.
-fn footer(app: &mut App, paint: Paint) -> Line<'static> {
+fn footer(app: &mut App, paint: Paint, width: u16) -> Line<'static> {
     if let Some(Dialog::Prompt(prompt)) = &app.dialog {
         let typed = format!("{}{}", prompt.sign(), prompt.text);
         return Line::from(vec![
@@ -164,5 +175,33 @@ fn footer(app: &mut App, paint: Paint) -> Line<'static> {
             "enter open  / filter  esc back  ? help"
         }
     };
-    Line::styled(text + keys, paint.ink(Ink::Grey))
+    let room = usize::from(width).saturating_sub(text.chars().count());
+    Line::styled(text + &fitting(keys, room), paint.ink(Ink::Grey))
+}
+
+/// Leaves out the last keys that find no room, and never the one that shows all of them.
+fn fitting(keys: &str, room: usize) -> String {
+    let mut parts: Vec<&str> = keys.split("  ").collect();
+    while parts.len() > 1 && parts.join("  ").chars().count() > room {
+        parts.remove(parts.len() - 2);
+    }
+    parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_keys_always_ends_in_help() {
+        for (room, shown) in [
+            (80, "enter open  t traffic  ? help"),
+            (29, "enter open  t traffic  ? help"),
+            (28, "enter open  ? help"),
+            (10, "? help"),
+            (0, "? help"),
+        ] {
+            assert_eq!(fitting("enter open  t traffic  ? help", room), shown);
+        }
+    }
 }

@@ -75,6 +75,28 @@ pub(in crate::tui) fn spark_of(points: &[u64], width: usize, most: u64) -> Strin
     text
 }
 
+/// Draws history as a graph of several lines, the highest first, in which `most` fills it.
+pub(in crate::tui) fn graph(points: &[u64], width: usize, height: usize, most: u64) -> Vec<String> {
+    const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    if height <= 1 {
+        return vec![spark_of(points, width, most)];
+    }
+    let shown = &points[points.len().saturating_sub(width)..];
+    let all = height * 8;
+    // What is nothing is a line at the bottom, and what is anything stands out from it.
+    let eighths = |point: &u64| {
+        let exact = u128::from(*point) * all as u128 / u128::from(most.max(1));
+        usize::try_from(exact).unwrap_or(all).clamp(if *point > 0 { 2 } else { 1 }, all)
+    };
+    let row = |row: usize| {
+        let below = (height - 1 - row) * 8;
+        let mut text = " ".repeat(width - shown.len());
+        text.extend(shown.iter().map(|point| STEPS[eighths(point).saturating_sub(below).min(8)]));
+        text
+    };
+    (0..height).map(row).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +132,13 @@ mod tests {
         assert_eq!(spark(&[0, 1, 1_000], 3), "▁▂█", "a little is not nothing");
         assert_eq!(spark_of(&[50, 100, 200], 3, 100), "▄██");
         assert_eq!(spark(&[], 2), "  ");
+    }
+
+    #[test]
+    fn a_graph_is_as_high_as_there_is_room() {
+        assert_eq!(graph(&[0, 50, 100], 4, 2, 100), ["   █", " ▁██"]);
+        assert_eq!(graph(&[75, 1, 200], 3, 2, 100), ["▄ █", "█▂█"], "no more than all of it");
+        assert_eq!(graph(&[0, 50, 100], 3, 1, 100), [spark_of(&[0, 50, 100], 3, 100)]);
+        assert_eq!(graph(&[], 2, 2, 100), ["  ", "  "]);
     }
 }
