@@ -9,12 +9,14 @@ mod model;
 mod oip;
 mod rewrite;
 mod route;
+mod sample;
 mod score;
 mod server;
 mod swagger;
 mod tensor;
 mod trees;
 
+pub use self::sample::sample;
 pub use self::server::{OnnxOptions, OnnxServer, run_blocking, serve};
 
 #[doc(hidden)]
