@@ -7,12 +7,10 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), berth_client::Error> {
-//! use berth_client::{Client, api};
+//! use berth_client::Client;
 //!
 //! let client = Client::connect(["127.0.0.1:7400"]).await?;
-//! let endpoint = client
-//!     .put_endpoint(api::PutEndpointRequest { name: "fraud".into(), ..Default::default() })
-//!     .await?;
+//! let endpoint = client.set_traffic("fraud", Some([("green".to_owned(), 100)].into()), None).await?;
 //! println!("{} is at {:?}", endpoint.name, endpoint.scoring_uris);
 //! # Ok(())
 //! # }
@@ -43,6 +41,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `client/examples` has whole programs: `shift` moves traffic, `call` asks an endpoint, `watch` follows what happens.
 //!
 //! Messages are those of the wire, re-exported as [`api`] (the calls) and [`store`] (the specs inside them), so that
 //! nothing is lost or renamed on the way.
