@@ -29,13 +29,25 @@ use clap::FromArgMatches;
 use args::Cli;
 use output::Output;
 
+/// Says why a line cannot be read as any other failure is told, in the format that the line asked for.
+fn misread(error: clap::Error) -> ExitCode {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    match args::misread(error, &words) {
+        Ok(fault) => Output::new(args::asked_format(&words), false, output::declines_color()).fault(&fault),
+        // Help and the version are answers.
+        Err(answer) => answer.exit(),
+    }
+}
+
 /// Runs the program: reads the arguments, does what they say, and returns how the process ends.
 pub fn main() -> ExitCode {
-    let matches = args::command().try_get_matches().unwrap_or_else(|error| args::explained(error).exit());
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // The convention of no-color.org: set, and not to nothing.
-    let no_color = cli.global.no_color || std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
-    let out = Output::new(cli.global.output, cli.global.quiet, no_color).with_query(cli.global.query.clone());
+    let cli = match args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return misread(error),
+    };
+    let no_color = cli.global.no_color || output::declines_color();
+    let out = Output::new(cli.global.output, cli.global.quiet || cli.global.only_show_errors, no_color)
+        .with_query(cli.global.query.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(verbs::run(cli, out.clone())),

@@ -17,7 +17,7 @@ pub(crate) fn log(config: &LogConfig) -> Result<(), Error> {
     let set = if config.json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
     } else {
-        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !crate::output::declines_color();
         registry.with(fmt::layer().with_ansi(ansi).with_writer(std::io::stderr)).try_init()
     };
     set.map_err(|error| Error::new(Code::Internal, "logging could not be set up").why(error.to_string()))

@@ -22,6 +22,8 @@ impl Screen {
     /// Opens a screen of a cluster; nothing where there is no tmux.
     fn open(cluster: &Cluster, size: (u16, u16)) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
+            let required = std::env::var("BERTH_TEST_REQUIRE").unwrap_or_default();
+            assert!(!required.contains("tmux"), "tmux is required and cannot be run");
             skipped("the operator's screen", "there is no tmux on this machine");
             return None;
         }

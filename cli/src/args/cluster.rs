@@ -10,7 +10,11 @@ use clap::{Args, Subcommand};
 pub(crate) enum NodeVerb {
     /// List nodes.
     #[command(visible_alias = "list")]
-    Ls,
+    Ls {
+        /// Go on and print what changes.
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Show a node and what runs on it.
     Status {
         /// The node.

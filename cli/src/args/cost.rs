@@ -22,6 +22,9 @@ pub(crate) struct CostArgs {
     /// Print it as CSV, every column.
     #[arg(long)]
     pub(crate) csv: bool,
+    /// Show it again every two seconds.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 /// What a line of the bill is about.

@@ -50,7 +50,8 @@ pub(crate) struct DevArgs {
     /// Arguments for every `pip install`, with commas.
     #[arg(long, env = "BERTH_PIP_ARGS", value_name = "ARGS", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) pip_args: Vec<String>,
-    /// Where the first node's metrics are read (`/metrics`); the others take free ports.
+    /// Where the first node's metrics are read (`/metrics`); the others take free ports. 127.0.0.1:7482 when absent and the
+    /// ingress is where it usually is.
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
     /// The collector that gets traces, all of them, and metrics as OTLP over gRPC: `http://127.0.0.1:4317`.

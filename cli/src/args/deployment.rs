@@ -8,7 +8,7 @@ use berth_core::{
 };
 use clap::{Args, Subcommand};
 
-use super::{AzureScope, WaitArgs};
+use super::{AzureScope, KubectlScope, WaitArgs};
 
 /// `berth deployment …`, where Azure's flags of a workspace mean nothing.
 #[derive(Debug, Args)]
@@ -80,6 +80,9 @@ pub(crate) struct ListDeploymentsArgs {
     /// Only those of this endpoint.
     #[arg(short, long, value_name = "ENDPOINT", conflicts_with = "endpoint")]
     pub(crate) endpoint_name: Option<String>,
+    /// Go on and print what changes; `-w` is Azure's workspace here.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// `berth deployment delete`.
@@ -120,6 +123,8 @@ pub(crate) struct GetLogsArgs {
 /// `berth logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
     /// ENDPOINT/DEPLOYMENT, an ENDPOINT that has one deployment, or a replica by its id or the beginning of it.
     pub(crate) deployment: String,
     /// Go on as more is written.

@@ -23,7 +23,11 @@ pub(crate) enum EndpointVerb {
     /// Show an endpoint.
     Show(EndpointName),
     /// List endpoints.
-    List,
+    List {
+        /// Go on and print what changes; `-w` is Azure's workspace here.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Change an endpoint: its spec, its split, its mirrors.
     Update(UpdateEndpointArgs),
     /// Delete an endpoint with all its deployments.

@@ -3,6 +3,8 @@
 //!
 //! None of it stands in the help: there, every verb has one name.
 
+use std::path::PathBuf;
+
 use clap::{
     Args, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -36,11 +38,14 @@ pub(crate) enum Habit {
 /// `berth delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
-    /// What it is.
-    #[arg(value_enum)]
-    pub(crate) noun: Deletable,
-    /// ENDPOINT, ENDPOINT/DEPLOYMENT, NODE or REPLICA.
-    pub(crate) name: String,
+    /// What it is, and its name: ENDPOINT, ENDPOINT/DEPLOYMENT, NODE or REPLICA; or both with a slash between.
+    #[arg(value_name = "TYPE NAME", num_args = 1..=2, required_unless_present = "file")]
+    pub(crate) what: Vec<String>,
+    /// What a file describes, or the files of a folder.
+    #[arg(short, long, conflicts_with = "what")]
+    pub(crate) file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -72,6 +77,45 @@ pub(crate) enum Deletable {
     Replica,
 }
 
+/// Where something is in Kubernetes: understood, and left out.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct KubectlScope {
+    #[arg(short, long, hide = true, value_name = "NAME")]
+    namespace: Option<String>,
+    #[arg(short = 'A', long, hide = true)]
+    all_namespaces: bool,
+}
+
+/// Words of kubectl that may stand before a name with a slash between, as in `deploy/fraud`.
+const TYPES: &[&str] = &[
+    "deploy",
+    "deployment",
+    "deployments",
+    "dep",
+    "endpoint",
+    "endpoints",
+    "ep",
+    "svc",
+    "service",
+    "services",
+    "node",
+    "nodes",
+    "no",
+    "pod",
+    "pods",
+    "po",
+    "replica",
+    "replicas",
+    "rep",
+    "rs",
+    "replicaset",
+];
+
+/// Takes a word of kubectl off a name: the word, and the name behind it.
+pub(crate) fn typed(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(word, name)| TYPES.contains(word) && !name.is_empty())
+}
+
 /// Where something is in Azure: understood, and left out.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct AzureScope {
@@ -81,6 +125,17 @@ pub(crate) struct AzureScope {
     workspace_name: Option<String>,
     #[arg(long, global = true, hide = true)]
     subscription: Option<String>,
+}
+
+// === impl KubectlScope ===
+
+impl KubectlScope {
+    /// Says what is left out, if anything is.
+    pub(crate) fn note(&self) -> Option<&'static str> {
+        (self.namespace.is_some() || self.all_namespaces).then_some(
+            "there are no namespaces: a cluster has one list of names, and a `project` in an endpoint's file says whose it is",
+        )
+    }
 }
 
 // === impl AzureScope ===
@@ -205,10 +260,46 @@ mod tests {
             "berth online-deployment update --name blue --endpoint-name fraud --set instance_count=2 -g rg",
             "berth node drain node-1 -m why --deadline 1h",
             "berth node list",
+            "berth get pods -A",
+            "berth get deploy -n team-a -w",
+            "berth describe pod/1f2e3d4c -n team-a",
+            "berth logs deploy/fraud -f",
+            "berth logs -n team-a deploy/fraud --tail=20",
+            "berth rollout status deploy/fraud --timeout=90s",
+            "berth rollout undo deployment/fraud --to-revision=3",
+            "berth rollout history deploy/fraud -n team-a",
+            "berth scale deploy/fraud --replicas=2",
+            "berth delete -f all.yml",
+            "berth delete -f serving/ -f more.yml --yes",
+            "berth delete deploy/fraud --yes",
+            "berth apply -f serving/",
+            "berth apply -f endpoint.yml -f blue.yml",
+            "berth apply -f - --yes",
+            "berth get nodes -w",
+            "berth node ls -w",
+            "berth online-endpoint list -g rg -w ws --only-show-errors",
+            "berth online-deployment create -f b.yml --verbose --debug",
+            "berth rollout history fraud -w",
+            "berth quota show -w",
+            "berth cost -w",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_type_before_a_name_is_told_from_an_endpoint() {
+        for (text, read) in [
+            ("deploy/fraud", Some(("deploy", "fraud"))),
+            ("deploy/fraud/blue", Some(("deploy", "fraud/blue"))),
+            ("pod/1f2e3d4c", Some(("pod", "1f2e3d4c"))),
+            ("fraud/blue", None),
+            ("fraud", None),
+            ("deploy/", None),
+        ] {
+            assert_eq!(typed(text), read, "{text}");
         }
     }
 

@@ -2,12 +2,14 @@
 
 mod alerts;
 mod cluster;
+mod complete;
 mod cost;
 mod daemon;
 mod deployment;
 mod endpoint;
 mod habits;
 mod help;
+mod misread;
 mod plan;
 mod quota;
 mod rollout;
@@ -18,6 +20,7 @@ pub(crate) use cluster::{
     AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, RestoreArgs, ServeOnnxArgs, SettingsArgs, SettingsVerb,
     SimArgs, SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
+pub(crate) use complete::{Names, wanted};
 pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
@@ -28,8 +31,10 @@ pub(crate) use endpoint::{
     CreateEndpointArgs, DeleteEndpointArgs, EndpointCommand, EndpointName, EndpointVerb, InvokeArgs, KeyType,
     RegenerateArgs, UpdateEndpointArgs,
 };
-pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, explained};
+use habits::explained;
+pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, KubectlScope, typed};
 pub(crate) use help::command;
+pub(crate) use misread::{asked_format, misread};
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
 pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, ShowRolloutArgs, UndoArgs};
@@ -80,6 +85,15 @@ pub(crate) struct GlobalArgs {
     /// Print without colours; the variable NO_COLOR does the same.
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) no_color: bool,
+    /// Azure's `--verbose`: say which cluster is asked, and how long it took.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) verbose: bool,
+    /// Azure's `--debug`: say what the client does, too.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) debug: bool,
+    /// Azure's `--only-show-errors`: warnings and remarks are left out, as with `--quiet`.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) only_show_errors: bool,
 }
 
 /// Every verb.
@@ -174,6 +188,13 @@ pub(crate) enum Verb {
     },
     /// Print the versions of this program and of the cluster.
     Version,
+    /// Print the names that fit behind the words of a line; what completion scripts ask.
+    #[command(hide = true)]
+    CompleteNames {
+        /// The words before the cursor.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Serve one ONNX file; what nodes run as a replica.
     #[command(hide = true)]
     ServeOnnx(ServeOnnxArgs),
@@ -205,12 +226,15 @@ pub(crate) struct WaitArgs {
 /// `berth apply`.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// The file; relative paths in it start at its folder.
-    #[arg(short, long)]
-    pub(crate) file: PathBuf,
+    /// A file, `-` for stdin, or a folder for every YAML file in it; more may follow. Relative paths in a file start at its
+    /// folder.
+    #[arg(short, long, required = true)]
+    pub(crate) file: Vec<PathBuf>,
     /// Lay FIELD=VALUE over every document.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
     /// Refuse if anything the file describes has changed since `berth plan -f` printed this number.
     #[arg(long, value_name = "N")]
     pub(crate) check_index: Option<u64>,
@@ -366,6 +390,8 @@ pub(crate) struct TrafficArgs {
 /// `berth scale`.
 #[derive(Debug, Args)]
 pub(crate) struct ScaleArgs {
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
     /// ENDPOINT/DEPLOYMENT.
     pub(crate) deployment: String,
     /// How many instances.
@@ -412,6 +438,17 @@ pub(crate) struct GetArgs {
     /// Print events as rows of Azure's table.
     #[arg(skip)]
     pub(crate) table: bool,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
+}
+
+// === impl GetArgs ===
+
+impl GetArgs {
+    /// What another verb lists.
+    pub(crate) fn new(noun: Noun, of: Option<String>, watch: bool, table: bool) -> Self {
+        Self { noun, of, watch, table, scope: KubectlScope::default() }
+    }
 }
 
 /// What can be listed.

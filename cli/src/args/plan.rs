@@ -12,7 +12,7 @@ With files alone the exit code says whether anything would change: 0 nothing, 1 
 With --lose, --drain, --spike or --add it says whether every endpoint keeps its minimum: 0 yes, 1 no.
 255 means that there is no answer.")]
 pub(crate) struct PlanArgs {
-    /// A file that `berth apply` would take; more of them may follow.
+    /// A file or a folder that `berth apply` would take; more may follow.
     #[arg(short, long, group = "what")]
     pub(crate) file: Vec<PathBuf>,
     /// Lay FIELD=VALUE over every document.

@@ -11,6 +11,9 @@ pub(crate) enum QuotaVerb {
     Show {
         /// One project; all when absent.
         project: Option<String>,
+        /// Show it again whenever something happens.
+        #[arg(short, long)]
+        watch: bool,
     },
     /// Set limits: `berth quota set team-a cpu=40 H100=8`. What is below the present use stops growth and touches nothing
     /// that runs.

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::WaitArgs;
+use super::{KubectlScope, WaitArgs};
 
 /// `berth rollout …`
 #[derive(Debug, Subcommand)]
@@ -28,7 +28,13 @@ pub(crate) enum RolloutVerb {
     /// Go back to the generation before, or to one of `history`: its spec is rolled out as a new generation.
     Undo(UndoArgs),
     /// List the generations one may go back to, and what each changed.
-    History(RolloutOf),
+    History {
+        #[command(flatten)]
+        of: RolloutOf,
+        /// Show them again whenever something happens.
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Show one generation: every field it changed, how far it is, and what happened while it was the newest.
     Show(ShowRolloutArgs),
 }
@@ -39,6 +45,8 @@ pub(crate) struct RolloutOf {
     /// ENDPOINT/DEPLOYMENT; an ENDPOINT stands for all of its deployments.
     #[arg(value_name = "ENDPOINT[/DEPLOYMENT]")]
     pub(crate) of: String,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
 }
 
 /// `berth rollout show`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::WaitArgs;
+use super::{KubectlScope, WaitArgs};
 
 /// `berth deploy`.
 #[derive(Debug, Args)]
@@ -95,6 +95,8 @@ pub(crate) struct DescribeArgs {
     /// An ENDPOINT, an ENDPOINT/DEPLOYMENT, a node, a replica by its id or the beginning of it, or `event` and its number.
     #[arg(value_name = "NAME", num_args = 1..=2)]
     pub(crate) of: Vec<String>,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
 }
 
 /// `berth node join-command`.

@@ -9,11 +9,13 @@ mod keys;
 
 use std::{
     collections::BTreeMap,
+    io::IsTerminal as _,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
+use berth_client::{Client, ClientOptions, store::AuthMode};
 use berth_coordinator::{CoordinatorHandle, CoordinatorOptions, CoordinatorService, keys::ClusterKey, raft::Formation};
 use berth_core::{
     defaults::DEFAULTS,
@@ -53,6 +55,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_millis(DEFAULTS.kill_grace.0 + 10_000);
 /// How long a node that was started again may take to be heard.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
+/// Endpoints of an earlier run whose call is shown.
+const CALLS_MAX: usize = 3;
+/// How long finding them may take.
+const CALLS_WITHIN: Duration = Duration::from_secs(2);
 /// More in one process would measure the laptop, not the product.
 const NODES_MAX: usize = 32;
 
@@ -98,7 +104,8 @@ pub(crate) async fn run(mut args: DevArgs, api: Option<&str>, out: Output) -> Re
     };
     match started {
         Ok(true) => {
-            let _keys = announce(&cluster, &args, &out)?;
+            let calls = calls(&cluster, &args).await;
+            let _keys = announce(&cluster, &args, &calls, &out)?;
             let ended = tokio::select! {
                 biased;
                 () = &mut stop => None,
@@ -154,6 +161,14 @@ fn check(args: &DevArgs, api: Option<&str>) -> Result<SocketAddr, Error> {
     api.map_err(|error| Error::new(Code::Invalid, error.to_string()))
 }
 
+/// Returns where the first node's metrics are read: at their usual port beside an ingress at its own. A cluster on other
+/// ports may be a second one of this host, and has none unless it is told where.
+fn metrics(args: &DevArgs) -> Option<SocketAddr> {
+    let beside = SocketAddr::new(args.ingress.ip(), DEFAULTS.metrics_port);
+    let is_usual = args.ingress.ip().is_loopback() && args.ingress.port() == DEFAULTS.ingress_port;
+    args.metrics.or(is_usual.then_some(beside))
+}
+
 /// Reads what the nodes shall pretend to have.
 fn fake_gpus(args: &DevArgs) -> Result<Option<FakeGpus>, Error> {
     args.fake_gpus.as_deref().map(str::parse).transpose()
@@ -169,8 +184,33 @@ struct Ready {
     metrics: Vec<String>,
 }
 
+/// Lists a line to paste for endpoints of an earlier run, with their keys; nothing for a log, which keeps no secrets.
+async fn calls(cluster: &Cluster, args: &DevArgs) -> Vec<String> {
+    let api = cluster.coordinators.first().map(|first| first.api_addr().to_string());
+    let ingress = cluster.handles().next().map(NodeHandle::ingress_addr);
+    let (Some(api), Some(ingress), true) = (api, ingress, std::io::stdout().is_terminal()) else { return Vec::new() };
+    let listed = async {
+        let client = Client::new(ClientOptions::new([api.as_str()])?);
+        let mut lines = Vec::new();
+        for endpoint in client.list_endpoints().await?.into_iter().take(CALLS_MAX) {
+            let key = match endpoint.spec.as_ref().map(|spec| spec.auth_mode()) {
+                Some(AuthMode::None) => String::new(),
+                _ => format!("-H 'Authorization: Bearer {}' ", client.list_keys(&endpoint.name).await?.primary_key),
+            };
+            let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+            let name = &endpoint.name;
+            lines.push(format!(
+                "curl {key}-H 'content-type: application/json' -d @FILE {scheme}://{ingress}/e/{name}/score"
+            ));
+        }
+        Ok::<_, Error>(lines)
+    };
+    // What is only handy keeps nobody waiting, and fails nothing.
+    timeout(CALLS_WITHIN, listed).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
 /// Says where everything is, and takes keys where a person reads it.
-fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<Option<Keys>, Error> {
+fn announce(cluster: &Cluster, args: &DevArgs, calls: &[String], out: &Output) -> Result<Option<Keys>, Error> {
     let api = cluster.coordinators.first().map(CoordinatorHandle::api_addr);
     let ingress = cluster.handles().next().map(NodeHandle::ingress_addr);
     if let (Some(api), Some(ingress)) = (api, ingress) {
@@ -190,7 +230,11 @@ fn announce(cluster: &Cluster, args: &DevArgs, out: &Output) -> Result<Option<Ke
             Count(args.nodes as u64, "virtual node"),
         ));
         let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
-        out.aside(format!("page: http://{api}/   endpoints: {scheme}://{ingress}/e/NAME"));
+        out.aside(format!("page: http://{api}/   endpoints: {scheme}://{ingress}/e/NAME/score"));
+        calls.iter().for_each(|call| out.aside(call));
+        if calls.is_empty() {
+            out.aside(format!("keys: berth{flag} endpoint get-credentials NAME"));
+        }
         let next = format!("berth{flag} deploy hello --onnx FILE");
         let other = format!("berth{flag} apply -f FILE");
         out.aside(format!("next: {} or {}", out.paint(&next, Ink::Bold), out.paint(&other, Ink::Bold)));
@@ -400,7 +444,7 @@ impl Cluster {
         }
         let service = NodeService::open(options).await?;
         let handle = service.handle();
-        if let Some(first) = args.metrics {
+        if let Some(first) = metrics(args) {
             // A node that comes back gets another port: the page of the one that is gone goes with the process.
             let is_first = at == 0 && self.nodes[at].addresses.is_none();
             let address = if is_first { first } else { SocketAddr::new(first.ip(), 0) };

@@ -27,6 +27,11 @@ use berth_core::error::{Code, Error, Problem};
 use serde::Serialize;
 use serde_json::Value;
 
+/// Returns whether the environment declines colours, by the convention of no-color.org: set, and not to nothing.
+pub(crate) fn declines_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty())
+}
+
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {

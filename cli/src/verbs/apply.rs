@@ -34,7 +34,9 @@ pub(super) async fn without_traffic(context: &Context, args: ApplyArgs) -> Resul
 
 async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Result<(), Fault> {
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
-    let loaded = yaml::load(&args.file, None, &settings).or_misused()?;
+    args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+    let loaded = yaml::load_all(&args.file, &settings).or_misused()?;
+    loaded.left_out.iter().for_each(|path| context.out.aside(format!("{} is a conda file: left out", path.display())));
     context.out.warnings(&loaded.warnings);
     let asked = asks(&args, io::stdin().is_terminal() && io::stderr().is_terminal());
     let agreed = if asked && !context.out.is_for_programs() { agree(context, &loaded.documents).await? } else { None };
@@ -144,12 +146,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::args::WaitArgs;
+    use crate::args::{KubectlScope, WaitArgs};
 
     #[test]
     fn a_person_is_asked_who_has_not_seen_the_plan() {
         let args = |yes, check_index| ApplyArgs {
-            file: "all.yml".into(),
+            file: vec!["all.yml".into()],
+            scope: KubectlScope::default(),
             set: Vec::new(),
             check_index,
             strict_azure: false,

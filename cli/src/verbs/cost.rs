@@ -1,6 +1,6 @@
 //! `berth cost`: what every deployment holds, what that costs, and how much of it is idle.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use berth_client::{
     api::{Node, Replica, Slot},
@@ -14,7 +14,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, watch};
 use crate::{
     args::{By, CostArgs},
     output::{Cell, Fault, Listed, Misused, now_ms},
@@ -44,6 +44,9 @@ struct Row {
     idle_gpu_percent: Option<f64>,
 }
 
+/// Idle shares move with what is measured, and no event tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// What is added up.
 #[derive(Default)]
 struct Sum {
@@ -54,8 +57,13 @@ struct Sum {
 }
 
 pub(super) async fn run(context: &Context, args: CostArgs) -> Result<(), Fault> {
+    let show = async || show(context, &args).await;
+    if args.watch { watch::every(context, LOOK_AGAIN, show).await } else { show().await }
+}
+
+async fn show(context: &Context, args: &CostArgs) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
-    let prices = prices(&args).or_misused()?;
+    let prices = prices(args).or_misused()?;
     let deployments = client.list_deployments("").await?;
     let replicas = client.list_replicas("", "").await?;
     let (slots, nodes) = tokio::try_join!(client.list_slots("", ""), client.list_nodes())?;

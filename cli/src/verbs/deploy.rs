@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +15,12 @@ use berth_core::{
 
 use super::{Context, apply, traffic};
 use crate::{
-    args::{AllOrNone, ApplyArgs, DeployArgs},
+    args::{AllOrNone, ApplyArgs, DeployArgs, KubectlScope},
     output::{Fault, Misused},
 };
+
+/// Bytes of a body that a line still shows.
+const EXAMPLE_BYTES_MAX: usize = 400;
 
 /// The deployment that the endpoint's own file describes.
 const FIRST: &str = "blue";
@@ -41,7 +45,8 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
     };
     let applied = ApplyArgs {
         strict_azure: false,
-        file: path,
+        file: vec![path],
+        scope: KubectlScope::default(),
         set: Vec::new(),
         check_index: None,
         // The flags said it all.
@@ -56,7 +61,12 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
     if takes_all {
         context.client.set_traffic(endpoint.as_str(), Some([(name.to_string(), 100)].into()), None).await?;
         traffic::settle(context, endpoint.as_str()).await;
-        context.out.done(format!("{name} gets all traffic of {endpoint}; call it: berth invoke {endpoint} -d '…'"));
+        context.out.done(format!("{name} gets all traffic of {endpoint}"));
+        let body = example(&endpoint, &args).await;
+        context.out.done(format!("call it: berth invoke {endpoint} {}", body.flag));
+        if !body.aside.is_empty() {
+            context.out.aside(&body.aside);
+        }
         let served = context.client.get_endpoint(endpoint.as_str()).await?;
         if let Some(uri) = served.scoring_uris.first() {
             let key = match served.spec.as_ref().map(|spec| spec.auth_mode()) {
@@ -65,9 +75,10 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
                     "-H \"Authorization: Bearer $(berth endpoint get-credentials {endpoint} --query primary_key -o tsv)\" "
                 ),
             };
+            let data = body.flag.replacen("-f ", "-d @", 1);
             context
                 .out
-                .aside(format!("or from any program: curl {key}-H 'content-type: application/json' -d '…' {uri}"));
+                .aside(format!("or from any program: curl {key}-H 'content-type: application/json' {data} {uri}"));
         }
     } else {
         let way = match &split[..] {
@@ -79,6 +90,37 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
         context.out.aside(format!("the split of {endpoint} stays as it is{way}"));
     }
     Ok(())
+}
+
+/// A body to call with, as `berth invoke` takes it.
+struct Example {
+    flag: String,
+    /// What is to be known about it.
+    aside: String,
+}
+
+/// Finds a body that the model takes. One too long for a line lies in a file beside us, which is left alone when it is there.
+async fn example(endpoint: &EndpointName, args: &DeployArgs) -> Example {
+    let any = |aside: &str| Example { flag: "-d '{}'".to_owned(), aside: aside.to_owned() };
+    let Some(model) = args.onnx.clone() else {
+        return any(match args.script {
+            Some(_) => "the body is what the script's run() is given",
+            None => "the body, and the path /score, are what the program is given",
+        });
+    };
+    let read = tokio::task::spawn_blocking(move || berth_node::onnx::sample(&model)).await;
+    let Ok(Ok(Some(body))) = read else { return any("the body is what the model's inputs are: {\"data\": …}") };
+    if body.len() <= EXAMPLE_BYTES_MAX {
+        return Example { flag: format!("-d '{body}'"), aside: "zeros, in the model's own shapes".to_owned() };
+    }
+    let path = format!("{endpoint}.json");
+    let written = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    let aside = match written.and_then(|mut file| file.write_all(body.as_bytes())) {
+        Ok(()) => format!("{path} holds zeros, in the model's own shapes"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => String::new(),
+        Err(_) => return any("the body is what the model's inputs are: {\"data\": …}"),
+    };
+    Example { flag: format!("-f {path}"), aside }
 }
 
 fn invalid(error: &impl ToString) -> Error {
@@ -147,7 +189,12 @@ fn render(endpoint: &EndpointName, name: &DeploymentName, is_first: bool, args: 
 /// Returns a path as the file beside us has it, if there is something.
 fn at_hand(path: &Path) -> Result<String, Error> {
     if !path.exists() {
-        return Err(Error::new(Code::PathMissing, format!("`{}` does not exist", path.display())));
+        let error = Error::new(Code::PathMissing, format!("`{}` does not exist", path.display()));
+        let error = match std::env::current_dir() {
+            Ok(here) if path.is_relative() => error.why(format!("a relative path begins in {}", here.display())),
+            _ => error.why("neither a file nor a folder is there"),
+        };
+        return Err(error.try_("name what is to be served: `ls` shows what is here"));
     }
     let shown = path
         .to_str()

@@ -13,12 +13,12 @@ use berth_core::{
 };
 
 use super::{
-    Context, Deleted, confirm,
+    Context, Deleted, confirm, get,
     logs::{self, Wanted},
-    traffic, wait,
+    named, traffic, wait,
 };
 use crate::{
-    args::{self, DeploymentVerb, GetLogsArgs, WaitArgs},
+    args::{self, DeploymentVerb, GetArgs, GetLogsArgs, Noun, WaitArgs, typed},
     output::{Fault, Format, Misused, Output, Progress},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
@@ -38,6 +38,9 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         }
         DeploymentVerb::List(args) => {
             let endpoint = args.endpoint.or(args.endpoint_name).unwrap_or_default();
+            if args.watch {
+                return get::run(context, GetArgs::new(Noun::Deployments, Some(endpoint), true, false)).await;
+            }
             let deployments = context.client.list_deployments(&endpoint).await?;
             Ok(context.out.list(&deployments, "no deployments yet; `berth deployment create -f FILE` makes one")?)
         }
@@ -201,7 +204,15 @@ async fn finish(
 }
 
 pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<(), Fault> {
-    let key: DeploymentKey = args::parse_key(&args.deployment).or_misused()?;
+    args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+    let mut of = args.deployment.clone();
+    if typed(&of).is_some() {
+        of = named(context, &of).await?;
+        if !of.contains('/') {
+            of = logs::only_deployment(context, &of, "scale").await?.to_string();
+        }
+    }
+    let key: DeploymentKey = args::parse_key(&of).or_misused()?;
     let request = ScaleDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),

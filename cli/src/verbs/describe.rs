@@ -3,9 +3,9 @@
 use berth_client::{Client, api::Event};
 use berth_core::error::{Code, Error, nearest};
 
-use super::{Context, deployment, explain, node, status};
+use super::{Context, deployment, explain, named, node, status};
 use crate::{
-    args::parse_key,
+    args::{parse_key, typed},
     output::{Fault, Listed, Misused, Output, Table},
     view,
 };
@@ -47,7 +47,10 @@ pub(crate) async fn lines(client: &Client, of: &[String]) -> Result<Vec<String>,
 
 pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
     let (noun, name) = match of {
-        [name] => ("", name.to_ascii_lowercase()),
+        [name] => match typed(name) {
+            Some((noun, _)) => (noun, named(context, name).await?),
+            None => ("", name.to_ascii_lowercase()),
+        },
         [noun, name] if NOUNS.contains(&noun.as_str()) => (noun.as_str(), name.to_ascii_lowercase()),
         _ => {
             let error = Error::new(Code::Invalid, "it is not clear what is meant");

@@ -11,9 +11,9 @@ use berth_core::{
     model::{AuthMode, EndpointName, EndpointSpec},
 };
 
-use super::{Context, Deleted, confirm, invoke, traffic};
+use super::{Context, Deleted, confirm, get, invoke, traffic};
 use crate::{
-    args::{self, EndpointVerb},
+    args::{self, EndpointVerb, GetArgs, Noun},
     output::{Fault, Misused},
     view,
     yaml::{self, Document, EndpointFile, Kind, Setting},
@@ -26,7 +26,8 @@ pub(super) async fn run(context: &Context, verb: EndpointVerb) -> Result<(), Fau
             let endpoint = context.client.get_endpoint(name.get()).await?;
             show(context, &endpoint)
         }
-        EndpointVerb::List => {
+        EndpointVerb::List { watch: true } => get::run(context, GetArgs::new(Noun::Endpoints, None, true, false)).await,
+        EndpointVerb::List { watch: false } => {
             let endpoints = context.client.list_endpoints().await?;
             Ok(context.out.list(&endpoints, "no endpoints yet; `berth endpoint create -f FILE` makes one")?)
         }

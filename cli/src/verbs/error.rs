@@ -5,7 +5,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::{
     args::ErrorArgs,
-    output::{Fault, Misused, Output},
+    output::{Fault, Ink, Misused, Output},
 };
 
 /// The pages, as `docs/errors` has them.
@@ -26,7 +26,17 @@ pub(super) fn run(args: ErrorArgs, out: &Output) -> Result<(), Fault> {
         }
     });
     let page = page.or_misused()?;
-    Ok(out.value(&page, &code, || out.line(page.trim_end()))?)
+    Ok(out.value(&page, &code, || page.trim_end().lines().for_each(|line| out.line(plain(line, out))))?)
+}
+
+/// Writes a line of a page for a terminal: headings and strong words are bold there, and have no marks anywhere.
+fn plain(line: &str, out: &Output) -> String {
+    if let Some(heading) = line.strip_prefix("# ") {
+        return out.paint(heading, Ink::Bold);
+    }
+    let mut parts = line.split("**").enumerate();
+    let strong = |(at, part): (usize, &str)| if at % 2 == 1 { out.paint(part, Ink::Bold) } else { part.to_owned() };
+    parts.by_ref().map(strong).collect()
 }
 
 fn codes() -> impl Iterator<Item = &'static str> {
@@ -36,6 +46,22 @@ fn codes() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_has_no_marks_of_markdown() {
+        let out = Output::default();
+        for (line, shown) in [
+            ("# E_TRAFFIC", "E_TRAFFIC"),
+            ("**Why.** Live traffic", "Why. Live traffic"),
+            ("Kind: `Invalid`.", "Kind: `Invalid`."),
+        ] {
+            assert_eq!(plain(line, &out), shown);
+        }
+        let marked =
+            PAGES.files().filter_map(|file| file.contents_utf8()).flat_map(str::lines).map(|line| plain(line, &out));
+        let left: Vec<_> = marked.filter(|line| line.contains("**") || line.starts_with('#')).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 
     #[test]
     fn every_code_has_its_page_inside() {

@@ -17,6 +17,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
+    args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let of = args.of.as_deref().unwrap_or_default().to_ascii_lowercase();
     let (endpoint, deployment) = of.split_once('/').unwrap_or((&of, ""));
     let (endpoint, deployment) = (endpoint.to_owned(), deployment.to_owned());
@@ -76,7 +77,7 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
                 if at > 0 && !context.out.is_names() {
                     context.out.line("");
                 }
-                Box::pin(run(context, GetArgs { noun, of, watch: false, table: false })).await?;
+                Box::pin(run(context, GetArgs::new(noun, of, false, false))).await?;
             }
             Ok(())
         }

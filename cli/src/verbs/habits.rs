@@ -1,12 +1,16 @@
 //! Verbs of other tools, done by ours.
 
-use super::{Context, deployment, endpoint, node, replica};
+use berth_core::error::{Code, Error};
+use clap::ValueEnum as _;
+
+use super::{Context, deployment, endpoint, logs, named, node, replica};
 use crate::{
     args::{
         Deletable, DeleteArgs, DeleteDeploymentArgs, DeleteEndpointArgs, DeploymentName, DeploymentVerb, EndpointName,
-        EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb,
+        EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb, typed,
     },
-    output::Fault,
+    output::{Fault, Misused},
+    yaml::{self, Document},
 };
 
 pub(super) async fn run(context: &Context, habit: Habit) -> Result<(), Fault> {
@@ -19,13 +23,31 @@ pub(super) async fn run(context: &Context, habit: Habit) -> Result<(), Fault> {
 }
 
 async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
-    let DeleteArgs { noun, name, yes, no_wait, now, grace_period } = args;
-    match noun {
+    args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+    if !args.file.is_empty() {
+        return delete_described(context, &args).await;
+    }
+    let (noun, name) = match args.what.as_slice() {
+        [noun, name] => (noun.as_str(), name.as_str()),
+        [one] => typed(one).unwrap_or((one.as_str(), "")),
+        _ => ("", ""),
+    };
+    let kind = Deletable::from_str(noun, true).ok().filter(|_| !name.is_empty());
+    let Some(kind) = kind else {
+        let error = Error::new(Code::Invalid, format!("`{}` is nothing that is deleted", args.what.join(" ")));
+        return Err(Fault::misused(error.try_("endpoint, deployment, node or replica, and a name; or -f FILE")));
+    };
+    let (name, DeleteArgs { yes, no_wait, now, grace_period, .. }) = (name.to_owned(), args);
+    match kind {
         Deletable::Endpoint => {
             let args = DeleteEndpointArgs { name: EndpointName::of(name), yes, no_wait };
             endpoint::run(context, EndpointVerb::Delete(args)).await
         }
         Deletable::Deployment => {
+            let mut name = named(context, &format!("deploy/{name}")).await?;
+            if !name.contains('/') {
+                name = logs::only_deployment(context, &name, "delete deployment").await?.to_string();
+            }
             let args = DeleteDeploymentArgs { name: DeploymentName::of(name), yes, no_wait };
             deployment::run(context, DeploymentVerb::Delete(args)).await
         }
@@ -35,4 +57,27 @@ async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
         }
         Deletable::Node => node::run(context, NodeVerb::Forget { node: name, yes }).await,
     }
+}
+
+/// Deletes what files describe: endpoints with all they have, and the deployments of others.
+async fn delete_described(context: &Context, args: &DeleteArgs) -> Result<(), Fault> {
+    let loaded = yaml::load_all(&args.file, &[]).or_misused()?;
+    let mut endpoints: Vec<String> = Vec::new();
+    let mut deployments = Vec::new();
+    for document in loaded.documents {
+        match document {
+            Document::Endpoint(file) => endpoints.push(file.name.to_string()),
+            Document::Deployment(file) => deployments.push(file.key),
+        }
+    }
+    let (yes, no_wait) = (args.yes, args.no_wait);
+    for key in deployments.iter().filter(|key| !endpoints.iter().any(|name| *name == key.endpoint.as_str())) {
+        let args = DeleteDeploymentArgs { name: DeploymentName::of(key.to_string()), yes, no_wait };
+        deployment::run(context, DeploymentVerb::Delete(args)).await?;
+    }
+    for name in endpoints {
+        let args = DeleteEndpointArgs { name: EndpointName::of(name), yes, no_wait };
+        endpoint::run(context, EndpointVerb::Delete(args)).await?;
+    }
+    Ok(())
 }

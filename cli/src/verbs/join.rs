@@ -58,11 +58,13 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
 /// can be reached from elsewhere the node can be too; a second node beside coordinators on loopback takes ports of its own.
 fn command(coordinators: &[String], token: &str) -> String {
     let listens = match coordinators {
-        all if all.iter().any(|address| is_loopback(address)) => "--ingress 127.0.0.1:0 --gate 127.0.0.1:0",
-        all if all.iter().any(|address| address.starts_with('[')) => {
-            "--ingress '[::]:7480' --gate '[::]:7481' --advertise auto --insecure"
+        all if all.iter().any(|address| is_loopback(address)) => {
+            "--ingress 127.0.0.1:0 --gate 127.0.0.1:0 --metrics 127.0.0.1:0"
         }
-        _ => "--ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --advertise auto --insecure",
+        all if all.iter().any(|address| address.starts_with('[')) => {
+            "--ingress '[::]:7480' --gate '[::]:7481' --metrics '[::]:7482' --advertise auto --insecure"
+        }
+        _ => "--ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --metrics 0.0.0.0:7482 --advertise auto --insecure",
     };
     format!(
         "(umask 077 && mkdir -p ~/.berth && printf '%s\\n' '{token}' > ~/.berth/node.token) && berth node \
@@ -90,9 +92,10 @@ mod tests {
         let line = command(&["10.0.0.1:7400".into(), "10.0.0.2:7400".into()], "node-1.abc");
         assert_eq!(line.lines().count(), 1);
         assert!(line.contains("--coordinators 10.0.0.1:7400,10.0.0.2:7400 "), "{line}");
-        assert!(line.ends_with(" --ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --advertise auto --insecure"), "{line}");
+        let listens = " --ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --metrics 0.0.0.0:7482 --advertise auto --insecure";
+        assert!(line.ends_with(listens), "{line}");
         let second = command(&["[fd00::1]:7400".into()], "t");
-        assert!(second.contains("--gate '[::]:7481' --advertise auto"), "{second}");
+        assert!(second.contains("--gate '[::]:7481' --metrics '[::]:7482' --advertise auto"), "{second}");
         for (token, plain) in [("abc-1.x=", true), ("", false), ("a'b", false), ("a b", false), ("$(x)", false)] {
             assert_eq!(is_plain(token), plain, "{token}");
         }

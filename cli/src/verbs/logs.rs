@@ -9,7 +9,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use super::{Context, by_prefix};
+use super::{Context, by_prefix, named};
 use crate::{
     args::{LogsArgs, parse_key},
     output::{Fault, Ink, Listed, Misused},
@@ -39,7 +39,9 @@ pub(super) struct Wanted<'a> {
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
     let LogsArgs { follow, prepare, previous, table, .. } = args;
-    let of = args.deployment.as_str();
+    args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+    let of = named(context, &args.deployment).await?;
+    let of = of.as_str();
     let (key, replica) = if of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let replicas = context.client.list_replicas("", "").await?;
         let id = by_prefix("replica", of, replicas.iter().map(|found| found.replica.as_str()))?;
@@ -49,14 +51,14 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> 
     } else if of.contains('/') {
         (parse_key(of).or_misused()?, args.replica)
     } else {
-        (only_deployment(context, of).await?, args.replica)
+        (only_deployment(context, of, "logs").await?, args.replica)
     };
     let replica = replica.as_deref();
     print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous, table }).await
 }
 
 /// Finds the one deployment of an endpoint: with several, which is meant is for a person to say.
-async fn only_deployment(context: &Context, of: &str) -> Result<DeploymentKey, Fault> {
+pub(super) async fn only_deployment(context: &Context, of: &str, verb: &str) -> Result<DeploymentKey, Fault> {
     let endpoint = context.client.get_endpoint(&of.to_ascii_lowercase()).await?.name;
     let found = context.client.list_deployments(&endpoint).await?;
     let names: Vec<String> = found.iter().map(Listed::name).collect();
@@ -67,7 +69,7 @@ async fn only_deployment(context: &Context, of: &str) -> Result<DeploymentKey, F
             .into()),
         several => Err(Fault::misused(
             Error::new(Code::Invalid, format!("`{endpoint}` has {} deployments", several.len()))
-                .try_(format!("one of `berth logs {}`", several.join("`, `berth logs "))),
+                .try_(format!("one of `berth {verb} {}`", several.join(&format!("`, `berth {verb} ")))),
         )),
     }
 }

@@ -20,6 +20,7 @@ mod init;
 mod invoke;
 mod join;
 mod logs;
+mod names;
 mod node;
 mod operator;
 mod plan;
@@ -52,13 +53,18 @@ use berth_client::{Client, ClientOptions};
 use berth_core::error::{Code, Error};
 
 use crate::{
-    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, SnapshotVerb, Verb},
+    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, SnapshotVerb, Verb, typed},
+    config::LogConfig,
     contexts::Contexts,
     output::{Fault, Misused, Output},
+    process,
 };
 
 /// How long a person waits to hear that nothing answers: longer than a restart of a coordinator takes to bind.
 const UNREACHABLE: Duration = Duration::from_secs(2);
+
+/// What `--debug` lets the client say.
+const CLIENT_LOG: &str = "berth_client=debug,warn";
 
 /// What every verb that talks to a cluster is given.
 pub(crate) struct Context {
@@ -91,6 +97,10 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Context(command) => return context::run(command, global.api.as_deref(), &out),
         Verb::Init(args) => return init::run(&args, &out),
         Verb::Error(args) => return error::run(args, &out),
+        Verb::CompleteNames { words } => {
+            names::run(&global, &words, &out).await;
+            return Ok(());
+        }
         Verb::Completion { shell } => return shell::completion(shell, &out),
         Verb::Man { dir } => return shell::man(&dir, &out),
         Verb::Operator(OperatorVerb::Snapshot(SnapshotVerb::Inspect { file })) => {
@@ -99,8 +109,23 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Operator(OperatorVerb::Snapshot(SnapshotVerb::Restore(args))) => return snapshot::restore(args, &out),
         _ => {}
     }
-    let context = Context { client: client(&global).or_misused()?, out };
-    match cli.verb {
+    if global.debug && !matches!(cli.verb, Verb::Tui(_)) {
+        process::log(&LogConfig { filter: CLIENT_LOG.to_owned(), json: false })?;
+    }
+    let (addresses, from) = addresses(&global).or_misused()?;
+    let context = Context { client: client(&addresses).or_misused()?, out };
+    let out = context.out.clone();
+    let begun = std::time::Instant::now();
+    let done = ask(context, cli.verb).await;
+    if global.verbose || global.debug {
+        out.aside(format!("asked {addresses} ({from}), {} ms", begun.elapsed().as_millis()));
+    }
+    done
+}
+
+/// Runs a verb that talks to a cluster.
+async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
+    match verb {
         Verb::Deploy(args) => deploy::run(&context, *args).await,
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
@@ -122,9 +147,12 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Invoke(args) => invoke::run(&context, args).await,
         Verb::Status(args) => status::run(&context, args).await,
         Verb::Get(args) => get::run(&context, args).await,
-        Verb::Describe(args) => describe::run(&context, &args.of).await,
+        Verb::Describe(args) => {
+            args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+            describe::run(&context, &args.of).await
+        }
         Verb::Events(args) => {
-            let args = GetArgs { noun: Noun::Events, of: args.of, watch: args.follow, table: args.table };
+            let args = GetArgs::new(Noun::Events, args.of, args.follow, args.table);
             get::run(&context, args).await
         }
         Verb::Cost(args) => cost::run(&context, args).await,
@@ -145,22 +173,30 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
             Ok(())
         }
         Verb::Context(_) | Verb::Error(_) | Verb::Completion { .. } | Verb::Man { .. } => Ok(()),
+        Verb::CompleteNames { .. } => Ok(()),
     }
 }
 
-/// Creates a client of the cluster that is meant: by `--local`, `--api`, `--context`, `BERTH_API`, the context in use, or the default.
-fn client(global: &GlobalArgs) -> Result<Client, Error> {
+/// Finds the cluster that is meant: by `--local`, `--api`, `--context`, `BERTH_API`, the context in use, or the default. Says
+/// which of them it was.
+fn addresses(global: &GlobalArgs) -> Result<(String, String), Error> {
     let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
-    let text = match (&global.api, &global.context) {
-        _ if global.local => crate::dev::local_api(),
-        (Some(api), _) => api.clone(),
-        (None, Some(name)) => Contexts::load()?.api_of(name)?.to_owned(),
+    Ok(match (&global.api, &global.context) {
+        _ if global.local => (crate::dev::local_api(), "--local".to_owned()),
+        (Some(api), _) => (api.clone(), "--api".to_owned()),
+        (None, Some(name)) => (Contexts::load()?.api_of(name)?.to_owned(), format!("--context {name}")),
         (None, None) => match from_env() {
-            Some(api) => api,
-            None => Contexts::load()?.current_api().unwrap_or("127.0.0.1:7400").to_owned(),
+            Some(api) => (api, "BERTH_API".to_owned()),
+            None => match Contexts::load()?.current_api() {
+                Some(api) => (api.to_owned(), "the context in use".to_owned()),
+                None => ("127.0.0.1:7400".to_owned(), "the default".to_owned()),
+            },
         },
-    };
-    let mut options = ClientOptions::new(text.split(',').filter(|part| !part.trim().is_empty()))?;
+    })
+}
+
+fn client(addresses: &str) -> Result<Client, Error> {
+    let mut options = ClientOptions::new(addresses.split(',').filter(|part| !part.trim().is_empty()))?;
     options.unreachable = UNREACHABLE;
     Ok(Client::new(options))
 }
@@ -185,14 +221,43 @@ fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
     }
 }
 
+/// Finds what `deploy/fraud` means, for hands that learned kubectl: the name without its type, and the one deployment that a
+/// bare name of one stands for. An endpoint that is called like a type is itself; every other name is as it was.
+async fn named(context: &Context, of: &str) -> Result<String, Fault> {
+    let of = of.to_ascii_lowercase();
+    let Some((word, name)) = typed(&of) else { return Ok(of) };
+    let is_one = word.starts_with("de") && !name.contains('/');
+    let endpoints = context.client.list_endpoints().await?;
+    if endpoints.iter().any(|endpoint| endpoint.name == word) && !name.contains('/') {
+        return Ok(of);
+    }
+    if !is_one || endpoints.iter().any(|endpoint| endpoint.name == name) {
+        return Ok(name.to_owned());
+    }
+    let all = context.client.list_deployments("").await?;
+    let found: Vec<_> =
+        all.iter().filter(|it| it.name == name).map(|it| format!("{}/{}", it.endpoint, it.name)).collect();
+    match found.as_slice() {
+        [] => Ok(name.to_owned()),
+        [only] => Ok(only.clone()),
+        several => {
+            let error = Error::new(Code::Invalid, format!("{} deployments are called `{name}`", several.len()));
+            Err(Fault::misused(error.try_(format!("name its endpoint: {}", several.join(", ")))))
+        }
+    }
+}
+
 /// Finds the one candidate an id or its beginning means.
 fn by_prefix<'a>(noun: &str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<&'a str, Error> {
     let mut found = ids.filter(|id| id.starts_with(&prefix.to_ascii_lowercase()));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
         (None, _) => {
-            let list = if noun == "replica" { "berth get replicas" } else { "berth operator raft list-peers" };
-            let error = Error::new(Code::Invalid, format!("no {noun} has an id that starts with `{prefix}`"));
+            let (code, list) = match noun {
+                "replica" => (Code::ReplicaNotFound, "berth get replicas"),
+                _ => (Code::MemberNotFound, "berth operator raft list-peers"),
+            };
+            let error = Error::new(code, format!("no {noun} has an id that starts with `{prefix}`"));
             Err(error.try_(format!("`{list}` lists them")))
         }
         (Some(_), Some(_)) => {

@@ -4,9 +4,9 @@ use berth_client::api::{Node, Replica};
 use berth_core::error::{Code, Error, nearest};
 use serde::Serialize;
 
-use super::{Context, Deleted, confirm, drain, join, upgrade};
+use super::{Context, Deleted, confirm, drain, get, join, upgrade};
 use crate::{
-    args::NodeVerb,
+    args::{GetArgs, NodeVerb, Noun},
     output::{Fault, state_ink},
     view,
 };
@@ -21,7 +21,10 @@ struct One {
 pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     match verb {
-        NodeVerb::Ls => Ok(out.list(&client.list_nodes().await?, "no nodes yet; `berth node` starts one")?),
+        NodeVerb::Ls { watch: true } => get::run(context, GetArgs::new(Noun::Nodes, None, true, false)).await,
+        NodeVerb::Ls { watch: false } => {
+            Ok(out.list(&client.list_nodes().await?, "no nodes yet; `berth node` starts one")?)
+        }
         NodeVerb::Status { node } => status(context, &node).await,
         NodeVerb::Cordon { node } => {
             let node = client.cordon_node(&node, true).await?;

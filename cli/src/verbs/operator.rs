@@ -46,7 +46,11 @@ async fn raft(context: &Context, verb: RaftVerb) -> Result<(), Fault> {
                 Some(prefix) => by_prefix("coordinator", prefix, ids())?,
                 None => {
                     let other = members.iter().find(|member| member.voter && !member.leader);
-                    let other = other.ok_or_else(|| Error::new(Code::Invalid, "there is no other voter"))?;
+                    let other = other.ok_or_else(|| {
+                        Error::new(Code::MemberNotFound, "there is no other voter")
+                            .why("who leads can hand over only to a member that votes")
+                            .try_("`berth operator raft list-peers` shows who does; `berth coordinator --join ADDRESS` adds one")
+                    })?;
                     other.id.as_str()
                 }
             };

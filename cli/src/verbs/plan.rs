@@ -27,8 +27,8 @@ async fn plan(context: &Context, args: PlanArgs) -> Result<(), Fault> {
         ..PlanRequest::default()
     };
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
-    for path in &args.file {
-        let loaded = yaml::load(path, None, &settings).or_misused()?;
+    if !args.file.is_empty() {
+        let loaded = yaml::load_all(&args.file, &settings).or_misused()?;
         context.out.warnings(&loaded.warnings);
         add_documents(&mut request, &loaded.documents).await?;
     }

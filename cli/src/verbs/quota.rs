@@ -9,7 +9,7 @@ use berth_core::{
     units::{Cores, parse_cpu_milli},
 };
 
-use super::Context;
+use super::{Context, watch};
 use crate::{
     args::{QuotaVerb, SetQuotaArgs},
     output::{Cell, Fault, Ink, Listed, Output, Table, now_ms},
@@ -18,7 +18,10 @@ use crate::{
 
 pub(super) async fn run(context: &Context, verb: QuotaVerb) -> Result<(), Fault> {
     match verb {
-        QuotaVerb::Show { project } => show(context, project.as_deref().unwrap_or_default()).await,
+        QuotaVerb::Show { project, watch } => {
+            let show = async || show(context, project.as_deref().unwrap_or_default()).await;
+            if watch { watch::on_events(context, show).await } else { show().await }
+        }
         QuotaVerb::Set(args) => set(context, args).await,
         QuotaVerb::Lend { project, amount, within } => lend(context, project, &amount, within).await,
         QuotaVerb::Return { loan } => {

@@ -10,7 +10,7 @@ use berth_core::error::{Code, Error};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, wait};
+use super::{Context, named, wait, watch};
 use crate::{
     args::{RolloutVerb, ShowRolloutArgs, UndoArgs, WaitArgs},
     output::{Cell, Fault, Ink, Listed, Misused, now_ms},
@@ -31,11 +31,24 @@ struct Row {
 }
 
 pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Fault> {
+    let scope = match &verb {
+        RolloutVerb::Status { of, .. } | RolloutVerb::Restart { of, .. } | RolloutVerb::History { of, .. } => Some(of),
+        RolloutVerb::Pause(of) | RolloutVerb::Resume(of) => Some(of),
+        RolloutVerb::Undo(args) => Some(&args.of),
+        RolloutVerb::Show(_) => None,
+    };
+    scope.and_then(|of| of.scope.note()).into_iter().for_each(|note| context.out.aside(note));
     match verb {
         RolloutVerb::Status { of, wait } => {
             for deployment in all_of(context, &of.of).await? {
                 let mut shown = deployment;
-                if !wait.no_wait && !shown.paused {
+                if !wait.no_wait {
+                    if shown.paused && shown.provisioning_state != "Succeeded" {
+                        let name = shown.name();
+                        context
+                            .out
+                            .note(format!("the rollout of {name} is paused; `berth rollout resume {name}` goes on"));
+                    }
                     shown = wait::until_serving(context, &shown, wait.timeout).await?;
                 }
                 tell(context, &shown)?;
@@ -45,7 +58,10 @@ pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Faul
         RolloutVerb::Pause(of) => pause(context, &of.of, true).await,
         RolloutVerb::Resume(of) => pause(context, &of.of, false).await,
         RolloutVerb::Restart { of, wait } => restart(context, &of.of, wait).await,
-        RolloutVerb::History(of) => history(context, &of.of).await,
+        RolloutVerb::History { of, watch: false } => history(context, &of.of).await,
+        RolloutVerb::History { of, watch: true } => {
+            watch::on_events(context, async || history(context, &of.of).await).await
+        }
         RolloutVerb::Show(args) => show(context, args).await,
         RolloutVerb::Undo(args) => undo(context, args).await,
     }
@@ -54,7 +70,7 @@ pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Faul
 /// Lists what is meant: one deployment, or all of an endpoint.
 async fn all_of(context: &Context, of: &str) -> Result<Vec<Deployment>, Fault> {
     let client = &context.client;
-    let of = of.to_ascii_lowercase();
+    let of = named(context, of).await?;
     if of.contains('/') {
         let key = crate::args::parse_key(&of).or_misused()?;
         return Ok(vec![client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?]);
@@ -133,7 +149,7 @@ async fn history(context: &Context, of: &str) -> Result<(), Fault> {
 }
 
 async fn show(context: &Context, args: ShowRolloutArgs) -> Result<(), Fault> {
-    let key = crate::args::parse_key(&args.of.to_ascii_lowercase()).or_misused()?;
+    let key = crate::args::parse_key(&named(context, &args.of).await?).or_misused()?;
     let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
     let generations = context.client.generations(endpoint, name).await?;
     let wanted =
@@ -235,14 +251,19 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
     let Some(target) = target else {
         let kept: Vec<_> = older.map(|found| found.generation.to_string()).collect();
         let what = match args.to_generation {
+            Some(wanted) if wanted == current.generation => format!("{name} is at generation {wanted} already"),
             Some(wanted) => format!("generation {wanted} of {name} is not kept"),
             None => format!("{name} has no earlier generation"),
         };
         let error = Error::new(Code::Invalid, what);
-        let error = if kept.is_empty() {
-            error.why("nothing but its count was ever changed").try_("change its file and `berth apply -f` it")
-        } else {
-            error.try_(format!("one of {}; `berth rollout history {name}` lists them", kept.join(", ")))
+        let error = match (kept.is_empty(), args.to_generation) {
+            (true, None) => {
+                error.why("nothing but its count was ever changed").try_("change its file and `berth apply -f` it")
+            }
+            (true, Some(_)) => error
+                .why(format!("generation {} is the only one there is", current.generation))
+                .try_("change its file and `berth apply -f` it: that makes another one"),
+            (false, _) => error.try_(format!("one of {}; `berth rollout history {name}` lists them", kept.join(", "))),
         };
         return Err(error.into());
     };

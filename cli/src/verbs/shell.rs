@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use berth_core::error::{Code, Error};
+use clap_complete::Shell;
 use serde::Serialize;
 
 use crate::{
@@ -16,12 +17,47 @@ struct Written {
     dir: String,
 }
 
-pub(super) fn completion(shell: clap_complete::Shell, out: &Output) -> Result<(), Fault> {
+pub(super) fn completion(shell: Shell, out: &Output) -> Result<(), Fault> {
     // Written whole first: the generator panics when its reader leaves.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "berth", &mut script);
+    script.extend_from_slice(names(shell).as_bytes());
     out.bytes(&script);
     Ok(())
+}
+
+/// Lets a shell offer names of the cluster beside what its script knows by itself. `berth complete-names` takes the words before
+/// the cursor and prints what fits behind them.
+fn names(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Bash => {
+            r#"
+_berth_names() {
+    _berth "$@"
+    local word="${COMP_WORDS[COMP_CWORD]}" names
+    [[ $word == -* ]] && return
+    names=$(berth complete-names -- "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null) || return
+    [[ -z $names ]] && return
+    # Words in brackets only say what fits; now there is something that does.
+    mapfile -t COMPREPLY < <(printf '%s\n' "${COMPREPLY[@]}" | grep -v '^\[' ; compgen -W "$names" -- "$word")
+}
+complete -F _berth_names -o nosort -o bashdefault -o default berth
+"#
+        }
+        Shell::Zsh => {
+            r#"
+_berth_names() {
+    local -a names
+    names=(${(f)"$(berth complete-names -- ${words[2,CURRENT-1]} 2>/dev/null)"})
+    (( $#names )) && compadd -a names
+    _berth "$@"
+}
+(( $+functions[compdef] )) && compdef _berth_names berth
+"#
+        }
+        Shell::Fish => "\ncomplete -c berth -f -a '(berth complete-names -- (commandline -opc)[2..-1] 2>/dev/null)'\n",
+        _ => "",
+    }
 }
 
 pub(super) fn man(dir: &Path, out: &Output) -> Result<(), Fault> {

@@ -30,7 +30,17 @@ pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Res
     if args.shares.is_empty() {
         let endpoint = context.client.get_endpoint(&args.endpoint).await?;
         let shares = if what == What::Split { &endpoint.traffic } else { &endpoint.mirror_traffic };
-        return Ok(context.out.value(shares, &args.endpoint, || context.out.line(view::shares(shares)))?);
+        return Ok(context.out.value(shares, &args.endpoint, || match (what, shares.is_empty()) {
+            (_, false) => context.out.line(view::shares(shares)),
+            (What::Split, true) => context.out.line(format!(
+                "{0} has no traffic; `berth traffic {0} DEPLOYMENT=100` gives a deployment all of it",
+                args.endpoint
+            )),
+            (What::Mirror, true) => context.out.line(format!(
+                "{0} has no mirrors; `berth mirror {0} DEPLOYMENT=10` copies a tenth of its requests",
+                args.endpoint
+            )),
+        })?);
     }
     let shares = parse(&args.shares).or_misused()?;
     let (split, mirror) = match what {

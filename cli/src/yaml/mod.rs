@@ -33,7 +33,7 @@ pub(crate) use endpoint::EndpointFile;
 pub(crate) use json::json;
 pub(crate) use set::Setting;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_core::{
     error::{Code, Error, Problem, nearest},
@@ -68,6 +68,8 @@ pub(crate) struct Loaded {
     pub(crate) documents: Vec<Document>,
     /// What is understood and not done.
     pub(crate) warnings: Vec<Problem>,
+    /// Files of a folder that describe neither: what environments are made of.
+    pub(crate) left_out: Vec<PathBuf>,
 }
 
 /// The schemas that describe what we serve, by the last part of their address.
@@ -112,6 +114,63 @@ pub(crate) fn load(path: &Path, expected: Option<Kind>, settings: &[Setting]) ->
     parse(&text, &path.display().to_string(), folder, expected, settings)
 }
 
+/// Loads files, and of each folder every YAML file in it by name. All problems of all of them are told at once.
+pub(crate) fn load_all(paths: &[PathBuf], settings: &[Setting]) -> Result<Loaded, Error> {
+    let mut all = Loaded { documents: Vec::new(), warnings: Vec::new(), left_out: Vec::new() };
+    let mut failed: Option<Error> = None;
+    for path in paths {
+        let files = if path.is_dir() { files_of(path, &mut all.left_out)? } else { vec![path.clone()] };
+        for file in files {
+            match load(&file, None, settings) {
+                Ok(loaded) => {
+                    all.documents.extend(loaded.documents);
+                    all.warnings.extend(loaded.warnings);
+                }
+                // One that has no list of problems is about the file as a whole, and comes first.
+                Err(error) if error.problems.is_empty() => return Err(error),
+                Err(error) => {
+                    failed = Some(match failed.take() {
+                        None => error,
+                        Some(mut before) => {
+                            before.problems.extend(error.problems);
+                            before.what = format!("the files have {} problems", before.problems.len());
+                            before
+                        }
+                    });
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(all), Err)
+}
+
+/// Lists the YAML files of a folder that may describe something. What conda reads lies beside them in every sample.
+fn files_of(folder: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let unread = |error: std::io::Error| {
+        Error::new(Code::PathMissing, format!("`{}` cannot be read", folder.display())).why(error.to_string())
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unread)? {
+        let path = entry.map_err(unread)?.path();
+        if path.is_file() && path.extension().is_some_and(|end| end == "yml" || end == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let is_conda = |path: &PathBuf| {
+        let text = source::read_bounded(path).unwrap_or_default();
+        text.lines().any(|line| line.starts_with("dependencies:"))
+    };
+    let (conda, files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_conda);
+    left_out.extend(conda);
+    if files.is_empty() {
+        let error =
+            Error::new(Code::PathMissing, format!("`{}` has no YAML file that describes anything", folder.display()));
+        return Err(error.try_("name a file, or a folder with files that end in .yml or .yaml"));
+    }
+    Ok(files)
+}
+
 /// Reads the text of a file called `name` whose relative paths start at `folder`.
 pub(crate) fn parse(
     text: &str,
@@ -152,7 +211,7 @@ pub(crate) fn parse(
     if written == 0 && findings.is_clean() {
         findings.error(Code::Yaml, Default::default(), "", "holds no document", "");
     }
-    Ok(Loaded { documents, warnings: findings.into_result()? })
+    Ok(Loaded { documents, warnings: findings.into_result()?, left_out: Vec::new() })
 }
 
 /// Returns whether a document may have what is set, as far as one kind alone has it.

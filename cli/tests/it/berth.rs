@@ -16,6 +16,12 @@ use nix::{
 /// How long a cluster may take to come up or go down on a machine that builds something else.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Fails where a tool is said to be there: whoever installed it wants its tests to run, not to be skipped.
+pub(crate) fn not_required(tool: &str) {
+    let required = std::env::var("BERTH_TEST_REQUIRE").unwrap_or_default();
+    assert!(!required.split_whitespace().any(|name| name == tool), "{tool} is required and cannot be run");
+}
+
 /// What a verb printed and how it ended.
 #[derive(Debug)]
 pub(crate) struct Ran {

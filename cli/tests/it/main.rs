@@ -3,6 +3,7 @@
 mod alerts;
 mod berth;
 mod docs;
+mod examples;
 mod join;
 mod pack;
 mod packaging;
@@ -12,5 +13,6 @@ mod quota;
 mod restore;
 mod scrape;
 mod story;
+mod terminal;
 mod usage;
 mod verbs;

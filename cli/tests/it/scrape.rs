@@ -154,6 +154,7 @@ fn every_process_shows_its_numbers() {
 #[test]
 fn prometheus_scrapes_a_cluster_and_answers() {
     let Some(program) = prometheus() else {
+        crate::berth::not_required("prometheus");
         let mut err = std::io::stderr();
         let _ = writeln!(err, "SKIPPED: no `prometheus` on the path; `apt-get install prometheus` has it");
         return;
@@ -164,8 +165,10 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.rules.yml");
     let rules = fs::read_to_string(rules).expect("the rules").replace("interval: 1m", "interval: 1s");
     fs::write(folder.path().join("berth.rules.yml"), rules).expect("a file");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.alerts.yml");
+    fs::copy(file, folder.path().join("berth.alerts.yml")).expect("the alerts");
     let config = format!(
-        "global: {{scrape_interval: 1s}}\nrule_files: [berth.rules.yml]\nscrape_configs:\n- job_name: berth-node\n  \
+        "global: {{scrape_interval: 1s}}\nrule_files: [berth.rules.yml, berth.alerts.yml]\nscrape_configs:\n- job_name: berth-node\n  \
          static_configs: [{{targets: ['{metrics}']}}]\n- job_name: berth-coordinator\n  static_configs: [{{targets: ['{}']}}]\n",
         dev.api
     );
@@ -188,6 +191,12 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     };
     let sum = until(|| ask("sum(berth_mesh_answers_total%7Bendpoint=%22talk%22,status=%22200%22%7D)"));
     assert_eq!(sum[0]["value"][1], "5", "{sum:?}");
+    // Every alert is loaded, and what it asks can be asked.
+    let rules = until(|| {
+        page(web, "/api/v1/rules?type=alert")
+            .filter(|text| alerts().iter().all(|name| text.contains(&format!("\"name\":\"{name}\""))))
+    });
+    assert!(!rules.contains("\"health\":\"err\""), "{rules}");
     // Both processes are up, and Azure's names are there: a rate needs two scrapes between which something happened.
     until(|| ask("sum(up)").filter(|result| result[0]["value"][1] == "2"));
     let named = until(|| {
@@ -204,4 +213,44 @@ fn prometheus_scrapes_a_cluster_and_answers() {
         ask("RequestLatency_P95%3E0")
     });
     assert_eq!(dev.stop(), 0);
+}
+
+/// Lists the alerts that the examples have.
+fn alerts() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.alerts.yml");
+    let text = fs::read_to_string(path).expect("the alerts");
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .map(|name| name.trim().to_owned())
+        .collect();
+    assert!(names.len() > 5, "{names:?}");
+    names
+}
+
+#[test]
+fn the_handbook_says_what_every_alert_means() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let page = fs::read_to_string(path).expect("the handbook");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")).filter_map(|line| line.split(" |").next());
+    let mut told: Vec<_> = rows.filter(|name| name.starts_with("Berth")).map(str::to_owned).collect();
+    let mut there = alerts();
+    told.sort();
+    there.sort();
+    assert_eq!(told, there, "docs/operations.md and examples/telemetry/berth.alerts.yml");
+}
+
+#[test]
+fn promtool_takes_the_rules_and_the_alerts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry");
+    let check = |file: &str| Command::new("promtool").args(["check", "rules"]).arg(folder.join(file)).output();
+    for file in ["berth.rules.yml", "berth.alerts.yml"] {
+        let Ok(checked) = check(file) else {
+            // It comes with Prometheus.
+            crate::berth::not_required("prometheus");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: no `promtool` on the path; Debian's prometheus has it");
+            return;
+        };
+        assert!(checked.status.success(), "{file}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
 }

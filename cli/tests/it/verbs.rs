@@ -22,13 +22,99 @@ resources: {cpu: 1, memory: 64MiB}
 instance_count: 1
 ";
 
-/// Hides what differs from run to run: ids, addresses, times, counts of bytes, keys, and the widths they make.
+/// Hides what differs from run to run: ids, addresses, times, counts of bytes and keys. Spaces stay as they are, and a table
+/// is laid out anew around what is hidden, once it is seen that every cell begins below its heading: what is not aligned
+/// is said to be so, and a snapshot never says that.
 fn steady(text: &str) -> String {
+    steady_by(text, word)
+}
+
+/// The same with another way to hide words.
+fn steady_by(text: &str, hide: fn(&str) -> String) -> String {
+    let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().map(word).collect();
-        let indent: String = line.chars().take_while(|c| *c == ' ').collect();
-        out.push_str(&format!("{indent}{}\n", words.join(" ")));
+    let mut at = 0;
+    while at < lines.len() {
+        match columns(lines[at]) {
+            None => {
+                out.push_str(&format!("{}\n", words(lines[at], hide)));
+                at += 1;
+            }
+            Some(starts) => {
+                let rows: Vec<_> = lines[at..].iter().take_while(|line| is_row(line)).copied().collect();
+                at += rows.len();
+                out.push_str(&laid_out(&rows, &starts, hide));
+            }
+        }
+    }
+    out
+}
+
+/// Finds where the columns of a line of headings begin; nothing when it is another line.
+fn columns(line: &str) -> Option<Vec<usize>> {
+    let chars: Vec<char> = line.chars().collect();
+    let is_heading = chars.iter().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || " /()%".contains(*c));
+    let begins = |at: usize| chars[at] != ' ' && chars[at.saturating_sub(2)..at].iter().all(|c| *c == ' ');
+    let starts: Vec<usize> = (0..chars.len()).filter(|at| begins(*at)).collect();
+    (is_heading && starts.len() > 1).then_some(starts)
+}
+
+/// Returns whether a line goes on with a table: what is empty, indented or one sentence does not.
+fn is_row(line: &str) -> bool {
+    let is_marked = line.starts_with("   ") || line.starts_with("* ");
+    is_marked || (!line.is_empty() && !line.starts_with(' ') && line.contains("  "))
+}
+
+/// Lays the rows of a table out around what is hidden in them.
+fn laid_out(rows: &[&str], starts: &[usize], hide: fn(&str) -> String) -> String {
+    // A column without a heading comes first.
+    let starts: Vec<usize> =
+        [0].into_iter().filter(|first| starts[0] != *first).chain(starts.iter().copied()).collect();
+    let mut cells: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        let chars: Vec<char> = row.chars().collect();
+        let at = |at: usize| chars.get(at).copied().unwrap_or(' ');
+        // Two spaces before every cell, and none at its beginning unless there is nothing in it.
+        let is_off = |(nth, start): (usize, &usize)| {
+            let end = starts.get(nth + 1).copied().unwrap_or(chars.len());
+            let is_blank = (*start..end).all(|place| at(place) == ' ');
+            let is_apart = *start == 0 || (at(*start - 1) == ' ' && at(*start - 2) == ' ');
+            !is_apart || (at(*start) == ' ' && !is_blank)
+        };
+        if let Some((_, start)) = starts.iter().enumerate().find(|it| is_off(*it)) {
+            return format!("NOT ALIGNED at {start}: {row}\n");
+        }
+        let ends = starts.iter().skip(1).copied().chain([usize::MAX]);
+        let cut = starts.iter().zip(ends).map(|(start, end)| {
+            let cell: String = chars.iter().take(end).skip(*start).collect();
+            words(cell.trim_end(), hide).trim_end().to_owned()
+        });
+        cells.push(cut.collect());
+    }
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..starts.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    cells.iter().map(line).collect()
+}
+
+/// Hides the words of a line that differ, between the spaces that it has.
+fn words(line: &str, hide: fn(&str) -> String) -> String {
+    let mut out = String::new();
+    let mut before = "";
+    for part in line.split_inclusive(' ') {
+        let (text, space) = part.strip_suffix(' ').map_or((part, ""), |text| (text, " "));
+        // A count of the log grows with every entry.
+        let is_count = matches!(before, "index" | "entry")
+            && text.trim_end_matches([':', ',']).bytes().all(|byte| byte.is_ascii_digit());
+        out.push_str(&if is_count { text.replace(|c: char| c.is_ascii_digit(), "#") } else { hide(text) });
+        out.push_str(space);
+        before = if text.is_empty() { before } else { text };
+    }
+    while out.contains("##") {
+        out = out.replace("##", "#");
     }
     out
 }
@@ -52,6 +138,8 @@ fn word(word: &str) -> String {
         "CLUSTER".to_owned()
     } else if bare.len() == 43 && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
         "KEY".to_owned()
+    } else if bare.len() > 19 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T' {
+        "MOMENT".to_owned()
     } else if is_time {
         "TIME".to_owned()
     } else if bare.len() > 3 && bare.bytes().all(|b| b.is_ascii_digit()) {
@@ -67,13 +155,28 @@ fn words_that_differ_are_hidden_and_others_are_not() {
     for (given, shown) in [
         ("replica 1f2e3d4c on node-1,", "replica ID on node-1,\n"),
         ("  uri http://127.0.0.1:4711/e/talk", "  uri http://ADDR/e/talk\n"),
+        ("at index 87: PL01", "at index #: PL01\n"),
         ("for 4m12s (8.5s)", "for TIME (TIME)\n"),
         ("64 cores, 123456 bytes", "64 cores, NUMBER bytes\n"),
-        ("primary  RkecMT0_Nv_gdtcPoVcZa5i-kg8yBVZ3uQ8lh_psTvo", "primary KEY\n"),
+        ("primary    RkecMT0_Nv_gdtcPoVcZa5i-kg8yBVZ3uQ8lh_psTvo", "primary    KEY\n"),
         ("cluster = c-e2a55af4c6859c49", "cluster = CLUSTER\n"),
     ] {
         assert_eq!(steady(given), shown);
     }
+}
+
+#[test]
+fn a_table_keeps_its_columns_and_one_that_is_torn_says_so() {
+    let aligned =
+        "REPLICA   NODE    FOR    WHY\n1f2e3d4c  node-1  4m12s  its place\n00000000  n       5s\n1 replica in all\n";
+    let shown =
+        "REPLICA  NODE    FOR   WHY\nID       node-1  TIME  its place\nID       n       TIME\n1 replica in all\n";
+    assert_eq!(steady(aligned), shown);
+    let starred = "   CONTEXT  API\n*  here     127.0.0.1:1\n   there    127.0.0.1:65000\n";
+    assert_eq!(steady(starred), "   CONTEXT  API\n*  here     ADDR\n   there    ADDR\n");
+    let torn = "REPLICA   NODE    FOR\n1f2e3d4c   node-1  5s\n";
+    assert!(steady(torn).starts_with("NOT ALIGNED at 10: 1f2e3d4c"), "{}", steady(torn));
+    assert_eq!(steady("primary    a\nsecondary  b\n"), "primary    a\nsecondary  b\n");
 }
 
 /// Every verb says in one line what it does, and how it is called.
@@ -105,7 +208,7 @@ fn help_of_every_verb() {
 /// What every verb says; `args` holds every verb against this and fails when one is missing. Whatever a verb does is over
 /// when it returns, so that the next one finds the cluster at rest.
 const SESSION: &[&str] = &[
-    "apply -f talk.yml -q",
+    "apply -f talk.yml 2>/dev/null",
     "invoke talk -d {} -q",
     "endpoint invoke -n talk -d {} -q",
     "get endpoints",
@@ -118,10 +221,12 @@ const SESSION: &[&str] = &[
     "get ro",
     "get all -o name",
     "describe ep talk -o name",
+    "describe talk/blue",
     "status",
     "status talk",
     "version",
     "endpoint show talk",
+    "endpoint list",
     "endpoint list -o name",
     "deployment show talk/blue",
     "deployment list talk",
@@ -132,20 +237,25 @@ const SESSION: &[&str] = &[
     "deployment get-logs -e talk -n blue",
     "plan -f talk.yml",
     "explain talk/blue",
+    "top",
     "top --query [].node",
     "top deployments",
+    "cost --core-hour 1",
     "cost --core-hour 1 --query [].{deployment:deployment,replicas:replicas,slots:reserve_slots,per_hour:per_hour}",
+    "node ls",
     "node ls -o name",
     "node status node-1",
     "node upgrade --all --dry-run",
     "node cordon node-1",
     "node uncordon node-1",
+    "events node-1",
     "operator raft list-peers",
     "operator raft transfer-leadership",
     "operator raft add-peer --id zz --address 127.0.0.1:1",
     "operator autopilot health",
     "operator settings show",
     "operator settings set --restart-grace 2s",
+    "operator check",
     "operator check --query checked",
     "quota show",
     "quota set default cpu=8",
@@ -155,18 +265,26 @@ const SESSION: &[&str] = &[
     "alerts",
     "alerts talk -o name",
     "rollout status talk/blue",
+    "rollout status deploy/talk",
     "rollout pause talk",
+    "deployment update talk/blue --set tags.team=fraud --no-wait",
+    "rollout status talk/blue --timeout 1s",
+    "rollout undo talk/blue --no-wait -q",
     "rollout resume talk/blue",
+    "rollout status talk/blue -q",
     "rollout history talk",
+    "rollout history talk -n team-a",
     "replica replace REPLICA --yes",
     "rollout restart talk/blue -q",
     "deployment update talk/blue --set tags.team=risk -q",
     "rollout show talk/blue 3 --query [generation]",
-    "rollout undo talk/blue -q",
-    "scale talk/blue 2 -q",
+    "rollout show talk/blue",
+    "rollout undo talk/blue 2>/dev/null",
+    "scale talk/blue 2 2>/dev/null",
     "node drain node-1 -m kernel --no-wait",
     "node drain node-1 --cancel",
     "operator snapshot save STATE",
+    "operator snapshot inspect STATE",
     "operator snapshot inspect STATE --query [endpoints,deployments,nodes]",
     "operator snapshot restore STATE --data-dir new --cluster-key data/cluster.key --yes",
     "events --query [?contains(kind,'rollout')].kind -o tsv",
@@ -175,8 +293,13 @@ const SESSION: &[&str] = &[
     "endpoint update shop --set description=toys",
     "endpoint get-credentials shop",
     "endpoint regenerate-keys shop --key-type secondary",
-    "deployment create -f shop/blue-deployment.yml --all-traffic -q",
+    "events shop",
+    "deployment create -f shop/blue-deployment.yml --all-traffic 2>/dev/null",
     "deploy hello --cmd true --dry-run",
+    "deploy tiny --onnx model.onnx 2>/dev/null",
+    "mirror tiny",
+    "delete -f tiny.yml --yes",
+    "delete deploy/nothing --yes",
     "context",
     "context set here --api 127.0.0.1:7400",
     "context ls",
@@ -184,13 +307,23 @@ const SESSION: &[&str] = &[
     "context delete here",
     "error E_TRAFFIC",
     "man pages",
-    "deployment delete talk/blue --yes -q",
+    "deployment delete talk/blue --yes",
     "traffic talk none",
-    "deployment delete talk/blue --yes -q",
+    "deployment delete talk/blue --yes 2>/dev/null",
     "endpoint delete talk --yes",
     "dev kill node-1 --data-dir data",
     "dev start node-1 --data-dir data",
 ];
+
+/// Hides every figure, too, its unit, and that there is none yet: what is measured is of no two runs the same.
+fn measured(text: &str) -> String {
+    match text {
+        "-" => "#".to_owned(),
+        "%" | "MiB" | "GiB" => String::new(),
+        text if text.starts_with(|c: char| c.is_ascii_digit()) => "#".to_owned(),
+        text => word(text),
+    }
+}
 
 #[test]
 fn what_verbs_say_about_a_cluster() {
@@ -198,6 +331,8 @@ fn what_verbs_say_about_a_cluster() {
     let data = folder.path().join("data");
     let dev = Dev::start(&data, &["--nodes", "1"]);
     fs::write(folder.path().join("talk.yml"), FILE).expect("a file");
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits/green/model.onnx");
+    fs::copy(model, folder.path().join("model.onnx")).expect("the example's model");
     let home = folder.path().display().to_string();
     let run = |args: &[&str]| {
         let vars = [("BERTH_API", dev.api.as_str()), ("HOME", &home), ("XDG_CONFIG_HOME", &home)];
@@ -206,7 +341,9 @@ fn what_verbs_say_about_a_cluster() {
     let first = |args: &[&str]| run(args).good().out.lines().next().unwrap_or_default().to_owned();
     let mut all = String::new();
     for line in SESSION {
-        let given: Vec<String> = line
+        // What a command says beside its answer, as it goes on, is of no two runs the same.
+        let (typed, is_answer_alone) = line.strip_suffix(" 2>/dev/null").map_or((*line, false), |typed| (typed, true));
+        let given: Vec<String> = typed
             .split(' ')
             .map(|word| match word {
                 "LOAN" => first(&["quota", "show", "--query", "loans[].loan", "-o", "tsv"]),
@@ -216,9 +353,18 @@ fn what_verbs_say_about_a_cluster() {
             })
             .collect();
         let ran = run(&given.iter().map(String::as_str).collect::<Vec<_>>());
-        all.push_str(&format!("$ berth {line}\n{}", steady(&ran.out)));
-        for line in steady(&ran.err).lines() {
+        let is_measured = typed == "top" || (typed.starts_with("cost") && !typed.contains("--query"));
+        let hidden = |text: &str| steady_by(text, if is_measured { measured } else { word });
+        all.push_str(&format!("$ berth {line}\n{}", hidden(&ran.out)));
+        for line in hidden(&ran.err).lines().filter(|_| !is_answer_alone) {
             all.push_str(&format!("! {line}\n"));
+        }
+        if typed.starts_with("deploy tiny") {
+            // What it says to type next answers.
+            let call = ran.out.lines().find_map(|line| line.strip_prefix("call it: berth ")).expect("a call");
+            let (name, body) = call.split_once(" -d ").expect("a body");
+            let given: Vec<&str> = name.split(' ').chain(["-d", body.trim_matches('\'')]).collect();
+            assert!(run(&given).good().out.contains("predictions"), "{call}");
         }
         if ran.code != 0 {
             all.push_str(&format!("exit {}\n", ran.code));
@@ -228,6 +374,42 @@ fn what_verbs_say_about_a_cluster() {
     assert_eq!(dev.stop(), 0);
     let shown = all.replace(&home, "DIR").replace(env!("CARGO_PKG_VERSION"), "VERSION");
     insta::assert_snapshot!("cluster", shown);
+}
+
+/// Says what an error lacks: a stable code that has a page, and why it came about or what to try.
+fn helps(text: &str) -> Result<(), &'static str> {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
+    let is_code = |code: &str| code.starts_with("E_") && pages.join(format!("{code}.md")).is_file();
+    if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+        let error = &value["error"];
+        let said = |name: &str| error[name].as_str().is_some_and(|text| !text.is_empty());
+        return match is_code(error["code"].as_str().unwrap_or_default()) && said("what") {
+            false => Err("no code, or nothing said"),
+            true if said("why") || said("try") => Ok(()),
+            true => Err("neither why nor try"),
+        };
+    }
+    let first = text.lines().next().unwrap_or_default();
+    let code = first.rsplit_once('(').map_or("", |(_, code)| code.trim_end_matches(')'));
+    if !first.starts_with("error: ") || !is_code(code) {
+        return Err("no code");
+    }
+    let is_helped = text.lines().any(|line| ["  why: ", "  try: ", "  - "].iter().any(|head| line.starts_with(head)));
+    if is_helped { Ok(()) } else { Err("neither why nor try") }
+}
+
+#[test]
+fn an_error_that_does_not_help_is_found() {
+    for (text, found) in [
+        ("error: no (E_INVALID)\n  why: because", Ok(())),
+        ("error: no (E_INVALID)\n", Err("neither why nor try")),
+        ("error: no\n  why: because", Err("no code")),
+        ("error: no (E_NO_SUCH)\n  why: because", Err("no code")),
+        (r#"{"error":{"code":"E_INVALID","what":"x","why":"","try":""}}"#, Err("neither why nor try")),
+        (r#"{"error":{"code":"E_INVALID","what":"x","why":"","try":"y"}}"#, Ok(())),
+    ] {
+        assert_eq!(helps(text), found, "{text}");
+    }
 }
 
 /// Thirty ways to be wrong, each with what is said about it.
@@ -280,6 +462,10 @@ fn what_is_said_about_mistakes() {
         "logs talk/red",
         "explain request 0000",
         "get podes",
+        "get podes -o json",
+        "fly --now",
+        "delete thing x",
+        "deploy talk --script DIR/none.py",
         "get all -o json",
         "logs tlak",
         "explain tlak",
@@ -312,6 +498,7 @@ fn what_is_said_about_mistakes() {
         let ran = dev.run(&given.iter().map(String::as_str).collect::<Vec<_>>());
         assert_ne!(ran.code, 0, "{args}: {ran:#?}");
         assert!(ran.out.is_empty(), "an error is no answer: {args}: {ran:#?}");
+        assert_eq!(helps(&ran.err), Ok(()), "{args}: {ran:#?}");
         all.push_str(&format!("$ berth {args}\n{}exit {}\n\n", steady(&ran.err), ran.code));
     }
     assert_eq!(dev.stop(), 0);

@@ -1,0 +1,209 @@
+//! What a terminal sees, in a real one: tmux is it. Skipped, loudly, where there is none.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::berth::{Dev, not_required};
+
+/// How long anything may take to come on a machine that builds something else.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A terminal of 100 columns and 30 lines in which a line of the shell runs.
+struct Terminal {
+    socket: PathBuf,
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// Runs a line; nothing where there is no tmux.
+    fn run(folder: &Path, line: &str) -> Option<Self> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            not_required("tmux");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: there is no tmux on this machine");
+            return None;
+        }
+        let terminal = Self { socket: folder.join("tmux") };
+        // What comes after shows that the terminal is as it was.
+        let line = format!("{line}; echo left with $?; exec cat");
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", &line]);
+        Some(terminal)
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(&self.socket).args(args).env_remove("TMUX").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
+        let output = tmux.output().expect("tmux runs");
+        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until the screen shows a text, and returns it with its colours.
+    fn shows(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let plain = self.tmux(&["capture-pane", "-p"]);
+            if plain.contains(part) {
+                return self.tmux(&["capture-pane", "-p", "-e"]);
+            }
+            assert!(Instant::now() < deadline, "no `{part}` in\n{plain}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn press(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
+    }
+}
+
+const BERTH: &str = env!("CARGO_BIN_EXE_berth");
+
+#[test]
+fn t_opens_the_screen_over_a_development_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data").display().to_string();
+    let line =
+        format!("'{BERTH}' dev --data-dir '{data}' --nodes 1 --api 127.0.0.1:0 --ingress 127.0.0.1:0 --log error");
+    let Some(terminal) = Terminal::run(folder.path(), &line) else { return };
+    terminal.shows("press t for the screen");
+    terminal.press("t");
+    terminal.shows("<dashboard>");
+    terminal.shows("node-1");
+    terminal.press("q");
+    // What was said before is there again, and its keys are still taken.
+    terminal.shows("press t for the screen");
+    terminal.press("t");
+    terminal.shows("<dashboard>");
+    terminal.press("q");
+    terminal.shows("press t for the screen");
+    terminal.press("C-c");
+    terminal.shows("left with 0");
+}
+
+#[test]
+fn colours_are_shown_to_people_who_want_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    let look = |before: &str| {
+        let own = tempfile::tempdir().expect("a folder");
+        let line = format!("{before} '{BERTH}' get nodes --api {}", dev.api);
+        Terminal::run(own.path(), &line).map(|terminal| terminal.shows("left with 0"))
+    };
+    let Some(colored) = look("") else { return };
+    // tmux writes green in its own way; that there is some is enough.
+    assert!(colored.contains("\x1b[32m"), "a state word is green: {colored:?}");
+    let plain = look("NO_COLOR=1").expect("tmux is there");
+    assert!(!plain.contains("\x1b[32m"), "{plain:?}");
+    let empty = look("NO_COLOR=").expect("tmux is there");
+    assert!(empty.contains("\x1b[32m"), "what is set to nothing is not set: {empty:?}");
+    assert_eq!(dev.stop(), 0);
+}
+
+#[test]
+fn the_screen_can_be_read_only_and_take_a_mouse() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    let line = format!("'{BERTH}' tui nodes --read-only --mouse --api {}", dev.api);
+    let Some(terminal) = Terminal::run(folder.path(), &line) else { return };
+    terminal.shows("read-only");
+    terminal.shows("node-1");
+    assert_eq!(terminal.tmux(&["display-message", "-p", "#{mouse_any_flag}"]).trim(), "1", "clicks are asked for");
+    terminal.press("u");
+    terminal.shows("this screen was started with --read-only");
+    // A click into the row of the node, and one more that goes into it.
+    for _ in 0..2 {
+        terminal.tmux(&["send-keys", "-l", "\x1b[<0;4;4M\x1b[<0;4;4m"]);
+    }
+    terminal.shows("<replicas on node-1>");
+    terminal.press("q");
+    terminal.shows("left with 0");
+    let nodes = dev.run(&["get", "nodes", "-o", "json"]).good().json();
+    assert_eq!(nodes[0]["cordoned"], serde_json::Value::Bool(false), "{nodes}");
+    assert_eq!(dev.stop(), 0);
+}
+
+#[test]
+fn every_screen_has_a_text_twin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("talk.yml"), crate::verbs::FILE).expect("a file");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1", "--fake-gpus", "1x80GiB:H100"]);
+    let file = folder.path().join("talk.yml").display().to_string();
+    dev.run(&["apply", "-f", &file]).good();
+    let list = dev.run(&["tui", "--once", "aliases", "--size", "120x60"]).good().out;
+    let rows: Vec<Vec<String>> = list
+        .lines()
+        .skip(3)
+        .map(|line| line.chars().take(30).collect::<String>().split_whitespace().map(str::to_owned).collect())
+        .take_while(|words: &Vec<String>| !words.is_empty())
+        .collect();
+    assert!(rows.len() > 20, "{list}");
+    for name in rows.iter().flatten().filter(|name| !["quit", "q"].contains(&name.as_str())) {
+        let about = match name.as_str() {
+            "describe" | "d" | "yaml" | "logs" | "log" | "build" => " talk/blue",
+            "what-if" | "without" => " node-1",
+            "mirror" => " talk",
+            // No request was made, and nothing failed.
+            "request" | "req" | "previous" => continue,
+            _ => "",
+        };
+        let screen = format!("{name}{about}");
+        let shown = dev.run(&["tui", "--once", &screen]).good().out;
+        assert!(shown.starts_with("berth ") && shown.contains("\n<") && shown.lines().count() > 2, "{screen}: {shown}");
+    }
+    assert_eq!(dev.stop(), 0);
+}
+
+/// Lets a shell complete a line as a person would with `tab`, and returns what it offers.
+fn offered(dev: &Dev, home: &Path, line: &str) -> Vec<String> {
+    let words = line.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let script = format!(
+        "source <(berth completion bash); COMP_WORDS=(berth {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         _berth_names berth \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let folder = Path::new(BERTH).parent().expect("a folder").display().to_string();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).env("BERTH_API", &dev.api).env("HOME", home).env("XDG_CONFIG_HOME", home);
+    bash.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let output = bash.output().expect("bash runs");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_offers_the_names_of_the_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    std::fs::write(folder.path().join("talk.yml"), crate::verbs::FILE).expect("a file");
+    dev.run(&["apply", "-f", &folder.path().join("talk.yml").display().to_string()]).good();
+    for (line, name) in [
+        ("logs ", "talk/blue"),
+        ("logs -f ta", "talk/blue"),
+        ("traffic ", "talk"),
+        ("rollout status ", "talk"),
+        ("node drain n", "node-1"),
+        ("describe ", "node-1"),
+        ("get no", "nodes"),
+    ] {
+        let offered = offered(&dev, folder.path(), line);
+        assert!(offered.iter().any(|word| word == name), "{line}: {offered:?}");
+        assert!(!offered.iter().any(|word| word.starts_with('[')) || line == "get no", "{line}: {offered:?}");
+    }
+    assert!(offered(&dev, folder.path(), "logs xx").is_empty(), "nothing begins like it");
+    // Nobody is told when nobody answers.
+    let silent = crate::berth::run(&["complete-names", "--api", "127.0.0.1:1", "--", "logs"]).good();
+    assert_eq!((silent.out.as_str(), silent.err.as_str()), ("", ""));
+    assert_eq!(dev.stop(), 0);
+}
