@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::mesh_stream::raw;
 use crate::mesh_support::{
-    Body, Deployed, Node, backend, call, counters, echo, node, options, post, simple, until, within,
+    Body, Deployed, Node, backend, call, counters, echo, endpoint, full, node, options, post, simple, until, within,
 };
 
 /// No attack of these is let go on for longer, in bytes that were taken.
@@ -430,7 +430,11 @@ async fn what_connections_hold() {
     const CONNECTIONS: usize = 16;
     let n1 = node(1);
     let silent = backend(|_request| std::future::pending::<Response<Body>>()).await;
-    simple(&n1, &Deployed { slots: 1_000, ..Deployed::one("blue", &n1, 1, silent) });
+    // Half of all streams wait for a slot, and nobody reads of them meanwhile.
+    let deployed = Deployed { slots: 150, ..Deployed::one("blue", &n1, 1, silent) };
+    let mut route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+    route.max_body_bytes = 1 << 30;
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
     let before = resident();
     let mut stuck = Vec::new();
     for turn in 0..CONNECTIONS {
