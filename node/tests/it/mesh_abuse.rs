@@ -380,9 +380,11 @@ async fn go_on(address: SocketAddr, over: impl Fn() -> bool, part: impl Fn(u32) 
 /// What a caller of another connection is told while attacks go on.
 #[tokio::test]
 async fn others_are_served_while_floods_go_on() {
+    /// What is sent in a turn; some go by a filler.
+    type Attack = fn(u32, &[u8]) -> Vec<u8>;
     let n1 = served().await;
     let filler: Vec<u8> = [0x00, 0x01, b'a', 0x01, b'b'].repeat(3_000);
-    let attacks: [fn(u32, &[u8]) -> Vec<u8>; 4] = [
+    let attacks: [Attack; 4] = [
         // What they ask for is refused by the mesh: the model of a test has one thread, and is no match for them.
         |turn, _| {
             let id = 2 * turn + 1;
