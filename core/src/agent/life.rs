@@ -196,10 +196,12 @@ impl Life {
     pub(super) fn reorder(&mut self, order: Arc<ReplicaOrder>, cx: &mut Cx<'_>) {
         self.order = order;
         if self.is_gone() {
-            // A leader that asks again about what is gone did not hear it.
+            // A leader that asks again about what is gone did not hear it. It stays gone even if it is to run: once that is
+            // heard its place is somebody else's, and whoever replaces it is another replica.
             self.said = None;
+        } else {
+            self.obey(cx);
         }
-        self.obey(cx);
         self.sync(cx);
     }
 
