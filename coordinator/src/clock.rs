@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_core::time::{Instant, LogTime};
 
-/// Reads the wall clock. It may step back; the state takes the later of it and what it saw before.
+/// Reads the wall clock. It may step back: proposals then carry the log's own time on.
 pub(crate) fn wall() -> LogTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     LogTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -3,9 +3,10 @@
 //! A command whose outcome is unknown is proposed again, the very same bytes, when it carries a request id: the reply
 //! table then gives the first answer instead of a second effect. Without a request id nobody may try twice.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_core::{
+    controller::LogClock,
     error::Error,
     id::{LogIndex, RequestId},
     state::{Command, Entry, Reply},
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use crate::{
+    clock::Clock,
     machine::{Machine, unexpected},
     raft::RaftHandle,
 };
@@ -29,6 +31,9 @@ pub(crate) struct Proposer {
     raft: RaftHandle,
     machine: Arc<Machine>,
     wall: fn() -> LogTime,
+    clock: Clock,
+    /// What proposals are stamped with where the wall clock went back.
+    log_clock: Arc<Mutex<LogClock>>,
 }
 
 /// Who asks for a command, and as which request.
@@ -58,8 +63,15 @@ impl Asker {
 // === impl Proposer ===
 
 impl Proposer {
-    pub(crate) fn new(raft: RaftHandle, machine: Arc<Machine>, wall: fn() -> LogTime) -> Self {
-        Self { raft, machine, wall }
+    pub(crate) fn new(raft: RaftHandle, machine: Arc<Machine>, wall: fn() -> LogTime, clock: Clock) -> Self {
+        Self { raft, machine, wall, clock, log_clock: Arc::default() }
+    }
+
+    fn stamp(&self) -> LogTime {
+        let now = self.clock.monotonic();
+        let mut log_clock = self.log_clock.lock().unwrap_or_else(PoisonError::into_inner);
+        log_clock.follow(self.machine.read(|state| state.time), now);
+        log_clock.stamp((self.wall)(), now)
     }
 
     /// Proposes a command and waits until this member has applied it, so that its caller reads its own write here.
@@ -69,7 +81,7 @@ impl Proposer {
         command.check_level(self.machine.read(|state| state.feature_level))?;
         let again = asker.request_id.is_some();
         let entry = Entry {
-            proposed_at: (self.wall)(),
+            proposed_at: self.stamp(),
             request_id: asker.request_id,
             fingerprint: asker.fingerprint,
             principal: asker.principal,

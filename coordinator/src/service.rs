@@ -138,7 +138,7 @@ impl CoordinatorService {
         let clock = Clock::start();
         let alerts = Alerts::new(std::mem::take(&mut options.alert_receivers), clock)?;
         let raft = RaftService::open(raft_options, machine.clone()).await?;
-        let proposer = Proposer::new(raft.handle(), machine.clone(), options.wall_clock);
+        let proposer = Proposer::new(raft.handle(), machine.clone(), options.wall_clock, clock);
         let keeper = Keeper::new(raft.handle(), proposer.clone(), clock);
         let peers = Peers::default();
         let settings = Settings {

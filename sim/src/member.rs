@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_core::{
     agent::Assignments,
-    controller::{Controller, Effect, GateProbe, Input, Outcome},
+    controller::{Controller, Effect, GateProbe, Input, LogClock, Outcome},
     error::{Code, Error},
     id::{LogIndex, MemberId, NodeEpoch, Term},
     model::{Node, NodeState},
@@ -39,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) boot: u64,
     pub(crate) paused_until: u64,
     pub(crate) clock_skew_ms: i64,
+    /// What it stamps proposals with where its wall clock went back.
+    pub(crate) log_clock: LogClock,
     pub(crate) state: ClusterState,
     pub(crate) table: RouteTable,
     pub(crate) controller: Option<Controller>,
@@ -77,6 +79,7 @@ impl Member {
             boot: 1,
             paused_until: 0,
             clock_skew_ms: 0,
+            log_clock: LogClock::default(),
             state: ClusterState::new(),
             table: RouteTable::default(),
             controller: None,
@@ -224,10 +227,13 @@ impl World {
             return;
         }
         self.note(&format!("coordinator c{} starts", at + 1));
+        let now = self.instant();
         let member = &mut self.members[at];
         member.up = true;
         member.state = ClusterState::from_snapshot(member.state.to_snapshot());
         member.table = RouteTable::of(&member.state);
+        member.log_clock = LogClock::default();
+        member.log_clock.follow(member.state.time, now);
     }
 
     // --- the log ---
@@ -236,7 +242,8 @@ impl World {
         let request_id = change.map(|change| self.changes.request_id(change));
         let fingerprint = change.map_or(0, |change| change as u64 + 1);
         let principal = if request_id.is_some() { "user" } else { "cluster" }.to_owned();
-        Entry { proposed_at: self.wall(member), request_id, fingerprint, principal, command }
+        let proposed_at = self.members[member].log_clock.stamp(self.wall(member), self.instant());
+        Entry { proposed_at, request_id, fingerprint, principal, command }
     }
 
     pub(crate) fn propose(&mut self, member: usize, entry: Entry, origin: Origin) {
@@ -327,6 +334,9 @@ impl World {
         let before =
             if is_first { warmths(&self.members[at].state, entry.proposed_at, apart) } else { BTreeMap::new() };
         let applied = self.apply_with_bugs(at, LogIndex(index as u64 + 1), &entry);
+        let now = self.instant();
+        let member = &mut self.members[at];
+        member.log_clock.follow(member.state.time, now);
         if !is_first {
             self.judge_same(at, index, &applied);
             return;

@@ -14,6 +14,7 @@ mod loans;
 mod outstanding;
 mod routers;
 
+pub use clock::LogClock;
 pub use effect::{Effect, Ticket};
 pub use input::{Heartbeat, Input, Outcome};
 
@@ -32,7 +33,6 @@ use crate::{
     state::{ClusterState, Command, NodeTransition, Plan},
     time::{Instant, Millis},
 };
-use clock::LogClock;
 use devices::Devices;
 use outstanding::{Outstanding, Purpose};
 use routers::Routers;
