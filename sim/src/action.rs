@@ -48,6 +48,8 @@ pub(crate) enum Action {
     Xid(usize, usize, u32),
     /// A card that was lost is found again.
     MendCard(usize, usize),
+    /// A card has this many GiB from now on: who partitions a host gave some of it to somebody else.
+    ResizeCard(usize, usize, u64),
     /// A node's driver answers nothing, or answers again.
     HangDriver(usize, bool),
     /// Sets a split.

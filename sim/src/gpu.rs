@@ -140,6 +140,12 @@ impl Gpus {
         grants.iter().any(|grant| self.devices.iter().any(|device| device.uuid == grant.uuid && device.card() == card))
     }
 
+    /// Returns whether these are its devices, each of the size it has.
+    pub(crate) fn are(&self, known: &[Device]) -> bool {
+        let size = |device: &Device| (device.uuid.clone(), device.memory_mib);
+        self.devices.iter().map(size).collect::<BTreeSet<_>>() == known.iter().map(size).collect()
+    }
+
     /// Names what the grants of everything on this host exceed, if they do.
     pub(crate) fn exceeded_by<'a>(&self, grants: impl Iterator<Item = &'a DeviceGrant>) -> Option<String> {
         let mut held: BTreeMap<&str, u64> = BTreeMap::new();
@@ -232,7 +238,11 @@ impl World {
             0..3 => (Action::Xid(node, card, OFF_THE_BUS), Some(Action::MendCard(node, card))),
             3..5 => (Action::Xid(node, card, MEMORY_ERRORS), None),
             5..8 => (Action::Xid(node, card, BY_PROGRAMS[self.gpu_rng.below(3) as usize]), None),
-            _ => (Action::HangDriver(node, true), Some(Action::HangDriver(node, false))),
+            8 => (Action::HangDriver(node, true), Some(Action::HangDriver(node, false))),
+            _ => {
+                let gib = 10 + self.gpu_rng.below(70);
+                (Action::ResizeCard(node, card, gib), Some(Action::ResizeCard(node, card, CARD_MIB >> 10)))
+            }
         };
         self.act(fault.clone());
         if matches!(fault, Action::HangDriver(..)) && self.gpu_rng.chance(400) {
@@ -302,6 +312,16 @@ impl World {
         }
     }
 
+    /// Gives a whole card another size. The programs on it are left alone: who shares a card is told its share, not its
+    /// size.
+    pub(crate) fn resize_card(&mut self, at: usize, card: usize, gib: u64) {
+        let gpus = &mut self.nodes[at].gpus;
+        let Some(card) = gpus.cards().get(card).cloned() else { return };
+        let Some(device) = gpus.devices.iter_mut().find(|device| device.uuid == card) else { return };
+        device.memory_mib = gib << 10;
+        self.note(&format!("fault: GPU {card} has {gib} GiB"));
+    }
+
     pub(crate) fn hang_driver(&mut self, at: usize, hangs: bool) {
         if self.nodes[at].gpus.hangs != hangs && !self.nodes[at].gpus.devices.is_empty() {
             self.note(&format!(
@@ -315,6 +335,8 @@ impl World {
 
     pub(crate) fn mend_gpus(&mut self) {
         for node in &mut self.nodes {
+            let whole = node.gpus.devices.iter_mut().filter(|device| device.mig_profile.is_none());
+            whole.for_each(|device| device.memory_mib = CARD_MIB);
             node.gpus.lost.clear();
             node.gpus.hangs = false;
         }

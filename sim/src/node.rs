@@ -720,16 +720,19 @@ impl World {
         let too_much = node.gpus.exceeded_by(on_devices).map(|what| format!("n{} {what}", at + 1));
         let known = self.truth().nodes.get(&node.id);
         let shrank = known.is_none_or(|known| known.overfull || known.profile.capacity != has);
+        let recut = known.is_none_or(|known| known.overfull || !node.gpus.are(&known.profile.devices));
         if copies > 1 {
             let what = format!("n{} starts replica {}, of which {copies} run now", at + 1, replica.short());
             self.judge.broken("RE04", what, self.now);
         }
-        if let Some(what) = too_much {
+        if let Some(what) = too_much.filter(|_| !recut) {
             self.judge.broken("PL05", what, self.now);
         }
         let held = Resources { gpus: 0, ..held };
         if !held.fits(&has) && !shrank {
-            self.judge.broken("PL05", format!("n{} runs {held} and has {has}", at + 1), self.now);
+            let processes = node.processes.values().map(|process| process.replica.short().to_string());
+            let replicas = processes.collect::<Vec<_>>().join(", ");
+            self.judge.broken("PL05", format!("n{} runs {held} ({replicas}) and has {has}", at + 1), self.now);
         }
     }
 

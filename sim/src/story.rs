@@ -258,6 +258,10 @@ impl Line<'_> {
                 let (node, card) = self.card()?;
                 Action::MendCard(node, card)
             }
+            "resize-card" => {
+                let (node, card) = self.card()?;
+                Action::ResizeCard(node, card, self.number("GiB")?)
+            }
             "hang-driver" => Action::HangDriver(self.card()?.0, true),
             "wake-driver" => Action::HangDriver(self.card()?.0, false),
             "scale" => {

@@ -268,6 +268,7 @@ impl World {
             Action::Part { node, until_ms } => self.part(node, until_ms),
             Action::Xid(node, card, xid) => self.xid(node, card, xid),
             Action::MendCard(node, card) => self.mend_card(node, card),
+            Action::ResizeCard(node, card, gib) => self.resize_card(node, card, gib),
             Action::HangDriver(node, hangs) => self.hang_driver(node, hangs),
             Action::Split { endpoint, split } => {
                 self.change(Command::TrafficSet {

@@ -177,12 +177,22 @@ impl Witness {
         slot.resources == spec.resources && labels_allow && devices_are && held.len() == slot.devices.len()
     }
 
-    /// Returns whether more is held on a node than it has.
+    /// Returns whether more is held on a node than it has, as a whole or of one card. A slice is given whole, whatever a
+    /// driver counts of it.
     pub(super) fn holds_too_much(&self, node: &Node) -> bool {
-        let replicas = self.replicas.values().filter(|other| other.node == node.id).map(|other| other.resources);
-        let slots = self.slots.values().filter(|other| other.node == node.id).map(|other| other.resources);
-        let held = replicas.chain(slots).fold(Resources::ZERO, |sum, each| sum + each);
-        !held.fits(&node.profile.capacity)
+        let replicas = self.replicas.values().filter(|other| other.node == node.id);
+        let slots = self.slots.values().filter(|other| other.node == node.id);
+        let held: Vec<(Resources, &[DeviceGrant])> = replicas
+            .map(|other| (other.resources, other.devices.as_slice()))
+            .chain(slots.map(|other| (other.resources, other.devices.as_slice())))
+            .collect();
+        let sum = held.iter().fold(Resources::ZERO, |sum, (each, _)| sum + *each);
+        let is_beyond = |device: &Device| {
+            let grants = held.iter().flat_map(|(_, grants)| *grants).filter(|grant| grant.uuid == device.uuid);
+            let held_mib: u64 = grants.map(|grant| grant.memory_mib.unwrap_or(device.memory_mib)).sum();
+            device.mig_profile.is_none() && held_mib > device.memory_mib
+        };
+        !sum.fits(&node.profile.capacity) || node.profile.devices.iter().any(is_beyond)
     }
 
     fn devices_are_well(&self, node: &Node, slot: &ReserveSlot) -> bool {
