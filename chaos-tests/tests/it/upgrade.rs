@@ -127,6 +127,48 @@ async fn a_walk_over_the_fleet_under_load_loses_no_request_and_empties_one_node_
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }
 
+/// Between its first node and its second the fleet gets too full for the next drain: the walk ends before it, says why,
+/// and goes on where it stopped when there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_ends_before_the_node_the_fleet_got_too_full_for() {
+    let mut cluster = Cluster::start(BERTH, 1, 3).await;
+    let desk = Desk::new();
+    serve(&cluster, 2).await;
+    let total = 1_500;
+    let load = cluster.load(vec![cluster.fleet.ingress(2)], RATE, total);
+    let walk = berth(&cluster, &desk, &["node", "upgrade", "node-1", "node-2", "--hook", HOOK]);
+    let asked = desk.asked("node-1");
+    cluster.until("the hook of node-1 runs", async || asked.exists()).await;
+    // More than half of each of the other two; and what node-1 will have again is kept from use.
+    let mut bulky = cluster.command(&["echo-model"]);
+    (bulky.instance_count, bulky.resources.cpu_milli, bulky.reserve) = (2, 9_000, false);
+    cluster.put(ENDPOINT, "bulky", &bulky).await;
+    cluster.serving("bulky", 2).await;
+    let cordoned = ended(berth(&cluster, &desk, &["node", "cordon", "node-1"])).await;
+    assert!(cordoned.status.success(), "{}", words(&cordoned));
+    restart(&mut cluster, &desk, 0).await;
+    let refused = ended(walk).await;
+    assert!(!refused.status.success(), "{}", words(&refused));
+    for part in [
+        "node-2 would not get empty",
+        "1 replica fits nowhere else",
+        "berth plan --drain node-2",
+        "run this again to go on",
+    ] {
+        assert!(words(&refused).contains(part), "`{part}` in: {}", words(&refused));
+    }
+    let (first, second) = (node(&cluster, "node-1").await, node(&cluster, "node-2").await);
+    assert_eq!((first.epoch, first.drain, second.epoch, second.drain), (2, None, 1, None));
+
+    let uncordoned = ended(berth(&cluster, &desk, &["node", "uncordon", "node-1"])).await;
+    assert!(uncordoned.status.success(), "{}", words(&uncordoned));
+    let walk = berth(&cluster, &desk, &["node", "upgrade", "node-2", "--hook", HOOK]);
+    restart(&mut cluster, &desk, 1).await;
+    let output = ended(walk).await;
+    assert!(output.status.success() && words(&output).contains("1 node upgraded"), "{}", words(&output));
+    assert_all_answered(&load.await.expect("the load ends"), total);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_walk_at_a_time_and_one_that_was_killed_is_taken_over() {
     let mut cluster = Cluster::start(BERTH, 1, 2).await;

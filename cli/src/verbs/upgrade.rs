@@ -143,7 +143,9 @@ async fn outlook(context: &Context, node: &str) -> Result<Outlook, Error> {
         (false, true) => Outlook { word: COSTS, why: whys.join("; ") },
         (false, false) => {
             let left: u64 = report.drains.iter().map(|drain| drain.replicas_left).sum();
-            Outlook { word: NEVER_ENDS, why: format!("{} fit nowhere else", Count(left, "replica")) }
+            let fit = if left == 1 { "fits" } else { "fit" };
+            let nowhere = format!("{} {fit} nowhere else", Count(left, "replica"));
+            Outlook { word: NEVER_ENDS, why: [vec![nowhere], whys].concat().join("; ") }
         }
     })
 }
