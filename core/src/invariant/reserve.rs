@@ -105,7 +105,9 @@ impl Witness {
         let generation = self.deployments.get(&replica.key)?.generation;
         let Some(replaces) = replica.replaces else {
             let is_old = |other: &Replica| other.generation < generation && self.stands(other);
-            let rolls = self.replicas.values().any(|other| other.key == replica.key && is_old(other));
+            // A step of the same plan may have placed the old one, as a stand-in.
+            let fresh = after.replicas.values().filter(|other| !self.replicas.contains_key(&other.id));
+            let rolls = self.replicas.values().chain(fresh).any(|other| other.key == replica.key && is_old(other));
             let is_new = replica.generation == generation;
             return (rolls && is_new).then_some(SpendCause::RollingUpdate { generation });
         };

@@ -39,18 +39,33 @@ pub(super) fn place_missing(draft: &mut Draft<'_>) {
             place_current(draft, at, needs);
             place_stand_ins(draft, at, stand_ins, speaks);
         } else {
-            place_stand_ins(draft, at, stand_ins, speaks);
-            place_current(draft, at, needs);
+            let unplaced = place_stand_ins(draft, at, stand_ins, speaks);
+            let rolled = rolled(draft, at, unplaced);
+            place_current(draft, at, [needs, rolled].concat());
         }
     }
 }
 
-/// Places what is of an earlier generation. What is known to work waits for no back-off of what is not.
-fn place_stand_ins(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>, speaks: bool) {
-    let Some(generation) = needs.first().and_then(|need| need.stand_in) else { return };
+/// Lists as many replicas of the rollout: what leaves its node and fits nowhere as it was shall not hold up the
+/// generation that may fit.
+fn rolled(draft: &Draft<'_>, at: usize, count: u64) -> Vec<Need> {
+    let group = &draft.groups[at];
+    let generation = group.deployment.generation;
+    let is_old = |replica: &Replica| replica.generation < generation && !is_lost(draft.view.state, replica);
+    let rolls = !group.deployment.paused && group.kept_outdated().any(is_old);
+    let need = Need { cause: Some(SpendCause::RollingUpdate { generation }), ..Need::default() };
+    vec![need; if rolls { count as usize } else { 0 }]
+}
+
+/// Places what is of an earlier generation. What is known to work waits for no back-off of what is not. Returns how many
+/// of those beyond the desired ones found no place.
+fn place_stand_ins(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>, speaks: bool) -> u64 {
+    let Some(generation) = needs.first().and_then(|need| need.stand_in) else { return 0 };
+    let (all, beyond) = (needs.len() as u64, needs.iter().filter(|need| !need.is_missing).count() as u64);
     let placed = place(draft, at, generation, needs);
     draft.groups[at].found_no_room |= speaks && placed == 0;
     preempt::make_room(draft, at, generation);
+    beyond.min(all - placed)
 }
 
 fn place_current(draft: &mut Draft<'_>, at: usize, needs: Vec<Need>) {

@@ -253,3 +253,27 @@ fn who_stood_in_for_one_that_leaves_and_took_the_place_of_another_is_one_too_few
     assert_eq!(cluster.state.replicas_on(leaves).filter(|replica| replica.is_wanted()).count(), 0);
     assert_eq!(serving(&cluster).len(), 3, "{:?}", cluster.replicas("fraud/blue"));
 }
+
+/// Three on three nodes, one each, and one of the nodes is to be empty: as it was, nobody finds a place beside the others.
+/// The new generation does, and is not held up by that.
+#[test]
+fn what_leaves_and_fits_nowhere_as_it_was_does_not_hold_up_the_rollout() {
+    let one_each = |version: &str| {
+        let mut spec = reserved(3);
+        spec.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
+        spec.tags.insert("version".to_owned(), version.to_owned());
+        spec
+    };
+    let mut cluster = Cluster::of(3);
+    cluster.deploy("fraud/blue", one_each("1"));
+    cluster.settle();
+    cluster.drain(1, false);
+    cluster.settle();
+    cluster.deploy("fraud/blue", one_each("3"));
+    cluster.settle();
+    let all = cluster.replicas("fraud/blue");
+    let mut updated: Vec<_> = all.iter().filter(|one| one.is_ready() && one.generation == Generation(2)).collect();
+    updated.sort_by_key(|replica| replica.node);
+    assert_eq!(updated.iter().map(|replica| replica.node).collect::<Vec<_>>(), [NodeId(2), NodeId(3)], "{all:?}");
+    assert_eq!(serving(&cluster).len(), 3, "who has no place as yet serves on: {all:?}");
+}
