@@ -176,18 +176,21 @@ impl Track {
 
     fn fate(&self, after: Counts, traffic_percent: u32, exists: bool) -> Fate {
         let was_short = self.before.ready < self.before.wanted;
+        // Whatever is there in the end: who calls meanwhile is answered by nobody.
+        let is_down = self.promised > 0 && self.lowest == 0 && traffic_percent > 0;
         match after {
             _ if !exists => Fate::Gone,
             _ if after.ready < after.wanted => {
                 let is_worse = after.ready < self.before.ready || after.wanted > self.before.wanted;
                 let keeps_minimum = after.minimum < after.wanted && after.ready >= after.minimum.max(1);
                 match was_short && !is_worse {
+                    was if is_down && (was || keeps_minimum) => Fate::Down,
                     true => Fate::WasShort,
                     false if keeps_minimum => Fate::Fewer,
                     false => Fate::Short,
                 }
             }
-            _ if self.promised > 0 && self.lowest == 0 && traffic_percent > 0 => Fate::Down,
+            _ if is_down => Fate::Down,
             _ if after.updated < after.wanted => Fate::Stuck,
             _ if self.below_from.is_some() => Fate::Dipped,
             _ => Fate::Kept,

@@ -99,6 +99,25 @@ fn a_single_instance_is_down_until_its_replacement_serves() {
     assert!(drained.keeps());
 }
 
+/// One that has fewer than it asks for, before and after, is down all the same while nobody of it serves.
+#[test]
+fn who_was_short_before_is_down_until_its_replacement_serves() {
+    let mut cluster = Cluster::of(2);
+    cluster.deploy("fraud/blue", DeploymentSpec { reserve: true, ..spec(1) });
+    cluster.traffic("fraud/blue");
+    cluster.settle();
+    cluster.deploy("llm/main", DeploymentSpec { reserve: false, ..spec(6) });
+    cluster.settle();
+    cluster.scale("fraud/blue", 2);
+    cluster.settle();
+    let [only] = cluster.replicas("fraud/blue")[..] else { panic!("{:?}", cluster.replicas("fraud/blue")) };
+    let name = cluster.state.nodes[&only.node].profile.name.clone();
+    let outcome = asked(&cluster.state, &format!("lose {name}"));
+    let blue = of(&outcome, "fraud/blue");
+    assert_eq!((blue.before.ready, blue.before.wanted, blue.lowest_ready, blue.after.ready), (1, 2, 0, 1), "{blue:?}");
+    assert_eq!((blue.fate, outcome.keeps()), (Fate::Down, false), "{blue:?}");
+}
+
 #[test]
 fn draining_the_last_node_that_fits_never_ends() {
     let mut cluster = Cluster::of(2);
