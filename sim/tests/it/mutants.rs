@@ -50,7 +50,7 @@ const BUDGETS: &[(Bug, u64)] = &[
     (Bug::FreeTooEarly, 20),
     (Bug::ForgetOldSpecs, 10),
     (Bug::ForgetLost, 10),
-    (Bug::ForgetLedger, 10),
+    (Bug::ForgetLedger, 40),
     (Bug::WaitForNobody, 40),
     (Bug::ReplaceAll, 40),
     (Bug::KeepTheOther, 80),
