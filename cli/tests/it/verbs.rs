@@ -26,12 +26,13 @@ instance_count: 1
 /// is laid out anew around what is hidden, once it is seen that every cell begins below its heading: what is not aligned
 /// is said to be so, and a snapshot never says that.
 fn steady(text: &str) -> String {
-    // Which of the two a leader hears first is a race; it stands in a last column.
-    steady_by(&text.replace("is starting: its process does not answer yet", "is starting: starts its process"), word)
+    steady_by(text, word)
 }
 
 /// The same with another way to hide words.
 fn steady_by(text: &str, hide: fn(&str) -> String) -> String {
+    // Which of the two a leader hears first is a race; it stands in a last column.
+    let text = text.replace("is starting: its process does not answer yet", "is starting: starts its process");
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();
     let mut at = 0;
