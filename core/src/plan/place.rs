@@ -30,7 +30,7 @@ pub(super) fn place_missing(draft: &mut Draft<'_>) {
         }
         let group = &draft.groups[at];
         let is_room_made = group.is_room_made();
-        let (stand_ins, needs): (Vec<_>, Vec<_>) =
+        let (stand_ins, mut needs): (Vec<_>, Vec<_>) =
             needs(draft, group).into_iter().partition(|need| need.stand_in.is_some());
         // Where all that is asked for now is of an earlier generation, that one speaks for the rollout as well.
         let speaks = needs.is_empty() && draft.now >= deployment.retry_at;
@@ -40,8 +40,8 @@ pub(super) fn place_missing(draft: &mut Draft<'_>) {
             place_stand_ins(draft, at, stand_ins, speaks);
         } else {
             let unplaced = place_stand_ins(draft, at, stand_ins, speaks);
-            let rolled = rolled(draft, at, unplaced);
-            place_current(draft, at, [needs, rolled].concat());
+            needs.extend(rolled(draft, at, unplaced));
+            place_current(draft, at, needs);
         }
     }
 }
