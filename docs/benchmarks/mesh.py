@@ -5,7 +5,8 @@ Every round runs every base once, in turn, so that a noisy minute hits all of th
 and ratios to haproxy round by round. Proxies run on one core, their caller and the backends on another. Peers that are not
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
-usage: mesh.py MESH_HOP_BINARY [--before OLDER_BINARY] [--rounds N] [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
+usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
+               [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
 """
 
 import argparse
@@ -195,6 +196,16 @@ def start_peers(folder, core, backends):
     return bases, lines
 
 
+def start_pingora(binary, core, backends):
+    """Starts the proxy in `pingora/`, whose source is its configuration; returns it and its line."""
+    [port] = free_ports(1)
+    pid = start(core, binary, f"127.0.0.1:{port}", *(f"127.0.0.1:{backend}" for backend in backends))
+    wait_for(port)
+    with open(os.path.join(HERE, "pingora", "Cargo.lock")) as lock:
+        version = re.search(r'name = "pingora"\nversion = "(.*)"', lock.read()).group(1)
+    return Base("pingora", port, "/bench.Echo/Say", pid), f"pingora: {version}"
+
+
 class Meshes:
     """Starts meshes of one core."""
 
@@ -258,6 +269,7 @@ def spread(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mesh_hop")
+    parser.add_argument("--pingora", help="the binary of the crate in pingora/; left out without it")
     parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
@@ -279,6 +291,10 @@ def main():
         [wait_for(port) for port in backends]
         direct = Base("direct", backends[0], "/bench.Echo/Say")
         peers, lines = start_peers(folder, proxy_core, backends)
+        if args.pingora:
+            peer, line = start_pingora(args.pingora, proxy_core, backends)
+            peers.append(peer)
+            lines.append(line)
         mesh = Meshes(args.mesh_hop, folder, proxy_core, backends)
         load = Load(folder, other_core)
         report.say(f"{len(cores)} cores; proxies on one, their caller and {BACKENDS} backends on another; load average {os.getloadavg()}")

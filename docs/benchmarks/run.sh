@@ -13,6 +13,12 @@ cargo build --release -p berth-sim --example packing
 cargo build --profile sim -p berth-sim --example blackout
 cargo build --release -p berth-coordinator --example durable_writes
 cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
+# A peer of the mesh, apart from the workspace. It compiles zlib-ng, with cmake.
+pingora=()
+if command -v cmake >/dev/null; then
+  cargo build --release --locked --manifest-path "$out/pingora/Cargo.toml" --target-dir "$target/pingora"
+  pingora=(--pingora "$target/pingora/release/berth-bench-pingora")
+fi
 
 cargo build --release -p berth-chaos-tests --bins --examples
 
@@ -35,7 +41,7 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   # shellcheck disable=SC2086
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
-"$out/mesh.py" "$target/dist/examples/mesh_hop" --out "$out/mesh.txt"
+"$out/mesh.py" "$target/dist/examples/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
 # Every invariant after every step.
 BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
   grep -E 'seeds,|finished' | tee "$out/simulator.txt"
