@@ -59,7 +59,7 @@ async fn requests_until(cluster: &Cluster, done: &AtomicBool) -> (u64, u64) {
     const ROUND: u64 = 100;
     let (mut sent, mut failed) = (0, 0);
     while !done.load(Ordering::Relaxed) {
-        let report = cluster.load(cluster.ingresses().await, 100, ROUND).await.expect("a round ends");
+        let report = cluster.load(cluster.ingresses().await, 100, ROUND).end().await;
         sent += ROUND;
         failed += report.failed();
     }

@@ -8,6 +8,7 @@ pub mod broken;
 pub mod cluster;
 pub mod echo;
 pub mod feed;
+pub mod load;
 pub mod netns;
 pub mod overload;
 pub mod say;

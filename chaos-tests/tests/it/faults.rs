@@ -108,7 +108,7 @@ async fn what_would_break_an_endpoint_is_refused_and_it_goes_on() {
     cluster.put(ENDPOINT, "giant", &giant).await;
     serving(&cluster, ENDPOINT, "giant").await;
 
-    assert_all_answered(&load.await.expect("the load ends"), 100);
+    assert_all_answered(&load.end().await, 100);
     cluster.split(&[]).await;
     client.delete_deployment(request).await.expect("nothing stands against it now");
     cluster
@@ -228,7 +228,7 @@ async fn a_second_node_of_one_name_waits_until_the_first_is_lost() {
     let mut impostor = spawn_node(&cluster.fleet, &name, &dir, &log);
     cluster.until("it is told that the name is taken", async || says(&log, "E_NODE_NAME_TAKEN")).await;
     assert_eq!(node_id(&cluster, &name).await, first, "the name stays where it is");
-    let report = cluster.load(cluster.ingresses().await, 50, 100).await.expect("the load ends");
+    let report = cluster.load(cluster.ingresses().await, 50, 100).end().await;
     assert_all_answered(&report, 100);
 
     let pids = cluster.pids_on(&name).await;
@@ -303,7 +303,7 @@ async fn a_paused_leader_is_replaced_and_follows_when_it_wakes() {
     assert!(seen.revision >= written.revision, "{} is older than {}", seen.revision, written.revision);
     woken.scale_deployment(scaled(2)).await.expect("it forwards what it is told");
     cluster.serving("blue", 2).await;
-    assert_all_answered(&load.await.expect("the load ends"), total);
+    assert_all_answered(&load.end().await, total);
     let check = client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }

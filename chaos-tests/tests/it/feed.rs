@@ -1,22 +1,16 @@
 //! One router's feed of the table is late, silent, or loses and damages changes, while deployments change under load: no
 //! request is lost, because nothing is stopped that a router may still send to.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use berth_chaos_tests::{
     cluster::{Cluster, ENDPOINT},
     feed::{Fault, FaultyFeed},
+    load::Load,
 };
-use berth_cli::load::{LoadOptions, LoadReport};
+use berth_cli::load::LoadOptions;
 use berth_core::model::{AuthMode, EndpointSpec};
 use hyper::{HeaderMap, body::Bytes};
-use tokio::task::JoinHandle;
 
 use crate::BERTH;
 
@@ -29,48 +23,35 @@ const OVER_WITHIN: Duration = Duration::from_secs(120);
 /// Requests at least; the load goes on until what it is for is over.
 const REQUESTS: u64 = 400;
 
-struct Load {
-    over: Arc<AtomicBool>,
-    report: JoinHandle<LoadReport>,
+/// Asks every node in turn, each request at work for a while, none of them sent again.
+fn load(cluster: &Cluster, nodes: usize, run: &str) -> Load {
+    Load::start(LoadOptions {
+        targets: (0..nodes).map(|node| cluster.fleet.ingress(node)).collect(),
+        path: format!("/e/{ENDPOINT}/anything"),
+        headers: HeaderMap::new(),
+        bodies: [Bytes::from_static(b"sleep:50")].into(),
+        first: 0,
+        total: REQUESTS,
+        rate_per_second: 50,
+        timeout: Duration::from_secs(15),
+        in_flight_max: 4_000,
+        idempotent: false,
+        patient: false,
+        deadline_header: None,
+        run: run.to_owned(),
+    })
 }
 
-// === impl Load ===
-
-impl Load {
-    /// Asks every node in turn, each request at work for a while, none of them sent again.
-    fn start(cluster: &Cluster, nodes: usize, run: &str) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let options = LoadOptions {
-            targets: (0..nodes).map(|node| cluster.fleet.ingress(node)).collect(),
-            path: format!("/e/{ENDPOINT}/anything"),
-            headers: HeaderMap::new(),
-            bodies: [Bytes::from_static(b"sleep:50")].into(),
-            first: 0,
-            total: REQUESTS,
-            rate_per_second: 50,
-            timeout: Duration::from_secs(15),
-            in_flight_max: 4_000,
-            idempotent: false,
-            patient: false,
-            deadline_header: None,
-            run: run.to_owned(),
-        };
-        let enough = over.clone();
-        Self { over, report: tokio::spawn(berth_cli::load::run_until(options, move || enough.load(Relaxed))) }
-    }
-
-    /// Ends it; every request has had one answer of 200, from the ingress that it was sent to.
-    async fn lost_nothing(self, what: &str) {
-        self.over.store(true, Relaxed);
-        let report = self.report.await.expect("the load ends");
-        let requests = report.outcomes.len() as u64;
-        assert!(requests >= REQUESTS && report.is_complete(0, requests), "{what}: {requests}");
-        let wrong = |outcome: &&berth_cli::load::Outcome| {
-            outcome.retries > 0 || outcome.result.as_ref().map_or(true, |answer| answer.status != 200)
-        };
-        let lost: Vec<_> = report.outcomes.iter().filter(wrong).collect();
-        assert!(lost.is_empty(), "{what}: {} of {requests}: {:#?}", lost.len(), &lost[..lost.len().min(5)]);
-    }
+/// Ends a load; every request has had one answer of 200, from the ingress that it was sent to.
+async fn lost_nothing(load: Load, what: &str) {
+    let report = load.end().await;
+    let requests = report.outcomes.len() as u64;
+    assert!(requests >= REQUESTS && report.is_complete(0, requests), "{what}: {requests}");
+    let wrong = |outcome: &&berth_cli::load::Outcome| {
+        outcome.retries > 0 || outcome.result.as_ref().map_or(true, |answer| answer.status != 200)
+    };
+    let lost: Vec<_> = report.outcomes.iter().filter(wrong).collect();
+    assert!(lost.is_empty(), "{what}: {} of {requests}: {:#?}", lost.len(), &lost[..lost.len().min(5)]);
 }
 
 /// A new generation of `blue`.
@@ -104,7 +85,7 @@ async fn a_router_whose_feed_is_late_silent_or_damaged_loses_no_request() {
     let mut generation = 1;
 
     for (fault, what) in [(Fault::Late(LATE), "late"), (Fault::Lost, "lost"), (Fault::Damaged, "damaged")] {
-        let load = Load::start(&cluster, 2, what);
+        let load = load(&cluster, 2, what);
         wire.set(fault);
         if let Fault::Late(_) = fault {
             // The heartbeats of the feed have brought it to where it shall be.
@@ -114,11 +95,11 @@ async fn a_router_whose_feed_is_late_silent_or_damaged_loses_no_request() {
         put(&cluster, generation).await;
         rolled(&cluster, u64::from(generation)).await;
         assert!(wire.done() > 0, "{what}: nothing was");
-        load.lost_nothing(what).await;
+        lost_nothing(load, what).await;
         wire.set(Fault::None);
     }
 
-    let load = Load::start(&cluster, 2, "silent");
+    let load = load(&cluster, 2, "silent");
     wire.set(Fault::Stalled);
     generation += 1;
     put(&cluster, generation).await;
@@ -136,7 +117,7 @@ async fn a_router_whose_feed_is_late_silent_or_damaged_loses_no_request() {
     assert_eq!(old, 2, "a router that has not acknowledged keeps what it routes to: {replicas:?}");
     wire.set(Fault::None);
     rolled(&cluster, u64::from(generation)).await;
-    load.lost_nothing("silent").await;
+    lost_nothing(load, "silent").await;
     let check = cluster.client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }

@@ -215,7 +215,7 @@ async fn a_broken_card_is_emptied_under_load_and_comes_back_by_itself() {
     let still = now.iter().find(|replica| replica.replica == spared.replica).expect("it is still there");
     assert_eq!((still.pid, still.restarts), (spared.pid, 0), "a program's own mistake costs nothing");
     assert_eq!(card(&cluster, &spared.node).await.state, "healthy");
-    assert_all_answered(&load.await.expect("the load ends"), total);
+    assert_all_answered(&load.end().await, total);
 
     cluster
         .until_within(PROBATION, "the card passed its self-tests and takes work again", async || {

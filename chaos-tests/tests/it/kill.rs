@@ -35,7 +35,7 @@ async fn traffic_survives_the_kill_of_each_coordinator() {
         let client = &cluster.client;
         cluster.until("the cluster accepts changes", async || client.list_replicas(ENDPOINT, "").await.is_ok()).await;
     }
-    let report = load.await.expect("the load ends");
+    let report = load.end().await;
     assert_all_answered(&report, total);
 }
 
@@ -60,7 +60,7 @@ async fn traffic_survives_the_end_of_a_node_and_its_replicas_come_back_elsewhere
             replicas.iter().filter(|r| r.state == "serving" && r.node != victim).count() == 3
         })
         .await;
-    let report = load.await.expect("the load ends");
+    let report = load.end().await;
     assert_all_answered(&report, total);
     let check = cluster.client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
@@ -89,6 +89,6 @@ async fn an_agent_that_dies_alone_adopts_its_replicas_again() {
     before.sort_unstable();
     after.sort_unstable();
     assert_eq!(before, after, "the processes are the same ones");
-    let report = cluster.load(cluster.ingresses().await, RATE, 100).await.expect("the load ends");
+    let report = cluster.load(cluster.ingresses().await, RATE, 100).end().await;
     assert_all_answered(&report, 100);
 }

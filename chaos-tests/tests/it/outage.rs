@@ -22,7 +22,7 @@ async fn losing_every_coordinator_is_a_non_event_for_traffic() {
     let ingresses = cluster.ingresses().await;
     (0..3).for_each(|n| cluster.fleet.kill_coordinator(n).expect("a coordinator is killed"));
     let total = outage().as_secs() * 100;
-    let report = cluster.load(ingresses, 100, total).await.expect("the load ends");
+    let report = cluster.load(ingresses, 100, total).end().await;
     assert_all_answered(&report, total);
     (0..3).for_each(|n| cluster.fleet.restart_coordinator(n).expect("a coordinator starts"));
     cluster.serving("blue", 2).await;
@@ -51,6 +51,6 @@ async fn a_node_that_restarts_without_any_coordinator_still_routes() {
     cluster.fleet.restart_node(1).expect("the node starts again");
     let ingress = cluster.fleet.ingress(1);
     cluster.until("its ingress listens", async || tokio::net::TcpStream::connect(ingress).await.is_ok()).await;
-    let report = cluster.load(vec![ingress], 100, 300).await.expect("the load ends");
+    let report = cluster.load(vec![ingress], 100, 300).end().await;
     assert_all_answered(&report, 300);
 }

@@ -101,7 +101,7 @@ async fn a_node_is_lost_and_a_generation_rolls_just_as_it_was_foretold() {
             now.iter().filter(|replica| replica.state == "serving" && replica.generation == 2).count() == 6
         })
         .await;
-    assert_all_answered(&load.await.expect("the load ends"), total);
+    assert_all_answered(&load.end().await, total);
     let check = cluster.client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }

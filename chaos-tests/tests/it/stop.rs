@@ -35,7 +35,7 @@ async fn an_agent_that_is_asked_to_end_hands_its_replicas_over_and_no_request_is
     assert_eq!(homes.len(), 2);
     let alive = pids.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).count();
     assert_eq!(alive, 0, "its process ended with its last request");
-    let report = load.await.expect("the load ends");
+    let report = load.end().await;
     assert_all_answered(&report, total);
     cluster.fleet.restart_node(0).expect("it starts again");
     let client = &cluster.client;

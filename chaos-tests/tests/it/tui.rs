@@ -108,7 +108,7 @@ async fn the_screen_tells_what_happens_and_changes_what_it_is_asked_to() {
             Screen::is_line(text, &[ENDPOINT, "Succeeded", "3/3", " ms "]) && text.contains("blue ███████· 90 %")
         })
         .await;
-    load.await.expect("the load ends");
+    load.end().await;
 
     // A process dies, and starts again.
     screen.go(":rep");

@@ -122,7 +122,7 @@ async fn a_walk_over_the_fleet_under_load_loses_no_request_and_empties_one_node_
         walked.iter().any(|name| event.text.contains(&format!("from the reserve (agent upgrade of {name})")))
     };
     assert!(events.iter().any(spends), "{events:#?}");
-    assert_all_answered(&load.await.expect("the load ends"), total);
+    assert_all_answered(&load.end().await, total);
     let check = cluster.client.check().await.expect("the state is checked");
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }
@@ -166,7 +166,7 @@ async fn a_walk_ends_before_the_node_the_fleet_got_too_full_for() {
     restart(&mut cluster, &desk, 1).await;
     let output = ended(walk).await;
     assert!(output.status.success() && words(&output).contains("1 node upgraded"), "{}", words(&output));
-    assert_all_answered(&load.await.expect("the load ends"), total);
+    assert_all_answered(&load.end().await, total);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
