@@ -64,6 +64,58 @@ fn a_rollout_never_goes_below_its_promise_and_uses_the_surge() {
     assert_eq!(cluster.state.deployments[&key("fraud/blue")].old_specs.len(), 1, "one may go back to it");
 }
 
+/// More instances and a new version in one change: the missing ones come first, as they were, since nobody knows yet whether
+/// the new version serves, and what serves is replaced only when all do. Fewer: what is too much goes first.
+#[test]
+fn a_changed_count_comes_before_a_changed_version() {
+    let next = |count| {
+        let mut next = spec(count);
+        next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
+        next
+    };
+    for (from, to, room_for, first) in [(5, 8, 10, (3, 2)), (5, 8, 8, (3, 0)), (8, 5, 10, (0, 1))] {
+        let told = format!("{from} to {to} with room for {room_for}");
+        let mut cluster = Cluster::empty();
+        let capacity = Resources { cpu_milli: 1_000 * room_for, memory_mib: 1 << 20, ..NODE };
+        cluster.node(1, NodeProfile { capacity, ..profile("n1") });
+        cluster.deploy("fraud/blue", spec(from));
+        cluster.settle();
+        cluster.deploy("fraud/blue", next(to));
+        let (steps, _) = cluster.plan();
+        let placed = |wanted| {
+            let is_one =
+                |step: &&Step| matches!(step, Step::Place { generation, .. } if *generation == Generation(wanted));
+            steps.iter().filter(is_one).count()
+        };
+        let drained = steps.iter().filter(|step| matches!(step, Step::Drain { .. })).count();
+        assert_eq!((placed(1), placed(2)), first, "{told}: {steps:?}");
+        assert_eq!(drained, from.saturating_sub(to) as usize, "{told}: {steps:?}");
+        let (mut ready_once, mut most) = (false, 0);
+        for _ in 0..200 {
+            let (steps, _) = cluster.plan();
+            if !steps.is_empty() {
+                cluster.commit(steps);
+            }
+            let ready = cluster.ready("fraud/blue");
+            ready_once |= ready >= to as usize;
+            let least = if !ready_once {
+                from
+            } else if room_for > u64::from(to) {
+                to
+            } else {
+                to - 1
+            };
+            assert!(ready >= least as usize, "{told}: {ready} are ready of {least}");
+            most = most.max(cluster.replicas("fraud/blue").iter().filter(|replica| replica.is_wanted()).count());
+            cluster.nodes_act();
+        }
+        assert!(most <= room_for as usize, "{told}: {most}");
+        let replicas = cluster.replicas("fraud/blue");
+        let is_done = replicas.iter().all(|replica| replica.is_ready() && replica.generation == Generation(2));
+        assert!(replicas.len() == to as usize && is_done, "{told}: {replicas:?}");
+    }
+}
+
 #[test]
 fn without_room_for_one_more_a_rollout_goes_one_at_a_time_and_records_it() {
     let mut cluster = Cluster::of(2);
