@@ -9,6 +9,23 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
+/// Where a deployment's fields belong that people write beside it.
+pub(super) const HOMES: &[(&str, &str)] = &[
+    ("cpu", "resources"),
+    ("memory", "resources"),
+    ("disk", "resources"),
+    ("gpu", "resources"),
+    ("gpu_memory", "resources"),
+    ("max_concurrent_requests_per_instance", "request_settings"),
+    ("max_queue_wait_ms", "request_settings"),
+    ("request_timeout_ms", "request_settings"),
+    ("path", "model"),
+    ("code", "code_configuration"),
+    ("scoring_script", "code_configuration"),
+    ("lost_after", "disconnect"),
+    ("replace", "disconnect"),
+];
+
 /// A mapping that is being read.
 pub(super) struct Fields<'a> {
     path: String,
@@ -61,8 +78,12 @@ impl<'a> Fields<'a> {
     /// Notes everything that was not taken.
     pub(super) fn finish(self, findings: &mut Findings) {
         for entry in self.left {
-            let near = nearest(&entry.key, self.known.iter().copied().filter(|name| !name.starts_with('$')));
-            let try_ = near.map(|name| format!("`{name}`")).unwrap_or_default();
+            let home = HOMES.iter().find(|(name, home)| entry.key == *name && self.known.contains(home));
+            let near = || nearest(&entry.key, self.known.iter().copied().filter(|name| !name.starts_with('$')));
+            let try_ = match home {
+                Some((name, home)) => format!("write it below `{home}:`, `{home}: {{{name}: …}}`"),
+                None => near().map(|name| format!("`{name}`")).unwrap_or_default(),
+            };
             findings.error(Code::UnknownField, entry.place, &join(&self.path, &entry.key), "unknown field", try_);
         }
     }

@@ -411,6 +411,27 @@ fn gpu_shares() {
     assert!(refusal(text).1[0].contains("`gpu_memory: 24GiB` for a share"), "{:?}", refusal(text));
 }
 
+/// What belongs below another field is told where; there, it is known.
+#[test]
+fn fields_beside_their_home_are_sent_there() {
+    let problems = |text: &str| match read(text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems.into_iter().map(|it| (it.field, it.what, it.try_)).collect::<Vec<_>>(),
+    };
+    let head = "name: blue\nendpoint_name: digits\n";
+    for (name, home) in super::fields::HOMES {
+        let beside = problems(&format!("{head}{name}: soon\n"));
+        let told = beside.iter().find(|(field, ..)| field.ends_with(&format!(" {name}")));
+        let (_, what, try_) = told.unwrap_or_else(|| panic!("{name} passes beside {home}: {beside:?}"));
+        assert!(
+            what == "unknown field" && try_.contains(&format!("`{home}: {{{name}: …}}`")),
+            "{name}: {what}, {try_}"
+        );
+        let below = problems(&format!("{head}{home}: {{{name}: soon}}\n"));
+        assert!(below.iter().all(|(_, what, _)| what != "unknown field"), "{name}: {below:?}");
+    }
+}
+
 #[test]
 fn all_problems_are_told_at_once_with_their_lines() {
     let text = "\
