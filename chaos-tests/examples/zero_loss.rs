@@ -3,7 +3,8 @@
 //! `zero_loss [--rate N] [--requests N] [--strikes N] [--outage-s N] [--only WORD] [--strict]`, beside the binary
 //! `berth-under-test` of the same profile. Every event has a cluster of its own and a fixed open-loop load, which goes on
 //! until all its requests were due and the event is over. With `--strict` no request may be repeated where a node is asked to
-//! end either. Exits with 1 when a request is lost.
+//! end either. Exits with 1 when a request is lost. Its output is kept in `docs/benchmarks/zero_loss.txt`, from which a test makes
+//! the README's table.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -28,9 +29,7 @@ async fn main() -> ExitCode {
         outage: Duration::from_secs(number("--outage-s", 60)),
         strict: args.iter().any(|arg| arg == "--strict"),
     };
-    let Plan { coordinators, nodes, instances, rate_per_second, .. } = plan;
-    println!("{coordinators} coordinators, {nodes} nodes, {instances} instances, {rate_per_second} requests a second");
-    println!("{}", Row::heading());
+    println!("{plan}\n{}", Row::heading());
     let (mut lost, berth) = (0, beside_this());
     for event in Event::ALL {
         if value("--only").is_some_and(|only| !event.name().contains(only.as_str())) {

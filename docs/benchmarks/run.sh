@@ -62,3 +62,5 @@ under_load "$target/release/examples/zero_loss" --strict | tee "$out/zero_loss.t
 under_load "$target/release/examples/overload" | tee "$out/overload.txt"
 under_load "$target/release/examples/open_streams" | tee "$out/open_streams.txt"
 under_load "$target/release/examples/balance" | tee "$out/balance.txt"
+# The README's table of events is made of what was kept.
+BERTH_UPDATE_DOCS=1 cargo test --locked -p berth-chaos-tests --test it readme

@@ -8,8 +8,10 @@
 //! request that had to be sent again is a lost one.
 
 mod event;
+mod table;
 
 pub use event::Event;
+pub use table::{put, table};
 
 use std::{
     fmt,
@@ -61,7 +63,7 @@ pub struct Plan {
 }
 
 /// What became of the requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What happened.
     pub event: Event,
@@ -106,7 +108,7 @@ impl Plan {
             berth_cli::load::run_until(options, move || over.load(Ordering::Relaxed))
         });
         let began = Instant::now();
-        let strikes = event.strikes_at_most().min(self.strikes).max(1);
+        let strikes = self.strikes_of(event);
         let apart = Duration::from_secs(self.requests) / (self.rate_per_second * strikes) as u32;
         for turn in 0..strikes {
             sleep_until(began + apart * turn as u32).await;
@@ -115,6 +117,11 @@ impl Plan {
         }
         over.store(true, Ordering::Relaxed);
         Row::new(event, strikes, &load.await.expect("the load ends"))
+    }
+
+    /// Returns how often an event happens.
+    fn strikes_of(&self, event: Event) -> u64 {
+        event.strikes_at_most().min(self.strikes).max(1)
     }
 
     fn may_repeat(&self, event: Event) -> bool {
