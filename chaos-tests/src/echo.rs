@@ -5,7 +5,8 @@
 //! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
 //! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
 //! [`DEADLINE`], and says so under [`COUNTS`]. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
-//! or `failing`. With `START_MS` it begins to listen that many milliseconds
+//! or `failing`. Asked as OpenAI's clients ask for a stream ([`CHAT`]), it says as many tokens, an event each, as it was told at
+//! [`TOKENS`]: who asks has the pace in hand. With `START_MS` it begins to listen that many milliseconds
 //! after its start, as a model that loads does.
 
 use std::{
@@ -29,7 +30,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -42,9 +43,25 @@ pub const COUNTS: &str = "/model-counts";
 /// Where this model is told how it shall be from now on.
 pub const TURN: &str = "/model-turn";
 
+/// Where this model is asked for a stream of events.
+pub const CHAT: &str = "/v1/chat/completions";
+
+/// Where this model is told how many tokens every stream of events shall have by now, or [`LAST`].
+pub const TOKENS: &str = "/model-tokens";
+
+/// The word that ends streams of events.
+pub const LAST: &str = "last";
+
+/// The event after which nothing comes.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+/// How many tokens streams shall have, and whether that is all.
+type Said = (u64, bool);
+
 /// What was started, and how the model is.
 #[derive(Debug, Default)]
 struct Counts {
+    tokens: watch::Sender<Said>,
     started: AtomicU64,
     too_late: AtomicU64,
     slow_ms: AtomicU64,
@@ -103,6 +120,16 @@ impl Counts {
         self.failing.store(word == "failing", Ordering::Relaxed);
     }
 
+    /// Lets streams of events go on.
+    fn tell(&self, word: &[u8]) {
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        let count = word.parse::<u64>().ok();
+        self.tokens.send_modify(|(tokens, last)| {
+            *tokens = count.unwrap_or(*tokens);
+            *last = word == LAST;
+        });
+    }
+
     fn say(&self) -> String {
         format!("{} {}", self.started.load(Ordering::Relaxed), self.too_late.load(Ordering::Relaxed))
     }
@@ -116,7 +143,18 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
         counts.turn(&request.into_body().collect().await?.to_bytes());
         return Ok(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed()));
     }
+    if request.uri().path() == TOKENS {
+        counts.tell(&request.into_body().collect().await?.to_bytes());
+        return Ok(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed()));
+    }
     counts.count(&request);
+    if request.uri().path() == CHAT {
+        let asked = request.into_body().collect().await?.to_bytes();
+        let events = BodyExt::boxed(StreamBody::new(events(asked, counts.tokens.subscribe())));
+        let mut response = Response::new(events);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        return Ok(response);
+    }
     if counts.failing.load(Ordering::Relaxed) {
         let mut failed = Response::new(Full::new(Bytes::from("failing")).map_err(|never| match never {}).boxed());
         *failed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -148,6 +186,31 @@ async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
     Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
+}
+
+/// Says one token after the other, each with what was asked, as far as it is told; then that these were all.
+fn events(
+    asked: Bytes,
+    tokens: watch::Receiver<Said>,
+) -> impl futures::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Sync {
+    futures::stream::unfold(Some((0, tokens)), move |state| {
+        let asked = asked.clone();
+        async move {
+            let (said, mut tokens) = state?;
+            let (count, _) = *tokens.wait_for(|(count, last)| *count > said || *last).await.ok()?;
+            let asked = String::from_utf8_lossy(&asked);
+            let (event, next) = match count > said {
+                true => (token(said + 1, &asked), Some((said + 1, tokens))),
+                false => (DONE.to_owned(), None),
+            };
+            Some((Ok(Frame::data(Bytes::from(event))), next))
+        }
+    })
+}
+
+/// Writes a token's event.
+pub(crate) fn token(number: u64, asked: &str) -> String {
+    format!("data: {number} {asked}\n\n")
 }
 
 /// Sends every frame back as it comes, then an OK status.

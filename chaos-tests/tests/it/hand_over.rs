@@ -2,7 +2,7 @@
 
 use berth_chaos_tests::{
     cluster::{Cluster, ENDPOINT, WITHIN, assert_all_answered},
-    talk,
+    talk::Streams,
 };
 use berth_cli::fleet::{Daemon, Fleet};
 use tokio::{
@@ -16,14 +16,15 @@ use crate::BERTH;
 /// Requests a second.
 const RATE: u64 = 100;
 
-/// Streams that are open meanwhile; `examples/open_streams.rs` has more.
-const STREAMS: usize = 300;
+/// Conversations over HTTP/2 and streams of events over HTTP/1.1 that are open meanwhile; `examples/open_streams.rs` has
+/// more.
+const STREAMS: [usize; 2] = [150, 150];
 
 async fn serve(cluster: &Cluster) {
     cluster.endpoint().await;
     let mut spec = cluster.command(&["echo-model"]);
     spec.instance_count = 2;
-    spec.request_settings.max_concurrent_requests_per_instance = 600;
+    Streams::suit(&mut spec, 600);
     cluster.put(ENDPOINT, "blue", &spec).await;
     cluster.serving("blue", 2).await;
     cluster.split(&[("blue", 100)]).await;
@@ -46,32 +47,27 @@ async fn hundreds_of_streams_and_a_load_go_on_across_a_hand_over() {
     serve(&cluster).await;
     let node = Fleet::node_name(0);
     let before = cluster.pids_on(&node).await;
-    let mut talks = talk::open(cluster.fleet.ingress(0), STREAMS).await;
-    for talk in &mut talks {
-        talk.exchange("before").await;
-    }
+    let [talks, events] = STREAMS;
+    let mut streams = Streams::open(&cluster, cluster.fleet.ingress(0), talks, events).await;
+    assert_eq!(streams.count(), talks + events);
+    streams.exchange("before").await;
     let total = 1_500;
     let load = cluster.load(cluster.ingresses().await, RATE, total);
     let mut older = cluster.fleet.succeed_node(0).expect("a newer process starts");
     taken_over(&cluster, &node).await;
     for round in 0..3 {
-        for talk in &mut talks {
-            talk.exchange(&format!("round {round}")).await;
-        }
+        streams.exchange(&format!("round {round}")).await;
     }
     assert!(older.is_running(), "what it has goes on there");
     // The newer one knows of them: a drain would wait.
     let counted = async || {
         let replicas = cluster.client.list_replicas(ENDPOINT, "blue").await.unwrap_or_default();
-        replicas.iter().map(|replica| replica.in_flight).sum::<u64>() >= talks.len() as u64
+        replicas.iter().map(|replica| replica.in_flight).sum::<u64>() >= streams.count() as u64
     };
     cluster.until("the streams are counted", counted).await;
     assert_all_answered(&load.end().await, total);
-    let count = talks.len();
-    for talk in talks {
-        talk.end().await;
-    }
-    assert_eq!(count, STREAMS);
+    assert!(older.is_running(), "every stream is there still");
+    streams.end().await;
     ended(&cluster, older).await;
     assert_eq!(cluster.pids_on(&node).await, before, "it found its replicas again");
     let nodes = cluster.client.list_nodes().await.expect("the nodes");
