@@ -36,6 +36,7 @@ mod models;
 mod options;
 mod patient;
 mod peers;
+mod pem;
 mod persist;
 mod pool;
 mod pump;

@@ -24,7 +24,7 @@ use tokio_rustls::{
             verify_server_name,
         },
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+        pki_types::{CertificateDer, ServerName, UnixTime},
         server::{
             ParsedCertificate, WebPkiClientVerifier,
             danger::{ClientCertVerified, ClientCertVerifier},
@@ -34,7 +34,10 @@ use tokio_rustls::{
     server,
 };
 
-use super::tls::{Look, Stamp, TlsFiles, Watch, stamp, warn_of_readers};
+use super::{
+    pem,
+    tls::{Look, Stamp, TlsFiles, Watch, stamp, warn_of_readers},
+};
 
 /// The name that every node's certificate holds.
 pub const PEER_NAME: &str = "node.berth";
@@ -88,13 +91,13 @@ impl PeerFiles {
 
     fn load(&self) -> Result<Loaded, Error> {
         let mut roots = RootCertStore::empty();
+        let certificates = |path: &Path| pem::certificates(path).map_err(|why| refuse(path, why));
         for certificate in certificates(&self.ca)? {
             roots.add(certificate).map_err(|error| refuse(&self.ca, error.to_string()))?;
         }
         let roots = Arc::new(roots);
         let chain = certificates(&self.own.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.own.key)?)
-            .map_err(|error| refuse(&self.own.key, error.to_string()))?;
+        let key = pem::key(&self.own.key).map_err(|why| refuse(&self.own.key, why))?;
         let provider = Arc::new(ring::default_provider());
         let unusable = |error: rustls::Error| refuse(&self.own.cert, error.to_string());
         let callers = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
@@ -105,7 +108,7 @@ impl PeerFiles {
         // A certificate that no other node believes is found here and not by them, one request after the other.
         let now = UnixTime::now();
         let name = ServerName::try_from(PEER_NAME).map_err(|error| refuse(&self.own.cert, error.to_string()))?;
-        let (own, issuers) = chain.split_first().ok_or_else(|| refuse(&self.own.cert, NO_CERTIFICATE.to_owned()))?;
+        let (own, issuers) = chain.split_first().ok_or_else(|| refuse(&self.own.cert, "it is empty".to_owned()))?;
         let believed = called.verify_server_cert(own, issuers, &name, &[], now);
         let believed = believed.and_then(|_| callers.verify_client_cert(own, issuers, now));
         let out_of_time = match believed {
@@ -138,23 +141,10 @@ impl PeerFiles {
     }
 }
 
-/// Why a file without any certificate is refused.
-const NO_CERTIFICATE: &str = "there is no `BEGIN CERTIFICATE` in it";
-
 fn refuse(path: &Path, why: String) -> Error {
     Error::new(Code::Certificate, format!("`{}` cannot be used between nodes", path.display()))
         .why(why)
         .try_(format!("name PEM files: a certificate for `{PEER_NAME}`, its key, and who signed it"))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| refuse(path, error.to_string()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let found = found.map_err(|error| refuse(path, error.to_string()))?;
-    if found.is_empty() { Err(refuse(path, NO_CERTIFICATE.to_owned())) } else { Ok(found) }
 }
 
 fn is_of_another_day(error: &rustls::Error) -> bool {

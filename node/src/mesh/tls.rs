@@ -22,12 +22,13 @@ use tokio_rustls::{
     rustls::{
         ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         server::{ClientHello, ResolvesServerCert},
         sign::CertifiedKey,
     },
     server::TlsStream,
 };
+
+use super::pem;
 
 /// How often the files are looked at. Renewals come weeks before a certificate ends.
 const LOOK: Duration = Duration::from_secs(2);
@@ -89,28 +90,20 @@ impl TlsFiles {
     }
 
     fn load(&self) -> Result<CertifiedKey, Error> {
-        let unreadable = |what: &str, path: &Path, why: String, try_: &str| {
+        let unusable = |what: &str, path: &Path, why: String, try_: &str| {
             Error::new(Code::Certificate, format!("the {what} `{}` cannot be used", path.display())).why(why).try_(try_)
         };
-        let bytes = |what: &str, path: &Path| {
-            std::fs::read(path)
-                .map_err(|error| unreadable(what, path, error.to_string(), "name a file that this user may read"))
-        };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes("certificate", &self.cert)?).collect();
-        let chain = chain.map_err(|error| {
-            unreadable("certificate", &self.cert, error.to_string(), "name a PEM file, the certificate first")
+        let chain = pem::certificates(&self.cert).map_err(|why| {
+            unusable("certificate", &self.cert, why, "name a PEM file that this user may read, the certificate first")
         })?;
-        if chain.is_empty() {
-            let why = "there is no `BEGIN CERTIFICATE` in it".to_owned();
-            return Err(unreadable("certificate", &self.cert, why, "name a PEM file, the certificate first"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&bytes("key", &self.key)?).map_err(|error| {
-            unreadable("key", &self.key, error.to_string(), "name a PEM file with a private key without a passphrase")
+        let key = pem::key(&self.key).map_err(|why| {
+            let try_ = "name a PEM file that this user may read, with a private key without a passphrase";
+            unusable("key", &self.key, why, try_)
         })?;
         // Which also finds a key that belongs to another certificate.
         CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
             let why = format!("with the key `{}`: {error}", self.key.display());
-            unreadable("certificate", &self.cert, why, "name a certificate and the key it was made for")
+            unusable("certificate", &self.cert, why, "name a certificate and the key it was made for")
         })
     }
 }
