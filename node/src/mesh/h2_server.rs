@@ -1,6 +1,12 @@
 //! A connection of HTTP/2 from a caller or another gate, on h2 itself: a task per request and none besides.
 
-use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -59,31 +65,37 @@ where
     let mut draining = Some(core.drain.watch());
     // Another gate passes on what its own callers take, and gives up on those itself.
     let patience = (door == Door::Ingress).then_some(limits.write_timeout);
-    loop {
-        let next = poll_fn(|cx| {
-            if draining.as_mut().is_some_and(|draining| Pin::new(draining).poll(cx).is_ready()) {
-                draining = None;
-                connection.graceful_shutdown();
-            }
-            if keeper.poll_lost(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            gather.poll_driven(cx, |cx| connection.poll_accept(cx))
-        });
-        match next.await {
-            Some(Ok((request, respond))) => {
-                let is_head = *request.method() == Method::HEAD;
-                // In a box of its own: the task itself is moved as a whole several times in its life.
-                let work = door.answer(core.clone(), received(request));
-                tokio::task::spawn_local(answer(work, respond, is_head, patience));
-                // A caller that opens and resets streams as fast as it can write would otherwise queue up thousands of tasks
-                // before those of any other connection come to their turn.
-                tokio::task::coop::consume_budget().await;
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => return Ok(()),
+    let next = |cx: &mut Context<'_>| {
+        if draining.as_mut().is_some_and(|draining| Pin::new(draining).poll(cx).is_ready()) {
+            draining = None;
+            connection.graceful_shutdown();
         }
+        if keeper.poll_lost(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        gather.poll_driven(cx, |cx| connection.poll_accept(cx))
+    };
+    let start = |(request, respond): (Request<RecvStream>, SendResponse<Bytes>)| {
+        let is_head = *request.method() == Method::HEAD;
+        // In a box of its own: the task itself is moved as a whole several times in its life.
+        let work = door.answer(core.clone(), received(request));
+        tokio::task::spawn_local(answer(work, respond, is_head, patience));
+    };
+    Ok(in_turns(next, start).await?)
+}
+
+/// Starts all that comes, until nothing comes any more. What starts is the task of a request.
+async fn in_turns<T, E>(
+    mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<T, E>>>,
+    mut start: impl FnMut(T),
+) -> Result<(), E> {
+    while let Some(come) = poll_fn(&mut next).await {
+        start(come?);
+        // A caller that opens and resets streams as fast as it can write would otherwise queue up thousands of tasks
+        // before those of any other connection come to their turn.
+        tokio::task::coop::consume_budget().await;
     }
+    Ok(())
 }
 
 fn builder(core: &Core, door: Door) -> Builder {
@@ -119,12 +131,12 @@ fn received(request: Request<RecvStream>) -> Request<Wire> {
     Request::from_parts(parts, body)
 }
 
-/// Answers one request. A caller that resets its stream ends the work on it, and so does one that takes nothing of the
-/// answer for as long as `patience`.
+/// Answers one request. A caller that resets its stream ends the work on it, which is not begun for one that has done so
+/// before its turn came; so does a caller that takes nothing of the answer for as long as `patience`.
 async fn answer(mut work: Work, mut respond: SendResponse<Bytes>, is_head: bool, patience: Option<Duration>) {
-    let pump = poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(send(&mut respond, response, is_head)),
-        Poll::Pending => respond.poll_reset(cx).map(|_| None),
+    let pump = poll_fn(|cx| match respond.poll_reset(cx) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => work.as_mut().poll(cx).map(|response| send(&mut respond, response, is_head)),
     });
     let pump = pump.await;
     drop(work);
@@ -154,5 +166,41 @@ fn send(respond: &mut SendResponse<Bytes>, response: Response<OutBody>, is_head:
             tracing::debug!(%error, "an answer was not taken");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, convert::Infallible};
+
+    use tokio::{runtime::LocalOptions, task::yield_now};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_on_which_all_has_come_leaves_others_their_turns() {
+        /// All of them are there at once.
+        const COME: u32 = 10_000;
+        /// What one turn may start: as much as a task may do of anything, and some.
+        const IN_A_TURN: u32 = 256;
+        let started = Rc::new(Cell::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(LocalOptions::default());
+        runtime.expect("a runtime").block_on(async {
+            let (next, count) = (started.clone(), started.clone());
+            let next = move |_: &mut Context<'_>| Poll::Ready((next.get() < COME).then_some(Ok::<_, Infallible>(())));
+            let connection = tokio::task::spawn_local(in_turns(next, move |()| count.set(count.get() + 1)));
+            let other = tokio::task::spawn_local(async move {
+                let mut seen = 0;
+                while started.get() < COME {
+                    let since = started.get() - seen;
+                    assert!(since <= IN_A_TURN, "{since} requests were started in one turn");
+                    seen = started.get();
+                    yield_now().await;
+                }
+                seen
+            });
+            connection.await.expect("no panic").expect("no error");
+            assert!(other.await.expect("no panic") > COME - 2 * IN_A_TURN, "it had its turns to the end");
+        });
     }
 }
