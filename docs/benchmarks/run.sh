@@ -53,6 +53,8 @@ BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::ever
 # The command line and the screen; ten thousand replicas need grpcio.
 cargo build --release -p berth-cli
 python3 "$out/surface.py" "$target/release/berth" --out "$out/surface.txt"
+# One no-op model beside other servers of models, which come from PyPI: a few hundred megabytes.
+"$out/serve.py" "$target/release/berth" --work "$target/serve" --out "$out/serve.txt"
 # What follows takes what else the machine does into its latencies: each says so at its head.
 under_load() {
   { echo "release build, $(nproc) cores, load average at the begin $(cut -d' ' -f1-3 /proc/loadavg)"; "$@"; } || true
