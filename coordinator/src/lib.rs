@@ -12,6 +12,8 @@ mod clock;
 mod context;
 mod controller;
 mod feature;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod keys;
 mod machine;
 mod metrics;

@@ -95,7 +95,7 @@ impl Lines {
 }
 
 /// Takes the next whole message off a stream of frames.
-fn take(bytes: &mut BytesMut) -> Option<Bytes> {
+pub(super) fn take(bytes: &mut BytesMut) -> Option<Bytes> {
     let head: [u8; FRAME_HEAD] = *bytes.first_chunk()?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
     if bytes.len() < FRAME_HEAD + length {
@@ -106,7 +106,7 @@ fn take(bytes: &mut BytesMut) -> Option<Bytes> {
 }
 
 /// Writes a message by the standard mapping, with the names of the protos and numbers as numbers.
-fn text(output: MessageDescriptor, message: Bytes) -> Result<String, Error> {
+pub(super) fn text(output: MessageDescriptor, message: Bytes) -> Result<String, Error> {
     let wrong =
         |error: &dyn std::fmt::Display| Error::new(Code::Internal, "the answer has no JSON").why(error.to_string());
     let options =

@@ -85,14 +85,16 @@ async fn posted(input: MessageDescriptor, parts: &Parts, body: Body) -> Result<D
     let read = timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     let read = read.map_err(|_| Error::new(Code::Timeout, "the body did not arrive in time"))?;
     let bytes = read.map_err(|error| Error::new(Code::TooLarge, "the body cannot be read").why(error.to_string()))?;
-    let bytes = bytes.to_bytes();
-    let value = if bytes.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::Invalid, "the body is no JSON").why(error.to_string()))?
-    };
-    message_of(input, value)
+    message_of(input, parse(&bytes.to_bytes())?)
+}
+
+/// Reads a body; an empty one asks for nothing.
+pub(super) fn parse(body: &[u8]) -> Result<Value, Error> {
+    if body.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Error::new(Code::Invalid, "the body is no JSON").why(error.to_string()))
 }
 
 fn demand(parts: &Parts, wanted: &str) -> Result<(), Error> {
@@ -105,7 +107,7 @@ fn demand(parts: &Parts, wanted: &str) -> Result<(), Error> {
     Err(Error::new(Code::Invalid, what).try_(format!("send `content-type: {wanted}`")))
 }
 
-fn message_of(input: MessageDescriptor, value: Value) -> Result<DynamicMessage, Error> {
+pub(super) fn message_of(input: MessageDescriptor, value: Value) -> Result<DynamicMessage, Error> {
     let options = DeserializeOptions::new().deny_unknown_fields(true);
     DynamicMessage::deserialize_with_options(input.clone(), value, &options).map_err(|error| {
         let what = format!("this is no {}", input.name());
@@ -114,7 +116,7 @@ fn message_of(input: MessageDescriptor, value: Value) -> Result<DynamicMessage, 
 }
 
 /// Reads a query as the fields of a message; a repeated field is named more than once.
-fn query(parts: &Parts, input: &MessageDescriptor) -> Result<Map<String, Value>, Error> {
+pub(super) fn query(parts: &Parts, input: &MessageDescriptor) -> Result<Map<String, Value>, Error> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
         .map_err(|error| Error::new(Code::Invalid, "the query cannot be read").why(error.to_string()))?;
     let (mut fields, mut problems) = (Map::new(), Vec::new());

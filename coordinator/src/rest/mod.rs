@@ -9,6 +9,8 @@ mod call;
 mod guard;
 mod openapi;
 mod page;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod promises;
 mod routes;
 mod swagger;
 

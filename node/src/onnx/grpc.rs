@@ -46,7 +46,7 @@ pub(super) async fn answer(
 }
 
 /// Reads the tensors of a request in the model's order, and which outputs are wanted.
-fn read(model: &Model, request: &ModelInferRequest) -> Result<(Vec<Tensor>, Vec<usize>), String> {
+pub(super) fn read(model: &Model, request: &ModelInferRequest) -> Result<(Vec<Tensor>, Vec<usize>), String> {
     let raw = &request.raw_input_contents;
     if !raw.is_empty() && raw.len() != request.inputs.len() {
         return Err(format!("{} inputs, but {} raw contents", request.inputs.len(), raw.len()));

@@ -309,7 +309,8 @@ fn find_file(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn input_ports(graph: &GraphProto) -> Result<Vec<Port>, String> {
+/// Lists what a graph takes, as it declares it.
+pub(super) fn input_ports(graph: &GraphProto) -> Result<Vec<Port>, String> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     graph
         .input

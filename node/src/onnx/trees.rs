@@ -14,6 +14,9 @@ use tract_onnx::tract_hir::internal::*;
 /// The name under which the rewriting asks for it.
 pub(super) const OPERATOR: &str = "berth.Trees";
 
+/// Scores a row may have. A file says how many, and every row of a request gets memory for them.
+const COLUMNS_MAX: usize = 1 << 16;
+
 /// Scores of every column for every row; the same object is the same operator.
 #[derive(Clone, Debug)]
 struct Trees(Arc<Forest>);
@@ -96,6 +99,7 @@ impl Forest {
 
         let mut votes: BTreeMap<(i64, i64), Vec<(usize, f32)>> = BTreeMap::new();
         let columns = index(node.get_attr("columns")?)?;
+        ensure!((1..=COLUMNS_MAX).contains(&columns), "{columns} scores a row are not supported");
         let weights = floats("leaf_weights");
         let (leaf_trees, leaf_ids, leaf_columns) = (ints("leaf_treeids")?, ints("leaf_nodeids")?, ints("leaf_ids")?);
         let same = [leaf_ids.len(), leaf_columns.len(), weights.len()];
@@ -277,8 +281,8 @@ impl EvalOp for Trees {
         let plain = input.try_as_plain_ram()?;
         let cells = plain.as_slice::<f32>()?;
         let mut scores = vec![0.0; rows * forest.columns];
-        // Both widths are at least one: a forest has a column, and a tree that branches has a feature.
-        for (row, scores) in cells.chunks_exact(width.max(1)).zip(scores.chunks_exact_mut(forest.columns.max(1))) {
+        // A tree that branches has a feature; one that does not takes rows of nothing.
+        for (row, scores) in cells.chunks_exact(width.max(1)).zip(scores.chunks_exact_mut(forest.columns)) {
             forest.score(row, scores);
         }
         Ok(tvec!(tensor1(&scores).into_shape(&[rows, forest.columns])?.into_tvalue()))
@@ -293,6 +297,20 @@ impl TypedOp for Trees {
     as_op!();
 }
 
+/// Reads a stranger's trees; what is read is walked to the end for any row.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn walks_end(node: &NodeProto) {
+    /// Wide enough for every row that is worth a fuzzer's memory.
+    const WIDTH_MAX: usize = 1 << 12;
+    let Ok(forest) = Forest::read(node) else { return };
+    assert!((1..=COLUMNS_MAX).contains(&forest.columns), "{} columns", forest.columns);
+    for cell in [0.0, f32::NAN, f32::INFINITY, -1.0] {
+        if forest.features <= WIDTH_MAX {
+            forest.score(&vec![cell; forest.features], &mut vec![0.0; forest.columns]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tract_onnx::pb::AttributeProto;
@@ -301,6 +319,10 @@ mod tests {
 
     fn ints(name: &str, ints: &[i64]) -> AttributeProto {
         AttributeProto { name: name.to_owned(), r#type: 7, ints: ints.to_vec(), ..AttributeProto::default() }
+    }
+
+    fn columns(i: i64) -> AttributeProto {
+        AttributeProto { name: "columns".to_owned(), r#type: 2, i, ..AttributeProto::default() }
     }
 
     /// Two stumps on feature 0, at 1 and at 2; the leaves say 1 or 3, and 10 or 30.
@@ -314,7 +336,7 @@ mod tests {
             ..AttributeProto::default()
         };
         let attribute = vec![
-            AttributeProto { name: "columns".to_owned(), r#type: 2, i: 1, ..AttributeProto::default() },
+            columns(1),
             ints("nodes_treeids", &[0, 0, 0, 1, 1, 1]),
             ints("nodes_nodeids", &[0, 1, 2, 0, 1, 2]),
             ints("nodes_featureids", &[0; 6]),
@@ -372,6 +394,8 @@ mod tests {
             (ints("nodes_featureids", &[0; 5]), "differ in length"),
             (ints("leaf_ids", &[0, 0, 0, 1]), "column 1 of 1"),
             (ints("leaf_nodeids", &[1, 2, 1, 0]), "no leaf"),
+            (columns(0), "0 scores a row"),
+            (columns(1 << 40), "are not supported"),
         ] {
             let refusal = Forest::read(&with(change)).expect_err(why);
             assert!(format!("{refusal:#}").contains(why), "{refusal:#}");

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_core::error::{Code, Error};
-use berth_node::onnx::fuzz::Parsers;
 use berth_node::onnx::{OnnxOptions, OnnxServer};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -645,40 +643,4 @@ async fn a_taken_port_is_named() {
     };
     assert_eq!(error.code, Code::ReplicaStart);
     assert!(error.what.contains(&listen.to_string()));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
-    /// The parsers face whatever a network brings: they refuse it, they never panic.
-    #[test]
-    fn arbitrary_bytes_never_panic_the_parsers(
-        noise in proptest::collection::vec(any::<u8>(), 0..300),
-        cut in any::<prop::sample::Index>(),
-        json_length in proptest::option::of(0_usize..600),
-    ) {
-        let parsers = Parsers::load(&fixture("columns.onnx")).expect("a fixture");
-        parsers.infer(&noise, json_length);
-        parsers.score(&noise);
-        // A request that was right until a byte of it changed.
-        let valid = json!({
-            "inputs": [
-                { "name": "area", "shape": [1, 1], "datatype": "FP32", "data": [[1.5]] },
-                { "name": "rooms", "shape": [1, 1], "datatype": "INT64", "parameters": { "binary_data_size": 8 } },
-            ],
-            "outputs": [{ "name": "price", "parameters": { "binary_data": true } }],
-        })
-        .to_string();
-        let mut body = valid.clone().into_bytes();
-        body.extend(7_i64.to_le_bytes());
-        prop_assert!(parsers.infer(&body, Some(valid.len())));
-        let at = cut.index(body.len());
-        for byte in noise.iter().take(8) {
-            body[at] = *byte;
-            parsers.infer(&body, Some(valid.len()));
-            parsers.infer(&body, json_length);
-            parsers.score(&body);
-        }
-        parsers.infer(&body[..at], Some(valid.len()));
-    }
 }
