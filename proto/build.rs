@@ -114,6 +114,6 @@ fn printed(descriptors: &prost_types::FileDescriptorSet) -> Vec<String> {
     });
     let api = api.filter(|name| !API_WITHOUT_JSON.contains(&name.as_str()));
     let shared = SHARED.iter().map(|name| format!("berth.store.v1.{name}"));
-    let measured = ["DeviceSample", "DeviceProcess"].map(|name| format!("berth.node.v1.{name}"));
+    let measured = ["DeviceSample", "DeviceProcess", "PrepareProgress"].map(|name| format!("berth.node.v1.{name}"));
     api.map(|name| format!("berth.api.v1.{name}")).chain(shared).chain(measured).collect()
 }

@@ -24,8 +24,6 @@ const ASK_WHY_AFTER: Duration = Duration::from_secs(3);
 const NO_ROOM_AFTER: Duration = Duration::from_secs(8);
 /// How long a deleted deployment's requests and processes may take to end: the drain, the kill, and a little.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// How often a person is shown what the build of an environment says.
-const BUILD_LOOK: Duration = Duration::from_secs(2);
 
 /// Waits until the given generation of a deployment serves with all its instances, or cannot.
 pub(super) async fn until_serving(
@@ -37,7 +35,6 @@ pub(super) async fn until_serving(
     let (endpoint, name) = (deployment.endpoint.as_str(), deployment.name.as_str());
     let started = Instant::now();
     let mut progress = context.out.progress();
-    let mut build = BuildWords::default();
     let mut still_since = None;
     loop {
         let current = client.get_deployment(endpoint, name).await?;
@@ -70,10 +67,7 @@ pub(super) async fn until_serving(
             }
             _ => still_since = None,
         }
-        let mut lines = coming::lines(&context.out, &current, &replicas, verdict.as_ref(), now_ms());
-        if progress.is_live() && replicas.iter().any(|replica| replica.state == "preparing") {
-            lines.extend(build.line(context, &current).await);
-        }
+        let lines = coming::lines(&context.out, &current, &replicas, verdict.as_ref(), now_ms());
         progress.show(&lines);
         if is_late {
             progress.clear();
@@ -118,24 +112,4 @@ pub(super) async fn until_gone(context: &Context, key: &DeploymentKey) -> Result
 
 fn is_wanted(replica: &Replica) -> bool {
     matches!(replica.state.as_str(), "placed" | "preparing" | "starting" | "crash_looping" | "warm" | "serving")
-}
-
-/// The last line that preparing wrote: a minute of pip is a long time to look at one word.
-#[derive(Default)]
-struct BuildWords {
-    read_at: Option<Instant>,
-    line: String,
-}
-
-// === impl BuildWords ===
-
-impl BuildWords {
-    async fn line(&mut self, context: &Context, deployment: &Deployment) -> Option<coming::Ticking> {
-        if self.read_at.is_none_or(|at| at.elapsed() >= BUILD_LOOK) {
-            self.read_at = Some(Instant::now());
-            let lines = why::log_tail(context, deployment, true, 1, LOOK_AGAIN).await;
-            self.line = lines.into_iter().next_back().unwrap_or_default();
-        }
-        (!self.line.is_empty()).then(|| (String::new(), format!("  {}", self.line.trim())))
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_client::api::{Deployment, Replica, Verdict};
 use berth_core::{time::Millis, units::Count};
+use berth_proto::node::v1::PrepareProgress;
 
 use super::text::{self, age, first_line, short};
 use crate::output::{Output, state_ink};
@@ -20,6 +21,8 @@ struct Group<'a> {
     node: &'a str,
     state: &'a str,
     reason: String,
+    /// How far the one is that has most to do, of those that prepare.
+    progress: Option<&'a PrepareProgress>,
     replicas: Vec<&'a Replica>,
 }
 
@@ -63,10 +66,19 @@ fn groups(replicas: &[Replica]) -> Vec<Group<'_>> {
     for replica in replicas {
         let (node, state) = (replica.node.as_str(), replica.state.as_str());
         // `instance 3 of 40` tells placed replicas apart that do the same; a serving one needs no reason.
-        let reason = if matches!(state, "placed" | "serving") { "" } else { first_line(&replica.reason) };
+        let progress = replica.progress.as_ref();
+        let step = progress.map(text::step);
+        let reason = match &step {
+            Some(step) => step.as_str(),
+            None if matches!(state, "placed" | "serving") => "",
+            None => first_line(&replica.reason),
+        };
         let cause = text::cause(reason);
         let group = groups.entry((node, stage(state), state, cause.clone()));
-        let group = group.or_insert(Group { node, state, reason: reason.to_owned(), replicas: Vec::new() });
+        let group = group.or_insert(Group { node, state, reason: reason.to_owned(), progress, replicas: Vec::new() });
+        if progress.map(far) < group.progress.map(far) {
+            group.progress = progress;
+        }
         if group.reason != reason {
             // Which port or replica it is about differs, and of many none is meant.
             group.reason = cause;
@@ -74,6 +86,11 @@ fn groups(replicas: &[Replica]) -> Vec<Group<'_>> {
         group.replicas.push(replica);
     }
     groups.into_values().collect()
+}
+
+/// Orders what prepares the same: thousandths of its step.
+fn far(progress: &PrepareProgress) -> u64 {
+    progress.done.saturating_mul(1_000) / progress.total.max(1)
 }
 
 // === impl Group ===
@@ -87,7 +104,9 @@ impl Group<'_> {
         let state = out.paint(self.state, state_ink(self.state));
         let line = format!("  {}  {state}  {who}  {}", self.node, self.reason);
         let since = self.replicas.iter().map(|replica| replica.since_ms).min().unwrap_or(now_ms);
-        (line.trim_end().to_owned(), age(since, now_ms))
+        let far = self.progress.map(text::progress_bar).filter(|bar| !bar.is_empty());
+        let ticking = far.into_iter().chain([age(since, now_ms)]).collect::<Vec<_>>().join("  ");
+        (line.trim_end().to_owned(), ticking)
     }
 }
 
@@ -151,6 +170,48 @@ fraud/blue  Scaling  2/40 ready | 1m09s
   nearest: add a node | 
 ";
         assert_eq!(shown(&deployment(), &replicas, Some(&verdict)), expected);
+    }
+
+    #[test]
+    fn what_is_prepared_says_how_far_it_is() {
+        let progress = |what: &str, detail: &str, step: u32, (done, total): (u64, u64), unit: &str| PrepareProgress {
+            what: what.into(),
+            detail: detail.into(),
+            step,
+            steps: if step == 0 { 0 } else { 3 },
+            done,
+            total,
+            unit: unit.into(),
+        };
+        let fetches = |done: u64| progress("fetches m.onnx", "", 0, (done << 20, 40 << 20), "bytes");
+        let of = |id: u64, node: &str, progress: PrepareProgress| Replica {
+            progress: Some(progress),
+            ..replica(id << 32, node, "preparing", "it is got ready", 60_000)
+        };
+        let replicas = [
+            of(0x1000_0001, "node-1", fetches(10)),
+            of(0x1000_0002, "node-1", fetches(30)),
+            of(0x2000_0001, "node-2", progress("makes a virtual environment", "", 1, (0, 0), "")),
+            of(0x3000_0001, "node-3", progress("collects packages", "numpy, 18.0 MB", 2, (7, 0), "packages")),
+            of(0x4000_0001, "node-4", progress("installs packages", "", 3, (12, 48), "packages")),
+        ];
+        let expected = "\
+fraud/blue  Scaling  2/40 ready | 1m09s
+  node-1  preparing  2 replicas  fetches m.onnx | [#####               ]  25 %  10 MiB of 40 MiB  10s
+  node-2  preparing  20000001  makes a virtual environment (step 1 of 3) | 10s
+  node-3  preparing  30000001  collects packages (step 2 of 3) | 7 packages so far  numpy, 18.0 MB  10s
+  node-4  preparing  40000001  installs packages (step 3 of 3) | [#####               ]  25 %  12 of 48 packages  10s
+";
+        assert_eq!(shown(&deployment(), &replicas, None), expected);
+        let words: Vec<_> = replicas.iter().map(|it| text::progress_words(it.progress.as_ref().unwrap())).collect();
+        let expected = [
+            "fetches m.onnx 25 % of 40 MiB",
+            "fetches m.onnx 75 % of 40 MiB",
+            "makes a virtual environment",
+            "collects packages: numpy, 18.0 MB",
+            "installs packages 25 % (12 of 48)",
+        ];
+        assert_eq!(words, expected);
     }
 
     #[test]

@@ -143,7 +143,11 @@ impl Listed for Replica {
     fn cells(&self, now_ms: u64) -> Vec<Cell> {
         let pid = if self.pid == 0 { String::new() } else { self.pid.to_string() };
         // A replica that serves needs no reason; the others are looked at for nothing else.
-        let why = if self.state == "serving" { "" } else { text::first_line(&self.reason) };
+        let why = match &self.progress {
+            Some(progress) => text::progress_words(progress),
+            None if self.state == "serving" => String::new(),
+            None => text::first_line(&self.reason).to_owned(),
+        };
         vec![
             text::short(&self.replica).into(),
             format!("{}/{}", self.endpoint, self.deployment).into(),

@@ -11,6 +11,8 @@ use berth_core::{
     units::{Cores, Mib},
 };
 
+use berth_proto::node::v1::PrepareProgress;
+
 use crate::output::{Cell, Ink};
 
 /// Writes how long ago something was: `4m12s`.
@@ -30,11 +32,55 @@ const BAR: u64 = 20;
 
 /// Draws how much of something is done: `[########            ]  42 %  12 of 30 MiB`.
 pub(crate) fn bar(done: u64, of: u64) -> String {
-    let part =
-        |whole: u64| u64::try_from(u128::from(done) * u128::from(whole) / u128::from(of.max(1))).unwrap_or(whole);
-    let full = part(BAR).min(BAR);
+    drawn(done, of, &format!("{} of {}", Mib(done >> 20), Mib(of.div_ceil(1 << 20))))
+}
+
+fn drawn(done: u64, of: u64, amounts: &str) -> String {
+    let full = part(done, of, BAR);
     let (drawn, rest) = ("#".repeat(full as usize), " ".repeat((BAR - full) as usize));
-    format!("[{drawn}{rest}] {:3} %  {} of {}", part(100).min(100), Mib(done >> 20), Mib(of.div_ceil(1 << 20)))
+    format!("[{drawn}{rest}] {:3} %  {amounts}", part(done, of, 100))
+}
+
+/// Returns how many of `whole` parts are done.
+fn part(done: u64, of: u64, whole: u64) -> u64 {
+    let parts = u128::from(done) * u128::from(whole) / u128::from(of.max(1));
+    u64::try_from(parts).unwrap_or(whole).min(whole)
+}
+
+/// Says what a preparation does, without what changes from second to second: `installs packages (step 3 of 3)`.
+pub(crate) fn step(progress: &PrepareProgress) -> String {
+    match progress.steps {
+        0 | 1 => progress.what.clone(),
+        steps => format!("{} (step {} of {steps})", progress.what, progress.step),
+    }
+}
+
+/// Draws how far a preparation is, and what it is at: `[#####     ]  24 %  12 of 49 packages  numpy`.
+pub(crate) fn progress_bar(progress: &PrepareProgress) -> String {
+    let PrepareProgress { detail, done, total, unit, .. } = progress;
+    let (done, total) = (*done, *total);
+    let count = match (unit.as_str(), total) {
+        ("", _) => String::new(),
+        ("bytes", 1..) => bar(done, total),
+        (_, 1..) => drawn(done, total, &format!("{done} of {total} {unit}")),
+        _ if done > 0 => format!("{done} {unit} so far"),
+        _ => String::new(),
+    };
+    [count, detail.clone()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}
+
+/// The same in a cell of a table: `installs packages 24 % (12 of 49)`.
+pub(crate) fn progress_words(progress: &PrepareProgress) -> String {
+    let PrepareProgress { what, detail, done, total, unit, .. } = progress;
+    let (done, total) = (*done, *total);
+    match (unit.as_str(), total) {
+        ("bytes", 1..) => {
+            format!("{what} {} % of {}", part(done, total, 100), Mib(total.div_ceil(1 << 20)))
+        }
+        (_, 1..) => format!("{what} {} % ({done} of {total})", part(done, total, 100)),
+        _ if !detail.is_empty() => format!("{what}: {detail}"),
+        _ => what.clone(),
+    }
 }
 
 /// Writes `blue=90 green=10`.

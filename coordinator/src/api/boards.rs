@@ -14,7 +14,7 @@ use std::{
 use berth_core::{
     error::{Code, Error},
     id::NodeId,
-    model::{Node as NodeRecord, Replica, ReserveSlot},
+    model::{Node as NodeRecord, Replica, ReplicaState, ReserveSlot},
 };
 use berth_proto::{
     api::{
@@ -190,6 +190,13 @@ impl Follower {
             let uses: BTreeMap<NodeId, NodeUse> =
                 state.nodes.keys().filter_map(|id| Some((*id, lead.use_of(*id)?))).collect();
             let load = |replica: &Replica| uses.get(&replica.node)?.in_flight.get(&replica.id).copied();
+            let shown = |replica: &Replica| {
+                let mut message = replica_message(state, replica, load(replica));
+                if replica.state == ReplicaState::Preparing {
+                    message.progress = uses.get(&replica.node).and_then(|used| used.progress.get(&replica.id)).cloned();
+                }
+                message
+            };
             let prefetch = |slot: &ReserveSlot| uses.get(&slot.node)?.prefetches.get(&slot.key);
             let is_draining = |node: &&NodeRecord| node.wish() == Some("draining");
             let draining: Vec<_> =
@@ -200,7 +207,7 @@ impl Follower {
                 members,
                 endpoints: state.endpoints.values().map(|it| endpoint_message(state, it)).collect(),
                 deployments: state.deployments.values().map(|it| deployment_message(state, it)).collect(),
-                replicas: state.replicas.values().map(|it| replica_message(state, it, load(it))).collect(),
+                replicas: state.replicas.values().map(shown).collect(),
                 slots: state.slots.values().map(|it| slot_message(state, it, prefetch(it))).collect(),
                 nodes: state.nodes.values().map(|it| api.shown(state, it)).collect(),
             };

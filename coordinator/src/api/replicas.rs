@@ -3,7 +3,7 @@
 use berth_core::{
     error::{Code, Error},
     id::ReplicaId,
-    model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReserveSlot},
+    model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReplicaState, ReserveSlot},
     state::{ClusterState, Command},
     time::Millis,
 };
@@ -15,7 +15,7 @@ use berth_proto::{
             ReplaceReplicaRequest, replicas_client::ReplicasClient, replicas_server::Replicas,
         },
     },
-    node::v1::ReplicaUse,
+    node::v1::{PrepareProgress, ReplicaUse},
 };
 use tonic::{Request, Response, Status};
 
@@ -70,8 +70,9 @@ impl Api {
         self.context.proposer.barrier(call.deadline).await?;
         let load = |replica: &Replica| match &leader {
             Some(Leader::Here(lead)) => {
-                let said = lead.use_of(replica.node)?;
-                Some((said.in_flight.get(&replica.id).copied(), said.uses.get(&replica.id).copied()))
+                let mut said = lead.use_of(replica.node)?;
+                let in_flight = said.in_flight.get(&replica.id).copied();
+                Some((in_flight, said.uses.get(&replica.id).copied(), said.progress.remove(&replica.id)))
             }
             Some(Leader::There(_)) | None => None,
         };
@@ -109,16 +110,17 @@ impl Api {
     }
 }
 
-/// What a node said of a replica last: what it has in flight, and what it used.
-type Said = (Option<u64>, Option<ReplicaUse>);
+/// What a node said of a replica last: what it has in flight, what it used, and how far it is prepared.
+type Said = (Option<u64>, Option<ReplicaUse>, Option<PrepareProgress>);
 
 /// Shows a replica with what its node said of it last.
 fn shown(state: &ClusterState, replica: &Replica, said: Option<Said>) -> berth_proto::api::v1::Replica {
-    let (in_flight, used) = said.unwrap_or_default();
+    let (in_flight, used, progress) = said.unwrap_or_default();
     let mut message = replica_message(state, replica, in_flight);
     message.used_cpu_milli = used.map(|used| used.cpu_milli);
     message.used_memory_mib = used.map(|used| used.memory_mib);
     message.used_gpu_milli = used.map(|used| used.gpu_milli);
+    message.progress = progress.filter(|_| replica.state == ReplicaState::Preparing);
     message
 }
 

@@ -11,7 +11,7 @@ use berth_core::{
     model::DeploymentKey,
     units::Resources,
 };
-use berth_proto::node::v1::{DeviceReport, ReplicaUse};
+use berth_proto::node::v1::{DeviceReport, PrepareProgress, ReplicaUse};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,8 @@ pub(crate) struct NodeUse {
     pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
     /// What each of its replicas used at the last measurement.
     pub(crate) uses: BTreeMap<ReplicaId, ReplicaUse>,
+    /// How far those are that it prepares.
+    pub(crate) progress: BTreeMap<ReplicaId, PrepareProgress>,
     /// What it says of its cards.
     pub(crate) gpus: Vec<DeviceReport>,
     /// How far it is with what its reserve slots are to have ready.

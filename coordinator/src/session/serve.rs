@@ -280,7 +280,8 @@ impl Session {
             self.lead.with_loads(|loads| beat.served.iter().for_each(|served| loads.add(now, served)));
         }
         let uses = beat.uses.into_iter().map(|used| (ReplicaId(used.replica), used)).collect();
-        self.lead.set_use(self.node, NodeUse { used, in_flight, uses, gpus: beat.devices, prefetches });
+        let progress = beat.progress.into_iter().filter_map(|it| Some((ReplicaId(it.replica), it.progress?))).collect();
+        self.lead.set_use(self.node, NodeUse { used, in_flight, uses, progress, gpus: beat.devices, prefetches });
         self.lead.inbox.heartbeat(heartbeat);
     }
 

@@ -229,6 +229,7 @@ impl Strings {
                         prefetches: self.prefetched(),
                         served: Vec::new(),
                         uses: Vec::new(),
+                        progress: Vec::new(),
                     })).await;
                 }
             }

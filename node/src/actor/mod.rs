@@ -22,7 +22,7 @@ use crate::{
     mesh::MeshHandle,
     metrics::NodeHolds,
     process::{Ports, Spawner},
-    runtime::{Environments, Host},
+    runtime::{Environments, Host, Progresses},
     session::Outbox,
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) ledger: watch::Sender<Ledger>,
     /// How far every prefetch is, for the next heartbeat.
     pub(crate) prefetches: watch::Sender<Vec<PrefetchReport>>,
+    /// How far every replica is that is being prepared, for the same.
+    pub(crate) progress: Arc<Progresses>,
     pub(crate) agent: AgentLink,
     pub(crate) gpus: Arc<GpuMonitor>,
     /// What its replicas hold and use, as measured last.

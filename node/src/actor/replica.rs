@@ -133,7 +133,7 @@ impl State {
     fn fetch(&mut self, order: Arc<ReplicaOrder>) {
         let (world, layout, replica) = (Arc::clone(&self.world), self.layout.clone(), self.replica);
         self.preparing = Some(tell(&self.world, async move {
-            let log = PrepareLog::new(&layout);
+            let log = PrepareLog::new(&layout, replica, &world.progress);
             let work = AssertUnwindSafe(runtime::fetch(&order, &layout, &world.cache, &log)).catch_unwind();
             match work.await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok(()) => Input::AssetsReady { replica },
@@ -148,7 +148,7 @@ impl State {
     fn build(&mut self, order: Arc<ReplicaOrder>) {
         let (world, layout, replica) = (Arc::clone(&self.world), self.layout.clone(), self.replica);
         self.preparing = Some(tell(&self.world, async move {
-            let log = PrepareLog::new(&layout);
+            let log = PrepareLog::new(&layout, replica, &world.progress);
             let work = AssertUnwindSafe(world.environments.obtain(&order.spec, &log)).catch_unwind();
             match work.await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok(_) => Input::EnvironmentReady { replica },

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     identity::io_error,
+    runtime::{PrepareLog, fetches},
     session::{MESSAGE_DEADLINE, Members, transport_error},
 };
 
@@ -30,12 +31,13 @@ struct Download<'a> {
     file: BufWriter<File>,
     hash: Sha256,
     got_bytes: u64,
+    log: &'a PrepareLog,
 }
 
 /// Writes the bytes of an asset to `path`, checked against its digest and durable.
-pub(super) async fn download(members: &Members, asset: &AssetRef, path: &Path) -> Result<(), Error> {
+pub(super) async fn download(members: &Members, asset: &AssetRef, path: &Path, log: &PrepareLog) -> Result<(), Error> {
     let file = File::create_new(path).await.map_err(|error| io_error("cannot create", path, &error))?;
-    let mut download = Download { asset, path, file: BufWriter::new(file), hash: Sha256::new(), got_bytes: 0 };
+    let mut download = Download { asset, path, file: BufWriter::new(file), hash: Sha256::new(), got_bytes: 0, log };
     let mut last = Error::new(Code::Unavailable, "no coordinator is known");
     for address in members.addresses().iter().cycle().take(members.addresses().len() * ROUNDS) {
         match download.from(members, address).await {
@@ -76,6 +78,7 @@ impl Download<'_> {
             self.hash.update(&chunk.data);
             let written = self.file.write_all(&chunk.data).await;
             written.map_err(|error| io_error("cannot write", self.path, &error))?;
+            self.log.at(|| fetches(self.asset, self.got_bytes));
         }
         if self.got_bytes < self.asset.size_bytes {
             return Err(Error::new(Code::Unavailable, format!("{address} broke off"))

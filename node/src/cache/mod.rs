@@ -20,7 +20,11 @@ use berth_core::{
     model::{AssetKind, AssetRef},
 };
 
-use crate::{identity::io_error, session::Members};
+use crate::{
+    identity::io_error,
+    runtime::{PrepareLog, does, fetches},
+    session::Members,
+};
 
 pub(crate) use mount::{Sharing, mount};
 
@@ -51,12 +55,15 @@ impl Cache {
     }
 
     /// Returns where an asset lies: its file, or the folder it was unpacked into. Fetches it when it is not there.
-    pub(crate) async fn obtain(&self, asset: &AssetRef, log: &crate::runtime::PrepareLog) -> Result<PathBuf, Error> {
+    pub(crate) async fn obtain(&self, asset: &AssetRef, log: &PrepareLog) -> Result<PathBuf, Error> {
         let entry = self.entry(asset);
         let lock = {
             let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(fetching.entry(entry.clone()).or_default())
         };
+        if lock.try_lock().is_err() {
+            log.at(|| does(format!("waits for {}, which another replica fetches", asset.name)));
+        }
         let held = lock.lock().await;
         let result = match entry.exists() {
             true => {
@@ -77,7 +84,7 @@ impl Cache {
         Ok(entry.join(CONTENT))
     }
 
-    async fn fetch(&self, asset: &AssetRef, entry: &Path, log: &crate::runtime::PrepareLog) -> Result<(), Error> {
+    async fn fetch(&self, asset: &AssetRef, entry: &Path, log: &PrepareLog) -> Result<(), Error> {
         let incoming = self.folder.join("incoming");
         let temporary = tempfile::Builder::new()
             .prefix(&asset.digest.to_string()[..16])
@@ -85,7 +92,11 @@ impl Cache {
             .map_err(|error| io_error("cannot create a folder in", &incoming, &error))?;
         log.line(&format!("fetching {} ({} bytes, sha256:{})", asset.name, asset.size_bytes, asset.digest));
         let bytes = temporary.path().join("bytes");
-        fetch::download(&self.members, asset, &bytes).await?;
+        log.at(|| fetches(asset, 0));
+        fetch::download(&self.members, asset, &bytes, log).await?;
+        if asset.kind == AssetKind::Folder {
+            log.at(|| does(format!("unpacks {}", asset.name)));
+        }
         let (kind, size, folder, entry) = (asset.kind, asset.size_bytes, temporary.path().to_owned(), entry.to_owned());
         tokio::task::spawn_blocking(move || put(kind, size, &bytes, &folder, &entry))
             .await

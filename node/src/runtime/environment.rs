@@ -20,11 +20,16 @@ use berth_core::{
     model::{DeploymentSpec, Runtime},
     units::Count,
 };
-use tokio::{process::Command, sync::Semaphore, time::timeout};
+use tokio::{
+    process::Command,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::{
-    PrepareLog,
+    PrepareLog, does,
     interpreter::{Interpreter, Interpreters},
+    pip::{PipWords, makes_venv},
 };
 use crate::{identity::io_error, options::NodeOptions};
 
@@ -36,6 +41,8 @@ const MARKER: &str = ".berth-complete";
 const BUILDS_MAX: usize = 2;
 /// How long a build may take: a large framework over a slow line.
 const BUILD_DEADLINE: Duration = Duration::from_secs(1_800);
+/// How often a build is looked at for people; nothing but what they see depends on it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Complete environments that are kept although nothing uses them now.
 const UNUSED_MAX: usize = 8;
 /// Lines of pip's output that go into an error.
@@ -109,6 +116,7 @@ impl Environments {
         if is_complete(&folder) {
             log.line("the environment is there already");
         } else {
+            log.at(|| does("waits until another environment is built"));
             let _permit = self.builds.acquire().await.map_err(|_| internal("no build slot"))?;
             let built = self.build(&folder, &python, &recipe, log).await;
             built.map_err(|error| match other {
@@ -191,6 +199,7 @@ impl Environments {
     ) -> Result<(), Error> {
         remove(folder).map_err(|error| io_error("cannot remove", folder, &error))?;
         let target = folder.display().to_string();
+        log.at(makes_venv);
         self.run(&python.program, &["-m".into(), "venv".into(), target], log).await?;
         let requirements = folder.join("requirements.txt");
         let text = recipe.requirements.join("\n") + "\n";
@@ -198,7 +207,12 @@ impl Environments {
         let words = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check"].map(str::to_owned);
         let file = ["-r".to_owned(), requirements.display().to_string()];
         let args: Vec<String> = words.into_iter().chain(self.pip_args.iter().cloned()).chain(file).collect();
-        self.run(&folder.join("bin/python"), &args, log).await?;
+        let pip = folder.join("bin/python");
+        tokio::select! {
+            done = self.run(&pip, &args, log) => done?,
+            () = tell_progress(folder, log) => {}
+        }
+        log.at(|| does("brings the environment to the disk"));
         let marked = File::open(folder).and_then(|handle| {
             rustix::fs::syncfs(&handle)?;
             let marker = File::create(folder.join(MARKER))?;
@@ -245,6 +259,26 @@ impl Environments {
             .kill_on_drop(true);
         command
     }
+}
+
+/// Tells how far pip is, for as long as it is asked to.
+async fn tell_progress(folder: &Path, log: &PrepareLog) {
+    let mut words = PipWords::default();
+    let (mut from, before) = (log.end(), installed(folder));
+    loop {
+        let said = log.read(from);
+        words.take(&said.data);
+        from = said.next_offset;
+        log.at(|| words.progress(installed(folder).saturating_sub(before)));
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Counts the packages whose installation pip has ended: it says who installed each as the last thing.
+fn installed(folder: &Path) -> u64 {
+    let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+    let pythons = entries(folder.join("lib")).map(|python| python.path().join("site-packages"));
+    pythons.flat_map(entries).filter(|package| package.path().join("INSTALLER").exists()).count() as u64
 }
 
 // === impl Recipe ===

@@ -5,6 +5,8 @@ mod environment;
 mod interpreter;
 mod layout;
 mod onnx;
+mod pip;
+mod progress;
 mod python;
 mod vars;
 
@@ -12,23 +14,30 @@ use std::{
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use berth_core::{
     agent::ReplicaOrder,
     error::{Code, Error},
+    id::ReplicaId,
     model::{DeploymentKey, DeploymentSpec, Runtime},
 };
+use berth_proto::node::v1::PrepareProgress;
 
 use crate::{
     cache::{Cache, Sharing, mount},
     identity::io_error,
     options::NodeOptions,
-    process::{Spawn, logs::Log},
+    process::{
+        Spawn,
+        logs::{CHUNK_MAX, Chunk, Log},
+    },
 };
 
 pub(crate) use environment::Environments;
 pub(crate) use layout::Layout;
+pub(crate) use progress::{Progresses, does, fetches};
 
 /// What every launch of a node has in common.
 #[derive(Clone, Debug)]
@@ -41,9 +50,13 @@ pub(crate) struct Host {
     pub(crate) die_with_parent: bool,
 }
 
-/// The log of what happens before there is a process.
-#[derive(Clone, Debug)]
-pub(crate) struct PrepareLog(Log);
+/// The log of what happens before there is a process, and how far that is.
+#[derive(Debug)]
+pub(crate) struct PrepareLog {
+    log: Log,
+    /// Nobody looks at how far a prefetch is.
+    progress: Option<(ReplicaId, Arc<Progresses>)>,
+}
 
 // === impl Host ===
 
@@ -128,8 +141,8 @@ fn put(from: &Path, to: &Path, sharing: Sharing) -> Result<(), Error> {
 
 impl PrepareLog {
     /// Opens the log of a replica.
-    pub(crate) fn new(layout: &Layout) -> Self {
-        Self(Log::new(layout.prepare()))
+    pub(crate) fn new(layout: &Layout, replica: ReplicaId, progress: &Arc<Progresses>) -> Self {
+        Self { log: Log::new(layout.prepare()), progress: Some((replica, Arc::clone(progress))) }
     }
 
     /// Opens the log of what is got ready for the slots of a deployment, and forgets the last one.
@@ -140,21 +153,46 @@ impl PrepareLog {
         {
             tracing::debug!(path = %path.display(), %error, "an old log stays");
         }
-        Self(Log::new(path))
+        Self { log: Log::new(path), progress: None }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.0.path().to_owned()
+        self.log.path().to_owned()
+    }
+
+    /// Returns the offset after what was written so far.
+    fn end(&self) -> u64 {
+        self.log.end().unwrap_or(0)
+    }
+
+    /// Reads what was written from an offset on, as far as it fits a message. What cannot be read is nothing new.
+    fn read(&self, offset: u64) -> Chunk {
+        self.log.read(offset, CHUNK_MAX).unwrap_or(Chunk { data: Vec::new(), next_offset: offset })
+    }
+
+    /// Says how far it is. `told` is asked only if somebody may look.
+    pub(crate) fn at(&self, told: impl FnOnce() -> PrepareProgress) {
+        if let Some((replica, progress)) = &self.progress {
+            progress.set(*replica, told());
+        }
     }
 
     /// Adds a line. A log that cannot be written must not stop what it tells of.
     pub(crate) fn line(&self, text: &str) {
-        let appended = self.0.path().parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.0.path())?;
+        let appended = self.log.path().parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.log.path())?;
             file.write_all(format!("{text}\n").as_bytes())
         });
         if let Err(error) = appended {
-            tracing::debug!(path = %self.0.path().display(), %error, "a line was not logged");
+            tracing::debug!(path = %self.log.path().display(), %error, "a line was not logged");
+        }
+    }
+}
+
+impl Drop for PrepareLog {
+    fn drop(&mut self) {
+        if let Some((replica, progress)) = &self.progress {
+            progress.end(*replica);
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     leave::Leaving,
     mesh::MeshHandle,
     metrics::NodeHolds,
+    runtime::Progresses,
 };
 
 /// Messages that may wait to be sent. More than these mean that the leader does not read.
@@ -67,6 +68,7 @@ pub(crate) struct SessionOptions {
     pub(crate) leaving: Leaving,
     pub(crate) gpus: Arc<GpuMonitor>,
     pub(crate) prefetches: watch::Receiver<Vec<PrefetchReport>>,
+    pub(crate) progress: Arc<Progresses>,
     pub(crate) holds: Arc<NodeHolds>,
     pub(crate) seed: SeedTree,
     /// Whether this process took over from one that ran.
@@ -340,6 +342,7 @@ impl Session<'_> {
             leaving_ms,
             devices: device_reports(&self.options.gpus.view()),
             prefetches: self.options.prefetches.borrow().iter().map(prefetch_to_wire).collect(),
+            progress: self.options.progress.told(),
             served: self.served.since(Instant::now(), || mesh.counters()),
         };
         self.send(Up::Heartbeat(heartbeat)).await

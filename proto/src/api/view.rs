@@ -152,6 +152,7 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
         used_cpu_milli: None,
         used_memory_mib: None,
         used_gpu_milli: None,
+        progress: None,
         in_flight: in_flight.unwrap_or(0),
         retry_at_ms: replica.retry_at.millis(),
         reserve_spent: replica.reserve_spent.as_ref().map(ToString::to_string).unwrap_or_default(),

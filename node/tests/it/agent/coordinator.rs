@@ -21,8 +21,8 @@ use berth_proto::{
     node::{
         assignments_to_wire, heartbeat_to_wire, report_from_wire,
         v1::{
-            AssetChunk, FetchAssetRequest, FromNode, Heartbeat, Hello, LogChunk, LogRequest, PrefetchState, Redirect,
-            Refused, ReportsTaken, TableUpdate, ToNode, WatchTableRequest, Welcome,
+            AssetChunk, FetchAssetRequest, FromNode, Heartbeat, Hello, LogChunk, LogRequest, PrefetchState,
+            PrepareProgress, Redirect, Refused, ReportsTaken, TableUpdate, ToNode, WatchTableRequest, Welcome,
             from_node::Message as Up,
             node_server::{Node, NodeServer},
             to_node::Message as Down,
@@ -64,6 +64,8 @@ struct Memory {
     reports: Vec<ReplicaReport>,
     chunks: BTreeMap<u64, LogChunk>,
     fetches: u32,
+    /// Bytes of each asset after which it sends no more, until told to.
+    holds_after: Option<usize>,
     /// Milliseconds between heartbeats; none is as short as tests like it.
     pace_ms: Option<u64>,
     down: Option<mpsc::Sender<Result<ToNode, Status>>>,
@@ -115,6 +117,7 @@ impl Coordinator {
             reports: Vec::new(),
             chunks: BTreeMap::new(),
             fetches: 0,
+            holds_after: None,
             pace_ms: None,
             down: None,
         }));
@@ -131,6 +134,26 @@ impl Coordinator {
 
     fn with_memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
         look(&mut self.memory.lock().unwrap())
+    }
+
+    /// Sends no more than this of an asset, or goes on with what it held back.
+    pub(super) fn hold_after(&self, bytes: Option<usize>) {
+        self.with_memory(|memory| memory.holds_after = bytes);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until a heartbeat says this of a replica that is being prepared.
+    pub(super) async fn progress(
+        &self,
+        replica: u64,
+        mut is_it: impl FnMut(Option<&PrepareProgress>) -> bool,
+    ) -> Option<PrepareProgress> {
+        self.wait("progress", |memory| {
+            let said = memory.heartbeats.last()?.progress.iter().find(|said| said.replica == replica);
+            let said = said.and_then(|said| said.progress.as_ref());
+            is_it(said).then(|| said.cloned())
+        })
+        .await
     }
 
     /// Asks for heartbeats at this pace, in sessions that begin from now on.
@@ -404,8 +427,19 @@ impl Node for Service {
         };
         let size_bytes = bytes.len() as u64;
         let rest = bytes[request.offset as usize..].to_vec();
+        let (memory, changed) = (Arc::clone(&self.memory), self.changed.subscribe());
+        let mut at = request.offset as usize;
         let chunks: Vec<_> = rest.chunks(64 << 10).map(|data| data.to_vec()).collect();
-        let answers = stream::iter(chunks).map(move |data| Ok(AssetChunk { size_bytes, data: data.into() }));
+        let answers = stream::iter(chunks).then(move |data| {
+            let (memory, mut changed) = (Arc::clone(&memory), changed.clone());
+            at += data.len();
+            async move {
+                let is_held = |_: &u64| memory.lock().unwrap().holds_after.is_some_and(|most| at > most);
+                // A test that is over lets everything go.
+                drop(changed.wait_for(|count| !is_held(count)).await);
+                Ok(AssetChunk { size_bytes, data: data.into() })
+            }
+        });
         Ok(Response::new(answers.boxed()))
     }
 }

@@ -6,5 +6,6 @@ mod coordinator;
 mod environment;
 mod gpus;
 mod life;
+mod progress;
 mod restart;
 mod session;

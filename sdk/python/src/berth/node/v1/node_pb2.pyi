@@ -90,7 +90,7 @@ class Hello(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., profile: _Optional[_Union[_model_pb2.NodeProfile, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ..., term_seen: _Optional[int] = ..., revision_seen: _Optional[int] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., epoch_seen: _Optional[int] = ..., takes_over: bool = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served", "uses")
+    __slots__ = ("epoch", "seq", "acks", "loads", "carried", "usage", "leaving_ms", "devices", "prefetches", "served", "uses", "progress")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class Heartbeat(_message.Message):
     PREFETCHES_FIELD_NUMBER: _ClassVar[int]
     SERVED_FIELD_NUMBER: _ClassVar[int]
     USES_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     seq: int
     acks: TableAcks
@@ -113,7 +114,34 @@ class Heartbeat(_message.Message):
     prefetches: _containers.RepeatedCompositeFieldContainer[PrefetchReport]
     served: _containers.RepeatedCompositeFieldContainer[Served]
     uses: _containers.RepeatedCompositeFieldContainer[ReplicaUse]
-    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ..., uses: _Optional[_Iterable[_Union[ReplicaUse, _Mapping]]] = ...) -> None: ...
+    progress: _containers.RepeatedCompositeFieldContainer[ReplicaProgress]
+    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., acks: _Optional[_Union[TableAcks, _Mapping]] = ..., loads: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ..., carried: _Optional[_Iterable[str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., leaving_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[DeviceReport, _Mapping]]] = ..., prefetches: _Optional[_Iterable[_Union[PrefetchReport, _Mapping]]] = ..., served: _Optional[_Iterable[_Union[Served, _Mapping]]] = ..., uses: _Optional[_Iterable[_Union[ReplicaUse, _Mapping]]] = ..., progress: _Optional[_Iterable[_Union[ReplicaProgress, _Mapping]]] = ...) -> None: ...
+
+class ReplicaProgress(_message.Message):
+    __slots__ = ("replica", "progress")
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    replica: int
+    progress: PrepareProgress
+    def __init__(self, replica: _Optional[int] = ..., progress: _Optional[_Union[PrepareProgress, _Mapping]] = ...) -> None: ...
+
+class PrepareProgress(_message.Message):
+    __slots__ = ("what", "detail", "step", "steps", "done", "total", "unit")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    detail: str
+    step: int
+    steps: int
+    done: int
+    total: int
+    unit: str
+    def __init__(self, what: _Optional[str] = ..., detail: _Optional[str] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ...) -> None: ...
 
 class Served(_message.Message):
     __slots__ = ("endpoint", "deployment", "requests", "failed", "took", "shed")
