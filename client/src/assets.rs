@@ -62,6 +62,9 @@ impl Client {
     /// # async fn example(client: berth_client::Client) -> Result<(), berth_client::Error> {
     /// let model = client.upload("./model".as_ref()).await?;
     /// println!("{} is {}", model.name, model.digest);
+    /// // What deploys it takes it as it is, and a message of the wire through `into`.
+    /// let blue = berth_client::spec::Deployment::onnx("fraud", "blue", &model);
+    /// let asset: berth_client::store::AssetRef = model.into();
     /// # Ok(())
     /// # }
     /// ```

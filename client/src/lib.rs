@@ -42,9 +42,10 @@
 //! # }
 //! ```
 //!
-//! `client/examples` has whole programs: `shift` moves traffic, `call` asks an endpoint, `watch` follows what happens.
+//! `client/examples` has whole programs: `deploy` serves a model, `shift` moves traffic, `call` asks an endpoint, `watch`
+//! follows what happens.
 //!
-//! Messages are those of the wire, re-exported as [`api`] (the calls) and [`store`] (the specs inside them), so that
+//! What is to be deployed is written with [`spec`], which fills in every default. Messages are those of the wire, re-exported as [`api`] (the calls) and [`store`] (the specs inside them), so that
 //! nothing is lost or renamed on the way.
 
 mod archive;
@@ -58,13 +59,17 @@ mod infer;
 mod oip;
 mod options;
 mod retry;
+pub mod spec;
 mod stream;
 mod transport;
 mod trust;
 
 pub use archive::Packed;
 pub use assets::Sent;
-pub use berth_core::error::{Code, Error, ErrorKind};
+pub use berth_core::{
+    error::{Code, Error, ErrorKind},
+    model::AssetRef,
+};
 pub use berth_proto::inference::v2 as inference;
 pub use berth_proto::{api::v1 as api, store::v1 as store};
 pub use board::BoardStream;

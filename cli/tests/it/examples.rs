@@ -7,6 +7,9 @@ use crate::berth::{Dev, run_at};
 #[path = "../../../client/examples/call.rs"]
 #[expect(dead_code, reason = "its `main` is for people")]
 mod call;
+#[path = "../../../client/examples/deploy.rs"]
+#[expect(dead_code, reason = "its `main` is for people")]
+mod deploy;
 #[path = "../../../client/examples/shift.rs"]
 #[expect(dead_code, reason = "its `main` is for people")]
 mod shift;
@@ -18,7 +21,8 @@ mod watch;
 fn the_examples_of_the_sdk_move_call_and_watch() {
     let folder = tempfile::tempdir().expect("a folder");
     let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits/green/model.onnx").display().to_string();
+    let model_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits/green/model.onnx");
+    let model = model_file.display().to_string();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits/sample.json");
     let sample = std::fs::read_to_string(sample).expect("the sample");
     let api = [("BERTH_API", dev.api.as_str())];
@@ -29,8 +33,27 @@ fn the_examples_of_the_sdk_move_call_and_watch() {
         assert_eq!(shift::run(&dev.api, "hello", "blue").await, Ok(Vec::new()));
         let (answer, who) = call::run(&dev.api, "hello", &sample).await.expect("an answer");
         assert!(answer.contains("predictions") && who == "blue", "{who}: {answer}");
+        let uri = deploy::run(&dev.api, "hallo", &model_file).await.expect("it serves");
+        assert!(uri.ends_with("/e/hallo/score"), "{uri}");
+        let (answer, _) = call::run(&dev.api, "hallo", &sample).await.expect("an answer");
+        assert!(answer.contains("predictions"), "{answer}");
+        refused_when_empty(&dev.api).await;
         let told = watch::run(&dev.api, 3).await.expect("events");
         assert_eq!(told.len(), 3, "{told:?}");
     });
     assert_eq!(dev.stop(), 0);
+}
+
+/// What begins empty is what the cluster refuses, and what [`berth_client::spec`] is for.
+async fn refused_when_empty(api: &str) {
+    use berth_client::{Client, Code, api::PutDeploymentRequest, spec::Deployment};
+    let client = Client::connect([api]).await.expect("a client");
+    let (endpoint, name) = ("hello".to_owned(), "empty".to_owned());
+    let empty = PutDeploymentRequest { endpoint, name, spec: Some(Default::default()), ..Default::default() };
+    assert_eq!(client.put_deployment(empty).await.expect_err("it is refused").code, Code::Invalid);
+    let dead = Deployment::command("hello", "dead", ["false"]).resources(100, 64);
+    let applied = client.apply_deployment(&dead).await.expect("it is whole");
+    let within = std::time::Duration::from_millis(400);
+    let late = client.await_serving(&applied, within).await.expect_err("it never serves");
+    assert!(matches!(late.code, Code::Timeout | Code::ReplicaStart), "{late}");
 }

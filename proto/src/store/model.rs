@@ -210,6 +210,12 @@ impl Wire<AssetRef> for v1::AssetRef {
     }
 }
 
+impl From<AssetRef> for v1::AssetRef {
+    fn from(value: AssetRef) -> Self {
+        Self::wire(&value)
+    }
+}
+
 impl Wire<Asset> for v1::Asset {
     fn wire(value: &Asset) -> Self {
         Self {
