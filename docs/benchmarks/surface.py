@@ -4,7 +4,9 @@
     ./docs/benchmarks/surface.py BERTH [--out FILE] [--profile NAME]
 
 Everything runs as a user runs it: real processes, the screen in a pseudo-terminal of 120x40. Ten thousand replicas come
-from a coordinator that only tells a board (it needs grpcio and numpy, and is left out without them).
+from a coordinator that only tells a board (it needs grpcio and numpy, and is left out without them). The first answer of a
+Python model takes its packages from the folder of wheels that BERTH_TEST_WHEELS names, as a warm cache has them, and is left
+out without one.
 """
 
 from __future__ import annotations
@@ -101,9 +103,9 @@ def start_up(berth: str, report: Report) -> None:
         report(f"start-up  berth {' '.join(words)}: {spread(took, 'ms')}; processor {statistics.median(cpu):.1f} ms")
 
 
-def dev(berth: str, folder: Path) -> tuple[subprocess.Popen[str], str]:
+def dev(berth: str, folder: Path, **more: str) -> tuple[subprocess.Popen[str], str]:
     command = [berth, "dev", "--data-dir", str(folder / "data"), "--api", "127.0.0.1:0", "--ingress", "127.0.0.1:0"]
-    child = subprocess.Popen([*command, "--log", "error"], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*command, "--log", "error"], stdout=subprocess.PIPE, text=True, env={**os.environ, **more})
     assert child.stdout
     for line in child.stdout:
         found = re.match(r"ready: api=(\S+)", line)
@@ -112,19 +114,31 @@ def dev(berth: str, folder: Path) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit("berth dev ended")
 
 
-def first_answer(berth: str, folder: Path, report: Report) -> tuple[subprocess.Popen[str], str]:
+def first_answer(berth: str, folder: Path, file: str, what: str, report: Report, **more: str) -> tuple[subprocess.Popen[str], str]:
     digits = ROOT / "examples" / "digits"
     began = time.perf_counter()
-    child, api = dev(berth, folder)
+    child, api = dev(berth, folder, **more)
     ready = time.perf_counter() - began
     run = lambda *words: subprocess.run(
         [berth, *words, "--api", api, "--quiet"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=digits
     )
     run("endpoint", "create", "-f", "endpoint.yml")
-    run("deployment", "create", "-f", "green-deployment.yml", "--all-traffic")
+    run("deployment", "create", "-f", file, "--all-traffic")
     run("invoke", "digits", "-f", "sample.json")
-    report(f"berth dev to `ready`: {ready:.2f} s; to the first answer of an ONNX model: {time.perf_counter() - began:.2f} s")
+    report(f"berth dev to `ready`: {ready:.2f} s; to the first answer of {what}: {time.perf_counter() - began:.2f} s")
     return child, api
+
+
+def python_answer(berth: str, report: Report) -> None:
+    wheels = os.environ.get("BERTH_TEST_WHEELS")
+    if not wheels:
+        report("berth dev to the first answer of a Python model: left out, BERTH_TEST_WHEELS names no folder of wheels")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        what, pip_args = "a Python model, warm cache", f"--no-index,--find-links,{wheels}"
+        child, _ = first_answer(berth, Path(folder), "blue-deployment.yml", what, report, BERTH_PIP_ARGS=pip_args)
+        child.terminate()
+        child.wait(60)
 
 
 def latency(berth: str, api: str, report: Report) -> None:
@@ -252,13 +266,14 @@ def main() -> None:
     report(f"profile {args.profile}, {os.path.getsize(berth) >> 20} MiB, {load()}")
     start_up(berth, report)
     with tempfile.TemporaryDirectory() as folder:
-        child, api = first_answer(berth, Path(folder), report)
+        child, api = first_answer(berth, Path(folder), "green-deployment.yml", "an ONNX model", report)
         try:
             latency(berth, api, report)
             idle(berth, api, report)
         finally:
             child.terminate()
             child.wait(60)
+    python_answer(berth, report)
     ten_thousand(berth, report)
     report(f"at the end: {load()}")
 
