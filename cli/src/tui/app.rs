@@ -27,6 +27,9 @@ pub(crate) const LOG_LINES_MAX: usize = 5_000;
 /// Columns that an arrow moves a page.
 const PAGE_SIDEWAYS: usize = 10;
 
+/// A page that took long to come is left alone this many times as long.
+const PAGE_REST: u64 = 4;
+
 /// How long a message stands in the last line.
 const MESSAGE_MS: u64 = 5_000;
 
@@ -51,6 +54,7 @@ pub(crate) struct App {
     /// The panel of the dashboard that has the cursor.
     pub(crate) panel: usize,
     pub(crate) page: PageText,
+    following: Following,
     pub(crate) dialog: Option<Dialog>,
     /// The names of the clusters that one can go to.
     pub(crate) contexts: Vec<String>,
@@ -83,6 +87,17 @@ pub(crate) struct Message {
     until_ms: u64,
 }
 
+/// When the page that is looked at was fetched, so that it is fetched again once something changed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Following {
+    /// When an answer was asked for that has not come.
+    asked_ms: Option<u64>,
+    /// What the board had told by then.
+    seen: (u64, u64),
+    /// Before that it is not asked again.
+    rests_until_ms: u64,
+}
+
 /// The text of a page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageText {
@@ -111,6 +126,7 @@ impl App {
             places: BTreeMap::new(),
             panel: 0,
             page: PageText::default(),
+            following: Following::default(),
             dialog: None,
             contexts: Vec::new(),
             said: Vec::new(),
@@ -130,7 +146,7 @@ impl App {
             Msg::Key(key) => return self.key(key),
             Msg::Mouse(event) => return self.mouse(event),
             Msg::Resized => {}
-            Msg::Tick(now_ms) => self.tick(now_ms),
+            Msg::Tick(now_ms) => return self.tick(now_ms),
             Msg::Board(update) => {
                 self.is_told |= self.board.take(*update);
                 self.told_ms = self.now_ms;
@@ -152,6 +168,9 @@ impl App {
 
     /// Takes the text of a page, if it is still looked at.
     fn take_page(&mut self, of: Page, lines: Vec<String>) {
+        if let Some(asked_ms) = self.following.asked_ms.take() {
+            self.following.rests_until_ms = self.now_ms + self.now_ms.saturating_sub(asked_ms) * PAGE_REST;
+        }
         if self.view != View::Page(of.clone()) {
             return;
         }
@@ -194,8 +213,8 @@ impl App {
         self.message = Some(Message { text: text.into(), ink, until_ms: self.now_ms + MESSAGE_MS });
     }
 
-    /// Takes the time of day, once a second.
-    fn tick(&mut self, now_ms: u64) {
+    /// Takes the time of day, once a second, and returns what is to be looked at again.
+    fn tick(&mut self, now_ms: u64) -> Vec<Act> {
         self.now_ms = now_ms;
         if self.message.as_ref().is_some_and(|message| message.until_ms <= now_ms) {
             self.message = None;
@@ -203,6 +222,37 @@ impl App {
         if self.frozen.is_none() && self.is_told {
             self.history.note(&self.board);
         }
+        self.follow_page()
+    }
+
+    /// Asks for the page anew when the cluster is another than when it was fetched. One answer is waited for at a time,
+    /// and what took long is asked for less often: a what-if of a large fleet is work for the leader.
+    fn follow_page(&mut self) -> Vec<Act> {
+        let View::Page(page) = &self.view else { return Vec::new() };
+        let follows = match page.kind {
+            // Requests are compared without anything else changing.
+            PageKind::Mirror => self.seen() != self.following.seen,
+            PageKind::Describe | PageKind::WhatIf | PageKind::Yaml => self.seen().0 != self.following.seen.0,
+            // Logs come by themselves, and what became of a request stays as it is.
+            PageKind::Logs | PageKind::PreviousLogs | PageKind::PrepareLogs | PageKind::Request => false,
+        };
+        let Following { asked_ms, rests_until_ms, .. } = self.following;
+        if !follows || asked_ms.is_some() || self.now_ms < rests_until_ms || self.frozen.is_some() {
+            return Vec::new();
+        }
+        let page = page.clone();
+        self.asks();
+        vec![Act::Open(page)]
+    }
+
+    /// What the board has told so far.
+    fn seen(&self) -> (u64, u64) {
+        (self.board.revision, self.board.newest_point())
+    }
+
+    /// Takes note that the page is asked for.
+    fn asks(&mut self) {
+        self.following = Following { asked_ms: Some(self.now_ms), seen: self.seen(), ..Following::default() };
     }
 
     /// Returns where one is in a list, as it is laid out now.
@@ -258,6 +308,7 @@ impl App {
         let page = Page { kind, of };
         self.page = PageText { lines: ["…".to_owned()].into(), ..PageText::default() };
         self.open(View::Page(page.clone()));
+        self.asks();
         vec![Act::Open(page)]
     }
 
@@ -269,6 +320,7 @@ impl App {
             return Vec::new();
         }
         self.page = PageText { lines: ["…".to_owned()].into(), ..PageText::default() };
+        self.asks();
         vec![Act::Open(page)]
     }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use berth_client::api::{
-    BoardUpdate, ClusterInfo, Deployment, DeploymentLoad, Endpoint, Event, LoadPoint, Member, Node, Replica, Slot,
+    BoardUpdate, CardLoad, CardPoint, ClusterInfo, Deployment, DeploymentLoad, Endpoint, Event, LoadPoint, Member,
+    Node, Replica, Slot,
 };
 use berth_client::store::Resources;
 
@@ -36,6 +37,7 @@ pub(crate) struct Board {
     /// Counts up whenever something a list shows is another thing than before.
     pub(crate) revision: u64,
     loads: BTreeMap<(String, String), VecDeque<LoadPoint>>,
+    cards: BTreeMap<(String, String), VecDeque<CardPoint>>,
     newest_point: u64,
     point_ms: u32,
     /// Parts of a look whose last has not come yet.
@@ -163,8 +165,24 @@ impl Board {
         }
         let oldest = self.newest_point.saturating_sub(POINTS_MAX as u64);
         self.loads.retain(|_, points| points.back().is_some_and(|point| point.number > oldest));
+        for card in part.cards {
+            self.take_card(card);
+        }
+        self.cards.retain(|_, points| points.back().is_some_and(|point| point.number > oldest));
         if is_moved {
             self.sum_up();
+        }
+    }
+
+    fn take_card(&mut self, card: CardLoad) {
+        let points = self.cards.entry((card.node, card.uuid)).or_default();
+        for point in card.points {
+            if points.back().is_none_or(|last| last.number < point.number) {
+                points.push_back(point);
+            }
+        }
+        while points.len() > POINTS_MAX {
+            points.pop_front();
         }
     }
 
@@ -317,6 +335,28 @@ impl Board {
             }
         }
         sums
+    }
+
+    /// Returns how a card did, oldest first, since it was first heard of: a point of time each, and nothing for a time in
+    /// which nothing was measured.
+    pub(crate) fn card(&self, node: &str, uuid: &str) -> Vec<CardPoint> {
+        let Some(points) = self.cards.get(&(node.to_owned(), uuid.to_owned())) else { return Vec::new() };
+        let Some(first) = points.front() else { return Vec::new() };
+        let from = first.number.max(self.newest_point.saturating_sub(POINTS_MAX as u64));
+        let mut line: Vec<_> =
+            (from..self.newest_point).map(|number| CardPoint { number, ..CardPoint::default() }).collect();
+        for point in points {
+            let at = point.number.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+            if let Some(place) = at.and_then(|at| line.get_mut(at)) {
+                *place = *point;
+            }
+        }
+        line
+    }
+
+    /// Returns the number of the newest point, which moves every two seconds while anybody leads.
+    pub(crate) fn newest_point(&self) -> u64 {
+        self.newest_point
     }
 
     /// Returns how many seconds a point stands for.

@@ -2,8 +2,8 @@
 
 use berth_client::{
     api::{
-        BoardUpdate, ClusterInfo, Deployment, DeploymentLoad, Endpoint, Event, Gpu, ListMembersResponse, LoadPoint,
-        Member, Node, NodeDrain, Replica, Slot,
+        BoardUpdate, CardLoad, CardPoint, ClusterInfo, Deployment, DeploymentLoad, Endpoint, Event, Gpu,
+        ListMembersResponse, LoadPoint, Member, Node, NodeDrain, Replica, Slot,
     },
     store::{Device, DeviceGrant, Resources},
 };
@@ -132,6 +132,14 @@ fn board() -> BoardUpdate {
         p50_us: p95_us / 4,
         p95_us,
     };
+    // A card that is given work.
+    let warms = |back: u64| CardPoint {
+        number: NEWEST_POINT - back,
+        busy_percent: 73 - u32::try_from(back).unwrap_or(0),
+        used_mib: 5_120 - 64 * back,
+        celsius: 61,
+        watt: 412 - 6 * u32::try_from(back).unwrap_or(0),
+    };
     let load = |deployment: &str, p95_us: u64| DeploymentLoad {
         endpoint: "fraud".into(),
         deployment: deployment.into(),
@@ -176,6 +184,11 @@ fn board() -> BoardUpdate {
             },
         ],
         loads: vec![load("blue", 12_288), load("green", 49_152)],
+        cards: vec![CardLoad {
+            node: "node-2".into(),
+            uuid: "GPU-7f3a".into(),
+            points: (1..=40).rev().map(warms).collect(),
+        }],
         ..BoardUpdate::default()
     }
 }
@@ -689,6 +702,68 @@ fn colours_are_on_the_screen_only_where_they_are_wanted() {
     assert!(wanted.contains(&ratatui::style::Color::Red), "a lost node");
     assert!(wanted.contains(&ratatui::style::Color::Green), "a ready one");
     assert_eq!(colored(false), []);
+}
+
+/// What a page shows is what is so now: it is fetched again once the cluster told something, and not more than one at a
+/// time.
+#[test]
+fn a_page_follows_the_cluster() {
+    let open = |kind, of| Act::Open(Page { kind, of });
+    let node = || Subject::Node("node-1".into());
+    let mut at = app(View::Nodes);
+    assert_eq!(press(&mut at, "w"), [open(PageKind::WhatIf, node())]);
+    let page = Page { kind: PageKind::WhatIf, of: node() };
+    let tick = |at: &mut App, second: u64| at.update(Msg::Tick(NOW_MS + second * 1_000));
+    let tell = |at: &mut App| drop(at.update(Msg::Board(Box::new(board()))));
+    tell(&mut at);
+    assert_eq!(tick(&mut at, 1), [], "one answer is waited for");
+    let lines = (0..50).map(|line| format!("line {line}")).collect::<Vec<_>>();
+    at.update(Msg::Page(page.clone(), lines.clone()));
+    press(&mut at, "down down");
+    // It took a second to come, so it is left alone for four.
+    assert_eq!(tick(&mut at, 4), []);
+    assert_eq!(tick(&mut at, 5), [open(PageKind::WhatIf, node())]);
+    at.update(Msg::Page(page.clone(), lines));
+    assert_eq!(at.page.top, 2, "whoever reads stays where they are");
+    assert_eq!(tick(&mut at, 6), [], "nothing changed since");
+    tell(&mut at);
+    at.update(Msg::Frozen("no coordinator answers".to_owned()));
+    assert_eq!(tick(&mut at, 7), [], "nobody would answer");
+    tell(&mut at);
+    assert_eq!(tick(&mut at, 8), [open(PageKind::WhatIf, node())]);
+    press(&mut at, "esc");
+    tell(&mut at);
+    assert_eq!(tick(&mut at, 9), [], "nobody looks at it");
+
+    // Requests are compared although nothing else changes; what became of one request stays as it is.
+    for (kind, of, again) in [
+        (PageKind::Mirror, Subject::Endpoint("fraud".into()), true),
+        (PageKind::Describe, Subject::Endpoint("fraud".into()), false),
+        (PageKind::Request, Subject::Request("r".into()), false),
+    ] {
+        let page = Page { kind, of };
+        let mut at = app(View::Page(page.clone()));
+        tick(&mut at, 1);
+        at.update(Msg::Page(page, Vec::new()));
+        let point = BoardUpdate { newest_point: NEWEST_POINT + 1, point_ms: 2_000, ..BoardUpdate::default() };
+        at.update(Msg::Board(Box::new(point)));
+        assert_eq!(!tick(&mut at, 9).is_empty(), again, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_card_without_news_is_a_gap_and_a_card_that_is_gone_is_forgotten() {
+    let mut at = app(View::GpuGraphs);
+    assert_eq!(at.board.card("node-2", "GPU-7f3a").len(), 40);
+    let point = |number| CardPoint { number, busy_percent: 9, ..CardPoint::default() };
+    let card = |number| CardLoad { node: "node-2".into(), uuid: "GPU-7f3a".into(), points: vec![point(number)] };
+    let update = |newest_point, cards| BoardUpdate { newest_point, point_ms: 2_000, cards, ..BoardUpdate::default() };
+    let told = update(NEWEST_POINT + 3, vec![card(NEWEST_POINT + 2)]);
+    at.update(Msg::Board(Box::new(told)));
+    let busy: Vec<_> = at.board.card("node-2", "GPU-7f3a").iter().map(|it| it.busy_percent).collect();
+    assert_eq!((busy.len(), &busy[39..]), (43, &[72, 0, 0, 9][..]));
+    at.update(Msg::Board(Box::new(update(NEWEST_POINT + 70, Vec::new()))));
+    assert_eq!(at.board.card("node-2", "GPU-7f3a"), []);
 }
 
 #[test]

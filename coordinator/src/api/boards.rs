@@ -15,13 +15,14 @@ use berth_core::{
     error::{Code, Error},
     id::NodeId,
     model::{Node as NodeRecord, Replica, ReplicaState, ReserveSlot},
+    time::LogTime,
 };
 use berth_proto::{
     api::{
         deployment_message, endpoint_message, replica_message, slot_message,
         v1::{
-            self, BoardUpdate, ClusterInfo, FollowBoardRequest, Gone, ListMembersResponse, boards_client::BoardsClient,
-            boards_server::Boards,
+            self, BoardUpdate, CardPoint, ClusterInfo, FollowBoardRequest, Gone, ListMembersResponse,
+            boards_client::BoardsClient, boards_server::Boards,
         },
     },
     status::{from_status, to_status},
@@ -137,6 +138,8 @@ struct Look {
     replicas: Vec<v1::Replica>,
     slots: Vec<v1::Slot>,
     nodes: Vec<v1::Node>,
+    cards: Vec<v1::CardLoad>,
+    at: LogTime,
 }
 
 // === impl Follower ===
@@ -186,6 +189,8 @@ impl Follower {
     async fn look(&self) -> Look {
         let (api, lead) = (&self.api, &self.lead);
         let (info, members) = (api.info_here(), api.members_here());
+        let at = wall();
+        let points = lead.with_cards(|cards| cards.since(at, self.points_from));
         let (mut look, draining) = api.context.machine.read(|state| {
             let uses: BTreeMap<NodeId, NodeUse> =
                 state.nodes.keys().filter_map(|id| Some((*id, lead.use_of(*id)?))).collect();
@@ -198,6 +203,10 @@ impl Follower {
                 message
             };
             let prefetch = |slot: &ReserveSlot| uses.get(&slot.node)?.prefetches.get(&slot.key);
+            let card = |(node, uuid, points): (NodeId, String, Vec<CardPoint>)| {
+                let node = state.nodes.get(&node)?.profile.name.to_string();
+                Some(v1::CardLoad { node, uuid, points })
+            };
             let is_draining = |node: &&NodeRecord| node.wish() == Some("draining");
             let draining: Vec<_> =
                 state.nodes.values().filter(is_draining).map(|node| (node.id, node.profile.name.to_string())).collect();
@@ -210,6 +219,8 @@ impl Follower {
                 replicas: state.replicas.values().map(shown).collect(),
                 slots: state.slots.values().map(|it| slot_message(state, it, prefetch(it))).collect(),
                 nodes: state.nodes.values().map(|it| api.shown(state, it)).collect(),
+                cards: points.into_iter().filter_map(card).collect(),
+                at,
             };
             (look, draining)
         });
@@ -226,7 +237,7 @@ impl Follower {
 
     /// Tells what differs, in messages of a bearable size.
     fn updates(&mut self, look: Look, whole: bool) -> Vec<BoardUpdate> {
-        let now = wall();
+        let now = look.at;
         let loads = self.lead.with_loads(|loads| loads.since(now, self.points_from));
         self.points_from = Loads::newest(now);
         let mut parts = Parts::default();
@@ -264,6 +275,9 @@ impl Follower {
         }
         for load in loads {
             parts.part().loads.push(load);
+        }
+        for card in look.cards {
+            parts.part().cards.push(card);
         }
         for name in told.gone() {
             parts.part().gone.push(name.into());

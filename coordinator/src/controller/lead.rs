@@ -15,7 +15,7 @@ use berth_proto::node::v1::{DeviceReport, PrepareProgress, ReplicaUse};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inbox, Loads};
+use super::{Cards, Inbox, Loads};
 use crate::alert::Book;
 use crate::session::{Opened, Sessions};
 
@@ -34,6 +34,7 @@ pub(crate) struct Lead {
     brake: Mutex<Option<String>>,
     uses: Mutex<BTreeMap<NodeId, NodeUse>>,
     loads: Mutex<Loads>,
+    cards: Mutex<Cards>,
     pub(crate) alerts: Book,
 }
 
@@ -66,6 +67,7 @@ impl Lead {
             brake: Mutex::new(None),
             uses: Mutex::new(BTreeMap::new()),
             loads: Mutex::new(Loads::default()),
+            cards: Mutex::new(Cards::default()),
             alerts: Book::default(),
         }
     }
@@ -106,6 +108,11 @@ impl Lead {
     /// Looks at, or adds to, what the ingresses answered lately.
     pub(crate) fn with_loads<R>(&self, work: impl FnOnce(&mut Loads) -> R) -> R {
         work(&mut self.loads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at, or adds to, how cards did lately.
+    pub(crate) fn with_cards<R>(&self, work: impl FnOnce(&mut Cards) -> R) -> R {
+        work(&mut self.cards.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets a session that ended go. Only the newest of a node counts as its end.

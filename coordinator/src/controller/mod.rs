@@ -4,11 +4,13 @@
 //! its effects become proposals, probes and closed sessions.
 
 mod actor;
+mod cards;
 mod inbox;
 mod keeper;
 mod lead;
 mod loads;
 
+pub(crate) use cards::Cards;
 pub(crate) use inbox::Inbox;
 pub(crate) use keeper::Keeper;
 pub(crate) use lead::{Lead, LeadWatch, NodeUse};

@@ -279,6 +279,9 @@ impl Session {
             self.count_for_alerts(&beat.served);
             self.lead.with_loads(|loads| beat.served.iter().for_each(|served| loads.add(now, served)));
         }
+        if !beat.devices.is_empty() {
+            self.lead.with_cards(|cards| cards.add(wall(), self.node, &beat.devices));
+        }
         let uses = beat.uses.into_iter().map(|used| (ReplicaId(used.replica), used)).collect();
         let progress = beat.progress.into_iter().filter_map(|it| Some((ReplicaId(it.replica), it.progress?))).collect();
         self.lead.set_use(self.node, NodeUse { used, in_flight, uses, progress, gpus: beat.devices, prefetches });

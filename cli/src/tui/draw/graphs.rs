@@ -1,6 +1,6 @@
 //! GPUs over time: how busy, how full, how hot and how hungry each card is, and who has its memory.
 
-use berth_client::api::{Gpu, Node};
+use berth_client::api::{CardPoint, Gpu, Node};
 use berth_core::units::Mib;
 use ratatui::{
     Frame,
@@ -47,6 +47,8 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
     frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
 }
 
+/// Points of a line: two minutes, two seconds each.
+const POINTS: usize = 60;
 /// Graphs of a card.
 const GRAPHS: usize = 4;
 /// Lines that a graph takes at most: a higher one says nothing more.
@@ -68,22 +70,41 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
     let head = format!("{} {}  {} {}{simulated}  ", node.node, gpu.uuid, gpu.model, Mib(gpu.memory_mib));
     let state = Span::styled(gpu.state.clone(), paint.ink(crate::view::gpu::ink(&gpu.state)));
     let mut lines = vec![Line::from(vec![Span::styled(clean(&head), paint.bold()), state])];
-    let history = app.history.gpu(&node.node, &gpu.uuid).cloned().unwrap_or_default();
+    let history = app.board.card(&node.node, &gpu.uuid);
+    // Where there is room for it, a point is as wide as fits.
+    let columns = (width / POINTS).max(1);
+    let line_of = |value: fn(&CardPoint) -> u64| -> Vec<u64> {
+        history.iter().flat_map(|point| std::iter::repeat_n(value(point), columns)).collect()
+    };
     let sample = gpu.sample.clone().unwrap_or_default();
     let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let mut line = |name: &str, now: String, points: &std::collections::VecDeque<u64>, most: u64| {
-        let points: Vec<u64> = points.iter().copied().collect();
+    let mut line = |name: &str, now: String, points: Vec<u64>, most: u64| {
         for (at, row) in graph(&points, width, height, most).into_iter().enumerate() {
             // The words stand beside the lowest line, which is never empty.
             let (name, now) = if at + 1 == height.max(1) { (name, now.as_str()) } else { ("", "") };
             lines.push(Line::from(format!("  {name:7} {now:>12}  {row}")));
         }
     };
-    line("busy", told(sample.utilization_percent.map(|it| format!("{it} %"))), &history.busy_percent, 100);
+    line(
+        "busy",
+        told(sample.utilization_percent.map(|it| format!("{it} %"))),
+        line_of(|it| it.busy_percent.into()),
+        100,
+    );
     let memory = gpu.sample.as_ref().map(|it| Mib(it.used_mib).to_string());
-    line("memory", told(memory), &history.used_mib, gpu.memory_mib);
-    line("heat", told(sample.temperature_celsius.map(|it| format!("{it} °C"))), &history.celsius, CELSIUS_MOST);
-    line("power", told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))), &history.watt, WATT_MOST);
+    line("memory", told(memory), line_of(|it| it.used_mib), gpu.memory_mib);
+    line(
+        "heat",
+        told(sample.temperature_celsius.map(|it| format!("{it} °C"))),
+        line_of(|it| it.celsius.into()),
+        CELSIUS_MOST,
+    );
+    line(
+        "power",
+        told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))),
+        line_of(|it| it.watt.into()),
+        WATT_MOST,
+    );
     for replica in app.board.replicas.iter().filter(|replica| replica.node == node.node) {
         // A slice is named by its card and its own number.
         let Some(grant) = replica.devices.iter().find(|grant| grant.uuid.starts_with(gpu.uuid.as_str())) else {

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from berth.api.v1 import api_pb2 as berth_dot_api_dot_v1_dot_api__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62\x65rth/api/v1/board.proto\x12\x0c\x62\x65rth.api.v1\x1a\x16\x62\x65rth/api/v1/api.proto\"\"\n\x12\x46ollowBoardRequest\x12\x0c\n\x04once\x18\x01 \x01(\x08\"\xd6\x03\n\x0b\x42oardUpdate\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05whole\x18\x02 \x01(\x08\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\'\n\x04info\x18\x04 \x01(\x0b\x32\x19.berth.api.v1.ClusterInfo\x12\x32\n\x07members\x18\x05 \x01(\x0b\x32!.berth.api.v1.ListMembersResponse\x12)\n\tendpoints\x18\x06 \x03(\x0b\x32\x16.berth.api.v1.Endpoint\x12-\n\x0b\x64\x65ployments\x18\x07 \x03(\x0b\x32\x18.berth.api.v1.Deployment\x12\'\n\x08replicas\x18\x08 \x03(\x0b\x32\x15.berth.api.v1.Replica\x12!\n\x05slots\x18\t \x03(\x0b\x32\x12.berth.api.v1.Slot\x12!\n\x05nodes\x18\n \x03(\x0b\x32\x12.berth.api.v1.Node\x12+\n\x05loads\x18\x0b \x03(\x0b\x32\x1c.berth.api.v1.DeploymentLoad\x12 \n\x04gone\x18\x0c \x03(\x0b\x32\x12.berth.api.v1.Gone\x12\x14\n\x0cnewest_point\x18\r \x01(\x04\x12\x10\n\x08point_ms\x18\x0e \x01(\r\"Y\n\x04Gone\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x0c\n\x04slot\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\"_\n\x0e\x44\x65ploymentLoad\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\'\n\x06points\x18\x03 \x03(\x0b\x32\x17.berth.api.v1.LoadPoint\"]\n\tLoadPoint\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x04\x12\x0e\n\x06p50_us\x18\x04 \x01(\x04\x12\x0e\n\x06p95_us\x18\x05 \x01(\x04\x32Q\n\x06\x42oards\x12G\n\x06\x46ollow\x12 .berth.api.v1.FollowBoardRequest\x1a\x19.berth.api.v1.BoardUpdate0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62\x65rth/api/v1/board.proto\x12\x0c\x62\x65rth.api.v1\x1a\x16\x62\x65rth/api/v1/api.proto\"\"\n\x12\x46ollowBoardRequest\x12\x0c\n\x04once\x18\x01 \x01(\x08\"\xfe\x03\n\x0b\x42oardUpdate\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05whole\x18\x02 \x01(\x08\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\'\n\x04info\x18\x04 \x01(\x0b\x32\x19.berth.api.v1.ClusterInfo\x12\x32\n\x07members\x18\x05 \x01(\x0b\x32!.berth.api.v1.ListMembersResponse\x12)\n\tendpoints\x18\x06 \x03(\x0b\x32\x16.berth.api.v1.Endpoint\x12-\n\x0b\x64\x65ployments\x18\x07 \x03(\x0b\x32\x18.berth.api.v1.Deployment\x12\'\n\x08replicas\x18\x08 \x03(\x0b\x32\x15.berth.api.v1.Replica\x12!\n\x05slots\x18\t \x03(\x0b\x32\x12.berth.api.v1.Slot\x12!\n\x05nodes\x18\n \x03(\x0b\x32\x12.berth.api.v1.Node\x12+\n\x05loads\x18\x0b \x03(\x0b\x32\x1c.berth.api.v1.DeploymentLoad\x12 \n\x04gone\x18\x0c \x03(\x0b\x32\x12.berth.api.v1.Gone\x12\x14\n\x0cnewest_point\x18\r \x01(\x04\x12\x10\n\x08point_ms\x18\x0e \x01(\r\x12&\n\x05\x63\x61rds\x18\x90\x01 \x03(\x0b\x32\x16.berth.api.v1.CardLoad\"Y\n\x04Gone\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x0c\n\x04slot\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\"_\n\x0e\x44\x65ploymentLoad\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\'\n\x06points\x18\x03 \x03(\x0b\x32\x17.berth.api.v1.LoadPoint\"O\n\x08\x43\x61rdLoad\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\'\n\x06points\x18\x03 \x03(\x0b\x32\x17.berth.api.v1.CardPoint\"b\n\tCardPoint\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x14\n\x0c\x62usy_percent\x18\x02 \x01(\r\x12\x10\n\x08used_mib\x18\x03 \x01(\x04\x12\x0f\n\x07\x63\x65lsius\x18\x04 \x01(\r\x12\x0c\n\x04watt\x18\x05 \x01(\r\"]\n\tLoadPoint\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x04\x12\x0e\n\x06p50_us\x18\x04 \x01(\x04\x12\x0e\n\x06p95_us\x18\x05 \x01(\x04\x32Q\n\x06\x42oards\x12G\n\x06\x46ollow\x12 .berth.api.v1.FollowBoardRequest\x1a\x19.berth.api.v1.BoardUpdate0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOLLOWBOARDREQUEST']._serialized_start=66
   _globals['_FOLLOWBOARDREQUEST']._serialized_end=100
   _globals['_BOARDUPDATE']._serialized_start=103
-  _globals['_BOARDUPDATE']._serialized_end=573
-  _globals['_GONE']._serialized_start=575
-  _globals['_GONE']._serialized_end=664
-  _globals['_DEPLOYMENTLOAD']._serialized_start=666
-  _globals['_DEPLOYMENTLOAD']._serialized_end=761
-  _globals['_LOADPOINT']._serialized_start=763
-  _globals['_LOADPOINT']._serialized_end=856
-  _globals['_BOARDS']._serialized_start=858
-  _globals['_BOARDS']._serialized_end=939
+  _globals['_BOARDUPDATE']._serialized_end=613
+  _globals['_GONE']._serialized_start=615
+  _globals['_GONE']._serialized_end=704
+  _globals['_DEPLOYMENTLOAD']._serialized_start=706
+  _globals['_DEPLOYMENTLOAD']._serialized_end=801
+  _globals['_CARDLOAD']._serialized_start=803
+  _globals['_CARDLOAD']._serialized_end=882
+  _globals['_CARDPOINT']._serialized_start=884
+  _globals['_CARDPOINT']._serialized_end=982
+  _globals['_LOADPOINT']._serialized_start=984
+  _globals['_LOADPOINT']._serialized_end=1077
+  _globals['_BOARDS']._serialized_start=1079
+  _globals['_BOARDS']._serialized_end=1160
 # @@protoc_insertion_point(module_scope)

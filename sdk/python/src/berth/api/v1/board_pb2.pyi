@@ -13,7 +13,7 @@ class FollowBoardRequest(_message.Message):
     def __init__(self, once: bool = ...) -> None: ...
 
 class BoardUpdate(_message.Message):
-    __slots__ = ("index", "whole", "more", "info", "members", "endpoints", "deployments", "replicas", "slots", "nodes", "loads", "gone", "newest_point", "point_ms")
+    __slots__ = ("index", "whole", "more", "info", "members", "endpoints", "deployments", "replicas", "slots", "nodes", "loads", "gone", "newest_point", "point_ms", "cards")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class BoardUpdate(_message.Message):
     GONE_FIELD_NUMBER: _ClassVar[int]
     NEWEST_POINT_FIELD_NUMBER: _ClassVar[int]
     POINT_MS_FIELD_NUMBER: _ClassVar[int]
+    CARDS_FIELD_NUMBER: _ClassVar[int]
     index: int
     whole: bool
     more: bool
@@ -42,7 +43,8 @@ class BoardUpdate(_message.Message):
     gone: _containers.RepeatedCompositeFieldContainer[Gone]
     newest_point: int
     point_ms: int
-    def __init__(self, index: _Optional[int] = ..., whole: bool = ..., more: bool = ..., info: _Optional[_Union[_api_pb2.ClusterInfo, _Mapping]] = ..., members: _Optional[_Union[_api_pb2.ListMembersResponse, _Mapping]] = ..., endpoints: _Optional[_Iterable[_Union[_api_pb2.Endpoint, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[_api_pb2.Deployment, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[_api_pb2.Replica, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[_api_pb2.Slot, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[_api_pb2.Node, _Mapping]]] = ..., loads: _Optional[_Iterable[_Union[DeploymentLoad, _Mapping]]] = ..., gone: _Optional[_Iterable[_Union[Gone, _Mapping]]] = ..., newest_point: _Optional[int] = ..., point_ms: _Optional[int] = ...) -> None: ...
+    cards: _containers.RepeatedCompositeFieldContainer[CardLoad]
+    def __init__(self, index: _Optional[int] = ..., whole: bool = ..., more: bool = ..., info: _Optional[_Union[_api_pb2.ClusterInfo, _Mapping]] = ..., members: _Optional[_Union[_api_pb2.ListMembersResponse, _Mapping]] = ..., endpoints: _Optional[_Iterable[_Union[_api_pb2.Endpoint, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[_api_pb2.Deployment, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[_api_pb2.Replica, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[_api_pb2.Slot, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[_api_pb2.Node, _Mapping]]] = ..., loads: _Optional[_Iterable[_Union[DeploymentLoad, _Mapping]]] = ..., gone: _Optional[_Iterable[_Union[Gone, _Mapping]]] = ..., newest_point: _Optional[int] = ..., point_ms: _Optional[int] = ..., cards: _Optional[_Iterable[_Union[CardLoad, _Mapping]]] = ...) -> None: ...
 
 class Gone(_message.Message):
     __slots__ = ("endpoint", "deployment", "replica", "slot", "node")
@@ -67,6 +69,30 @@ class DeploymentLoad(_message.Message):
     deployment: str
     points: _containers.RepeatedCompositeFieldContainer[LoadPoint]
     def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., points: _Optional[_Iterable[_Union[LoadPoint, _Mapping]]] = ...) -> None: ...
+
+class CardLoad(_message.Message):
+    __slots__ = ("node", "uuid", "points")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    uuid: str
+    points: _containers.RepeatedCompositeFieldContainer[CardPoint]
+    def __init__(self, node: _Optional[str] = ..., uuid: _Optional[str] = ..., points: _Optional[_Iterable[_Union[CardPoint, _Mapping]]] = ...) -> None: ...
+
+class CardPoint(_message.Message):
+    __slots__ = ("number", "busy_percent", "used_mib", "celsius", "watt")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BUSY_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    USED_MIB_FIELD_NUMBER: _ClassVar[int]
+    CELSIUS_FIELD_NUMBER: _ClassVar[int]
+    WATT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    busy_percent: int
+    used_mib: int
+    celsius: int
+    watt: int
+    def __init__(self, number: _Optional[int] = ..., busy_percent: _Optional[int] = ..., used_mib: _Optional[int] = ..., celsius: _Optional[int] = ..., watt: _Optional[int] = ...) -> None: ...
 
 class LoadPoint(_message.Message):
     __slots__ = ("number", "requests", "failed", "p50_us", "p95_us")
