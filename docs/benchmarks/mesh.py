@@ -6,7 +6,7 @@ and ratios to haproxy round by round. Proxies run on one core, their caller and 
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
 usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
-               [--sections full,rate,latency,tax,large,mirror] [--seconds N] [--out FILE]
+               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--out FILE]
 """
 
 import argparse
@@ -275,7 +275,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
     parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything that is started")
-    parser.add_argument("--sections", default="full,rate,latency,tax,large,mirror")
+    parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,large,mirror")
     parser.add_argument("--out")
     args = parser.parse_args()
     sections, rounds, seconds = args.sections.split(","), args.rounds, args.seconds
@@ -342,6 +342,18 @@ def main():
             ]
             measure = lambda base: load.full(base, 136, args.requests)
             report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, ours[0].name, measure)
+        if "telemetry" in sections:
+            [collector] = free_ports(1)
+            start(other_core, args.mesh_hop, "--collector", f"127.0.0.1:{collector}")
+            wait_for(collector)
+            told = [
+                mesh("without telemetry", 1, "--without-telemetry"),
+                ours[0],
+                mesh("mesh, bare, and traces", 1, "--traces", f"127.0.0.1:{collector}"),
+            ]
+            measure = lambda base: load.full(base, 136, args.requests)
+            title = "what counting, recording and traces of 1 % cost, 136 bytes"
+            report.section("telemetry", title, [cpu, rate], told, rounds, told[0].name, measure)
         if "large" in sections:
             title = "bodies of 10 MB there and back: 4 connections of 1 stream"
             measure = lambda base: load.run(base, 10_000_000, "-n", "40", "-c", "4", "-m", "1")

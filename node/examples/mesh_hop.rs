@@ -5,7 +5,8 @@
 //! and trailers; `--hops 2` has the gate on another node, in the same process. Whatever else an endpoint may have is off
 //! unless it is asked for: `--key KEY` lets in who shows it, `--split` divides the replicas among two deployments at 90
 //! and 10 percent, `--mirror ADDR` copies every request, `--access-log FILE` writes a line per request, `--cores N` has
-//! more than one thread.
+//! more than one thread. `--without-telemetry` neither counts nor records a request; `--traces ADDR` sends the spans of one
+//! in a hundred to a collector, as a node does by default, and `mesh_hop --collector ADDR` is one that keeps nothing.
 
 use std::{
     convert::Infallible,
@@ -22,7 +23,9 @@ use berth_core::{
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     },
 };
-use berth_node::mesh::{AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, TableCodec};
+use berth_node::mesh::{
+    AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, SpanOptions, TableCodec,
+};
 use berth_proto::node::{decode_table, encode_table};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -32,8 +35,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    trace_service_server::{TraceService, TraceServiceServer},
+};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
+
+/// What a daemon sends spans with.
+#[path = "../../cli/src/telemetry/mod.rs"]
+mod telemetry;
 
 /// The same as in the shipped binary.
 #[global_allocator]
@@ -47,6 +58,9 @@ const SLOTS: u32 = 100_000;
 /// The node that callers connect to.
 const ENTRY: u64 = 1;
 
+/// Spans kept: one trace in a hundred, the default of a node.
+const TRACE_SHARE: u32 = berth_core::traffic::trace::SHARE_OF / 100;
+
 struct Flags {
     hops: u32,
     ingress: SocketAddr,
@@ -56,6 +70,9 @@ struct Flags {
     mirror: Option<SocketAddr>,
     access_log: Option<PathBuf>,
     cores: usize,
+    has_telemetry: bool,
+    traces: Option<SocketAddr>,
+    collector: Option<SocketAddr>,
 }
 
 fn flags() -> Result<Flags, AnyError> {
@@ -68,11 +85,18 @@ fn flags() -> Result<Flags, AnyError> {
         mirror: None,
         access_log: None,
         cores: 1,
+        has_telemetry: true,
+        traces: None,
+        collector: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--split" {
             flags.is_split = true;
+            continue;
+        }
+        if word == "--without-telemetry" {
+            flags.has_telemetry = false;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -83,6 +107,8 @@ fn flags() -> Result<Flags, AnyError> {
             "--key" => flags.key = Some(value),
             "--mirror" => flags.mirror = Some(value.parse()?),
             "--access-log" => flags.access_log = Some(value.into()),
+            "--traces" => flags.traces = Some(value.parse()?),
+            "--collector" => flags.collector = Some(value.parse()?),
             "--cores" => flags.cores = value.parse()?,
             _ => return Err(format!("unknown flag {word}: the head of this file lists them").into()),
         }
@@ -134,8 +160,11 @@ async fn serve_backend(address: SocketAddr) -> Result<(), AnyError> {
 fn mesh(node: u64, ingress: SocketAddr, flags: &Flags, folder: &Path) -> Result<MeshHandle, AnyError> {
     let codec = TableCodec { encode: encode_table, decode: decode_table };
     let log = |path: &PathBuf| AccessLogOptions { path: path.clone(), max_bytes: 256 << 20, files: 1 };
+    let spans = flags.traces.filter(|_| node == ENTRY).map(send_spans).transpose()?;
     let options = MeshOptions {
         ingress,
+        telemetry: flags.has_telemetry,
+        spans,
         gate: SocketAddr::from(([127, 0, 0, 1], 0)),
         cores: flags.cores,
         limits: Limits { streams: 1_024, ..Limits::default() },
@@ -145,6 +174,32 @@ fn mesh(node: u64, ingress: SocketAddr, flags: &Flags, folder: &Path) -> Result<
     let mesh = Mesh::start(options, &mut Registry::default())?;
     mesh.set_gate_token("a-benchmark");
     Ok(mesh)
+}
+
+/// Sends spans from a thread of its own, with what a daemon sends them with.
+fn send_spans(collector: SocketAddr) -> Result<SpanOptions, AnyError> {
+    let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let collector = tonic::transport::Endpoint::from_shared(format!("http://{collector}"))?;
+    let speaker = telemetry::Speaker { service: "mesh_hop", instance: "bench".to_owned() };
+    std::thread::spawn(move || {
+        // It ends when the process does.
+        runtime.block_on(async { drop(telemetry::start(&collector, speaker, String::new, spans).await) });
+    });
+    Ok(SpanOptions { sink, share: TRACE_SHARE })
+}
+
+/// A collector that takes everything and keeps nothing.
+struct BlackHole;
+
+#[tonic::async_trait]
+impl TraceService for BlackHole {
+    async fn export(
+        &self,
+        _: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+    }
 }
 
 /// The replicas of each deployment: one per backend, and the mirror's.
@@ -228,6 +283,11 @@ async fn serve_backends(addresses: &[SocketAddr]) -> Result<(), AnyError> {
 
 fn main() -> Result<(), AnyError> {
     let flags = flags()?;
+    if let Some(collector) = flags.collector {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(BlackHole));
+        return Ok(runtime.block_on(server.serve(collector))?);
+    }
     if flags.hops == 0 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(serve_backends(&flags.backends));

@@ -114,7 +114,7 @@ impl Call {
         ends.strip_internal(&mut parts.headers);
         let id = request_id(core, &parts.headers);
         let client_id = client_request_id(&parts.headers);
-        let mut recording = Recording::new(core, Record::open(begun, &parts, &id, client_id.as_ref()));
+        let mut recording = Recording::new(core, || Record::open(begun, &parts, &id, client_id.as_ref()));
         let trace = core.shared.spans.as_ref().map(|spans| enter(core, &mut parts.headers, spans.options.share));
         recording.note(|record| record.trace = trace);
         let begun = core.shared.clock.of(begun);
@@ -165,7 +165,7 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
             let dialect = Dialect::of(call.parts.uri.path(), content_type);
             call.recording.note(|record| record.turn(refusal));
             let response = answer::refuse(dialect, false, refusal);
-            core.shared.unrouted.of(core.index).answer(refusal.http_status(false));
+            core.count(&core.shared.unrouted, refusal.http_status(false));
             return response;
         }
     };
@@ -181,7 +181,7 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
             call.recording.note(|record| record.turn(refusal));
             let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), "/score");
             let mut response = answer::refuse(routed.dialect, scoring, refusal);
-            endpoint.soft.stats.of(core.index).answer(response.status().as_u16());
+            core.count(&endpoint.soft.stats, response.status().as_u16());
             dress(&mut response, &routed, None);
             response
         }
@@ -279,7 +279,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         }
     };
     let attempts = call.recording.attempts();
-    stats.answer(response.status().as_u16());
+    core.count(&deployment.stats, response.status().as_u16());
     let map = response.headers_mut();
     map.reserve(OWN_HEADERS);
     map.insert(headers::QUEUE_MS, queued_ms.into());

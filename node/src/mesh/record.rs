@@ -299,8 +299,9 @@ impl Record {
 // === impl Recording ===
 
 impl Recording {
-    pub(super) fn new(core: &Rc<Core>, record: Box<Record>) -> Self {
-        Self { core: core.clone(), record: Some(record) }
+    /// Begins the record that `open` makes; none is made where nothing is recorded.
+    pub(super) fn new(core: &Rc<Core>, open: impl FnOnce() -> Box<Record>) -> Self {
+        Self { core: core.clone(), record: core.shared.options.telemetry.then(open) }
     }
 
     /// Notes that a replica is asked. Returns which attempt it is.

@@ -261,6 +261,13 @@ impl Core {
         }
     }
 
+    /// Counts an answer, where requests are counted.
+    pub(super) fn count(&self, stats: &CoreStats, status: u16) {
+        if self.shared.options.telemetry {
+            stats.of(self.index).answer(status);
+        }
+    }
+
     /// Draws any number.
     pub(super) fn draw(&self) -> u64 {
         self.rng.borrow_mut().next_u64()

@@ -227,6 +227,25 @@ async fn every_request_is_a_line_and_the_disk_is_not_filled() {
     assert!(sum.contains(r#"deployment="blue""#) && !sum.ends_with(" 0"), "{sum}");
 }
 
+/// What measures the cost of counting has it off: requests are served, and nothing is known of them.
+#[tokio::test]
+async fn without_telemetry_nothing_is_known_of_a_request() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mesh = Mesh::start(MeshOptions { telemetry: false, ..options(1, &dir) }, &mut Registry::default());
+    let mesh = mesh.expect("a mesh");
+    mesh.set_gate_token(TOKEN);
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    simple(&n1, &Deployed::one("blue", &n1, 1, echo("blue").await));
+    for path in ["/e/fraud/score", "/e/nobody/score"] {
+        let (parts, _) = call(n1.mesh.ingress_addr(), named(path, "unknown")).await;
+        assert_eq!(parts.status == 200, path.contains("fraud"), "{}", parts.status);
+    }
+    assert_eq!(n1.mesh.find_request("unknown"), None);
+    let counted = n1.mesh.counters();
+    assert!(counted.unrouted.is_empty() && counted.deployments.values().all(|it| it.answers.is_empty()), "{counted:?}");
+    assert_eq!(n1.mesh.gate_in_flight(ReplicaId(1)), 0, "the gate counts all the same: it holds the slots");
+}
+
 #[tokio::test]
 async fn the_last_lines_are_written_before_the_end() {
     let dir = tempfile::tempdir().expect("a folder");
