@@ -66,6 +66,8 @@ pub struct DoctorOptions {
     pub tls: Option<TlsFiles>,
     /// What other nodes would be shown.
     pub peers: Option<PeerFiles>,
+    /// Where its daemons would listen, each with what it is for.
+    pub ports: Vec<(&'static str, SocketAddr)>,
 }
 
 /// How a finding is.
@@ -100,14 +102,19 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     findings.extend(options.tls.as_ref().map(tls));
     findings.extend(options.peers.as_ref().map(peers));
     findings.extend([clock(), engine()]);
+    findings.extend(options.ports.iter().map(|(what, address)| port(what, *address)));
+    findings
+}
+
+/// Where daemons listen that are told nothing else.
+pub fn usual_ports() -> Vec<(&'static str, SocketAddr)> {
     let ports = [
         ("coordinators", DEFAULTS.api_port),
         ("ingress", DEFAULTS.ingress_port),
         ("gate", DEFAULTS.gate_port),
         ("metrics", DEFAULTS.metrics_port),
     ];
-    findings.extend(ports.map(|(what, number)| port(what, number)));
-    findings
+    ports.map(|(what, number)| (what, SocketAddr::from((Ipv4Addr::LOCALHOST, number)))).into()
 }
 
 fn finding(about: &'static str, verdict: Verdict, text: String, try_: &str) -> Finding {
@@ -180,11 +187,17 @@ fn gpus(library: Option<&Path>) -> Finding {
 fn limits(data_dir: &Path) -> Finding {
     let (host, allowed) = capacity::host_and_allowed(data_dir);
     let has = format!("{} cores and {}", Cores(allowed.cpu_milli), Mib(allowed.memory_mib));
+    let version = capacity::cgroup_version();
     if (host.cpu_milli, host.memory_mib) == (allowed.cpu_milli, allowed.memory_mib) {
-        return finding("limits", Verdict::Good, format!("no cgroup bounds the {has} of this host"), "");
+        let text = match version {
+            Some(version) => format!("no cgroup (version {version}) bounds the {has} of this host"),
+            None => format!("no cgroup is there to bound the {has} of this host"),
+        };
+        return finding("limits", Verdict::Good, text, "");
     }
+    let version = version.map(|version| format!(" (version {version})")).unwrap_or_default();
     let all = format!("{} cores and {}", Cores(host.cpu_milli), Mib(host.memory_mib));
-    finding("limits", Verdict::Note, format!("cgroups leave {has} of the host's {all}"), "")
+    finding("limits", Verdict::Note, format!("cgroups{version} leave {has} of the host's {all}"), "")
 }
 
 fn python(program: &Path) -> Finding {
@@ -340,14 +353,25 @@ fn engine() -> Finding {
     finding("engine", Verdict::Good, sick.unwrap_or_else(none), "")
 }
 
-fn port(what: &str, number: u16) -> Finding {
-    match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number))) {
-        Ok(_) => finding("ports", Verdict::Good, format!("{number} is free ({what})"), ""),
+fn port(what: &str, address: SocketAddr) -> Finding {
+    if address.port() == 0 {
+        return finding("ports", Verdict::Good, format!("any free port will do ({what})"), "");
+    }
+    let shown = match address.ip() == Ipv4Addr::LOCALHOST {
+        true => address.port().to_string(),
+        false => address.to_string(),
+    };
+    match TcpListener::bind(address) {
+        Ok(_) => finding("ports", Verdict::Good, format!("{shown} is free ({what})"), ""),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let text = format!("something listens on {number} already ({what}); it may be Berth itself");
+            let text = format!("something listens on {shown} already ({what}); it may be Berth itself");
             finding("ports", Verdict::Note, text, "")
         }
-        Err(error) => finding("ports", Verdict::Bad, format!("{number} cannot be listened on ({what}): {error}"), ""),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            let text = format!("{shown} is no address of this host ({what})");
+            finding("ports", Verdict::Bad, text, "`ip addr` lists what it has; 0.0.0.0 means all of them")
+        }
+        Err(error) => finding("ports", Verdict::Bad, format!("{shown} cannot be listened on ({what}): {error}"), ""),
     }
 }
 
@@ -423,9 +447,20 @@ mod tests {
     #[test]
     fn a_port_in_use_is_worth_knowing() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
-        let number = held.local_addr().unwrap().port();
-        assert_eq!(port("gate", number).verdict, Verdict::Note);
-        drop(held);
-        assert_eq!(port("gate", number).verdict, Verdict::Good);
+        let address = held.local_addr().unwrap();
+        assert_eq!(port("gate", address).verdict, Verdict::Note);
+        assert_eq!(port("gate", ([127, 0, 0, 1], 0).into()).verdict, Verdict::Good);
+        // TEST-NET-1: nobody's.
+        let foreign = port("gate", ([192, 0, 2, 1], 7_481).into());
+        assert_eq!(foreign.verdict, Verdict::Bad);
+        assert!(foreign.text.starts_with("192.0.2.1:7481 is no address of this host"), "{foreign:?}");
+    }
+
+    #[test]
+    fn the_version_of_cgroups_is_told() {
+        let found = limits(Path::new("/tmp"));
+        let told =
+            capacity::cgroup_version().is_none_or(|version| found.text.contains(&format!("(version {version})")));
+        assert!(told, "{found:?}");
     }
 }

@@ -126,6 +126,18 @@ pub(crate) struct DoctorArgs {
     /// The authority that signs the certificates of nodes, in PEM.
     #[arg(long, value_name = "FILE", requires = "peer_cert")]
     pub(crate) peer_ca: Option<PathBuf>,
+    /// The configuration file of the daemons that would run here: it is looked at where they would listen.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where a node would be reached by callers, when that is not what the file or the default says.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ingress: Option<String>,
+    /// Where a node would be reached by other nodes.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) gate: Option<String>,
+    /// Where a node's metrics would be read.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
 }
 
 /// Pairs a certificate with its key, or says which of the two is missing.

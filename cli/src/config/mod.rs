@@ -113,6 +113,24 @@ fn read_layers(schema: Schema, flags: Layer, file: Option<&Path>) -> Result<Read
     Ok(reader)
 }
 
+/// Reads where the daemons of this host would listen, each with what it is for: what the file, the variables and the flags
+/// say, and the usual place of whatever none of them names.
+pub(crate) fn ports(flags: Layer, file: Option<&Path>) -> Result<Vec<(&'static str, SocketAddr)>, Error> {
+    let mut of_coordinator = read_layers(coordinator::COORDINATOR, Layer::default(), file)?;
+    let mut of_node = read_layers(node::NODE, flags, file)?;
+    let mut ports = berth_node::doctor::usual_ports();
+    for (what, address) in &mut ports {
+        let named = match *what {
+            "coordinators" => of_coordinator.optional("api", parse_listen),
+            what => of_node.optional(what, parse_listen),
+        };
+        *address = named.unwrap_or(*address);
+    }
+    of_coordinator.finish()?;
+    of_node.finish()?;
+    Ok(ports)
+}
+
 // === impl Layer ===
 
 impl Layer {

@@ -8,6 +8,7 @@ use berth_node::{
 
 use crate::{
     args::{DoctorArgs, tls_files},
+    config::{self, Layer},
     output::{Fault, Ink, Output},
 };
 
@@ -16,8 +17,11 @@ pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
     let tls = tls_files(args.tls_cert, args.tls_key).ok().flatten();
     let own = tls_files(args.peer_cert, args.peer_key).ok().flatten();
     let peers = own.zip(args.peer_ca).map(|(own, ca)| PeerFiles { own, ca });
+    let given = [("ingress", args.ingress), ("gate", args.gate), ("metrics", args.metrics)];
+    let flags = given.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    let ports = config::ports(Layer::flags(flags), args.config.as_deref())?;
     let options =
-        DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers };
+        DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers, ports };
     let findings = tokio::task::spawn_blocking(move || examine(&options))
         .await
         .map_err(|error| Error::new(Code::Internal, "looking at this host broke off").why(error.to_string()))?;

@@ -41,6 +41,21 @@ pub(super) fn bounds(root: &Path, own: &Path) -> Bounds {
     bounds
 }
 
+/// Says which versions are mounted in the file system at `root`: `2`, `1`, or both; nothing where there is neither.
+pub(super) fn version(root: &Path) -> Option<&'static str> {
+    let mounted = root.join("sys/fs/cgroup");
+    if mounted.join("cgroup.controllers").exists() {
+        return Some("2");
+    }
+    let has_one = ["cpu", "memory", "cpu,cpuacct"].iter().any(|name| mounted.join(name).is_dir());
+    match (has_one, mounted.join("unified/cgroup.controllers").exists()) {
+        (true, true) => Some("1 and 2"),
+        (true, false) => Some("1"),
+        (false, true) => Some("2"),
+        (false, false) => None,
+    }
+}
+
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -98,6 +113,23 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_what_is_mounted() {
+        for (there, version) in [
+            (&[][..], None),
+            (&["cgroup.controllers/"], Some("2")),
+            (&["memory/", "cpu/"], Some("1")),
+            (&["memory/", "unified/cgroup.controllers/"], Some("1 and 2")),
+            (&["unified/cgroup.controllers/"], Some("2")),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for path in there {
+                fs::create_dir_all(root.path().join("sys/fs/cgroup").join(path)).unwrap();
+            }
+            assert_eq!(super::version(root.path()), version, "{there:?}");
+        }
+    }
 
     #[test]
     fn limits_are_read_in_both_dialects() {

@@ -56,6 +56,11 @@ pub(crate) fn host_and_allowed(data_dir: &Path) -> (Resources, Resources) {
     bounded(data_dir, &mut Vec::new())
 }
 
+/// Says which versions of cgroups this host has; nothing where it has none.
+pub(crate) fn cgroup_version() -> Option<&'static str> {
+    cgroup::version(Path::new("/"))
+}
+
 fn bounded(data_dir: &Path, notes: &mut Vec<String>) -> (Resources, Resources) {
     let host = host::measure(data_dir, notes);
     let bounds = cgroup::bounds(Path::new("/"), Path::new("/proc/self/cgroup"));
