@@ -40,9 +40,12 @@ pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
 pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, ShowRolloutArgs, UndoArgs};
 pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, Args, Command, Parser, Subcommand, ValueEnum,
+    builder::{EnumValueParser, PossibleValue, TypedValueParser},
+};
 
 use crate::output::{Format, Query};
 
@@ -428,8 +431,9 @@ pub(crate) struct ExplainArgs {
 /// `berth get`.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// What to list.
-    pub(crate) noun: Noun,
+    /// What to list; or one thing, as in `deploy/blue` and `node/n1`.
+    #[arg(value_parser = NounOrThing)]
+    pub(crate) noun: Asked,
     /// Only those of ENDPOINT or ENDPOINT/DEPLOYMENT.
     pub(crate) of: Option<String>,
     /// Go on and print what changes.
@@ -447,7 +451,39 @@ pub(crate) struct GetArgs {
 impl GetArgs {
     /// What another verb lists.
     pub(crate) fn new(noun: Noun, of: Option<String>, watch: bool, table: bool) -> Self {
-        Self { noun, of, watch, table, scope: KubectlScope::default() }
+        Self { noun: Asked { noun, thing: None }, of, watch, table, scope: KubectlScope::default() }
+    }
+}
+
+/// What `berth get` is asked for: all of a noun, or one thing by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) noun: Noun,
+    /// What stands behind a slash: `blue` of `deploy/blue`.
+    pub(crate) thing: Option<String>,
+}
+
+/// Reads a noun, and a name behind a slash.
+#[derive(Clone, Copy, Debug)]
+struct NounOrThing;
+
+// === impl NounOrThing ===
+
+impl TypedValueParser for NounOrThing {
+    type Value = Asked;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Asked, clap::Error> {
+        let text = value.to_str().unwrap_or_default();
+        let (word, thing) = match text.split_once('/') {
+            Some((word, thing)) if !thing.is_empty() => (OsStr::new(word), Some(thing.to_ascii_lowercase())),
+            _ => (value, None),
+        };
+        let noun = EnumValueParser::<Noun>::new().parse_ref(command, arg, word)?;
+        Ok(Asked { noun, thing })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Noun::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
     }
 }
 
@@ -455,10 +491,10 @@ impl GetArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Noun {
     /// Endpoints.
-    #[value(aliases = ["endpoint", "ep", "online-endpoints", "services", "service", "svc"])]
+    #[value(aliases = ["endpoint", "ep", "online-endpoints", "online-endpoint", "services", "service", "svc"])]
     Endpoints,
     /// Deployments.
-    #[value(aliases = ["deployment", "dep", "deploy", "online-deployments"])]
+    #[value(aliases = ["deployment", "dep", "deploy", "online-deployments", "online-deployment"])]
     Deployments,
     /// Replicas.
     #[value(aliases = ["replica", "rep", "pods", "pod", "po", "instances"])]

@@ -6,7 +6,7 @@ use berth_client::api::{Deployment, Event};
 use berth_core::error::{Code, Error};
 use tokio::time::{Duration, timeout};
 
-use super::Context;
+use super::{Context, by_prefix};
 use crate::{
     args::{GetArgs, Noun},
     output::{Fault, Listed, now_ms},
@@ -16,13 +16,22 @@ use crate::{
 /// Events that come together lead to one look.
 const SETTLE: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
+pub(super) async fn run(context: &Context, mut args: GetArgs) -> Result<(), Fault> {
+    // A replica is shown by its id alone, which may be what an endpoint is called, too.
+    let mut id = None;
+    if let Some(thing) = args.noun.thing.take() {
+        let found = one(context, args.noun.noun, &thing, args.of.as_deref()).await?;
+        match args.noun.noun == Noun::Replicas && !found.contains('/') {
+            true => id = Some(found),
+            false => args.of = Some(found),
+        }
+    }
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let of = args.of.as_deref().unwrap_or_default().to_ascii_lowercase();
     let (endpoint, deployment) = of.split_once('/').unwrap_or((&of, ""));
     let (endpoint, deployment) = (endpoint.to_owned(), deployment.to_owned());
     let client = &context.client;
-    match args.noun {
+    match args.noun.noun {
         Noun::Endpoints => {
             let list = async || {
                 let all = client.list_endpoints().await?;
@@ -38,9 +47,12 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
             show(context, args.watch, "no deployments; `berth deployment create -f FILE` makes one", list).await
         }
         Noun::Replicas => {
-            let list = async || client.list_replicas(&endpoint, &deployment).await;
+            let list = async || {
+                let listed = client.list_replicas(&endpoint, &deployment).await?;
+                Ok(listed.into_iter().filter(|found| id.as_ref().is_none_or(|id| found.replica == *id)).collect())
+            };
             show(context, args.watch, "no replicas", list).await?;
-            if args.watch { Ok(()) } else { next_tries(context, &endpoint, &deployment).await }
+            if args.watch || id.is_some() { Ok(()) } else { next_tries(context, &endpoint, &deployment).await }
         }
         Noun::Slots => {
             let list = async || client.list_slots(&endpoint, &deployment).await;
@@ -82,6 +94,48 @@ pub(super) async fn run(context: &Context, args: GetArgs) -> Result<(), Fault> {
             Ok(())
         }
         Noun::Events => events(context, &args, &endpoint, &deployment).await,
+    }
+}
+
+/// Finds the one thing that `deploy/blue` names, and what a list of only that is asked for with.
+async fn one(context: &Context, noun: Noun, thing: &str, of: Option<&str>) -> Result<String, Fault> {
+    if let Some(of) = of {
+        let error = Error::new(Code::Invalid, format!("`{thing}` and `{of}` are two things"));
+        return Err(Fault::misused(error.try_(format!("list them one after the other, or leave out `{of}`"))));
+    }
+    let client = &context.client;
+    let absent = |code: Code, what: String, list: &str| {
+        let error = Error::new(code, format!("there is no {what} `{thing}`"));
+        Err(Fault::from(error.try_(format!("`berth get {list}` lists them"))))
+    };
+    match noun {
+        Noun::Endpoints => Ok(client.get_endpoint(thing).await?.name),
+        Noun::Deployments | Noun::Rollouts => {
+            let all = client.list_deployments("").await?;
+            let fits = |found: &&Deployment| found.name() == thing || found.name == thing || found.endpoint == thing;
+            let mut found = all.iter().filter(fits);
+            match (found.next(), found.next()) {
+                (Some(only), None) => Ok(only.name()),
+                (None, _) => absent(Code::DeploymentNotFound, "deployment".to_owned(), "deployments"),
+                // Those of an endpoint are a list that can be shown; one name at several endpoints is not.
+                (Some(first), Some(_)) if first.endpoint == thing => Ok(thing.to_owned()),
+                (Some(first), Some(second)) => {
+                    let error = Error::new(Code::Invalid, format!("several deployments are called `{thing}`"));
+                    let tried = format!("name its endpoint: {}, {}", first.name(), second.name());
+                    Err(Fault::misused(error.try_(tried)))
+                }
+            }
+        }
+        Noun::Replicas if thing.contains('/') => Ok(thing.to_owned()),
+        Noun::Replicas => {
+            let all = client.list_replicas("", "").await?;
+            Ok(by_prefix("replica", thing, all.iter().map(|found| found.replica.as_str()))?.to_owned())
+        }
+        Noun::Nodes => match client.list_nodes().await?.iter().any(|node| node.node == thing) {
+            true => Ok(thing.to_owned()),
+            false => absent(Code::NodeNotFound, "node".to_owned(), "nodes"),
+        },
+        Noun::Slots | Noun::Events | Noun::All => Ok(thing.to_owned()),
     }
 }
 
