@@ -8,6 +8,7 @@ pub mod demo;
 mod dev;
 #[cfg(test)]
 mod documented;
+mod event_log;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -7,6 +7,7 @@
 mod actor;
 mod cache;
 pub mod capacity;
+mod console;
 pub mod doctor;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -86,6 +86,8 @@ pub struct NodeOptions {
     pub mesh_cores: usize,
     /// The file that gets a line per request; none when absent.
     pub access_log: Option<PathBuf>,
+    /// The file that gets a row per line that a replica writes; none when absent.
+    pub console_log: Option<PathBuf>,
     /// The certificate callers are shown; plain HTTP when absent.
     pub tls: Option<TlsFiles>,
     /// What nodes show each other at their gates; the cluster's token alone when absent.
@@ -170,6 +172,7 @@ impl NodeOptions {
             domain: DEFAULTS.domain.to_owned(),
             mesh_cores: 0,
             access_log: None,
+            console_log: None,
             tls: None,
             peers: None,
             spans: None,

@@ -22,6 +22,7 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     actor::{AgentLink, World, supervise},
     cache::Cache,
+    console::{self, ConsoleOptions},
     gpu::{self, GpuMonitor},
     hand_over::{Desk, Inheritance, Successor},
     identity::{Home, random_u64},
@@ -31,7 +32,7 @@ use crate::{
     mesh::{AccessLogOptions, Listening, Mesh, MeshHandle, MeshOptions, TableCodec},
     metrics::{NodeCollector, NodeHolds},
     options::NodeOptions,
-    process::{Ports, Spawner, end_replica, signal_group, watch_leader},
+    process::{Ports, Spawner, check_writable, end_replica, signal_group, watch_leader},
     profile::ProfileKeeper,
     runtime::{Environments, Host, Layout},
     session::{Members, Outbox, SessionOptions, SessionStatus, keep_session, keep_table},
@@ -99,6 +100,13 @@ impl NodeService {
         let members = Members::new(options.coordinators.clone(), &options.token)?;
         let cache = Cache::open(home.folder().join("assets"), options.cache_max_bytes, Arc::clone(&members))?;
         let environments = Environments::open(home.folder(), &options)?;
+        if let Some(path) = &options.console_log {
+            check_writable(path).map_err(|error| {
+                Error::new(Code::PathMissing, format!("the console log `{}` cannot be written", path.display()))
+                    .why(error.to_string())
+                    .try_("name a file this user may write as `console_log`")
+            })?;
+        }
         let spawner = Spawner::start()
             .map_err(|error| Error::new(Code::Internal, "no thread to start processes from").why(error.to_string()))?;
         let mut registry = Registry::default();
@@ -199,6 +207,11 @@ impl NodeService {
                 takes_over,
             };
             let measured = usage::keep(Arc::clone(&world), usage);
+            let console = options.console_log.clone().map(|path| ConsoleOptions {
+                path,
+                max_bytes: options.log_max_bytes,
+                files: options.log_files,
+            });
             let limits = LogLimits { max_bytes: options.log_max_bytes, files: options.log_files };
             let ended = tokio::select! {
                 () = &mut stop => Ended::Over(Ok(())),
@@ -208,6 +221,7 @@ impl NodeService {
                 () = keep_table(Arc::clone(&members), mesh.clone(), home.id().0, seed.child("table")) => Ended::Over(Ok(())),
                 () = ledger_file.clone().keep() => Ended::Over(Ok(())),
                 () = keeper::keep(Arc::clone(&world), limits) => Ended::Over(Ok(())),
+                () = console::keep(Arc::clone(&world), console) => Ended::Over(Ok(())),
                 () = measured => Ended::Over(Ok(())),
                 () = profile.keep() => Ended::Over(Ok(())),
                 () = gpu::keep_shares(Arc::clone(&world)) => Ended::Over(Ok(())),

@@ -204,6 +204,8 @@ daemon_args! {
         join: "ADDRS",
         /// The cluster key; the first member of a new cluster makes it.
         cluster_key: "FILE",
+        /// The file that gets a row of JSON per event of the cluster, rotated by size; none when absent.
+        event_log: "FILE",
         /// The collector that gets metrics as OTLP over gRPC: `http://127.0.0.1:4317`; none when absent.
         otlp: "URL",
         /// The largest asset that may be uploaded.
@@ -254,6 +256,8 @@ daemon_args! {
         mesh_cores: "N",
         /// The file that gets a line of JSON per request, rotated by size; none when absent.
         access_log: "FILE",
+        /// The file that gets a row of JSON per line that a replica writes, with its time, rotated by size; none when absent.
+        console_log: "FILE",
         /// The certificate that callers are shown, in PEM with those that lead to its issuer; plain HTTP when absent.
         tls_cert: "FILE",
         /// The certificate's key, in PEM.

@@ -28,6 +28,7 @@ pub(super) const COORDINATOR: Schema = Schema {
         ("asset_max", ""),
         ("alert_webhooks", ""),
         ("alert_programs", ""),
+        ("event_log", ""),
         ("otlp", ""),
         ("insecure", "false"),
         ("log_format", "text"),
@@ -52,6 +53,8 @@ pub(crate) struct CoordinatorConfig {
     pub(crate) asset_max_bytes: Option<u64>,
     /// Who is told of alerts.
     pub(crate) alert_receivers: Vec<AlertReceiver>,
+    /// The file that gets a row per event.
+    pub(crate) event_log: Option<PathBuf>,
     /// Where metrics are sent.
     pub(crate) otlp: Option<tonic::transport::Endpoint>,
     /// Whether it may listen beyond loopback.
@@ -74,6 +77,7 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
     let asset_max_bytes = from.optional("asset_max", parse_bytes);
     let webhooks = from.optional("alert_webhooks", |text| receivers(text, AlertReceiver::webhook));
     let programs = from.optional("alert_programs", |text| receivers(text, AlertReceiver::exec));
+    let event_log = from.optional("event_log", |text| Ok(PathBuf::from(text)));
     let otlp = from.optional("otlp", parse_collector);
     let insecure = from.required("insecure", "", parse_bool);
     let log = from.log();
@@ -88,6 +92,7 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
         cluster_key,
         asset_max_bytes,
         alert_receivers: [webhooks, programs].into_iter().flatten().flatten().collect(),
+        event_log,
         otlp,
         insecure: insecure.ok_or_else(unread)?,
         log,

@@ -36,6 +36,7 @@ pub(super) const NODE: Schema = Schema {
         ("labels", ""),
         ("mesh_cores", ""),
         ("access_log", ""),
+        ("console_log", ""),
         ("tls_cert", ""),
         ("tls_key", ""),
         ("peer_cert", ""),
@@ -86,6 +87,8 @@ pub(crate) struct NodeConfig {
     pub(crate) mesh_cores: Option<usize>,
     /// The file that gets a line per request.
     pub(crate) access_log: Option<PathBuf>,
+    /// The file that gets a row per line that a replica writes.
+    pub(crate) console_log: Option<PathBuf>,
     /// The certificate callers are shown, and its key.
     pub(crate) tls: Option<TlsFiles>,
     /// What nodes show each other.
@@ -167,6 +170,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         }
     };
     let access_log = from.optional("access_log", |text| Ok(PathBuf::from(text)));
+    let console_log = from.optional("console_log", |text| Ok(PathBuf::from(text)));
     let otlp = from.optional("otlp", parse_collector);
     let trace_share = from.required("trace_percent", "", parse_trace_share);
     let nvml_lib = from.optional("nvml_lib", |text| Ok(PathBuf::from(text)));
@@ -195,6 +199,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         labels,
         mesh_cores,
         access_log,
+        console_log,
         tls,
         peers,
         otlp,

@@ -1,7 +1,11 @@
 //! The daemons, the demo, and the ONNX server: verbs that are a process.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
+use berth_client::{Client, ClientOptions};
 use berth_coordinator::{CoordinatorOptions, CoordinatorService};
 use berth_core::error::{Code, Error};
 use berth_node::{NodeOptions, NodeService, Secret, mesh::SpanOptions, onnx::OnnxOptions};
@@ -12,6 +16,7 @@ use crate::{
     args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
     config,
     demo::{self, DemoOptions},
+    event_log,
     output::{Fault, Misused, Output},
     process,
     telemetry::{self, Speaker},
@@ -37,8 +42,23 @@ pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> 
         let speaker = Speaker { service: "berth-coordinator", instance: handle.api_addr().to_string() };
         telemetry::start(collector, speaker, move || handle.metrics_text(), mpsc::channel(1).1);
     }
+    if let Some(path) = config.event_log {
+        let shown = path.display().to_string();
+        let own = Client::new(ClientOptions::new([reached(service.handle().api_addr())])?);
+        event_log::start(path, own).map_err(|error| {
+            Error::new(Code::PathMissing, format!("the event log `{shown}` cannot be written"))
+                .why(error.to_string())
+                .try_("name a file this user may write as `event_log`")
+        })?;
+    }
     tracing::info!(address = %service.handle().api_addr(), "coordinator listens");
     Ok(service.run(stop).await?)
+}
+
+/// Where this host reaches what listens at an address.
+fn reached(address: SocketAddr) -> String {
+    let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+    SocketAddr::new(host, address.port()).to_string()
 }
 
 /// `berth node` without a verb.
@@ -64,6 +84,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
         options.mesh_cores = cores;
     }
     options.access_log = config.access_log;
+    options.console_log = config.console_log;
     options.tls = config.tls;
     options.peers = config.peers;
     let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);

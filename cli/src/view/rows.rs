@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::iso;
 
-/// A row of `AmlOnlineEndpointEventLog`; `Kind` and `EndpointName` are ours.
+/// A row of `AmlOnlineEndpointEventLog`; what follows `Message` is ours.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct EventRow<'a> {
@@ -20,13 +20,14 @@ pub(crate) struct EventRow<'a> {
     message: &'a str,
     endpoint_name: &'a str,
     kind: &'a str,
+    seq: u64,
 }
 
 /// A row of `AmlOnlineEndpointConsoleLog`; `EndpointName` is ours.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ConsoleRow<'a> {
-    /// When it was read: what a replica writes carries no time of its own.
+    /// When it was read: what a replica writes carries no time of its own. A node's `console_log` has the time it came.
     time_generated: String,
     operation_name: &'static str,
     instance_id: &'a str,
@@ -71,6 +72,7 @@ impl<'a> EventRow<'a> {
             message: &event.text,
             endpoint_name: &event.endpoint,
             kind: &event.kind,
+            seq: event.seq,
         }
     }
 }

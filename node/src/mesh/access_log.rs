@@ -7,7 +7,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,7 +16,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use http::{HeaderValue, StatusCode, Version};
 use serde::Serialize;
 
@@ -26,6 +24,7 @@ use super::{
     record::{Attempted, End, Record},
     replay::Lost,
 };
+use crate::process::{check_writable, rotated};
 
 /// Bytes of lines that wait on one core; beyond it lines are lost. At 20 000 requests a second, a third of one.
 const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -131,11 +130,7 @@ struct Line<'a> {
 
 impl AccessLog {
     pub(super) fn open(options: &AccessLogOptions, cores: usize) -> io::Result<Self> {
-        if let Some(folder) = options.path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        // Found out now, not by the first request.
-        std::fs::OpenOptions::new().create(true).append(true).open(&options.path)?;
+        check_writable(&options.path)?;
         let file = rotated(&options.path, options.max_bytes, options.files);
         let batch = usize::try_from(options.max_bytes).unwrap_or(BATCH_BYTES).min(BATCH_BYTES);
         let waiting = Arc::new(Waiting {
@@ -188,11 +183,6 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         self.0.want(|wants| wants.closed = true);
     }
-}
-
-fn rotated(path: &Path, max_bytes: u64, files: usize) -> FileRotate<AppendCount> {
-    let limit = ContentLimit::BytesSurpassed(usize::try_from(max_bytes).unwrap_or(usize::MAX));
-    FileRotate::new(path, AppendCount::new(files), limit, Compression::None, None)
 }
 
 // === impl Waiting ===

@@ -4,12 +4,14 @@ mod group;
 mod inspect;
 pub(crate) mod logs;
 mod port;
+mod rotation;
 mod spawner;
 mod watch;
 
 pub(crate) use group::{end_replica, signal_group};
 pub(crate) use inspect::{Held, held_by, is_alive, is_listed, marked_processes, owner, start_ticks};
 pub(crate) use port::Ports;
+pub(crate) use rotation::{check_writable, rotated};
 pub(crate) use spawner::{Spawn, Spawner};
 pub(crate) use watch::watch_leader;
 
