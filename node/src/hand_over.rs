@@ -14,7 +14,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -57,7 +57,6 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Desk {
     listener: Option<UnixListener>,
-    path: PathBuf,
 }
 
 /// A newer process that asks.
@@ -83,7 +82,7 @@ impl Desk {
         if let Err(error) = &listener {
             tracing::warn!(%error, path = %path.display(), "this node cannot be taken over: it will have to be drained");
         }
-        Self { listener: listener.ok(), path }
+        Self { listener: listener.ok() }
     }
 
     /// Waits for somebody who asks.
@@ -100,13 +99,6 @@ impl Desk {
             if matches!(read, Ok(Ok(_))) && word == *TAKE {
                 return Successor(stream);
             }
-        }
-    }
-
-    /// Closes the desk: the next one to sit there is the successor.
-    pub(crate) fn close(&mut self) {
-        if self.listener.take().is_some() {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -279,6 +271,22 @@ mod tests {
             let (gave, ()) = tokio::join!(asked.give(&listening), given);
             assert_eq!(gave.is_ok(), arrives);
         }
+    }
+
+    #[tokio::test]
+    async fn who_closes_its_desk_leaves_that_of_its_successor() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let older = Desk::open(folder.path());
+        let newer = Desk::open(folder.path());
+        drop(older);
+        let path = folder.path().join(SOCKET);
+        let asks = tokio::spawn(async move {
+            let mut stream = tokio::net::UnixStream::connect(path).await.expect("the newer one's desk is there");
+            stream.write_all(TAKE).await.expect("asked");
+            stream
+        });
+        timeout(WORD_WITHIN, newer.asked()).await.expect("it is asked");
+        asks.await.expect("a task");
     }
 
     #[test]

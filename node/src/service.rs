@@ -176,7 +176,7 @@ impl NodeService {
                 }
             }
         });
-        let mut desk = Desk::open(home.folder());
+        let desk = Desk::open(home.folder());
         let takes_over = older.is_some();
         let ended = loop {
             let mut actors = supervise(Arc::clone(&world)).await?;
@@ -256,7 +256,8 @@ impl NodeService {
             }
             Err(successor) => {
                 tracing::info!("another process of this node has taken over; this one ends what it has");
-                desk.close();
+                // Its file stays: it is the successor's by now, whose own desk is there for whoever comes next.
+                drop(desk);
                 let telling = tokio::spawn(successor.tell(mesh.clone()));
                 mesh.shutdown(options.finish_within).await;
                 telling.abort();

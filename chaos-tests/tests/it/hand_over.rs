@@ -77,6 +77,27 @@ async fn hundreds_of_streams_and_a_load_go_on_across_a_hand_over() {
     assert!(check.violations.is_empty(), "{:?}", check.violations);
 }
 
+/// A node lives through many releases: each process that took over is taken over from as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_taken_over_again_and_again_under_load() {
+    let mut cluster = Cluster::start(BERTH, 1, 1).await;
+    serve(&cluster).await;
+    let node = Fleet::node_name(0);
+    let before = cluster.pids_on(&node).await;
+    let total = 300;
+    let load = cluster.load(cluster.ingresses().await, RATE, total);
+    for turn in 1..=3 {
+        let older = cluster.fleet.succeed_node(0).expect("a newer process starts");
+        let log = cluster.fleet.dir().join(format!("{node}.log"));
+        let times =
+            || std::fs::read_to_string(&log).unwrap_or_default().matches("took over from the older process").count();
+        cluster.until(&format!("take-over {turn}"), async || times() == turn).await;
+        ended(&cluster, older).await;
+    }
+    assert_all_answered(&load.end().await, total);
+    assert_eq!(cluster.pids_on(&node).await, before, "its replicas never ended");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_successor_that_fails_leaves_everything_as_it_was() {
     let cluster = Cluster::start(BERTH, 1, 1).await;
