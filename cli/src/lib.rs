@@ -16,7 +16,6 @@ pub mod load;
 mod metrics;
 mod output;
 mod process;
-mod telemetry;
 mod tui;
 pub mod verbs;
 mod view;

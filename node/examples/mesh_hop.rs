@@ -5,7 +5,7 @@
 //! and trailers; `--hops 2` has the gate on another node, in the same process. Whatever else an endpoint may have is off
 //! unless it is asked for: `--key KEY` lets in who shows it, `--split` divides the replicas among two deployments at 90
 //! and 10 percent, `--mirror ADDR` copies every request, `--access-log FILE` writes a line per request, `--cores N` has
-//! more than one thread. `--without-telemetry` neither counts nor records a request; `--traces ADDR` sends the spans of one
+//! more than one thread. `--without-telemetry` neither times nor records a request nor counts its answer; `--traces ADDR` sends the spans of one
 //! in a hundred to a collector, as a node does by default, and `mesh_hop --collector ADDR` is one that keeps nothing.
 
 use std::{
@@ -23,8 +23,11 @@ use berth_core::{
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
     },
 };
-use berth_node::mesh::{
-    AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, SpanOptions, TableCodec,
+use berth_node::{
+    mesh::{
+        AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, SpanOptions, TableCodec,
+    },
+    telemetry,
 };
 use berth_proto::node::{decode_table, encode_table};
 use bytes::Bytes;
@@ -40,11 +43,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     trace_service_server::{TraceService, TraceServiceServer},
 };
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::mpsc};
-
-/// What a daemon sends spans with.
-#[path = "../../cli/src/telemetry/mod.rs"]
-mod telemetry;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 /// The same as in the shipped binary.
 #[global_allocator]
@@ -299,7 +302,8 @@ fn main() -> Result<(), AnyError> {
         _ => (ENTRY + 1, mesh(ENTRY + 1, SocketAddr::from(([127, 0, 0, 1], 0)), &flags, folder.path())?),
     };
     entry.apply_table(TableChange::Full(table(owner, &gate, &flags)?))?;
-    loop {
-        std::thread::park();
-    }
+    // It ends by itself when it is told to: a build that counts what it does writes it down then.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = async { Ok(signal(SignalKind::terminate())?.recv().await) };
+    runtime.block_on(told).map(drop)
 }

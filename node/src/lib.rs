@@ -28,6 +28,7 @@ mod profile;
 mod runtime;
 mod service;
 mod session;
+pub mod telemetry;
 mod usage;
 
 pub use options::{NodeOptions, Secret};

@@ -12,6 +12,7 @@ use super::{
     coordinator::{self, COORDINATOR, CoordinatorConfig},
     file,
     node::{self, NODE, NodeConfig},
+    parse_collector, parse_trace_share,
 };
 
 const EXAMPLE: &str = include_str!("../../../docs/config.example.toml");
@@ -168,4 +169,21 @@ fn the_example_file_is_the_defaults() {
     let config = read_node(&[("token_file", "/t")], &[], EXAMPLE).expect("a configuration");
     assert_eq!((config.ingress.port(), config.gate.port()), (DEFAULTS.ingress_port, DEFAULTS.gate_port));
     assert_eq!(config.domain, DEFAULTS.domain);
+}
+
+#[test]
+fn collectors_are_named_in_one_way() {
+    for (text, fits) in [
+        ("http://127.0.0.1:4317", true),
+        ("collector:4317", true),
+        ("https://collector:4317", false),
+        ("http://collector", false),
+        ("ftp://collector:1", false),
+        ("", false),
+    ] {
+        assert_eq!(parse_collector(text).is_ok(), fits, "{text}");
+    }
+    for (text, share) in [("100", Some(100_000)), ("0.5", Some(500)), ("0", Some(0)), ("101", None), ("x", None)] {
+        assert_eq!(parse_trace_share(text).ok(), share, "{text}");
+    }
 }

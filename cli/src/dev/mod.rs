@@ -27,6 +27,7 @@ use berth_node::{
     NodeHandle, NodeOptions, NodeService, Secret,
     gpu::fake::{FakeGpus, FakeHost},
     mesh::SpanOptions,
+    telemetry::{self, Speaker},
 };
 use serde::Serialize;
 use tokio::{
@@ -41,7 +42,6 @@ use crate::{
     config::LogConfig,
     output::{Fault, Ink, Misused, Output},
     process,
-    telemetry::{self, Speaker},
 };
 use control::Order;
 use folder::Folder;

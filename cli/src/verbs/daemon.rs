@@ -8,7 +8,12 @@ use std::{
 use berth_client::{Client, ClientOptions};
 use berth_coordinator::{CoordinatorOptions, CoordinatorService};
 use berth_core::error::{Code, Error};
-use berth_node::{NodeOptions, NodeService, Secret, mesh::SpanOptions, onnx::OnnxOptions};
+use berth_node::{
+    NodeOptions, NodeService, Secret,
+    mesh::SpanOptions,
+    onnx::OnnxOptions,
+    telemetry::{self, Speaker},
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -19,7 +24,6 @@ use crate::{
     event_log,
     output::{Fault, Misused, Output},
     process,
-    telemetry::{self, Speaker},
 };
 
 /// `berth coordinator`.

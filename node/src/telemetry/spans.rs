@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use berth_node::mesh::{AttemptSpan, Span};
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::{Span as Wire, Status, span::SpanKind, status::StatusCode},
 };
 
 use super::{attribute, nanos};
+use crate::mesh::{AttemptSpan, Span};
 
 /// The flag of a trace that is kept (W3C Trace Context §3.2.2.5).
 const SAMPLED: u32 = 1;

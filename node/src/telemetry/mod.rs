@@ -9,7 +9,6 @@ mod spans;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use berth_node::mesh::Span;
 use opentelemetry_proto::tonic::{
     collector::{
         metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
@@ -27,8 +26,10 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+use crate::mesh::Span;
+
 /// Spans on their way to the collector: four seconds of two thousand requests, some MiB.
-pub(crate) const SPANS_WAITING_MAX: usize = 8_192;
+pub const SPANS_WAITING_MAX: usize = 8_192;
 /// Spans in one message; the default of every collector takes several times as many bytes.
 const BATCH_MAX: usize = 512;
 /// How long a span may wait for company.
@@ -40,15 +41,15 @@ const EXPORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who is speaking: the names are OpenTelemetry's.
 #[derive(Clone, Debug)]
-pub(crate) struct Speaker {
+pub struct Speaker {
     /// `berth-node`, `berth-coordinator`.
-    pub(crate) service: &'static str,
+    pub service: &'static str,
     /// The node's name, or the coordinator's id.
-    pub(crate) instance: String,
+    pub instance: String,
 }
 
 /// Sends until it is aborted. `text` reads the numbers as `/metrics` shows them.
-pub(crate) fn start(
+pub fn start(
     collector: &Endpoint,
     speaker: Speaker,
     text: impl Fn() -> String + Send + 'static,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use berth_core::traffic::trace::{Entered, TraceContext};
-use berth_node::mesh::AttemptSpan;
 use opentelemetry_proto::tonic::{
     collector::{
         metrics::v1::{
@@ -25,6 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
+use crate::mesh::AttemptSpan;
 
 #[derive(Clone)]
 struct Collector {
@@ -104,7 +104,7 @@ async fn a_collector_gets_spans_and_numbers() {
     let server = tokio::spawn(serving);
 
     let (send, receive) = mpsc::channel(SPANS_WAITING_MAX);
-    let endpoint = crate::config::parse_collector(&address.to_string()).unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let speaker = Speaker { service: "berth-node", instance: "n1".into() };
     let text = || "# TYPE berth_level gauge\nberth_level 1\n".to_owned();
     let exporter = start(&endpoint, speaker, text, receive);
@@ -130,21 +130,4 @@ async fn a_collector_gets_spans_and_numbers() {
     assert_eq!(asked.start_time_unix_nano - good.start_time_unix_nano, 1_000_000);
     assert!(good.status.is_none() && bad.status.is_some(), "{spans:?}");
     assert!(good.attributes.contains(&attribute("berth.deployment", "blue")));
-}
-
-#[test]
-fn collectors_are_named_in_one_way() {
-    for (text, fits) in [
-        ("http://127.0.0.1:4317", true),
-        ("collector:4317", true),
-        ("https://collector:4317", false),
-        ("http://collector", false),
-        ("ftp://collector:1", false),
-        ("", false),
-    ] {
-        assert_eq!(crate::config::parse_collector(text).is_ok(), fits, "{text}");
-    }
-    for (text, share) in [("100", Some(100_000)), ("0.5", Some(500)), ("0", Some(0)), ("101", None), ("x", None)] {
-        assert_eq!(crate::config::parse_trace_share(text).ok(), share, "{text}");
-    }
 }
