@@ -37,6 +37,10 @@ def commands() -> list[str]:
     return [line for mark, text in blocks if mark.strip() in marks for line in text.splitlines() if line.strip()]
 
 
+def too_long(*_: object) -> None:
+    raise SystemExit(f"a command took more than {LONGEST_S} s")
+
+
 class Shell:
     """A shell that is typed into."""
 
@@ -67,13 +71,12 @@ class Shell:
 
     def end(self) -> None:
         # What a newcomer does with `fg` and ctrl-c, here without a terminal.
-        os.killpg(self._bash.pid, signal.SIGTERM)
-        time.sleep(3)
-        try:
-            os.killpg(self._bash.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._bash.wait()
+        for word in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._bash.pid, word)
+                self._bash.wait(timeout=10)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
 
 
 def main() -> None:
@@ -82,6 +85,7 @@ def main() -> None:
     parser.add_argument("--out")
     parser.add_argument("--profile", default="release", help="how it was built; only said")
     args = parser.parse_args()
+    signal.signal(signal.SIGALRM, too_long)
     berth = Path(args.berth).resolve()
     lines, failed, all_s = [f"profile {args.profile}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"], 0, 0.0
     with tempfile.TemporaryDirectory() as place:

@@ -7,6 +7,7 @@ installed are left out, and the report says which. Needs h2load (Debian: nghttp2
 
 usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
                [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--out FILE]
+       mesh.py MESH_HOP_BINARY --train     (loads for a build that counts what it does; nothing is measured)
 """
 
 import argparse
@@ -56,6 +57,8 @@ children = []
 @atexit.register
 def end_all():
     for child in children:
+        if child.poll() is not None:
+            continue
         # A child that is killed does not end its own.
         for one in family(child.pid):
             os.kill(one, signal.SIGKILL)
@@ -224,6 +227,24 @@ class Meshes:
         return self(f"mesh, all on, {hops} hop{'s' * (hops > 1)}", hops, "--key", KEY, "--split", headers=ASKED)
 
 
+def train(binary):
+    """Puts a build that counts what it does under the loads that are measured, and lets it write down what it counted."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        backends = free_ports(BACKENDS)
+        start(cores[-1], binary, "--hops", "0", "--backend", ",".join(f"127.0.0.1:{port}" for port in backends))
+        [wait_for(port) for port in backends]
+        mesh, load = Meshes(binary, folder, cores[0], backends), Load(folder, cores[-1])
+        for base in [mesh("mesh, bare, 1 hop", 1), mesh.all_on(1), mesh.all_on(2)]:
+            for size in (64, 1_024):
+                load.full(base, size, 60_000)
+            load.run(base, 2_000_000, "-n", "60", "-c", "4", "-m", "1")
+            load.run(base, 64, "--h1", "-n", "20000", "-c", str(CONNECTIONS))
+            # It writes when it ends by itself.
+            os.kill(base.pid, signal.SIGTERM)
+            [child.wait(timeout=30) for child in children if child.pid == base.pid]
+
+
 # === report ===
 
 
@@ -270,6 +291,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mesh_hop")
     parser.add_argument("--pingora", help="the binary of the crate in pingora/; left out without it")
+    parser.add_argument("--train", action="store_true", help="run the loads once, for a build that counts what it does")
     parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
@@ -278,6 +300,8 @@ def main():
     parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,large,mirror")
     parser.add_argument("--out")
     args = parser.parse_args()
+    if args.train:
+        return train(args.mesh_hop)
     sections, rounds, seconds = args.sections.split(","), args.rounds, args.seconds
     os.nice(args.nice)
     cores = sorted(os.sched_getaffinity(0))

@@ -12,7 +12,11 @@ cargo build --release -p berth-sim --example packing
 # With every invariant after every step.
 cargo build --profile sim -p berth-sim --example blackout
 cargo build --release -p berth-coordinator --example durable_writes
-cargo build --profile dist -p berth-node --no-default-features --example mesh_hop
+# As what is shipped is built.
+host=$(rustc -vV | sed -n 's/^host: //p')
+packaging/profile.sh "$target/mesh.profdata"
+RUSTFLAGS="-Cprofile-use=$target/mesh.profdata" \
+  cargo build --profile dist --target "$host" -p berth-node --no-default-features --example mesh_hop
 # A peer of the mesh, apart from the workspace. It compiles zlib-ng, with cmake.
 pingora=()
 if command -v cmake >/dev/null; then
@@ -41,7 +45,7 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   # shellcheck disable=SC2086
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
-"$out/mesh.py" "$target/dist/examples/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
+"$out/mesh.py" "$target/$host/dist/examples/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
 # Every invariant after every step.
 BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
   grep -E 'seeds,|finished' | tee "$out/simulator.txt"
@@ -55,6 +59,8 @@ cargo build --release -p berth-cli
 python3 "$out/surface.py" "$target/release/berth" --out "$out/surface.txt"
 # One no-op model beside other servers of models, which come from PyPI: a few hundred megabytes.
 "$out/serve.py" "$target/release/berth" --work "$target/serve" --out "$out/serve.txt"
+# What a newcomer types, as the README has it; with BERTH_TEST_WHEELS the second model as well.
+"$out/first_minutes.py" "$target/release/berth" --out docs/verified/first-minutes.txt
 # What follows takes what else the machine does into its latencies: each says so at its head.
 under_load() {
   { echo "release build, $(nproc) cores, load average at the begin $(cut -d' ' -f1-3 /proc/loadavg)"; "$@"; } || true

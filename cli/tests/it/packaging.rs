@@ -107,7 +107,7 @@ fn units_are_what_systemd_understands() {
 
 #[test]
 fn scripts_of_the_release_can_be_read() {
-    for script in ["build-deb.sh", "build-release.sh"] {
+    for script in ["build-deb.sh", "build-release.sh", "profile.sh"] {
         let path = root().join("packaging").join(script).display().to_string();
         let checked = tool("bash", &["-n", &path]).expect("bash runs");
         assert!(checked.status.success(), "{script}: {}", text(&checked.stderr));
