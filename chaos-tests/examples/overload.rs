@@ -1,7 +1,9 @@
-//! Measures what an overload leaves: `overload [--times N] [--slots N] [--seconds N]`.
+//! Measures what an overload leaves: `overload [--times N] [--capacity N | --slots N] [--seconds N]`.
 //!
-//! Beside the binary `berth-under-test` of the same profile. Two instances, work of 200 ms, deadlines of one second, open
-//! loop. Exits with 1 when the model was given a request after its caller's deadline.
+//! Beside the binary `berth-under-test` of the same profile, which is the callers too, in a process of their own. Two
+//! instances, work of 200 ms, deadlines of one second, open loop. `--capacity` is how many requests a second the two can
+//! take, down to a multiple of ten; `--slots` is how many an instance works on at once. Exits with 1 when the model was
+//! given a request after its caller's deadline.
 
 use std::process::ExitCode;
 
@@ -15,10 +17,13 @@ async fn main() -> ExitCode {
         let at = args.iter().position(|arg| arg == name);
         at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
+    let (nodes, work_ms) = (2, 200);
+    let slots = number("--capacity", 0) * work_ms / 1_000 / nodes as u64;
+    let slots = if slots > 0 { slots } else { number("--slots", 4) };
     let plan = Plan {
-        nodes: 2,
-        slots: number("--slots", 4) as u32,
-        work_ms: 200,
+        nodes,
+        slots: slots as u32,
+        work_ms,
         times: number("--times", 30),
         measured_s: 20,
         overload_s: number("--seconds", 60),

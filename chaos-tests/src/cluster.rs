@@ -1,6 +1,12 @@
 //! A cluster under test: the fleet, a client, an endpoint with the echo model, and load on it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use berth_cli::{
     fleet::{FakeGpus, Fleet, FleetOptions},
@@ -108,6 +114,11 @@ impl Cluster {
         spec.request_settings.max_concurrent_requests_per_instance = 64;
         self.put(ENDPOINT, name, &spec).await;
         self.serving(name, instances as usize).await;
+    }
+
+    /// Returns the binary under test.
+    pub fn berth(&self) -> &Path {
+        &self.berth
     }
 
     /// Describes a small deployment of one of the models this binary can be.

@@ -254,7 +254,7 @@ mod tests {
             retry_after: String::new(),
             body,
         });
-        Outcome { number, retries, broken, latency: Duration::ZERO, result, not_sent: false }
+        Outcome { number, retries, broken, latency: Duration::ZERO, result, not_sent: false, timed_out: false }
     }
 
     /// Each row: the outcome, and lost, refused and cut where an ingress ends and where none does.

@@ -140,7 +140,7 @@ impl Shared {
             turn += 1;
             unreached += 1;
             match timeout_at(deadline, pool.send(self.request(number, &id, deadline))).await {
-                Err(_) => return Outcome::failed(number, again, due.elapsed(), "no answer in time".to_owned()),
+                Err(_) => return Outcome::timed_out(number, again, due.elapsed()),
                 Ok(Ok(answer)) => {
                     let answer = Answer::from(answer);
                     let back = answer.back_in().map(|wait| Instant::now() + wait);

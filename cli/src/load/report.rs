@@ -69,6 +69,8 @@ pub struct Outcome {
     pub result: Result<Answer, String>,
     /// Whether the driver itself had no room for it.
     pub not_sent: bool,
+    /// Whether its caller waited no longer.
+    pub timed_out: bool,
 }
 
 /// How often a request was sent again.
@@ -92,12 +94,16 @@ pub struct LoadReport {
 impl Outcome {
     pub(super) fn not_sent(number: u64) -> Self {
         let result = Err("the driver had no room".to_owned());
-        Self { number, retries: 0, broken: 0, latency: Duration::ZERO, result, not_sent: true }
+        Self { number, retries: 0, broken: 0, latency: Duration::ZERO, result, not_sent: true, timed_out: false }
     }
 
     pub(super) fn failed(number: u64, again: Again, latency: Duration, why: String) -> Self {
         let Again { retries, broken } = again;
-        Self { number, retries, broken, latency, result: Err(why), not_sent: false }
+        Self { number, retries, broken, latency, result: Err(why), not_sent: false, timed_out: false }
+    }
+
+    pub(super) fn timed_out(number: u64, again: Again, latency: Duration) -> Self {
+        Self { timed_out: true, ..Self::failed(number, again, latency, "no answer in time".to_owned()) }
     }
 
     pub(super) fn answered(number: u64, again: Again, latency: Duration, id: &str, answer: Answer) -> Self {
@@ -106,7 +112,7 @@ impl Outcome {
             true => Ok(answer),
             false => Err(format!("the answer to `{id}` carries the id `{}`", answer.request_id)),
         };
-        Self { number, retries, broken, latency, result, not_sent: false }
+        Self { number, retries, broken, latency, result, not_sent: false, timed_out: false }
     }
 
     /// Returns whether it was answered with 200.
