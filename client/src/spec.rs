@@ -373,7 +373,9 @@ impl Client {
         let until = tokio::time::Instant::now() + within;
         let key = format!("{}/{}", applied.endpoint, applied.name);
         loop {
-            let seen = self.get_deployment(&applied.endpoint, &applied.name).await?;
+            let asked = self.get_deployment(&applied.endpoint, &applied.name);
+            let late = || Error::new(Code::Timeout, format!("{key} does not serve yet: no coordinator answers"));
+            let seen = tokio::time::timeout_at(until, asked).await.map_err(|_| late())??;
             let is_ours = seen.generation >= applied.generation;
             match seen.provisioning_state.as_str() {
                 "Succeeded" if is_ours => return Ok(seen),
@@ -384,13 +386,14 @@ impl Client {
                 }
                 _ => {}
             }
-            if tokio::time::Instant::now() + LOOK_AGAIN >= until {
+            let now = tokio::time::Instant::now();
+            if now >= until {
                 let ready = format!("{} of {} are ready", seen.ready, seen.desired);
                 return Err(Error::new(Code::Timeout, format!("{key} does not serve yet: {ready}"))
                     .why(seen.reason)
                     .try_(format!("it goes on without you; `berth explain {key}` says what it waits for")));
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(LOOK_AGAIN.min(until - now)).await;
         }
     }
 }

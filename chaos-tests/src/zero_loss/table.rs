@@ -56,7 +56,9 @@ pub fn table(kept: &str, ci: &Plan) -> Result<String, Event> {
                     |---|---|---|---|---|---|\n"
             .to_owned();
     for Row { event, strikes, requests, lost, refused, cut, .. } in Row::read_all(kept)? {
-        let again = if event.ends_an_ingress() { format!("{refused}, {cut}") } else { "none may be".to_owned() };
+        // Where requests may be repeated, or their ingress ends, callers send some again.
+        let may_be = event.is_crash() || event.ends_an_ingress();
+        let again = if may_be { format!("{refused}, {cut}") } else { "none may be".to_owned() };
         let [requests, lost, least] = [requests, lost, ci.requests].map(thousands);
         let in_ci = format!("{}, {least} or more, 0", ci.strikes_of(event));
         text += &format!("| {} | {strikes} | {requests} | {lost} | {again} | {in_ci} |\n", event.name());

@@ -168,11 +168,11 @@ impl App {
 
     /// Takes the text of a page, if it is still looked at.
     fn take_page(&mut self, of: Page, lines: Vec<String>) {
-        if let Some(asked_ms) = self.following.asked_ms.take() {
-            self.following.rests_until_ms = self.now_ms + self.now_ms.saturating_sub(asked_ms) * PAGE_REST;
-        }
         if self.view != View::Page(of.clone()) {
             return;
+        }
+        if let Some(asked_ms) = self.following.asked_ms.take() {
+            self.following.rests_until_ms = self.now_ms + self.now_ms.saturating_sub(asked_ms) * PAGE_REST;
         }
         let fresh = self.page.of.as_ref() != Some(&of);
         if fresh {

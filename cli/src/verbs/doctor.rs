@@ -9,7 +9,7 @@ use berth_node::{
 use crate::{
     args::{DoctorArgs, tls_files},
     config::{self, Layer},
-    output::{Fault, Ink, Output},
+    output::{Fault, Ink, Misused as _, Output},
 };
 
 pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
@@ -19,7 +19,7 @@ pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
     let peers = own.zip(args.peer_ca).map(|(own, ca)| PeerFiles { own, ca });
     let given = [("ingress", args.ingress), ("gate", args.gate), ("metrics", args.metrics)];
     let flags = given.into_iter().filter_map(|(name, text)| Some((name, text?)));
-    let ports = config::ports(Layer::flags(flags), args.config.as_deref())?;
+    let ports = config::ports(Layer::flags(flags), args.config.as_deref()).or_misused()?;
     let options =
         DoctorOptions { data_dir: args.data_dir, python: args.python, nvml_library: args.nvml_lib, tls, peers, ports };
     let findings = tokio::task::spawn_blocking(move || examine(&options))

@@ -135,7 +135,10 @@ async fn one(context: &Context, noun: Noun, thing: &str, of: Option<&str>) -> Re
             true => Ok(thing.to_owned()),
             false => absent(Code::NodeNotFound, "node".to_owned(), "nodes"),
         },
-        Noun::Slots | Noun::Events | Noun::All => Ok(thing.to_owned()),
+        Noun::Slots | Noun::Events | Noun::All => {
+            let error = Error::new(Code::Invalid, format!("`{thing}` is no name of one: these are shown as lists"));
+            Err(Fault::misused(error.try_("`berth get slots ENDPOINT/DEPLOYMENT` lists those of one deployment")))
+        }
     }
 }
 

@@ -51,9 +51,14 @@ async fn refused_when_empty(api: &str) {
     let (endpoint, name) = ("hello".to_owned(), "empty".to_owned());
     let empty = PutDeploymentRequest { endpoint, name, spec: Some(Default::default()), ..Default::default() };
     assert_eq!(client.put_deployment(empty).await.expect_err("it is refused").code, Code::Invalid);
-    let dead = Deployment::command("hello", "dead", ["false"]).resources(100, 64);
-    let applied = client.apply_deployment(&dead).await.expect("it is whole");
-    let within = std::time::Duration::from_millis(400);
-    let late = client.await_serving(&applied, within).await.expect_err("it never serves");
-    assert!(matches!(late.code, Code::Timeout | Code::ReplicaStart), "{late}");
+    // One ends at once and is given up; the other one is there and never listens.
+    for (name, program, within_ms, code) in
+        [("dead", vec!["false"], 120_000, Code::ReplicaStart), ("mute", vec!["sleep", "600"], 400, Code::Timeout)]
+    {
+        let spec = Deployment::command("hello", name, program).resources(100, 64);
+        let applied = client.apply_deployment(&spec).await.expect("it is whole");
+        let within = std::time::Duration::from_millis(within_ms);
+        let error = client.await_serving(&applied, within).await.expect_err("it never serves");
+        assert_eq!(error.code, code, "{error}");
+    }
 }

@@ -34,7 +34,7 @@ pub struct MeshOptions {
     pub peers: Option<PeerFiles>,
     /// Where spans go; without it, a caller's trace context goes to the replica as it came.
     pub spans: Option<SpanOptions>,
-    /// Whether requests are counted, timed and recorded. On; what that costs is measured by having it off, which is no
+    /// Whether requests are timed and recorded and their answers counted; retries and refusals are counted anyhow. On; what that costs is measured by having it off, which is no
     /// setting of a node: it could say nothing of what it serves, and who answers slowly would go unnoticed.
     pub telemetry: bool,
 }

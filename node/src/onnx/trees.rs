@@ -17,6 +17,9 @@ pub(super) const OPERATOR: &str = "berth.Trees";
 /// Scores a row may have. A file says how many, and every row of a request gets memory for them.
 const COLUMNS_MAX: usize = 1 << 16;
 
+/// Scores of one request: 256 MiB of them, and another request may have as many.
+const SCORES_MAX: usize = 1 << 26;
+
 /// Scores of every column for every row; the same object is the same operator.
 #[derive(Clone, Debug)]
 struct Trees(Arc<Forest>);
@@ -164,6 +167,12 @@ impl Forest {
         reached
     }
 
+    /// Returns how many scores some rows have; refuses what is more than a request may have.
+    fn scores_of(&self, rows: usize) -> TractResult<usize> {
+        let scores = rows.checked_mul(self.columns).filter(|scores| *scores <= SCORES_MAX);
+        scores.with_context(|| format!("{rows} rows of {} scores are more than a request may have", self.columns))
+    }
+
     fn score(&self, row: &[f32], scores: &mut [f32]) {
         let mut seen = vec![false; if self.needs_seen() { self.columns } else { 0 }];
         for root in &self.roots {
@@ -280,7 +289,7 @@ impl EvalOp for Trees {
         ensure!(width >= forest.features, "the trees look at {} features, a row has {width}", forest.features);
         let plain = input.try_as_plain_ram()?;
         let cells = plain.as_slice::<f32>()?;
-        let mut scores = vec![0.0; rows * forest.columns];
+        let mut scores = vec![0.0; forest.scores_of(rows)?];
         // A tree that branches has a feature; one that does not takes rows of nothing.
         for (row, scores) in cells.chunks_exact(width.max(1)).zip(scores.chunks_exact_mut(forest.columns)) {
             forest.score(row, scores);
@@ -370,6 +379,17 @@ mod tests {
     fn leaves_add_up_and_missing_cells_go_where_told() {
         for (cell, want) in [(0.5, 11.0), (1.0, 11.0), (1.5, 13.0), (2.5, 33.0), (f32::NAN, 31.0)] {
             assert_eq!(score(&stumps(), cell), want, "{cell}");
+        }
+    }
+
+    /// A row may be four bytes of a body, and a file may ask for many scores of each.
+    #[test]
+    fn scores_of_a_request_are_bounded() {
+        let forest = Forest { columns: 1 << 10, ..Forest::read(&stumps()).expect("trees") };
+        assert_eq!(forest.scores_of(1 << 16).expect("as many as there may be"), SCORES_MAX);
+        for rows in [(1 << 16) + 1, usize::MAX] {
+            let refused = forest.scores_of(rows).expect_err("too many").to_string();
+            assert!(refused.contains("1024 scores"), "{refused}");
         }
     }
 

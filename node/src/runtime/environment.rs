@@ -264,14 +264,21 @@ impl Environments {
 /// Tells how far pip is, for as long as it is asked to.
 async fn tell_progress(folder: &Path, log: &PrepareLog) {
     let mut words = PipWords::default();
-    let (mut from, before) = (log.end(), installed(folder));
+    let (mut from, before) = (log.end(), count_installed(folder).await);
     loop {
         let said = log.read(from);
         words.take(&said.data);
         from = said.next_offset;
-        log.at(|| words.progress(installed(folder).saturating_sub(before)));
+        let now = count_installed(folder).await;
+        log.at(|| words.progress(now.saturating_sub(before)));
         sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Counts on a thread that may wait for the disk.
+async fn count_installed(folder: &Path) -> u64 {
+    let folder = folder.to_owned();
+    tokio::task::spawn_blocking(move || installed(&folder)).await.unwrap_or_default()
 }
 
 /// Counts the packages whose installation pip has ended: it says who installed each as the last thing.
