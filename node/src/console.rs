@@ -2,13 +2,15 @@
 //! `AmlOnlineEndpointConsoleLog`, with the time at which it came.
 //!
 //! Replicas write into files of their own, which outlive them and say nothing of time. Whoever wants one stream with times,
-//! as a collector of logs does, names a file: it is written while the lines come, and rotated by size. Looking is bounded: a
-//! replica that writes faster than it is read is read on, later, and what was rotated away meanwhile is left out.
+//! as a collector of logs does, names a file: it is written while the lines come, and rotated by size. Looking is bounded:
+//! of each log a chunk, whose rows are written before the next one is read. A replica that writes faster than it is read is
+//! read on, later, and what was rotated away meanwhile is left out. So is what was written while nobody looked: of replicas
+//! that are there at first, only what comes is read.
 
 use std::{
     collections::BTreeMap,
-    io::Write,
-    path::PathBuf,
+    io::{self, Write},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -21,8 +23,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     actor::World,
     process::{
+        RowFile,
         logs::{CHUNK_MAX, Log},
-        rotated,
     },
     runtime::Layout,
 };
@@ -31,6 +33,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A line without an end is cut here.
 const LINE_MAX: usize = 64 << 10;
+/// How often a replica that is gone is looked at: beyond what a log keeps, and not for ever where it cannot be read.
+const GONE_LOOKS_MAX: u32 = 1024;
 
 /// Where the rows go, and how much of them is kept.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ struct Read {
     key: DeploymentKey,
     /// What preparing wrote, and what the process did.
     offsets: [u64; 2],
+    /// How often it was looked at since it is gone.
+    gone_looks: u32,
 }
 
 /// Azure's names of what writes them.
@@ -81,15 +87,14 @@ pub(crate) async fn keep(world: Arc<World>, options: Option<ConsoleOptions>) {
     let mut pace = interval(LOOK_EVERY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reader = Reader { home: world.home.clone(), ..Reader::default() };
-    let mut file = rotated(&options.path, options.max_bytes, options.files);
+    let mut file = RowFile::new(&options.path, options.max_bytes, options.files);
     let mut well = true;
     loop {
         pace.tick().await;
         let entries =
             world.ledger.borrow().replicas.iter().map(|it| (it.order.replica, it.order.key.clone())).collect();
         let worked = tokio::task::spawn_blocking(move || {
-            let rows = reader.look(&entries, SystemTime::now());
-            let written = rows.iter().try_for_each(|row| file.write_all(row)).and_then(|()| file.flush());
+            let written = reader.look(&entries, SystemTime::now(), &mut file).and_then(|()| file.flush());
             (reader, file, written)
         });
         let Ok((read, rest, written)) = worked.await else {
@@ -110,58 +115,86 @@ pub(crate) async fn keep(world: Arc<World>, options: Option<ConsoleOptions>) {
 // === impl Reader ===
 
 impl Reader {
-    /// Reads what came since the last look, each line as a row.
-    fn look(&mut self, known: &BTreeMap<ReplicaId, DeploymentKey>, now: SystemTime) -> Vec<Vec<u8>> {
+    /// Writes what came since the last look, each line as a row. An error of `file` ends the look: the next one goes on
+    /// behind the last row that was written.
+    fn look(
+        &mut self,
+        known: &BTreeMap<ReplicaId, DeploymentKey>,
+        now: SystemTime,
+        file: &mut impl Write,
+    ) -> io::Result<()> {
         for (replica, key) in known {
             let (home, has_looked) = (&self.home, self.has_looked);
             self.replicas.entry(*replica).or_insert_with(|| {
                 let logs = logs(home, *replica);
                 let offsets = logs.map(|log| if has_looked { 0 } else { log.end().unwrap_or(0) });
-                Read { key: key.clone(), offsets }
+                Read { key: key.clone(), offsets, gone_looks: 0 }
             });
         }
         self.has_looked = true;
+        for (_, read) in self.replicas.iter_mut().filter(|(replica, _)| !known.contains_key(replica)) {
+            read.gone_looks += 1;
+        }
         let time = DateTime::<Utc>::from(now).to_rfc3339_opts(SecondsFormat::Millis, true);
-        let mut rows = Vec::new();
-        for (replica, read) in &mut self.replicas {
-            let is_gone = !known.contains_key(replica);
-            for (at, log) in logs(&self.home, *replica).into_iter().enumerate() {
-                // What cannot be read now is read at the next look.
-                let Ok(chunk) = log.read(read.offsets[at], CHUNK_MAX) else { continue };
-                let data = whole_lines(&chunk.data, is_gone);
-                read.offsets[at] = chunk.next_offset - (chunk.data.len() - data.len()) as u64;
-                let text = String::from_utf8_lossy(data);
-                rows.extend(text.lines().filter_map(|message| {
-                    let row = Row {
-                        time_generated: &time,
-                        operation_name: "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/console",
-                        instance_id: replica.to_string(),
-                        deployment_name: read.key.deployment.as_str(),
-                        container_name: CONTAINERS[at],
-                        message,
-                        endpoint_name: read.key.endpoint.as_str(),
-                    };
-                    let mut row = serde_json::to_vec(&row).ok()?;
-                    row.push(b'\n');
-                    Some(row)
-                }));
+        let mut heard = Vec::new();
+        let written = self.replicas.iter_mut().try_for_each(|(replica, read)| {
+            let is_gone = read.gone_looks > 0;
+            let has_more = read.take(*replica, &self.home, &time, file)?;
+            if is_gone && !has_more {
+                heard.push(*replica);
+            }
+            Ok(())
+        });
+        self.replicas.retain(|replica, read| !heard.contains(replica) && read.gone_looks < GONE_LOOKS_MAX);
+        written
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    /// Writes a chunk of each log as rows. Returns whether there may be more.
+    fn take(&mut self, replica: ReplicaId, home: &Path, time: &str, file: &mut impl Write) -> io::Result<bool> {
+        let mut has_more = false;
+        for (at, log) in logs(home, replica).into_iter().enumerate() {
+            // What cannot be read now is read at the next look.
+            let Ok(chunk) = log.read(self.offsets[at], CHUNK_MAX) else {
+                has_more = true;
+                continue;
+            };
+            has_more |= !chunk.data.is_empty();
+            let is_last = self.gone_looks > 0 && (chunk.data.len() as u64) < CHUNK_MAX;
+            self.offsets[at] = chunk.next_offset - chunk.data.len() as u64;
+            for line in whole_lines(&chunk.data, is_last).split_inclusive(|byte| *byte == b'\n') {
+                let text = String::from_utf8_lossy(line);
+                let mut row = serde_json::to_vec(&Row {
+                    time_generated: time,
+                    operation_name: "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/console",
+                    instance_id: replica.to_string(),
+                    deployment_name: self.key.deployment.as_str(),
+                    container_name: CONTAINERS[at],
+                    message: text.lines().next().unwrap_or_default(),
+                    endpoint_name: self.key.endpoint.as_str(),
+                })?;
+                row.push(b'\n');
+                file.write_all(&row)?;
+                self.offsets[at] += line.len() as u64;
             }
         }
-        self.replicas.retain(|replica, _| known.contains_key(replica));
-        rows
+        Ok(has_more)
     }
 }
 
 /// What is written of a replica, in the order of [`CONTAINERS`].
-fn logs(home: &std::path::Path, replica: ReplicaId) -> [Log; 2] {
+fn logs(home: &Path, replica: ReplicaId) -> [Log; 2] {
     let layout = Layout::new(home, replica);
     [layout.prepare(), layout.output()].map(Log::new)
 }
 
-/// Takes the lines that have ended; all of it from a replica that is gone, and of a line that is too long.
-fn whole_lines(data: &[u8], is_gone: bool) -> &[u8] {
+/// Takes the lines that have ended; all of it where nothing follows, and of a line that is too long.
+fn whole_lines(data: &[u8], is_last: bool) -> &[u8] {
     match data.iter().rposition(|byte| *byte == b'\n') {
-        _ if is_gone => data,
+        _ if is_last => data,
         Some(end) => &data[..=end],
         None if data.len() >= LINE_MAX => data,
         None => &[],
@@ -170,7 +203,7 @@ fn whole_lines(data: &[u8], is_gone: bool) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
+    use std::{fs, io::BufRead as _};
 
     use serde_json::Value;
 
@@ -191,8 +224,9 @@ mod tests {
         let mut reader = Reader { home: dir.path().to_owned(), ..Reader::default() };
         let mut look = |known: &BTreeMap<_, _>, second: u64| -> Vec<String> {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-            let rows: Vec<Value> =
-                reader.look(known, now).iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
+            let mut rows = Vec::new();
+            reader.look(known, now, &mut rows).unwrap();
+            let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(&row.unwrap()).unwrap()).collect();
             let text = |row: &Value, column: &str| row[column].as_str().unwrap().to_owned();
             let told = |row: Value| {
                 let columns = ["TimeGenerated", "InstanceId", "ContainerName", "Message"];
@@ -213,13 +247,94 @@ mod tests {
             "1970-01-01T00:00:03.000Z 0000000000000002 storage-initializer fetches",
         ];
         assert_eq!(look(&both, 3), third);
-        // A replica that is gone leaves its last words, ended or not, and is not looked at again.
+        // A replica that is gone leaves its last words, ended or not, and is not looked at again once it has none.
+        let left: BTreeMap<_, _> = [(ReplicaId(2), key)].into();
         let last = "1970-01-01T00:00:04.000Z 0000000000000001 inference-server three";
-        assert_eq!(look(&[(ReplicaId(2), key)].into(), 4), [last]);
+        assert_eq!(look(&left, 4), [last]);
+        assert_eq!(look(&left, 5), [""; 0]);
         write(layout(1).output(), "late\n");
         write(layout(2).output(), "starts\n");
-        let fifth = "1970-01-01T00:00:05.000Z 0000000000000002 inference-server starts";
-        assert_eq!(look(&[(ReplicaId(2), "fraud/blue".parse().unwrap())].into(), 5), [fifth]);
+        let sixth = "1970-01-01T00:00:06.000Z 0000000000000002 inference-server starts";
+        assert_eq!(look(&left, 6), [sixth]);
+    }
+
+    fn reader(home: &Path) -> Reader {
+        Reader { home: home.to_owned(), has_looked: true, ..Reader::default() }
+    }
+
+    fn messages(rows: &[u8]) -> Vec<String> {
+        let message = |row: &str| -> Value { serde_json::from_str::<Value>(row).unwrap()["Message"].take() };
+        str::from_utf8(rows).unwrap().lines().map(|row| message(row).as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn of_a_replica_that_is_gone_every_line_is_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: Vec<String> = (0..6_000).map(|n| format!("line {n:0100}")).collect();
+        let text = lines.join("\n");
+        assert!(text.len() as u64 > 2 * CHUNK_MAX);
+        let (mut reader, mut rows) = (reader(dir.path()), Vec::new());
+        let known = [(ReplicaId(1), "fraud/blue".parse().unwrap())].into();
+        reader.look(&known, SystemTime::UNIX_EPOCH, &mut rows).unwrap();
+        write(Layout::new(dir.path(), ReplicaId(1)).output(), &text);
+        let mut looks = 0;
+        while !reader.replicas.is_empty() {
+            reader.look(&BTreeMap::new(), SystemTime::UNIX_EPOCH, &mut rows).unwrap();
+            looks += 1;
+        }
+        assert!(messages(&rows) == lines, "every line once, in order, the last one without an end");
+        assert_eq!(looks, 4, "three chunks, and nothing more");
+    }
+
+    #[test]
+    fn a_gone_replica_that_cannot_be_read_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reader = reader(dir.path());
+        let known = [(ReplicaId(1), "fraud/blue".parse().unwrap())].into();
+        reader.look(&known, SystemTime::UNIX_EPOCH, &mut Vec::new()).unwrap();
+        // A folder is no log.
+        fs::create_dir_all(Layout::new(dir.path(), ReplicaId(1)).output()).unwrap();
+        for _ in 1..GONE_LOOKS_MAX {
+            reader.look(&BTreeMap::new(), SystemTime::UNIX_EPOCH, &mut Vec::new()).unwrap();
+            assert!(!reader.replicas.is_empty());
+        }
+        reader.look(&BTreeMap::new(), SystemTime::UNIX_EPOCH, &mut Vec::new()).unwrap();
+        assert!(reader.replicas.is_empty());
+    }
+
+    /// A disk with room for so many rows.
+    struct Disk {
+        rows: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, row: &[u8]) -> io::Result<usize> {
+            self.room = self.room.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            self.rows.write(row)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_no_row_and_doubles_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reader = reader(dir.path());
+        let key: DeploymentKey = "fraud/blue".parse().unwrap();
+        let known = [(ReplicaId(1), key.clone()), (ReplicaId(2), key)].into();
+        write(Layout::new(dir.path(), ReplicaId(1)).prepare(), "one\n");
+        write(Layout::new(dir.path(), ReplicaId(1)).output(), "two\nthree\n");
+        write(Layout::new(dir.path(), ReplicaId(2)).output(), "four\n");
+        let mut disk = Disk { rows: Vec::new(), room: 2 };
+        let mut look = |disk: &mut Disk| reader.look(&known, SystemTime::UNIX_EPOCH, disk);
+        assert_eq!(look(&mut disk).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(messages(&disk.rows), ["one", "two"]);
+        disk.room = 9;
+        look(&mut disk).unwrap();
+        assert_eq!(messages(&disk.rows), ["one", "two", "three", "four"]);
     }
 
     #[test]

@@ -32,5 +32,6 @@ pub mod telemetry;
 mod usage;
 
 pub use options::{NodeOptions, Secret};
+pub use process::RowFile;
 pub use service::{NodeHandle, NodeService, NodeStatus};
 pub use session::SessionStatus;

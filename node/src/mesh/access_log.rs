@@ -24,7 +24,7 @@ use super::{
     record::{Attempted, End, Record},
     replay::Lost,
 };
-use crate::process::{check_writable, rotated};
+use crate::process::RowFile;
 
 /// Bytes of lines that wait on one core; beyond it lines are lost. At 20 000 requests a second, a third of one.
 const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -130,8 +130,7 @@ struct Line<'a> {
 
 impl AccessLog {
     pub(super) fn open(options: &AccessLogOptions, cores: usize) -> io::Result<Self> {
-        check_writable(&options.path)?;
-        let file = rotated(&options.path, options.max_bytes, options.files);
+        let file = RowFile::open(&options.path, options.max_bytes, options.files)?;
         let batch = usize::try_from(options.max_bytes).unwrap_or(BATCH_BYTES).min(BATCH_BYTES);
         let waiting = Arc::new(Waiting {
             cores: (0..cores).map(|_| Mutex::default()).collect(),

@@ -11,7 +11,8 @@ mod watch;
 pub(crate) use group::{end_replica, signal_group};
 pub(crate) use inspect::{Held, held_by, is_alive, is_listed, marked_processes, owner, start_ticks};
 pub(crate) use port::Ports;
-pub(crate) use rotation::{check_writable, rotated};
+pub use rotation::RowFile;
+pub(crate) use rotation::check_writable;
 pub(crate) use spawner::{Spawn, Spawner};
 pub(crate) use watch::watch_leader;
 
