@@ -18,9 +18,7 @@ mkdir -p "$out"
 profile=$(mktemp)
 trap 'rm -f "$profile"' EXIT
 packaging/profile.sh "$profile"
-# Code that is the same for several types is kept once, and relocations are packed as glibc 2.36 reads them.
-RUSTFLAGS="-Cprofile-use=$profile" cargo rustc --profile dist --locked --target "$host" -p berth-cli --bin berth -- \
-  -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,--pack-dyn-relocs=relr
+RUSTFLAGS="-Cprofile-use=$profile" cargo build --profile dist --locked --target "$host" -p berth-cli
 cp "$target/$host/dist/berth" "$out/berth"
 
 size_mb=$(($(stat -c %s "$out/berth") / 1000000))
