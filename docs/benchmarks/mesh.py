@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 
+from ports import free_ports
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEY = "a-key-of-the-endpoint"
 # Headers that callers of an endpoint with every feature send beside those of gRPC.
@@ -70,16 +72,6 @@ def start(core, *command, **more):
     child = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
     children.append(child)
     return child.pid
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def wait_for(port):

@@ -32,6 +32,8 @@ import tempfile
 import time
 import urllib.request
 
+from ports import free_ports
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONNECTIONS = 16
 # Callers of a gRPC server at fixed moments: each has a connection of its own.
@@ -96,16 +98,6 @@ def end_all(child):
         time.sleep(0.05)
     if child:
         child.poll()
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 # === load ===

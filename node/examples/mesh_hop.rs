@@ -286,13 +286,12 @@ async fn serve_backends(addresses: &[SocketAddr]) -> Result<(), AnyError> {
 
 fn main() -> Result<(), AnyError> {
     let flags = flags()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(collector) = flags.collector {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(BlackHole));
         return Ok(runtime.block_on(server.serve(collector))?);
     }
     if flags.hops == 0 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(serve_backends(&flags.backends));
     }
     let folder = tempfile::tempdir()?;
@@ -303,7 +302,6 @@ fn main() -> Result<(), AnyError> {
     };
     entry.apply_table(TableChange::Full(table(owner, &gate, &flags)?))?;
     // It ends by itself when it is told to: a build that counts what it does writes it down then.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let told = async { Ok(signal(SignalKind::terminate())?.recv().await) };
     runtime.block_on(told).map(drop)
 }

@@ -13,21 +13,17 @@ mod table;
 pub use event::Event;
 pub use table::{put, table};
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use berth_cli::load::{Answer, LoadOptions, LoadReport, Outcome};
 use berth_core::model::{AuthMode, EndpointSpec};
 use hyper::{HeaderMap, body::Bytes};
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, ENDPOINT};
+use crate::{
+    cluster::{Cluster, ENDPOINT},
+    load::Load,
+};
 
 /// How long a request is at work, in milliseconds: at 100 a second five of them are at any moment.
 const WORK_MS: u64 = 50;
@@ -102,11 +98,7 @@ impl Plan {
         self.declare(cluster, self.may_repeat(event)).await;
         self.settled(cluster).await;
         cluster.routed().await;
-        let over = Arc::new(AtomicBool::new(false));
-        let load = tokio::spawn({
-            let (options, over) = (self.load(cluster, event), Arc::clone(&over));
-            berth_cli::load::run_until(options, move || over.load(Ordering::Relaxed))
-        });
+        let load = Load::start(self.load(cluster, event));
         let began = Instant::now();
         let strikes = self.strikes_of(event);
         let apart = Duration::from_secs(self.requests) / (self.rate_per_second * strikes) as u32;
@@ -115,8 +107,7 @@ impl Plan {
             event.strike(self, cluster, turn).await;
             self.settled(cluster).await;
         }
-        over.store(true, Ordering::Relaxed);
-        Row::new(event, strikes, &load.await.expect("the load ends"))
+        Row::new(event, strikes, &load.end().await)
     }
 
     /// Returns how often an event happens.

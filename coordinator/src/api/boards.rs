@@ -14,7 +14,7 @@ use std::{
 use berth_core::{
     error::{Code, Error},
     id::NodeId,
-    model::{Node as NodeRecord, Replica, ReplicaState, ReserveSlot},
+    model::{Node as NodeRecord, Replica, ReserveSlot},
     time::LogTime,
 };
 use berth_proto::{
@@ -192,14 +192,12 @@ impl Follower {
         let at = wall();
         let points = lead.with_cards(|cards| cards.since(at, self.points_from));
         let (mut look, draining) = api.context.machine.read(|state| {
-            let uses: BTreeMap<NodeId, NodeUse> =
+            let uses: BTreeMap<NodeId, Arc<NodeUse>> =
                 state.nodes.keys().filter_map(|id| Some((*id, lead.use_of(*id)?))).collect();
             let load = |replica: &Replica| uses.get(&replica.node)?.in_flight.get(&replica.id).copied();
             let shown = |replica: &Replica| {
                 let mut message = replica_message(state, replica, load(replica));
-                if replica.state == ReplicaState::Preparing {
-                    message.progress = uses.get(&replica.node).and_then(|used| used.progress.get(&replica.id)).cloned();
-                }
+                message.progress = uses.get(&replica.node).and_then(|used| used.progress_of(replica));
                 message
             };
             let prefetch = |slot: &ReserveSlot| uses.get(&slot.node)?.prefetches.get(&slot.key);

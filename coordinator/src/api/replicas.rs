@@ -3,19 +3,16 @@
 use berth_core::{
     error::{Code, Error},
     id::ReplicaId,
-    model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReplicaState, ReserveSlot},
+    model::{DeploymentKey, DeploymentName, EndpointName, Replica, ReserveSlot},
     state::{ClusterState, Command},
     time::Millis,
 };
-use berth_proto::{
-    api::{
-        replica_message, slot_message,
-        v1::{
-            ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse, Mutation,
-            ReplaceReplicaRequest, replicas_client::ReplicasClient, replicas_server::Replicas,
-        },
+use berth_proto::api::{
+    replica_message, slot_message,
+    v1::{
+        ListReplicasRequest, ListReplicasResponse, ListSlotsRequest, ListSlotsResponse, Mutation,
+        ReplaceReplicaRequest, replicas_client::ReplicasClient, replicas_server::Replicas,
     },
-    node::v1::{PrepareProgress, ReplicaUse},
 };
 use tonic::{Request, Response, Status};
 
@@ -25,6 +22,7 @@ use super::{
     deployments::optional,
     forward::{Leader, handed_on},
 };
+use crate::controller::NodeUse;
 
 #[tonic::async_trait]
 impl Replicas for Api {
@@ -68,12 +66,8 @@ impl Api {
             }
         }
         self.context.proposer.barrier(call.deadline).await?;
-        let load = |replica: &Replica| match &leader {
-            Some(Leader::Here(lead)) => {
-                let mut said = lead.use_of(replica.node)?;
-                let in_flight = said.in_flight.get(&replica.id).copied();
-                Some((in_flight, said.uses.get(&replica.id).copied(), said.progress.remove(&replica.id)))
-            }
+        let said = |replica: &Replica| match &leader {
+            Some(Leader::Here(lead)) => lead.use_of(replica.node),
             Some(Leader::There(_)) | None => None,
         };
         Ok(self.context.machine.read(|state| {
@@ -81,7 +75,7 @@ impl Api {
                 state.replicas.values().filter(|replica| asked.names(&replica.key)).collect();
             replicas.sort_by(|a, b| (&a.key, a.placed_at, a.id).cmp(&(&b.key, b.placed_at, b.id)));
             ListReplicasResponse {
-                replicas: replicas.into_iter().map(|replica| shown(state, replica, load(replica))).collect(),
+                replicas: replicas.into_iter().map(|replica| shown(state, replica, said(replica).as_deref())).collect(),
                 index: state.applied.0,
             }
         }))
@@ -110,17 +104,15 @@ impl Api {
     }
 }
 
-/// What a node said of a replica last: what it has in flight, what it used, and how far it is prepared.
-type Said = (Option<u64>, Option<ReplicaUse>, Option<PrepareProgress>);
-
 /// Shows a replica with what its node said of it last.
-fn shown(state: &ClusterState, replica: &Replica, said: Option<Said>) -> berth_proto::api::v1::Replica {
-    let (in_flight, used, progress) = said.unwrap_or_default();
+fn shown(state: &ClusterState, replica: &Replica, said: Option<&NodeUse>) -> berth_proto::api::v1::Replica {
+    let used = said.and_then(|said| said.uses.get(&replica.id));
+    let in_flight = said.and_then(|said| said.in_flight.get(&replica.id).copied());
     let mut message = replica_message(state, replica, in_flight);
     message.used_cpu_milli = used.map(|used| used.cpu_milli);
     message.used_memory_mib = used.map(|used| used.memory_mib);
     message.used_gpu_milli = used.map(|used| used.gpu_milli);
-    message.progress = progress.filter(|_| replica.state == ReplicaState::Preparing);
+    message.progress = said.and_then(|said| said.progress_of(replica));
     message
 }
 

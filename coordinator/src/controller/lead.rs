@@ -8,7 +8,7 @@ use std::{
 use berth_core::{
     agent::PrefetchReport,
     id::{NodeEpoch, NodeId, ReplicaId, Term},
-    model::DeploymentKey,
+    model::{DeploymentKey, Replica, ReplicaState},
     units::Resources,
 };
 use berth_proto::node::v1::{DeviceReport, PrepareProgress, ReplicaUse};
@@ -32,7 +32,7 @@ pub(crate) struct Lead {
     pub(crate) sessions: Sessions,
     established: watch::Sender<bool>,
     brake: Mutex<Option<String>>,
-    uses: Mutex<BTreeMap<NodeId, NodeUse>>,
+    uses: Mutex<BTreeMap<NodeId, Arc<NodeUse>>>,
     loads: Mutex<Loads>,
     cards: Mutex<Cards>,
     pub(crate) alerts: Book,
@@ -52,6 +52,16 @@ pub(crate) struct NodeUse {
     pub(crate) gpus: Vec<DeviceReport>,
     /// How far it is with what its reserve slots are to have ready.
     pub(crate) prefetches: BTreeMap<DeploymentKey, PrefetchReport>,
+}
+
+// === impl NodeUse ===
+
+impl NodeUse {
+    /// Returns how far a replica is with what it fetches or builds; nothing of one that does neither any more.
+    pub(crate) fn progress_of(&self, replica: &Replica) -> Option<PrepareProgress> {
+        let is_preparing = replica.state == ReplicaState::Preparing;
+        self.progress.get(&replica.id).filter(|_| is_preparing).cloned()
+    }
 }
 
 // === impl Lead ===
@@ -92,11 +102,11 @@ impl Lead {
 
     /// Takes what a node says it uses.
     pub(crate) fn set_use(&self, node: NodeId, used: NodeUse) {
-        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(node, used);
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(node, Arc::new(used));
     }
 
     /// Returns what a node said last.
-    pub(crate) fn use_of(&self, node: NodeId) -> Option<NodeUse> {
+    pub(crate) fn use_of(&self, node: NodeId) -> Option<Arc<NodeUse>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
