@@ -24,6 +24,7 @@ use super::{
     gather::Gather,
     keeper::Keeper,
     pump::Pump,
+    share::Share,
     wire::{Received, Wire},
     worker::{Core, Door, Work},
 };
@@ -56,7 +57,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = &core.shared.options.limits;
-    let stream = Gather::new(stream);
+    let stream = by_turns(stream);
     let gather = stream.clone();
     // Another node says nothing before this one has: so it knows that it is believed.
     let handshake = gather.drive(builder(core, door).handshake::<_, Bytes>(stream));
@@ -82,6 +83,14 @@ where
         tokio::task::spawn_local(answer(work, respond, is_head, patience));
     };
     Ok(in_turns(next, start).await?)
+}
+
+/// What a connection brings is read in turns with others, and what it is told goes out at the end of each.
+fn by_turns<S>(stream: S) -> Gather<Share<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    Gather::new(Share::new(stream))
 }
 
 /// Starts all that comes, until nothing comes any more. What starts is the task of a request.
@@ -171,9 +180,10 @@ fn send(respond: &mut SendResponse<Bytes>, response: Response<OutBody>, is_head:
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, convert::Infallible};
+    use std::{cell::Cell, convert::Infallible, io::Cursor};
 
     use tokio::{runtime::LocalOptions, task::yield_now};
+    use tokio_util::io::InspectReader;
 
     use super::*;
 
@@ -201,6 +211,43 @@ mod tests {
             });
             connection.await.expect("no panic").expect("no error");
             assert!(other.await.expect("no panic") > COME - 2 * IN_A_TURN, "it had its turns to the end");
+        });
+    }
+
+    /// Pings, which cost their sender next to nothing.
+    #[test]
+    fn a_connection_that_brings_frames_without_end_leaves_others_their_turns() {
+        /// All of it is there at once.
+        const COME: usize = 4 << 20;
+        /// What may be read between two turns of another: a share, and one more where the connection woke itself.
+        const IN_A_TURN: usize = 64 << 10;
+        const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0........";
+        let brought = Rc::new(Cell::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(LocalOptions::default());
+        runtime.expect("a runtime").block_on(async {
+            let bytes = [BEGIN, &PING.repeat(COME / PING.len())].concat();
+            let (count, come) = (brought.clone(), bytes.len());
+            let reader = InspectReader::new(Cursor::new(bytes), move |read| count.set(count.get() + read.len()));
+            let stream = by_turns(tokio::io::join(reader, tokio::io::sink()));
+            let connection = tokio::task::spawn_local(async move {
+                let gather = stream.clone();
+                let mut connection = gather.drive(Builder::new().handshake::<_, Bytes>(stream)).await?;
+                let next = poll_fn(|cx| gather.poll_driven(cx, |cx| connection.poll_accept(cx)));
+                next.await.map_or(Ok(()), |come| come.map(drop))
+            });
+            let other = tokio::task::spawn_local(async move {
+                let mut seen = 0;
+                while brought.get() < come {
+                    let since = brought.get() - seen;
+                    assert!(since <= IN_A_TURN, "{since} bytes were read in one turn");
+                    seen = brought.get();
+                    yield_now().await;
+                }
+                seen
+            });
+            connection.await.expect("no panic").expect("no error");
+            assert!(other.await.expect("no panic") > come - 2 * IN_A_TURN, "it had its turns to the end");
         });
     }
 }

@@ -44,6 +44,7 @@ mod record;
 mod replay;
 mod report;
 mod routes;
+mod share;
 mod span;
 mod tee;
 mod tls;
