@@ -3,7 +3,7 @@
 # Reads only: what CI checks.
 check:
     cargo fmt --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features berth-cli/mesh-hop -- -D warnings
     cargo test --workspace
 
 # Writes: formats and applies what clippy can mend.

@@ -13,6 +13,6 @@ trap 'rm -rf "$counts"' EXIT
 
 # With a target named, what runs while building counts nothing.
 RUSTFLAGS="-Cprofile-generate=$counts" \
-  cargo build --profile dist --locked --target "$host" -p berth-node --no-default-features --example mesh_hop
-docs/benchmarks/mesh.py "$target/$host/dist/examples/mesh_hop" --train
+  cargo build --profile dist --locked --target "$host" -p berth-cli --features mesh-hop --bin mesh_hop
+docs/benchmarks/mesh.py "$target/$host/dist/mesh_hop" --train
 "$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata" merge -o "$out" "$counts"/*.profraw

@@ -16,7 +16,7 @@ cargo build --release -p berth-coordinator --example durable_writes
 host=$(rustc -vV | sed -n 's/^host: //p')
 packaging/profile.sh "$target/mesh.profdata"
 RUSTFLAGS="-Cprofile-use=$target/mesh.profdata" \
-  cargo build --profile dist --target "$host" -p berth-node --no-default-features --example mesh_hop
+  cargo build --profile dist --target "$host" -p berth-cli --features mesh-hop --bin mesh_hop
 # A peer of the mesh, apart from the workspace. It compiles zlib-ng, with cmake.
 pingora=()
 if command -v cmake >/dev/null; then
@@ -45,7 +45,7 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   # shellcheck disable=SC2086
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
-"$out/mesh.py" "$target/$host/dist/examples/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
+"$out/mesh.py" "$target/$host/dist/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
 # Every invariant after every step.
 BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
   grep -E 'seeds,|finished' | tee "$out/simulator.txt"

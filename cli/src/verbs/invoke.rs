@@ -131,7 +131,7 @@ struct Who {
     status: u16,
     deployment: Option<String>,
     replica: Option<String>,
-    queue_ms: Option<u64>,
+    queue_ms: u64,
     total_ms: u64,
     request_id: Option<String>,
 }
@@ -145,7 +145,7 @@ impl Who {
             status: answer.status.as_u16(),
             deployment: answer.deployment().map(str::to_owned),
             replica: answer.replica().map(str::to_owned),
-            queue_ms: header("x-berth-queue-ms").and_then(|text| text.parse().ok()),
+            queue_ms: header("x-berth-queue-ms").and_then(|text| text.parse().ok()).unwrap_or(0),
             total_ms,
             request_id: header("x-request-id").map(str::to_owned),
         }
@@ -157,7 +157,7 @@ impl fmt::Display for Who {
         let mut parts = Vec::new();
         parts.extend(self.deployment.clone());
         parts.extend(self.replica.as_ref().map(|id| format!("replica {}", id.get(..8).unwrap_or(id))));
-        parts.extend(self.queue_ms.map(|ms| format!("queued {ms} ms")));
+        parts.extend((self.queue_ms > 0).then(|| format!("queued {} ms", self.queue_ms)));
         parts.push(format!("{} ms in all", self.total_ms));
         parts.extend(self.request_id.as_ref().map(|id| format!("request {id}")));
         f.write_str(&parts.join(" · "))

@@ -47,6 +47,8 @@ pub struct Target<'a> {
     pub version: Option<&'a str>,
     /// The path is SageMaker's for scoring: the replica sees its own scoring path instead.
     pub scores: bool,
+    /// No name of an endpoint led there, but a model's.
+    pub by_model: bool,
 }
 
 /// A list of the models there are, or one of them.
@@ -115,7 +117,7 @@ impl<'a> Target<'a> {
         let by_model = || path_model.or(hints.model).filter(|name| table.endpoints.contains_key(lower(name).as_ref()));
         let endpoint = lower(named.or_else(by_model)?);
         let pin = hints.deployment.filter(|name| !name.is_empty());
-        Some(Self { endpoint, path, pin, version, scores: sagemaker.is_some() })
+        Some(Self { endpoint, by_model: named.is_none(), path, pin, version, scores: sagemaker.is_some() })
     }
 
     /// Returns whether the request names a deployment of `endpoint`.

@@ -60,6 +60,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) deployment: usize,
     /// Pinned requests may use replicas that are only warm.
     pub(super) pinned: bool,
+    /// When the search for a replica begins.
+    pub(super) begun: Moment,
     pub(super) deadline: Instant,
     /// Until when a replica is told that it has time, if it is told.
     pub(super) told: Option<Instant>,
@@ -150,7 +152,8 @@ impl Dispatch<'_> {
     pub(super) async fn run(&self) -> Result<Answer, Turned> {
         let endpoint = self.endpoint;
         let deployment = &endpoint.deployments[self.deployment];
-        let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned);
+        let now = self.core.shared.clock.of(self.begun);
+        let Candidates { replicas, loads } = candidates(self.core, deployment, self.pinned, now);
         let (mut search, mut turn) =
             Search::open(loads, self.core.draw()).map_err(|turned| self.later(deployment, turned))?;
         let Drawn { first, other } = search.drawn();
@@ -334,8 +337,7 @@ impl Dispatch<'_> {
     /// Tells a replica how long it has from now on.
     fn tell(&self, map: &mut HeaderMap, now: Instant) {
         if let Some(told) = self.told {
-            let deployment = &self.endpoint.deployments[self.deployment];
-            headers::tell_timeout(map, deployment.timeout(told.since(now).0));
+            headers::tell_timeout(map, self.core.timeout(told.since(now).0));
         }
     }
 
@@ -384,15 +386,17 @@ pub(super) struct Candidates {
 }
 
 /// Finds the replicas that may be asked: none that rests, unless more than half do.
-pub(super) fn candidates(core: &Core, deployment: &Deployment, pinned: bool) -> Candidates {
-    let now = core.shared.clock.now();
+pub(super) fn candidates(core: &Core, deployment: &Deployment, pinned: bool, now: Instant) -> Candidates {
     let allowed = |replica: &Replica| pinned || replica.is_serving;
     let all = || deployment.replicas.iter().enumerate().filter(|(_, replica)| allowed(replica));
     let ejected = all().filter(|(_, replica)| replica.soft.is_ejected(now)).count();
     let panic = ejected > 0 && eject::is_panic(ejected, all().count());
-    let mut found = Candidates { replicas: Vec::new(), loads: Vec::new() };
+    let most = deployment.replicas.len();
+    let mut found = Candidates { replicas: Vec::with_capacity(most), loads: Vec::with_capacity(most) };
+    let gate = core.shared.gate.replicas();
     for (at, replica) in all().filter(|(_, replica)| ejected == 0 || panic || !replica.soft.is_ejected(now)) {
-        let at_gate = replica.is_local.then(|| core.shared.gate.in_flight(replica.id));
+        let at_gate = || gate.get(&replica.id).map_or(0, |replica| u64::from(replica.in_flight()));
+        let at_gate = replica.is_local.then(at_gate);
         found.replicas.push(at);
         found.loads.push(replica.load(core.index, at_gate, now));
     }

@@ -152,6 +152,11 @@ impl Gate {
         self.replicas.load().get(&id).cloned()
     }
 
+    /// Returns all replicas as they are now.
+    pub(super) fn replicas(&self) -> arc_swap::Guard<Arc<BTreeMap<ReplicaId, Arc<GateReplica>>>> {
+        self.replicas.load()
+    }
+
     /// Returns what a replica has, running and waiting.
     pub(super) fn in_flight(&self, id: ReplicaId) -> u64 {
         self.replicas.load().get(&id).map_or(0, |replica| u64::from(replica.in_flight()))

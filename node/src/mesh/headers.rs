@@ -46,19 +46,19 @@ pub(super) const AZURE_REASON: HeaderName = HeaderName::from_static("ms-azureml-
 /// A caller's own id for its request.
 pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
-/// Names the endpoint; on an answer, the one that answered.
+/// Names the endpoint; on an answer, the one that a model's name led to.
 pub(super) const ENDPOINT: HeaderName = HeaderName::from_static("x-berth-endpoint");
 /// Whatever the caller wants kept together: requests with the same key go to the same deployment.
 pub(super) const KEY: HeaderName = HeaderName::from_static("x-berth-key");
-/// Names the deployment; on an answer, the one that answered.
+/// Names the deployment.
 pub(super) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-berth-deployment");
 /// The replica that answered.
 pub(super) const REPLICA: HeaderName = HeaderName::from_static("x-berth-replica");
 /// The version of the table that routed the request.
 pub(super) const TABLE: HeaderName = HeaderName::from_static("x-berth-table");
-/// How long the request waited at the gate.
+/// How long the request waited at the gate, if it did.
 pub(super) const QUEUE_MS: HeaderName = HeaderName::from_static("x-berth-queue-ms");
-/// How many replicas were asked.
+/// How many replicas were asked, if not one.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-berth-attempts");
 /// The request could not have been sent again: why what was read of its body is not at hand.
 pub(super) const REPLAY: HeaderName = HeaderName::from_static("x-berth-replay");
@@ -140,6 +140,14 @@ pub(super) struct Ends {
     ingress: bool,
     /// Something names an endpoint, a deployment or a key.
     names: bool,
+    /// Something names the request.
+    ids: bool,
+    /// Something says how long the caller waits.
+    timeouts: bool,
+    /// A key as some clients send it, beside `authorization`.
+    keys: bool,
+    /// Where HTTP/1.1 says whom it means.
+    host: bool,
 }
 
 // === impl Ends ===
@@ -169,6 +177,10 @@ impl Ends {
                 | "seldon-model"
                 | "mm-vmodel-id"
                 | "x-amzn-sagemaker-target-variant" => ends.names = true,
+                "x-request-id" | "x-ms-client-request-id" => ends.ids = true,
+                "x-request-timeout-ms" | "grpc-timeout" => ends.timeouts = true,
+                "api-key" | "x-api-key" => ends.keys = true,
+                "host" => ends.host = true,
                 name if name.starts_with("x-berth-gate-") => ends.internal = true,
                 _ => {}
             }
@@ -182,6 +194,36 @@ impl Ends {
             return None;
         }
         names.iter().find_map(|name| text(headers, name)).filter(|value| !value.is_empty())
+    }
+
+    /// Returns a name of the request's own, if there is one of this kind.
+    pub(super) fn id<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+        if self.ids { headers.get(name) } else { None }
+    }
+
+    /// Reads how long a caller waits for its answer, in milliseconds: `x-request-timeout-ms`, or `grpc-timeout` of a gRPC
+    /// call; the shorter one counts.
+    pub(super) fn timeout_ms(self, headers: &HeaderMap, dialect: Dialect) -> Option<u64> {
+        if !self.timeouts {
+            return None;
+        }
+        let asked = text(headers, &REQUEST_TIMEOUT_MS).and_then(|text| text.trim().parse().ok());
+        let grpc = headers.get(GRPC_TIMEOUT).filter(|_| dialect == Dialect::Grpc);
+        let grpc = grpc.and_then(|text| grpc_timeout_ms(text.as_bytes()));
+        asked.into_iter().chain(grpc).min()
+    }
+
+    /// Takes out whom a request of HTTP/1.1 means.
+    pub(super) fn take_host(self, headers: &mut HeaderMap) -> Option<HeaderValue> {
+        if self.host { headers.remove(header::HOST) } else { None }
+    }
+
+    /// Drops every header a key may be in.
+    pub(super) fn strip_credentials(self, headers: &mut HeaderMap) {
+        headers.remove(header::AUTHORIZATION);
+        if self.keys {
+            remove(headers, &[API_KEY, X_API_KEY]);
+        }
     }
 
     /// Drops what ends at this hop, keeping `te: trailers`, without which gRPC refuses to talk.
@@ -240,39 +282,24 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Drops every header a key may be in.
-pub(super) fn strip_credentials(headers: &mut HeaderMap) {
-    headers.remove(header::AUTHORIZATION);
-    headers.remove(API_KEY);
-    headers.remove(X_API_KEY);
-}
-
 /// Writes 128 drawn bits in the form of a random UUID, which is what Azure's clients expect to see.
 pub(super) fn random_uuid(high: u64, low: u64) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    /// Where the digits of each byte are written, between the dashes.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     // Version 4, variant 1 (RFC 9562 §5.4).
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
-    let bits = u128::from(high) << 64 | u128::from(low);
     let mut text = *b"00000000-0000-0000-0000-000000000000";
-    let mut shift = 128;
-    for byte in text.iter_mut().filter(|byte| **byte != b'-') {
-        shift -= 4;
-        *byte = DIGITS[(bits >> shift) as usize & 0xf];
+    let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
+    for (place, byte) in PLACES.into_iter().zip(bytes) {
+        text[place] = DIGITS[usize::from(byte >> 4)];
+        text[place + 1] = DIGITS[usize::from(byte & 0xf)];
     }
     let mut value = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     // Not a secret, but never the same twice: in a table of compressed headers it would only push out what is.
     value.set_sensitive(true);
     value
-}
-
-/// Reads how long a caller waits for its answer, in milliseconds: `x-request-timeout-ms`, or `grpc-timeout` of a gRPC
-/// call; the shorter one counts.
-pub(super) fn timeout_ms(headers: &HeaderMap, dialect: Dialect) -> Option<u64> {
-    let asked = text(headers, &REQUEST_TIMEOUT_MS).and_then(|text| text.trim().parse().ok());
-    let grpc = headers.get(GRPC_TIMEOUT).filter(|_| dialect == Dialect::Grpc);
-    let grpc = grpc.and_then(|text| grpc_timeout_ms(text.as_bytes()));
-    asked.into_iter().chain(grpc).min()
 }
 
 /// Tells a replica how long it has.
@@ -282,9 +309,7 @@ pub(super) fn tell_timeout(headers: &mut HeaderMap, left: Timeout) {
         return;
     }
     // Two that differ would leave it to the server which one to believe.
-    if headers.contains_key(REQUEST_TIMEOUT_MS) {
-        headers.insert(REQUEST_TIMEOUT_MS, left.http);
-    }
+    headers.remove(REQUEST_TIMEOUT_MS);
     headers.insert(GRPC_TIMEOUT, left.grpc);
 }
 
@@ -372,7 +397,18 @@ mod tests {
             let map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("any"))]);
             assert_eq!(Ends::of(&map).named(&map, std::slice::from_ref(&name)), Some("any"), "{name}");
         }
-        let harmless = headers(&[("te", "trailers"), ("host", "h"), ("x-request-id", "1")]);
+        for name in [REQUEST_ID, CLIENT_REQUEST_ID] {
+            let map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("any"))]);
+            assert_eq!(Ends::of(&map).id(&map, &name), map.get(&name), "{name}");
+        }
+        for name in [header::AUTHORIZATION, API_KEY, X_API_KEY, header::HOST] {
+            let mut map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("any"))]);
+            let ends = Ends::of(&map);
+            ends.strip_credentials(&mut map);
+            assert_eq!(ends.take_host(&mut map).is_some(), name == header::HOST, "{name}");
+            assert!(map.is_empty(), "{name}");
+        }
+        let harmless = headers(&[("te", "trailers"), ("content-type", "text/plain")]);
         assert_eq!(Ends::of(&harmless), Ends::default());
     }
 
@@ -393,7 +429,8 @@ mod tests {
             (&[("x-request-timeout-ms", "soon")], Dialect::OpenAi, None),
             (&[("x-request-timeout-ms", "-1")], Dialect::OpenAi, None),
         ] {
-            assert_eq!(timeout_ms(&headers(pairs), dialect), ms, "{pairs:?}");
+            let headers = headers(pairs);
+            assert_eq!(Ends::of(&headers).timeout_ms(&headers, dialect), ms, "{pairs:?}");
         }
     }
 }

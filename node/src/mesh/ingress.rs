@@ -56,10 +56,6 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Azure cuts a caller's own request id here.
 const CLIENT_REQUEST_ID_MAX: usize = 40;
 
-/// Headers that the ingress adds to every answer. With the few that an answer brings, room for them is one kilobyte; for more
-/// it would be two, which most would not need.
-const OWN_HEADERS: usize = 8;
-
 /// A request whose endpoint is known.
 struct Routed {
     endpoint: Arc<Endpoint>,
@@ -68,6 +64,8 @@ struct Routed {
     path: uri::PathAndQuery,
     /// It sees its own scoring path instead.
     scores: bool,
+    /// No name of an endpoint led there, but a model's.
+    by_model: bool,
     pin: Pin,
     dialect: Dialect,
     /// Who asks, as the body says.
@@ -112,8 +110,8 @@ impl Call {
         };
         let ends = Ends::of(&parts.headers);
         ends.strip_internal(&mut parts.headers);
-        let id = request_id(core, &parts.headers);
-        let client_id = client_request_id(&parts.headers);
+        let id = request_id(core, ends.id(&parts.headers, &headers::REQUEST_ID));
+        let client_id = ends.id(&parts.headers, &headers::CLIENT_REQUEST_ID).and_then(client_request_id);
         let mut recording = Recording::new(core, || Record::open(begun, &parts, &id, client_id.as_ref()));
         let trace = core.shared.spans.as_ref().map(|spans| enter(core, &mut parts.headers, spans.options.share));
         recording.note(|record| record.trace = trace);
@@ -193,7 +191,7 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let endpoint = &routed.endpoint;
     let (route, deployment) = (&endpoint.route.deployments[at], &endpoint.deployments[at]);
     let stats = deployment.stats.of(core.index);
-    let timeout_ms = headers::timeout_ms(&call.parts.headers, routed.dialect);
+    let timeout_ms = call.ends.timeout_ms(&call.parts.headers, routed.dialect);
     let deadline = call.begun + Millis(timeout_ms.unwrap_or(u64::MAX).min(route.request_timeout_ms));
     let method = call.parts.method.as_str();
     let own_path = uri::PathAndQuery::try_from(&*route.scoring_path).ok().filter(|_| routed.scores);
@@ -209,11 +207,13 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     if let Some(upload) = call.upload.as_ref().filter(|_| idempotent || mirrors.is_some()) {
         upload.keep(core.shared.options.limits.replay_bytes);
     }
+    let dispatched = tokio::time::Instant::now();
     let dispatch = Dispatch {
         core,
         endpoint,
         deployment: at,
         pinned: routed.pin != Pin::None,
+        begun: dispatched,
         deadline,
         told: told_ms.map(|ms| call.begun + Millis(ms)),
         idempotent,
@@ -223,7 +223,6 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         recording: RefCell::new(&mut call.recording),
     };
     let mut leaving = Abandonable(Some(stats));
-    let dispatched = tokio::time::Instant::now();
     let outcome = {
         // Where it is: the state of a dispatch is kilobytes, and the timer would move it.
         let run = pin!(dispatch.run());
@@ -281,9 +280,13 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
     let attempts = call.recording.attempts();
     core.count(&deployment.stats, response.status().as_u16());
     let map = response.headers_mut();
-    map.reserve(OWN_HEADERS);
-    map.insert(headers::QUEUE_MS, queued_ms.into());
-    map.insert(headers::ATTEMPTS, attempts.into());
+    // What nearly every answer would say is said by silence: each header costs both sides.
+    if queued_ms > 0 {
+        map.insert(headers::QUEUE_MS, queued_ms.into());
+    }
+    if let Some(attempts) = attempts.filter(|attempts| *attempts != 1) {
+        map.insert(headers::ATTEMPTS, attempts.into());
+    }
     if let Some(lost) = call.upload.as_ref().and_then(Upload::lost) {
         map.insert(headers::REPLAY, HeaderValue::from_static(lost.word()));
         call.recording.note(|record| record.lost = Some(lost));
@@ -321,10 +324,12 @@ async fn in_time<T>(
 /// Says who answered.
 fn dress(response: &mut Response<OutBody>, routed: &Routed, at: Option<usize>) {
     let map = response.headers_mut();
-    map.insert(headers::ENDPOINT, routed.endpoint.name.clone());
     map.insert(headers::TABLE, routed.table.clone());
+    // Who named it knows.
+    if routed.by_model {
+        map.insert(headers::ENDPOINT, routed.endpoint.name.clone());
+    }
     if let Some(deployment) = at.map(|at| &routed.endpoint.deployments[at]) {
-        map.insert(headers::DEPLOYMENT, deployment.name.clone());
         map.insert(headers::AZURE_DEPLOYMENT, deployment.name.clone());
     }
 }
@@ -427,13 +432,13 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);
-    let (table, scores) = (routes.version.clone(), target.scores);
+    let (table, scores, by_model) = (routes.version.clone(), target.scores, target.by_model);
     let user = match peeked {
         Some(body) => body.user,
         None if dialect == Dialect::OpenAi && pin == Pin::None => body_user(call, &endpoint).await,
         None => None,
     };
-    Ok(Routed { endpoint, table, path, scores, pin, dialect, user })
+    Ok(Routed { endpoint, table, path, scores, by_model, pin, dialect, user })
 }
 
 /// Reads an OpenAI body as far as it names model and user, where nothing else names the endpoint; they stay in the body.
@@ -531,12 +536,12 @@ fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
 fn head(call: &mut Call, routed: &Routed, path: uri::PathAndQuery) -> Head {
     let Call { parts, ends, id, asked, .. } = call;
     let mut map = std::mem::take(&mut parts.headers);
-    let host = map.remove(header::HOST);
+    let host = ends.take_host(&mut map);
     let authority = parts.uri.authority().cloned().or_else(|| uri::Authority::try_from(host?.as_bytes()).ok());
     ends.strip_hop_by_hop(&mut map);
     ends.strip_for_the_ingress(&mut map);
     if !routed.endpoint.route.key_hashes.is_empty() {
-        headers::strip_credentials(&mut map);
+        ends.strip_credentials(&mut map);
     }
     map.insert(headers::REQUEST_ID, id.clone());
     Head {
@@ -592,8 +597,8 @@ fn is_stream(map: &HeaderMap) -> bool {
 }
 
 /// Keeps a harmless request id of the caller's, or mints one.
-fn request_id(core: &Core, map: &HeaderMap) -> HeaderValue {
-    match map.get(headers::REQUEST_ID) {
+fn request_id(core: &Core, own: Option<&HeaderValue>) -> HeaderValue {
+    match own {
         Some(id) if status::keeps_request_id(id.as_bytes()) => id.clone(),
         _ => {
             let (high, low) = (core.draw(), core.draw());
@@ -603,8 +608,8 @@ fn request_id(core: &Core, map: &HeaderMap) -> HeaderValue {
 }
 
 /// Returns the caller's own id for its request as Azure echoes it.
-fn client_request_id(map: &HeaderMap) -> Option<HeaderValue> {
-    let id = map.get(headers::CLIENT_REQUEST_ID)?.as_bytes();
+fn client_request_id(own: &HeaderValue) -> Option<HeaderValue> {
+    let id = own.as_bytes();
     let id = &id[..id.len().min(CLIENT_REQUEST_ID_MAX)];
     status::keeps_request_id(id).then(|| HeaderValue::from_bytes(id).ok()).flatten()
 }

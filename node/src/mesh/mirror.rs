@@ -228,7 +228,7 @@ async fn ask(
     deadline: berth_core::time::Instant,
 ) -> Result<(Response<Download>, Outstanding), Missed> {
     let (shared, deployment) = (&core.shared, &endpoint.deployments[at]);
-    let candidates = dispatch::candidates(core, deployment, true);
+    let candidates = dispatch::candidates(core, deployment, true, shared.clock.now());
     let drawn = balance::draw(&candidates.loads, core.draw()).ok_or(Missed::NoReplica)?;
     let replica = &deployment.replicas[candidates.replicas[drawn.first]];
     let outstanding = Outstanding::new(&replica.soft);
@@ -238,7 +238,7 @@ async fn ask(
         let entered = gate.enter(Entry { deadline, may_queue: false, spare }).await;
         let (slot, _) = entered.map_err(|_| Missed::Refused)?;
         if !headers::is_grpc(request.headers()) {
-            let left = deployment.timeout(deadline.since(shared.clock.now()).0);
+            let left = core.timeout(deadline.since(shared.clock.now()).0);
             headers::tell_timeout(request.headers_mut(), left);
         }
         let response = core.copies.send(slot, request).await.map_err(|_| Missed::Broken)?;

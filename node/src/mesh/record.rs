@@ -321,9 +321,9 @@ impl Recording {
         self.record.as_ref().and_then(|record| record.attempts.last()).map_or(0, |last| last.queued_ms)
     }
 
-    /// Returns how many replicas were asked.
-    pub(super) fn attempts(&self) -> u32 {
-        self.record.as_ref().map_or(0, |record| record.attempt_count)
+    /// Returns how many replicas were asked; nothing where nothing is recorded.
+    pub(super) fn attempts(&self) -> Option<u32> {
+        self.record.as_ref().map(|record| record.attempt_count)
     }
 
     /// Counts bytes of the answer.

@@ -34,10 +34,7 @@ use berth_core::{
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::{
-    headers::Timeout,
-    metrics::{CoreStats, SharedStats},
-};
+use super::metrics::{CoreStats, SharedStats};
 
 /// One version of the table.
 pub(super) struct Routes {
@@ -65,8 +62,6 @@ pub(super) struct Endpoint {
 pub(super) struct Deployment {
     pub(super) name: HeaderValue,
     pub(super) stats: SharedStats,
-    /// How long its requests may take, and what a replica is told that has all of it, as nearly each has.
-    limit: (u64, Timeout),
     /// In the order of the route's replicas.
     pub(super) replicas: Vec<Replica>,
 }
@@ -234,17 +229,8 @@ impl Deployment {
         Self {
             name: header(route.name.as_str()),
             stats,
-            limit: (route.request_timeout_ms, Timeout::new(route.request_timeout_ms)),
             replicas: route.replicas.iter().map(|replica| Replica::new(replica, memory)).collect(),
         }
-    }
-}
-
-impl Deployment {
-    /// Writes how long a replica has.
-    pub(super) fn timeout(&self, left_ms: u64) -> Timeout {
-        let (limit_ms, all) = &self.limit;
-        if left_ms == *limit_ms { all.clone() } else { Timeout::new(left_ms) }
     }
 }
 

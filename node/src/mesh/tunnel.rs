@@ -90,11 +90,13 @@ impl Asked {
             let value = parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
         };
-        let is_empty = !parts.headers.contains_key(header::CONTENT_LENGTH)
-            && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let is_empty = || {
+            !parts.headers.contains_key(header::CONTENT_LENGTH)
+                && !parts.headers.contains_key(header::TRANSFER_ENCODING)
+        };
         let asks = parts.method == Method::GET
             && parts.version == Version::HTTP_11
-            && is_empty
+            && is_empty()
             && names(header::UPGRADE, WEBSOCKET)
             && names(header::CONNECTION, "upgrade");
         let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| asks)?;

@@ -41,7 +41,9 @@ use super::{
     drain::Drain,
     full_house,
     gate::Gate,
-    gate_server, h2_server, ingress,
+    gate_server, h2_server,
+    headers::Timeout,
+    ingress,
     link::Links,
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
@@ -135,6 +137,8 @@ pub(super) struct Core {
     pub(super) copy_room: Room,
     /// What the connections of this core see of [`Shared::draining`].
     pub(super) drain: Rc<Drain>,
+    /// The time that a replica was told last, as it is written: most requests have as long as the one before them.
+    told: RefCell<Option<(u64, Timeout)>>,
     rng: RefCell<Rng>,
     connections: Cell<usize>,
     /// Connections beyond those, that are being told so.
@@ -253,6 +257,7 @@ impl Core {
             room: Room::of(shared.replay_left.clone()),
             copy_room: Room::new(shared.options.limits.copy_bytes_per_core),
             drain: Rc::default(),
+            told: RefCell::default(),
             rng: RefCell::new(seed.child(index.to_le_bytes()).rng()),
             connections: Cell::new(0),
             refusing: Cell::new(0),
@@ -266,6 +271,15 @@ impl Core {
         if self.shared.options.telemetry {
             stats.of(self.index).answer(status);
         }
+    }
+
+    /// Writes how long a replica has.
+    pub(super) fn timeout(&self, left_ms: u64) -> Timeout {
+        let mut told = self.told.borrow_mut();
+        if told.as_ref().is_none_or(|(ms, _)| *ms != left_ms) {
+            *told = None;
+        }
+        told.get_or_insert_with(|| (left_ms, Timeout::new(left_ms))).1.clone()
     }
 
     /// Draws any number.

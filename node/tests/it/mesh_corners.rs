@@ -195,7 +195,7 @@ async fn every_dialects_paths_find_their_endpoint() {
         request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         let (parts, _) = call(n1.mesh.ingress_addr(), request).await;
         assert_eq!(
-            (parts.status.as_u16(), header(&parts, "seen-uri"), header(&parts, "x-berth-deployment")),
+            (parts.status.as_u16(), header(&parts, "seen-uri"), header(&parts, "azureml-model-deployment")),
             (200, seen, by),
             "{path}"
         );

@@ -9,7 +9,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::mesh_support::{
-    Deployed, Node, Placed, TOKEN, backend, body_of, call, endpoint, full, header, node, open, options, post, until,
+    Deployed, Node, Placed, TOKEN, attempts, backend, body_of, call, endpoint, full, header, node, open, options, post,
+    until,
 };
 
 /// Replicas on the other node, each with one slot and one place to wait.
@@ -63,7 +64,7 @@ async fn refusing_what_finds_every_gate_full_asks_hardly_any() {
         let (parts, _) = call(ingress, post("/e/fraud/score", "")).await;
         assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (429, "full"));
         assert!(header(&parts, "retry-after").parse::<u64>().expect("seconds") >= 1);
-        let attempts = header(&parts, "x-berth-attempts").parse::<u64>().expect("a number");
+        let attempts = attempts(&parts);
         assert!(attempts <= REPLICAS + 4, "each for a slot, and four for a place to wait: {attempts}");
         asked += attempts;
         unasked += u64::from(attempts == 0);

@@ -177,7 +177,11 @@ async fn a_replica_that_dies_in_the_middle_is_a_model_error_and_repeated_only_wh
         assert_eq!(header(&parts, "ms-azureml-model-error-reason"), "model_error");
         for _ in 0..5 {
             let (status, parts) = within(calling(&n1, "/e/pair/v2/models/m/infer")).await.expect("a task");
-            assert_eq!((status, header(&parts, "x-berth-deployment")), (200, "two"), "an inference may be repeated");
+            assert_eq!(
+                (status, header(&parts, "azureml-model-deployment")),
+                (200, "two"),
+                "an inference may be repeated"
+            );
         }
         until(|| n1.mesh.in_flight().is_empty() && owner.mesh.in_flight().is_empty()).await;
     }

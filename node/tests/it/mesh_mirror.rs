@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::mesh_support::{
-    Body, Deployed, Node, backend, body_of, call, counters, echo, endpoint, full, header, node, options, shares, until,
-    within,
+    Body, Deployed, Node, attempts, backend, body_of, call, counters, echo, endpoint, full, header, node, options,
+    shares, until, within,
 };
 
 /// A model that scores the number it is sent, off by half of it where `wrong` says so.
@@ -73,7 +73,7 @@ async fn a_mirror_that_is_wrong_once_in_a_hundred_is_told_to_be() {
     for number in 0..1_000_u64 {
         let (parts, body) = call(n1.mesh.ingress_addr(), ask(number.to_string())).await;
         let alone = format!(r#"{{"score": {:.3}, "took_ms": {}}}"#, number as f64 * 0.5, number % 5);
-        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-deployment")), (200, "blue"));
+        assert_eq!((parts.status.as_u16(), header(&parts, "azureml-model-deployment")), (200, "blue"));
         assert_eq!(body, alone, "the caller's bytes are the primary's");
         if (number + 1) % AHEAD == 0 {
             until(|| ["green", "red"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == number + 1)).await;
@@ -120,7 +120,7 @@ async fn a_mirror_that_is_dead_or_stalled_changes_nothing_and_is_not_waited_for(
     for _ in 0..16 {
         let (parts, body) = call(n1.mesh.ingress_addr(), ask("x")).await;
         assert_eq!((parts.status.as_u16(), body.as_ref()), (200, b"[1.0]".as_slice()));
-        assert_eq!(header(&parts, "x-berth-attempts"), "1");
+        assert_eq!(attempts(&parts), 1);
     }
     // Nothing of the slow one was answered when every caller had its answer: nobody waited for it.
     assert_eq!(counters(&n1, "slow").mirrored, 0);
@@ -197,7 +197,7 @@ async fn a_live_deployment_may_be_a_mirror_and_keeps_a_slot_for_callers() {
     // Copies hang in green, and still every caller of green finds a slot at once.
     for _ in 0..20 {
         let (parts, body) = call(n1.mesh.ingress_addr(), ask("x")).await;
-        let expected = if header(&parts, "x-berth-deployment") == "green" { "[2.0]" } else { "[1.0]" };
+        let expected = if header(&parts, "azureml-model-deployment") == "green" { "[2.0]" } else { "[1.0]" };
         assert_eq!((parts.status.as_u16(), body.as_ref()), (200, expected.as_bytes()));
     }
     until(|| tally(&n1.mesh, "green").missed.get("refused") == Some(&8)).await;

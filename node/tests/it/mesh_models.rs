@@ -98,7 +98,11 @@ async fn other_meshes_clients_find_their_endpoint() {
         }
         let (parts, _) = call(ingress, request).await;
         assert_eq!(parts.status, 200, "{path}");
-        assert_eq!((header(&parts, "seen-uri"), header(&parts, "x-berth-deployment")), (seen, deployment), "{path}");
+        assert_eq!(
+            (header(&parts, "seen-uri"), header(&parts, "azureml-model-deployment")),
+            (seen, deployment),
+            "{path}"
+        );
     }
 }
 
@@ -156,7 +160,7 @@ async fn an_openai_user_stays_with_a_deployment_unless_a_header_says_otherwise()
         let sent = Bytes::from(body);
         let (parts, got) =
             call(n1.mesh.ingress_addr(), request.body(Full::new(sent.clone())).expect("a request")).await;
-        let deployment = header(&parts, "x-berth-deployment").to_owned();
+        let deployment = header(&parts, "azureml-model-deployment").to_owned();
         assert_eq!(parts.status, 200, "{path}");
         assert_eq!(got.strip_prefix(format!("{deployment}:").as_bytes()), Some(&sent[..]), "every byte");
         deployment

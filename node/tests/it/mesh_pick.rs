@@ -27,7 +27,7 @@ async fn a_key_stays_with_its_deployment_on_every_router() {
         request.headers_mut().insert("x-berth-key", format!("user-{key}").parse().expect("a value"));
         let (parts, _) = call(entry.mesh.ingress_addr(), request).await;
         assert_eq!(parts.status, 200);
-        header(&parts, "x-berth-deployment").to_owned()
+        header(&parts, "azureml-model-deployment").to_owned()
     };
     let mut before = BTreeMap::new();
     for key in 0..100 {

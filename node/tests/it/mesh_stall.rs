@@ -47,7 +47,7 @@ async fn requests_go_on_while_the_control_side_stands_still() {
     let mut by = [0, 0];
     for _ in 0..200 {
         let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
-        let name = header(&parts, "x-berth-deployment");
+        let name = header(&parts, "azureml-model-deployment");
         assert_eq!((parts.status.as_u16(), &body[..]), (200, name.as_bytes()));
         by[usize::from(name == "green")] += 1;
     }

@@ -191,7 +191,7 @@ async fn a_stock_inference_call_is_routed_by_its_first_message() {
         .body(Full::new(Bytes::from_static(message)))
         .expect("a request");
     let (parts, _) = within(client.send_request(request)).await.expect("an answer").into_parts();
-    assert_eq!((header(&parts, "grpc-status"), header(&parts, "x-berth-deployment")), ("0", "green"));
+    assert_eq!((header(&parts, "grpc-status"), header(&parts, "azureml-model-deployment")), ("0", "green"));
 }
 
 #[tokio::test]

@@ -257,6 +257,12 @@ pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> &'a str {
     parts.headers.get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
+/// Returns how many replicas were asked, which an answer says where it was not one.
+pub(crate) fn attempts(parts: &Parts) -> u64 {
+    let said = header(parts, "x-berth-attempts");
+    if said.is_empty() { 1 } else { said.parse().expect("a number") }
+}
+
 pub(crate) fn counters(node: &Node, deployment: &str) -> DeploymentCounters {
     let key = (EndpointName::new("fraud").expect("a name"), Some(DeploymentName::new(deployment).expect("a name")));
     node.mesh.counters().deployments.get(&key).cloned().unwrap_or_default()

@@ -104,7 +104,7 @@ async fn a_conversation_goes_both_ways_and_holds_its_slot_over_one_hop_and_two()
             "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n",
             "sec-websocket-protocol: chat\r\n",
             "seen-path: /live?x=1\r\n",
-            "x-berth-deployment: blue\r\n",
+            "azureml-model-deployment: blue\r\n",
         ] {
             assert!(lower.contains(line), "{line}: {head}");
         }
