@@ -386,7 +386,9 @@ class Section:
         """Starts Berth with every deployment; they are there already when it was started before."""
         # Kept, and with it the environment that Berth built.
         data = os.path.join(self.work, f"berth-{self.key}")
-        command = [self.berth, "dev", "--data-dir", data, "--api", "127.0.0.1:0", "--ingress", "127.0.0.1:0", "--log", "error"]
+        # One node: a replica on another would be two hops away, which is not what is compared.
+        where = ["--api", "127.0.0.1:0", "--ingress", "127.0.0.1:0"]
+        command = [self.berth, "dev", "--nodes", "1", "--data-dir", data, *where, "--log", "error"]
         log = open(os.path.join(self.folder, "berth.log"), "w")
         child = subprocess.Popen(["taskset", "-c", core, *command], stdout=subprocess.PIPE, stderr=log, text=True)
         for line in child.stdout:
