@@ -294,6 +294,87 @@ async fn requests_of_two_readings_are_refused_and_reach_nobody() {
     assert!(paths.iter().all(|path| path != "/smuggled"), "{paths:?}");
 }
 
+/// Reads until something says what becomes of a request over HTTP/2, and returns that frame's kind and payload; nothing
+/// where the connection has ended.
+async fn verdict(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        if [HEADERS, RST_STREAM, GOAWAY].contains(&head[3]) {
+            return Some((head[3], payload));
+        }
+    }
+}
+
+/// The frames of HTTP/2 say where everything ends; the lines of HTTP/1.1, which the model speaks, only if nothing in them
+/// can be taken for an end.
+#[tokio::test]
+async fn what_http1_would_read_otherwise_is_refused_over_http2() {
+    const INNER: &str = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
+    /// `:status: 200`, as an index into the table that both sides know.
+    const OK: u8 = 0x88;
+    let (seen, mut told) = mpsc::unbounded_channel();
+    let blue = backend(move |request: Request<Incoming>| {
+        let seen = seen.clone();
+        async move {
+            let _ = seen.send((request.uri().path().to_owned(), request.headers().contains_key("x-smuggled")));
+            let _ = request.into_body().collect().await;
+            Response::new(crate::mesh_support::body_of("answered"))
+        }
+    })
+    .await;
+    let n1 = node(1);
+    simple(&n1, &Deployed::one("blue", &n1, 1, blue));
+    let (post, score, any) = ("POST", "/e/fraud/score", "any");
+    for ((method, path, authority), fields, why) in [
+        ((post, score, any), &[("x", "a\r\nx-smuggled: 1")][..], "a line more in a value"),
+        ((post, score, any), &[("x", "a\nx-smuggled: 1")], "a bare LF in a value"),
+        ((post, score, any), &[("x", "a\rx-smuggled: 1")], "a bare CR in a value"),
+        ((post, score, any), &[("x", "a\0b")], "a NUL in a value"),
+        ((post, score, any), &[("x: a\r\nx-smuggled", "1")], "a line more in a name"),
+        ((post, score, any), &[("x-smuggled ", "1")], "a space behind a name"),
+        ((post, score, any), &[("X-Smuggled", "1")], "a name in capitals"),
+        ((post, score, any), &[("", "1")], "a name of nothing"),
+        ((post, score, any), &[("transfer-encoding", "chunked")], "chunks of the other protocol"),
+        ((post, score, any), &[("connection", "x-smuggled"), ("x-smuggled", "1")], "a header of one hop"),
+        ((post, score, any), &[("te", "chunked")], "codings that only the other protocol has"),
+        ((post, score, any), &[("content-length", "5")], "a body that is longer than it says"),
+        ((post, score, any), &[("content-length", "500")], "a body that is shorter than it says"),
+        ((post, score, any), &[("content-length", "5"), ("content-length", "44")], "two lengths"),
+        ((post, score, any), &[("content-length", "+44")], "a length with a sign"),
+        ((post, "/e/fraud/score HTTP/1.1\r\nx-smuggled: 1", any), &[], "a line more in the path"),
+        ((post, "/e/fraud/score x", any), &[], "a space in the path"),
+        ((post, "e/fraud/score", any), &[], "a path from nowhere"),
+        (("POST /smuggled HTTP/1.1\r\nx:", score, any), &[], "a line more in the method"),
+        ((post, score, "any\r\nx-smuggled: 1"), &[], "a line more in the authority"),
+        ((post, score, any), &[(":path", "/e/fraud/smuggled")], "two paths"),
+        ((post, score, any), &[("x", "a"), (":authority", "b")], "a pseudo-header behind the others"),
+    ] {
+        let indexed = |index: u8, value: &str| [&[index, value.len() as u8], value.as_bytes()].concat();
+        let named = |(name, value): &(&str, &str)| {
+            [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+        };
+        let pseudo = [indexed(0x02, method), vec![0x86], indexed(0x04, path), indexed(0x01, authority)].concat();
+        let block = [pseudo, fields.iter().flat_map(named).collect()].concat();
+        let mut stream = http2(&n1).await;
+        let head = frame(HEADERS, END_HEADERS, 1, &block);
+        // Where the head alone is enough to refuse it, nobody may be there to take the body.
+        let _ = stream.write_all(&[head, frame(DATA, END_STREAM, 1, INNER.as_bytes())].concat()).await;
+        let came = within(verdict(&mut stream)).await;
+        let is_answered = came.as_ref().is_some_and(|(kind, block)| *kind == HEADERS && block.first() == Some(&OK));
+        assert!(!is_answered, "{why}: {came:?}");
+    }
+    let (parts, _) = call(n1.mesh.ingress_addr(), crate::mesh_support::post("/e/fraud/last", "x")).await;
+    assert_eq!(parts.status.as_u16(), 200);
+    let mut last = (String::new(), false);
+    while last.0 != "/last" {
+        last = within(told.recv()).await.expect("the last one");
+        assert!(["/score", "/last"].contains(&last.0.as_str()) && !last.1, "{last:?}");
+    }
+}
+
 /// A line of a head may end in a bare LF (RFC 9112 §2.2). What a replica sees of it has one reading, whoever reads it.
 #[tokio::test]
 async fn a_bare_line_feed_ends_a_line_of_a_head_and_goes_no_further() {
@@ -477,15 +558,95 @@ async fn what_connections_hold() {
     assert!(held < CONNECTIONS * (3 << 20) + (16 << 20), "{} MiB are held", held >> 20);
 }
 
-#[test]
-fn what_connections_hold_is_bounded() {
+/// Run by [`what_floods_hold_is_bounded`], in a process that does nothing else.
+#[tokio::test]
+#[ignore = "run in a process of its own, by another test"]
+async fn what_floods_hold() {
+    const CONNECTIONS: usize = 8;
+    /// Of each connection, at most: what was read, what is to be written, and what is between the two.
+    const EACH: usize = 1 << 20;
+    /// What this test has itself, and what the allocator keeps.
+    const BESIDE: usize = 16 << 20;
+    /// What a connection brings, if it is taken.
+    const BRINGS: usize = 8 << 20;
+    type Flood = fn(u32) -> Option<Vec<u8>>;
+    let floods: [(&str, Flood); 7] = [
+        ("pings", |_| Some(frame(PING, 0, 0, &[7; 8]).repeat(1_000))),
+        ("settings", |_| Some(frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(1_000))),
+        ("a head that stops before its end", |turn| match turn {
+            0 => Some(frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score"))),
+            1..=3 => Some(frame(CONTINUATION, 0, 1, &[0x00, 0x01, b'a', 0x01, b'b'].repeat(3_000))),
+            _ => None,
+        }),
+        ("a head without end", |turn| match turn {
+            0 => Some(frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score"))),
+            _ => Some(frame(CONTINUATION, 0, 1, &[0x00, 0x01, b'a', 0x01, b'b'].repeat(3_000))),
+        }),
+        ("a head of HTTP/1.1 without end", |turn| match turn {
+            0 => Some(b"POST /e/fraud/score HTTP/1.1\r\nhost: h\r\nx: ".to_vec()),
+            _ => Some(vec![b'y'; 16 << 10]),
+        }),
+        ("an answer of HTTP/1.1 that nobody reads", |turn| {
+            (turn == 0).then(|| b"GET /e/fraud/score HTTP/1.1\r\nhost: h\r\n\r\n".to_vec())
+        }),
+        // With windows that are open as far as they go.
+        ("answers that nobody reads", |turn| {
+            let wide = || [frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]), frame(8, 0, 0, &[0x7f, 0, 0, 0])];
+            let ask = |at: u32| frame(HEADERS, END_HEADERS | END_STREAM, 2 * at + 1, &head("/e/fraud/score"));
+            (turn == 0).then(|| wide().into_iter().chain((0_u32..4).map(ask)).flatten().collect())
+        }),
+    ];
+    let n1 = node(1);
+    simple(&n1, &Deployed { slots: 64, ..Deployed::one("blue", &n1, 1, endless().await) });
+    let before = resident();
+    for (what, flood) in floods {
+        let mut stuck = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            // What the kernel holds of an answer is not what this is about, and takes its time.
+            socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+            let mut stream = socket.connect(n1.mesh.ingress_addr()).await.expect("a connection");
+            if !what.contains("HTTP/1.1") {
+                let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+                stream.write_all(&hello).await.expect("sent");
+            }
+            let mut brought = 0;
+            for part in (0..).map_while(flood) {
+                let sent = tokio::time::timeout(STUCK / 30, stream.write_all(&part)).await;
+                brought += part.len();
+                if !matches!(sent, Ok(Ok(()))) || brought > BRINGS {
+                    break;
+                }
+            }
+            stuck.push(stream);
+        }
+        // Whoever has taken something of it has done so by then.
+        tokio::time::sleep(STUCK / 10).await;
+        let held = resident().saturating_sub(before);
+        assert!(held < CONNECTIONS * EACH + BESIDE, "{what}: {} MiB are held", held >> 20);
+    }
+}
+
+/// Runs one test of this file alone: what a process holds is only told of all of it.
+fn alone(test: &str) {
     let this = std::env::current_exe().expect("this program");
+    let test = format!("mesh_abuse::{test}");
     let run = std::process::Command::new(this)
-        .args(["--ignored", "--exact", "mesh_abuse::what_connections_hold", "--nocapture"])
+        .args(["--ignored", "--exact", &test, "--nocapture"])
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn what_connections_hold_is_bounded() {
+    alone("what_connections_hold");
+}
+
+#[test]
+fn what_floods_hold_is_bounded() {
+    alone("what_floods_hold");
 }
 
 #[tokio::test]
@@ -507,6 +668,34 @@ async fn heads_are_bounded() {
         let _ = within(stream.read_to_end(&mut answer)).await;
         let text = String::from_utf8_lossy(&answer);
         assert!(text.is_empty() || text.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {text}");
+    }
+    others_are_served(&n1).await;
+}
+
+#[tokio::test]
+async fn heads_of_http2_are_bounded() {
+    let n1 = served().await;
+    let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let (mut sender, connection) = h2::client::handshake(stream).await.expect("a handshake");
+    tokio::spawn(connection);
+    let path = |length: usize| Request::post(format!("http://any/e/fraud/score?{}", "x".repeat(length)));
+    let fields = |many: usize, value: &str| {
+        let request = Request::post("http://any/e/fraud/score");
+        (0..many).fold(request, |request, at| request.header(format!("h{at}"), value))
+    };
+    for (request, status, why) in [
+        (path(7 << 10), 200, "a long path"),
+        (path(9 << 10), 414, "a longer one"),
+        (fields(3, &"v".repeat(16 << 10)), 200, "large fields"),
+        (fields(5, &"v".repeat(16 << 10)), 431, "larger ones"),
+        (fields(3_000, "v"), 431, "each is counted with what it costs to hold"),
+        (fields(0, ""), 200, "all of these on one connection"),
+    ] {
+        sender = within(sender.ready()).await.expect("the connection goes on");
+        let request = request.body(()).expect("a request");
+        let (answer, _) = sender.send_request(request, true).expect("sent");
+        let answer = within(answer).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{why}");
     }
     others_are_served(&n1).await;
 }
