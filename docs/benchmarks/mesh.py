@@ -107,6 +107,12 @@ def cpu_us(pid):
     return spent / 1e3
 
 
+def machine_time():
+    """The time that a hypervisor gave to others while this machine had work, and all time, in the kernel's ticks."""
+    ticks = [int(number) for number in open("/proc/stat").readline().split()[1:]]
+    return ticks[7], sum(ticks[:8])
+
+
 # === load ===
 
 
@@ -169,22 +175,28 @@ def configurations():
     return dict(re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", page, re.M | re.S))
 
 
+def configured(name, port, folder, backends):
+    """Writes the configuration of a peer; returns what starts it."""
+    file, command, _ = PEERS[name]
+    text = configurations()[file].replace("PORT", str(port)).replace("FOLDER", folder)
+    for place, backend in enumerate(backends, 1):
+        text = text.replace(f"BACKEND{place}", f"127.0.0.1:{backend}").replace(f"PEER{place}", f"127.0.0.1,{backend}")
+    config = os.path.join(folder, file)
+    open(config, "w").write(text)
+    return [word.format(config=config, folder=folder) for word in command]
+
+
 def start_peers(folder, core, backends):
     """Starts what is installed; returns the bases and a line per peer."""
-    bases, lines, pages = [], [], configurations()
-    for name, (file, command, version) in PEERS.items():
+    bases, lines = [], []
+    for name, (_, command, version) in PEERS.items():
         if not shutil.which(command[0]):
             lines.append(f"{name}: not installed, left out")
             continue
         [port] = free_ports(1)
-        text = pages[file].replace("PORT", str(port)).replace("FOLDER", folder)
-        for place, backend in enumerate(backends, 1):
-            text = text.replace(f"BACKEND{place}", f"127.0.0.1:{backend}").replace(f"PEER{place}", f"127.0.0.1,{backend}")
-        config = os.path.join(folder, file)
-        open(config, "w").write(text)
         said = subprocess.run(version, capture_output=True, text=True)
         lines.append(f"{name}: {(said.stdout + said.stderr).strip().splitlines()[0]}")
-        command = [word.format(config=config, folder=folder) for word in command]
+        command = configured(name, port, folder, backends)
         pid = start(core, *command, env={**os.environ, "HOME": folder, "GOMAXPROCS": "1"})
         wait_for(port)
         bases.append(Base(name, port, "/bench.Echo/Say", pid))
@@ -257,12 +269,14 @@ class Report:
         if not bases:
             return self.say(f"\n{title}: nobody can")
         rows = self.raw[key] = {base.name: [] for base in bases}
+        before = machine_time()
         for _ in range(rounds):
             for base in bases:
                 rows[base.name].append(measure(base))
         against = against if against in rows else bases[0].name
         self.say()
-        self.say(f"{title}; {rounds} rounds, load average {os.getloadavg()[0]:.1f}")
+        stolen, all_time = (now - then for now, then in zip(machine_time(), before))
+        self.say(f"{title}; {rounds} rounds, load average {os.getloadavg()[0]:.1f}, {100 * stolen / all_time:.1f} % of the time taken by other machines")
         heads = [f"{label:>22}" for _, label in columns]
         self.say(f"{'base':<28}{''.join(heads)}{'x ' + against:>22}")
         for name, row in rows.items():
@@ -391,4 +405,5 @@ def main():
     report.say(f"load average at the end {os.getloadavg()}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -46,6 +46,9 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
 "$out/mesh.py" "$target/$host/dist/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
+if command -v valgrind >/dev/null; then
+  "$out/instructions.py" "$target/$host/dist/mesh_hop" --out "$out/instructions.txt"
+fi
 # Every invariant after every step.
 BERTH_SIM_SEEDS=1000 cargo test --profile sim -p berth-sim --test it seeds::every -- --nocapture 2>&1 |
   grep -E 'seeds,|finished' | tee "$out/simulator.txt"
