@@ -144,6 +144,33 @@ fn every_block_says_what_it_is() {
     assert_eq!(shown, SHOWN, "blocks that are only shown");
 }
 
+/// Returns what is typed of a line, without the remark behind it.
+fn typed(line: &str) -> Option<&str> {
+    let bare = line.split(" #").next().unwrap_or_default().trim();
+    (!bare.is_empty() && !bare.starts_with('#')).then_some(bare)
+}
+
+/// The record of a newcomer's first minutes holds what stands there now: who changes a command types them again.
+#[test]
+fn the_first_minutes_were_typed_as_the_readme_has_them() {
+    let text = fs::read_to_string(root().join("README.md")).expect("a page");
+    let heads = |from: usize| text.lines().enumerate().skip(from).find(|(_, line)| line.starts_with("## "));
+    let begin = text.lines().position(|line| line == "## First five minutes").expect("the section");
+    let end = heads(begin + 1).map_or(usize::MAX, |(at, _)| at);
+    let section = blocks("README.md").into_iter().filter(|block| (begin..end).contains(&block.line));
+    let runs: Vec<_> = section.filter(|block| block.word == "sh" && !block.is_shown()).collect();
+    let there: Vec<_> = runs.iter().flat_map(|block| block.text.lines()).filter_map(typed).collect();
+    assert!(there.len() > 10, "{there:?}");
+    let record = fs::read_to_string(root().join("docs/verified/first-minutes.txt")).expect("the record");
+    let lines: Vec<_> = record.lines().collect();
+    let ran: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("$ ")).filter_map(typed).collect();
+    let again =
+        "type them again: docs/benchmarks/first_minutes.py target/release/berth --out docs/verified/first-minutes.txt";
+    assert_eq!(there, ran, "the README (left) and the record (right) differ; {again}");
+    let ended = lines.windows(2).filter(|two| two[0].starts_with("$ ") && two[1].ends_with(" s, exit 0")).count();
+    assert_eq!(ended, ran.len(), "each ended well; else {again}");
+}
+
 #[test]
 fn what_the_documentation_shows_works() {
     let binary = Path::new(env!("CARGO_BIN_EXE_berth"));
