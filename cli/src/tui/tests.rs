@@ -135,10 +135,10 @@ fn board() -> BoardUpdate {
     // A card that is given work.
     let warms = |back: u64| CardPoint {
         number: NEWEST_POINT - back,
-        busy_percent: 73 - u32::try_from(back).unwrap_or(0),
+        utilization_percent: Some(73 - u32::try_from(back).unwrap_or(0)),
         used_mib: 5_120 - 64 * back,
-        celsius: 61,
-        watt: 412 - 6 * u32::try_from(back).unwrap_or(0),
+        temperature_celsius: Some(61),
+        power_milliwatt: Some(412_000 - 6_000 * u32::try_from(back).unwrap_or(0)),
     };
     let load = |deployment: &str, p95_us: u64| DeploymentLoad {
         endpoint: "fraud".into(),
@@ -755,13 +755,13 @@ fn a_page_follows_the_cluster() {
 fn a_card_without_news_is_a_gap_and_a_card_that_is_gone_is_forgotten() {
     let mut at = app(View::GpuGraphs);
     assert_eq!(at.board.card("node-2", "GPU-7f3a").len(), 40);
-    let point = |number| CardPoint { number, busy_percent: 9, ..CardPoint::default() };
+    let point = |number| CardPoint { number, utilization_percent: Some(9), ..CardPoint::default() };
     let card = |number| CardLoad { node: "node-2".into(), uuid: "GPU-7f3a".into(), points: vec![point(number)] };
     let update = |newest_point, cards| BoardUpdate { newest_point, point_ms: 2_000, cards, ..BoardUpdate::default() };
     let told = update(NEWEST_POINT + 3, vec![card(NEWEST_POINT + 2)]);
     at.update(Msg::Board(Box::new(told)));
-    let busy: Vec<_> = at.board.card("node-2", "GPU-7f3a").iter().map(|it| it.busy_percent).collect();
-    assert_eq!((busy.len(), &busy[39..]), (43, &[72, 0, 0, 9][..]));
+    let busy: Vec<_> = at.board.card("node-2", "GPU-7f3a").iter().map(|it| it.utilization_percent).collect();
+    assert_eq!((busy.len(), &busy[39..]), (43, &[Some(72), None, None, Some(9)][..]));
     at.update(Msg::Board(Box::new(update(NEWEST_POINT + 70, Vec::new()))));
     assert_eq!(at.board.card("node-2", "GPU-7f3a"), []);
 }

@@ -39,10 +39,10 @@ impl Cards {
             }
             let point = CardPoint {
                 number: newest,
-                busy_percent: sample.utilization_percent.unwrap_or(0),
+                utilization_percent: sample.utilization_percent,
                 used_mib: sample.used_mib,
-                celsius: sample.temperature_celsius.unwrap_or(0),
-                watt: sample.power_milliwatt.unwrap_or(0) / 1_000,
+                temperature_celsius: sample.temperature_celsius,
+                power_milliwatt: sample.power_milliwatt,
             };
             let points = self.of.entry(key).or_default();
             // A clock that stepped back changes the newest point: numbers never fall.
@@ -98,12 +98,26 @@ mod tests {
         assert_eq!(cards.since(at(5), 0), [], "it may change yet");
         cards.add(at(6), NodeId(1), &said("GPU-1", 30));
         cards.add(at(4), NodeId(1), &said("GPU-1", 40));
-        let busy = |told: Vec<(NodeId, String, Vec<CardPoint>)>| -> Vec<(u64, u32)> {
-            told.into_iter().flat_map(|(_, _, points)| points).map(|it| (it.number, it.busy_percent)).collect()
+        let busy = |told: Vec<(NodeId, String, Vec<CardPoint>)>| -> Vec<(u64, Option<u32>)> {
+            told.into_iter().flat_map(|(_, _, points)| points).map(|it| (it.number, it.utilization_percent)).collect()
         };
-        assert_eq!(busy(cards.since(at(6), 0)), [(5, 20)]);
-        assert_eq!(busy(cards.since(at(7), 6)), [(6, 40)], "a clock that stepped back");
+        assert_eq!(busy(cards.since(at(6), 0)), [(5, Some(20))]);
+        assert_eq!(busy(cards.since(at(7), 6)), [(6, Some(40))], "a clock that stepped back");
         assert_eq!(busy(cards.since(at(8), 7)), []);
+    }
+
+    #[test]
+    fn what_a_card_does_not_say_is_no_zero() {
+        let mut cards = Cards::default();
+        let sample = DeviceSample { used_mib: 7, temperature_celsius: Some(61), ..DeviceSample::default() };
+        cards.add(
+            at(1),
+            NodeId(1),
+            &[DeviceReport { card: "GPU-1".into(), sample: Some(sample), ..Default::default() }],
+        );
+        let point = cards.since(at(2), 0)[0].2[0];
+        assert_eq!((point.used_mib, point.temperature_celsius), (7, Some(61)));
+        assert_eq!((point.utilization_percent, point.power_milliwatt), (None, None));
     }
 
     #[test]

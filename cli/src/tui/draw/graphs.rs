@@ -21,7 +21,7 @@ use crate::{
 
 /// Scales that do not move with what is measured: a line that is half as high is half as hot.
 const CELSIUS_MOST: u64 = 100;
-const WATT_MOST: u64 = 700;
+const MILLIWATT_MOST: u64 = 700_000;
 
 /// Room before a line of history.
 const HEAD: usize = 26;
@@ -88,7 +88,7 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
     line(
         "busy",
         told(sample.utilization_percent.map(|it| format!("{it} %"))),
-        line_of(|it| it.busy_percent.into()),
+        line_of(|it| it.utilization_percent.unwrap_or(0).into()),
         100,
     );
     let memory = gpu.sample.as_ref().map(|it| Mib(it.used_mib).to_string());
@@ -96,14 +96,14 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
     line(
         "heat",
         told(sample.temperature_celsius.map(|it| format!("{it} °C"))),
-        line_of(|it| it.celsius.into()),
+        line_of(|it| it.temperature_celsius.unwrap_or(0).into()),
         CELSIUS_MOST,
     );
     line(
         "power",
         told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))),
-        line_of(|it| it.watt.into()),
-        WATT_MOST,
+        line_of(|it| it.power_milliwatt.unwrap_or(0).into()),
+        MILLIWATT_MOST,
     );
     for replica in app.board.replicas.iter().filter(|replica| replica.node == node.node) {
         // A slice is named by its card and its own number.

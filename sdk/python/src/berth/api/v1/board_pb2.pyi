@@ -81,18 +81,18 @@ class CardLoad(_message.Message):
     def __init__(self, node: _Optional[str] = ..., uuid: _Optional[str] = ..., points: _Optional[_Iterable[_Union[CardPoint, _Mapping]]] = ...) -> None: ...
 
 class CardPoint(_message.Message):
-    __slots__ = ("number", "busy_percent", "used_mib", "celsius", "watt")
+    __slots__ = ("number", "utilization_percent", "used_mib", "temperature_celsius", "power_milliwatt")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    BUSY_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    UTILIZATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
     USED_MIB_FIELD_NUMBER: _ClassVar[int]
-    CELSIUS_FIELD_NUMBER: _ClassVar[int]
-    WATT_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _ClassVar[int]
+    POWER_MILLIWATT_FIELD_NUMBER: _ClassVar[int]
     number: int
-    busy_percent: int
+    utilization_percent: int
     used_mib: int
-    celsius: int
-    watt: int
-    def __init__(self, number: _Optional[int] = ..., busy_percent: _Optional[int] = ..., used_mib: _Optional[int] = ..., celsius: _Optional[int] = ..., watt: _Optional[int] = ...) -> None: ...
+    temperature_celsius: int
+    power_milliwatt: int
+    def __init__(self, number: _Optional[int] = ..., utilization_percent: _Optional[int] = ..., used_mib: _Optional[int] = ..., temperature_celsius: _Optional[int] = ..., power_milliwatt: _Optional[int] = ...) -> None: ...
 
 class LoadPoint(_message.Message):
     __slots__ = ("number", "requests", "failed", "p50_us", "p95_us")
