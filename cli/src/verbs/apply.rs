@@ -1,7 +1,7 @@
 //! `berth apply`: whatever a file describes, in the order that works.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _},
 };
 
@@ -13,6 +13,7 @@ use super::{Context, confirm, deployment, endpoint, plan, traffic, wait};
 use crate::{
     args::ApplyArgs,
     output::{Fault, Misused},
+    view::advice,
     yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
 };
 
@@ -80,8 +81,23 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
             context.out.done(format!("traffic of {} set", file.name));
         }
     }
+    if with_traffic && !context.out.is_for_programs() {
+        idle(context, &applied).await;
+    }
     let names: Vec<_> = applied.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     Ok(context.out.value(&applied, &names.join("\n"), || {})?)
+}
+
+/// Says which of the endpoints that were touched give requests to nobody: nothing else would, until a caller gets 404. What was
+/// applied is applied, also where that cannot be asked.
+async fn idle(context: &Context, applied: &Applied) {
+    let of_deployments = applied.deployments.iter().map(|deployment| &deployment.endpoint);
+    let touched: BTreeSet<_> = applied.endpoints.iter().map(|endpoint| &endpoint.name).chain(of_deployments).collect();
+    for name in touched {
+        let Ok(endpoint) = context.client.get_endpoint(name).await else { continue };
+        let Ok(deployments) = context.client.list_deployments(name).await else { continue };
+        context.out.warnings(advice::without_traffic(&endpoint, &deployments).as_slice());
+    }
 }
 
 /// Returns whether a person is to agree first: there is one, who has neither said so nor seen the plan.

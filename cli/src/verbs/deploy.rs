@@ -2,6 +2,7 @@
 //! change is an edit and nothing was hidden.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use super::{Context, apply, traffic};
 use crate::{
     args::{AllOrNone, ApplyArgs, DeployArgs, KubectlScope},
     output::{Fault, Misused},
+    view,
 };
 
 /// Bytes of a body that a line still shows.
@@ -38,9 +40,9 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
     if args.dry_run {
         return Ok(());
     }
-    let split = match context.client.get_endpoint(endpoint.as_str()).await {
+    let split: BTreeMap<String, u32> = match context.client.get_endpoint(endpoint.as_str()).await {
         Ok(found) => found.traffic.into_iter().filter(|(_, percent)| *percent > 0).collect(),
-        Err(error) if error.kind() == ErrorKind::NotFound && is_first => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_first => BTreeMap::new(),
         Err(error) => return Err(error.into()),
     };
     let applied = ApplyArgs {
@@ -81,11 +83,11 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
                 .aside(format!("or from any program: curl {key}-H 'content-type: application/json' {data} {uri}"));
         }
     } else {
-        let way = match &split[..] {
-            [(only, 100)] if *only != name.as_str() => {
-                format!("; give {name} some of it: berth traffic {endpoint} {only}=90 {name}=10")
-            }
-            _ => String::new(),
+        let way = if split.contains_key(name.as_str()) {
+            String::new()
+        } else {
+            let way = view::advice::first_share(endpoint.as_str(), &split, name.as_str());
+            format!("; give {name} some of it: {way}")
         };
         context.out.aside(format!("the split of {endpoint} stays as it is{way}"));
     }

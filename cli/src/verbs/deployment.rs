@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::Show(name) => {
             let key = name.key().or_misused()?;
             let deployment = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-            show(context, &deployment)
+            show(context, &deployment).await
         }
         DeploymentVerb::List(args) => {
             let endpoint = args.endpoint.or(args.endpoint_name).unwrap_or_default();
@@ -200,7 +200,7 @@ async fn finish(
         traffic::settle(context, &last.endpoint).await;
         last = context.client.get_deployment(&last.endpoint, &last.name).await?;
     }
-    show(context, &last)
+    show(context, &last).await
 }
 
 pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<(), Fault> {
@@ -241,10 +241,10 @@ async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(
 }
 
 /// Prints one deployment.
-pub(super) fn show(context: &Context, deployment: &api::Deployment) -> Result<(), Fault> {
+pub(super) async fn show(context: &Context, deployment: &api::Deployment) -> Result<(), Fault> {
     let out = &context.out;
     let name = format!("{}/{}", deployment.endpoint, deployment.name);
-    Ok(out.value(deployment, &name, || {
+    out.value(deployment, &name, || {
         let state = &deployment.provisioning_state;
         let mut lines = vec![
             format!("deployment  {name}"),
@@ -267,8 +267,15 @@ pub(super) fn show(context: &Context, deployment: &api::Deployment) -> Result<()
             lines.push(format!("why         {}", deployment.reason.replace('\n', "\n            ")));
         }
         out.line(lines.join("\n"));
-        if deployment.traffic_percent == 0 && deployment.provisioning_state == "Succeeded" {
-            out.aside(format!("it has no traffic yet: berth traffic {} {}=100", deployment.endpoint, deployment.name));
-        }
-    })?)
+    })?;
+    let is_idle = deployment.traffic_percent == 0 && deployment.provisioning_state == "Succeeded";
+    if is_idle
+        && !out.is_for_programs()
+        && !out.is_names()
+        && let Ok(endpoint) = context.client.get_endpoint(&deployment.endpoint).await
+    {
+        let way = view::advice::first_share(&deployment.endpoint, &endpoint.traffic, &deployment.name);
+        out.aside(format!("it has no traffic yet: {way}"));
+    }
+    Ok(())
 }

@@ -119,7 +119,7 @@ async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
     let key = parse_key(name).or_misused()?;
     let (endpoint, deployment) = (key.endpoint.as_str(), key.deployment.as_str());
     let current = context.client.get_deployment(endpoint, deployment).await?;
-    deployment::show(context, &current)?;
+    deployment::show(context, &current).await?;
     if context.out.is_for_programs() || context.out.is_names() {
         return Ok(());
     }

@@ -66,5 +66,6 @@ pub(super) async fn standing(context: &Context, key: &DeploymentKey, verdict: &V
     let deployment = context.client.get_deployment(endpoint, name).await?;
     let replicas = context.client.list_replicas(endpoint, name).await?;
     let slots = context.client.list_slots(endpoint, name).await?;
-    Ok(view::standing::lines(&deployment, &replicas, &slots))
+    let split = context.client.get_endpoint(endpoint).await?.traffic;
+    Ok(view::standing::lines(&deployment, &split, &replicas, &slots))
 }

@@ -117,10 +117,8 @@ pub(super) async fn one(context: &Context, name: &str) -> Result<(), Fault> {
         }
         if all.deployments.is_empty() {
             out.aside("no deployments yet; `berth deployment create -f FILE --all-traffic` makes one");
-        } else if endpoint.traffic.values().all(|percent| *percent == 0)
-            && let Some(able) = all.deployments.iter().find(|deployment| deployment.ready > 0)
-        {
-            out.aside(format!("no traffic yet; callers get 404: berth traffic {} {}=100", endpoint.name, able.name));
+        } else {
+            out.warnings(view::advice::without_traffic(endpoint, &all.deployments).as_slice());
         }
     })?)
 }
@@ -144,6 +142,9 @@ fn reserve_lines(deployment: &Deployment) -> Vec<String> {
     if !reserve.not_covered.is_empty() {
         let nodes = reserve.not_covered.join(", ");
         lines.push(format!("  {}: its reserve does not cover the loss of {nodes}", deployment.name));
+        if !reserve.not_covered_try.is_empty() {
+            lines.push(format!("    try: {}", reserve.not_covered_try));
+        }
     }
     lines
 }

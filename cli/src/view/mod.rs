@@ -1,5 +1,6 @@
 //! How each noun looks in a table.
 
+pub(crate) mod advice;
 pub(crate) mod coming;
 pub(crate) mod gpu;
 mod mirror;

@@ -7,13 +7,18 @@ use std::collections::BTreeMap;
 use berth_client::api::{Deployment, Replica, Reserve, Slot};
 use berth_core::units::Count;
 
-use super::text::short;
+use super::{advice::first_share, text::short};
 
 /// Nodes told with one line.
 const NODES_SHOWN: usize = 12;
 
 /// Says where the instances and the slots of a deployment are, and what that is good for.
-pub(crate) fn lines(deployment: &Deployment, replicas: &[Replica], slots: &[Slot]) -> Vec<String> {
+pub(crate) fn lines(
+    deployment: &Deployment,
+    split: &BTreeMap<String, u32>,
+    replicas: &[Replica],
+    slots: &[Slot],
+) -> Vec<String> {
     let mut lines = Vec::new();
     let serving = replicas.iter().filter(|replica| replica.state == "serving");
     lines.extend(places("serves on", serving.map(|replica| replica.node.as_str())));
@@ -23,7 +28,8 @@ pub(crate) fn lines(deployment: &Deployment, replicas: &[Replica], slots: &[Slot
     }
     lines.push(match (deployment.traffic_percent, deployment.mirror_percent) {
         (0, 0) => {
-            format!("  traffic: none; `berth traffic {} {}=100` sends it all", deployment.endpoint, deployment.name)
+            let way = first_share(&deployment.endpoint, split, &deployment.name);
+            format!("  traffic: none; `{way}` gives it some")
         }
         (0, copies) => format!("  traffic: copies of {copies} %, nobody waits for its answers"),
         (live, 0) => format!("  traffic: {live} % of {}", deployment.endpoint),
@@ -54,6 +60,9 @@ fn reserve_lines(reserve: &Reserve, replicas: &[Replica], slots: &[Slot]) -> Vec
             Count(lost as u64, "instance"),
             Count(elsewhere as u64, "slot")
         ));
+    }
+    if !reserve.not_covered_try.is_empty() {
+        lines.push(format!("    try: {}", reserve.not_covered_try));
     }
     lines
 }
@@ -129,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_well_says_where_it_is_and_what_it_survives() {
         let replicas = [replica("n1", "serving"), replica("n2", "serving"), replica("n2", "serving")];
-        let whole = lines(&deployment(), &replicas[..2], &[slot("n3")]);
+        let whole = lines(&deployment(), &BTreeMap::new(), &replicas[..2], &[slot("n3")]);
         assert_eq!(
             whole,
             [
@@ -140,20 +149,22 @@ mod tests {
             ]
         );
         let mut thin = deployment();
-        thin.reserve = Some(Reserve { not_covered: vec!["n2".into()], ..thin.reserve.unwrap_or_default() });
+        let (not_covered, not_covered_try) = (vec!["n2".into()], "add a node".into());
+        thin.reserve = Some(Reserve { not_covered, not_covered_try, ..thin.reserve.unwrap_or_default() });
         thin.traffic_percent = 0;
         assert_eq!(
-            lines(&thin, &replicas, &[slot("n3")]),
+            lines(&thin, &[("green".to_owned(), 100)].into(), &replicas, &[slot("n3")]),
             [
                 "  serves on n1, n2 ×2",
                 "  reserve: 1 of 1 held on n3",
                 "  the loss of n2 does not fit: 2 instances there, 1 slot elsewhere",
-                "  traffic: none; `berth traffic chat blue=100` sends it all",
+                "    try: add a node",
+                "  traffic: none; `berth traffic chat blue=10 green=90` gives it some",
             ]
         );
         let exempt = Deployment { reserve: None, traffic_percent: 0, mirror_percent: 5, ..deployment() };
         assert_eq!(
-            lines(&exempt, &[], &[]),
+            lines(&exempt, &BTreeMap::new(), &[], &[]),
             ["  reserve: none is held for it", "  traffic: copies of 5 %, nobody waits for its answers",]
         );
     }

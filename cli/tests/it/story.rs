@@ -32,6 +32,9 @@ fn from_nothing_to_an_answer_and_back() {
     let created = dev.run(&["deployment", "create", "-f", &digits("green-deployment.yml"), "--all-traffic"]).good();
     assert!(created.out.contains("2 of 2") && created.out.contains("100 % live"), "{created:#?}");
     assert!(created.err.contains("digits/green  Creating"), "a pipe gets a line per change: {created:#?}");
+    // Two instances on two nodes: its reserve is beside one of them.
+    let thin = dev.run(&["status", "digits"]).good();
+    assert!(thin.out.contains("does not cover the loss of") && thin.out.contains("try: add a node"), "{thin:#?}");
 
     let replicas = dev.run(&["get", "replicas", "-o", "json"]).good().json();
     let replicas = replicas.as_array().expect("a list");

@@ -10,6 +10,9 @@ use crate::error::Problems;
 /// The largest share that Azure mirrors.
 const AZURE_MIRROR_MAX: u32 = 50;
 
+/// The share that a deployment gets first of callers that another one has: enough to see errors, few enough to bear them.
+const FIRST_SHARE: u32 = 10;
+
 /// Percent per deployment, as a split (total 0 or 100) or as mirrors (each at most 100).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -38,6 +41,31 @@ impl Traffic {
     pub fn normalised(mut self) -> Self {
         self.0.retain(|_, percent| *percent > 0);
         self
+    }
+
+    /// Returns the split in which `newcomer` gets its first share: all of it where nobody has any, else a tenth from
+    /// whoever has most.
+    #[must_use]
+    pub fn with_first_share(&self, newcomer: &DeploymentName) -> Self {
+        let mut split = self.clone().normalised();
+        let rest = split.0.iter_mut().filter(|(name, _)| *name != newcomer);
+        let Some((_, most)) = rest.max_by_key(|(_, percent)| **percent) else {
+            return Self::all_to(newcomer.clone());
+        };
+        let share = FIRST_SHARE.min(*most);
+        *most -= share;
+        *split.0.entry(newcomer.clone()).or_default() += share;
+        split.normalised()
+    }
+
+    /// Returns who could have all requests of an endpoint that gives them to nobody: the first deployment that serves,
+    /// else the first there is. `deployments` says of each whether it serves.
+    pub fn taker_of_all<'a>(&self, deployments: &[(&'a DeploymentName, bool)]) -> Option<&'a DeploymentName> {
+        if self.total() > 0 {
+            return None;
+        }
+        let serves = deployments.iter().find(|(_, serves)| *serves);
+        serves.or(deployments.first()).map(|(name, _)| *name)
     }
 
     /// Notes every broken rule of a split.
@@ -105,11 +133,48 @@ impl FromIterator<(DeploymentName, u32)> for Traffic {
 mod tests {
     use super::*;
 
+    fn shares(shares: &[(&str, u32)]) -> Traffic {
+        shares.iter().map(|(text, percent)| (DeploymentName::new(text).expect("a valid name"), *percent)).collect()
+    }
+
+    #[test]
+    fn a_newcomer_takes_all_from_nobody_and_a_little_from_somebody() {
+        let newcomer = DeploymentName::new("red").expect("a valid name");
+        for (before, after, why) in [
+            (shares(&[]), shares(&[("red", 100)]), "nobody has any"),
+            (shares(&[("blue", 0)]), shares(&[("red", 100)]), "zero means absent"),
+            (shares(&[("blue", 100)]), shares(&[("blue", 90), ("red", 10)]), "callers of another are not taken away"),
+            (
+                shares(&[("blue", 70), ("pink", 30)]),
+                shares(&[("blue", 60), ("pink", 30), ("red", 10)]),
+                "from the most",
+            ),
+            (shares(&[("red", 100)]), shares(&[("red", 100)]), "it has all"),
+        ] {
+            let split = before.with_first_share(&newcomer);
+            assert_eq!(split, after, "{why}");
+            let mut found = Problems::default();
+            split.check_split(|_| true, &mut found);
+            assert!(found.into_result(crate::error::Code::Traffic, "traffic").is_ok(), "{why}");
+        }
+    }
+
+    #[test]
+    fn who_could_have_all_is_named_where_nobody_has_any() {
+        let [blue, red] = ["blue", "red"].map(|text| DeploymentName::new(text).expect("a valid name"));
+        for (split, deployments, taker, why) in [
+            (shares(&[]), vec![(&blue, false), (&red, true)], Some(&red), "the one that serves"),
+            (shares(&[]), vec![(&blue, false), (&red, false)], Some(&blue), "none serves yet"),
+            (shares(&[("blue", 0)]), vec![(&blue, true)], Some(&blue), "zero means absent"),
+            (shares(&[("red", 100)]), vec![(&blue, true), (&red, true)], None, "somebody has it"),
+            (shares(&[]), vec![], None, "there is nobody"),
+        ] {
+            assert_eq!(split.taker_of_all(&deployments), taker, "{why}");
+        }
+    }
+
     #[test]
     fn azure_has_one_mirror_of_at_most_half_that_is_not_live() {
-        let shares = |shares: &[(&str, u32)]| -> Traffic {
-            shares.iter().map(|(text, percent)| (DeploymentName::new(text).expect("a valid name"), *percent)).collect()
-        };
         let split = shares(&[("blue", 90), ("green", 10)]);
         for (mirror, refused, why) in [
             (shares(&[]), 0, "none"),

@@ -42,6 +42,21 @@ pub fn uncovered_of(state: &ClusterState, deployment: &Deployment) -> Vec<Uncove
     lost.into_iter().filter_map(short).collect()
 }
 
+/// Says what would have every single loss fit in a reserve of `wanted` places; nothing when it does, or when no place is
+/// wanted.
+pub fn remedy(losses: &[Uncovered], wanted: u64) -> Option<String> {
+    let most = losses.iter().map(|loss| loss.lost).max().filter(|_| wanted > 0)?;
+    Some(if most > wanted {
+        // However far away its slots are, they are too few for what is together on one node.
+        format!(
+            "give it nodes enough, and `spread: {{max_per_domain: {wanted}}}` in its file: then no node has more than \
+             its reserve can take over"
+        )
+    } else {
+        "add a node, where its reserve goes by itself: `berth node join-command` prints the line".to_owned()
+    })
+}
+
 /// Lists the nodes whose loss does not fit in the reserve of some deployment, with every deployment that would fall
 /// short; none when the loss of any single node fits.
 pub fn uncovered(state: &ClusterState) -> Vec<Uncovered> {

@@ -5,5 +5,5 @@ mod loss;
 mod status;
 
 pub use arithmetic::{Arithmetic, arithmetic};
-pub use loss::{Uncovered, uncovered, uncovered_of};
+pub use loss::{Uncovered, remedy, uncovered, uncovered_of};
 pub use status::{ReserveStatus, status};

@@ -6,7 +6,7 @@ use berth_core::{
     error::Code,
     id::{Generation, NodeId, SlotId},
     model::{Device, DrainBy, GpuAsk, NodeState, ReleaseCause, ReplicaState, ReserveSpend, SpendCause},
-    reserve::{status, uncovered},
+    reserve::{remedy, status, uncovered},
     state::{Command, DrainWish, Event, Observed, Plan, Reply, Step},
     time::Millis,
     units::Resources,
@@ -593,16 +593,17 @@ fn a_deleted_deployment_and_a_forgotten_node_leave_no_slot() {
     assert!(slots(&cluster, "fraud/green").is_empty());
 }
 
-/// Each row: nodes, instances, and how many nodes' loss does not fit.
+/// Each row: nodes, instances, how many nodes' loss does not fit, and a word of what would help.
 #[test]
 fn a_single_loss_fits_or_the_node_is_named() {
-    for (nodes, instances, reserve, uncovered_nodes, why) in [
-        (3, 2, true, 0, "one replica each, the slot on the third"),
-        (2, 2, true, 1, "the slot beside a replica covers the other one only"),
-        (1, 1, true, 1, "nothing is elsewhere"),
-        (3, 3, false, 3, "an exempt size holds nothing"),
-        (4, 0, true, 0, "nothing to lose"),
-        (2, 4, true, 2, "two on each and a slot for one"),
+    for (nodes, instances, reserve, uncovered_nodes, way, why) in [
+        (3, 2, true, 0, None, "one replica each, the slot on the third"),
+        (2, 2, true, 1, Some("join-command"), "the slot beside a replica covers the other one only"),
+        (1, 1, true, 1, Some("join-command"), "nothing is elsewhere"),
+        (3, 3, false, 3, None, "an exempt size holds nothing"),
+        (4, 0, true, 0, None, "nothing to lose"),
+        (2, 4, true, 2, Some("max_per_domain: 1}"), "two on each and a slot for one"),
+        (2, 12, true, 2, Some("max_per_domain: 3}"), "six on each and slots for three"),
     ] {
         let mut cluster = Cluster::of(nodes);
         cluster.deploy("fraud/blue", if reserve { reserved(instances) } else { spec(instances) });
@@ -610,5 +611,9 @@ fn a_single_loss_fits_or_the_node_is_named() {
         let found = uncovered(&cluster.state);
         assert_eq!(found.len(), uncovered_nodes, "{why}: {found:?}");
         assert!(found.iter().all(|loss| loss.lost > loss.slots), "{why}");
+        let wanted = cluster.state.deployments.values().map(berth_core::model::Deployment::reserve).sum();
+        let said = remedy(&found, wanted);
+        assert_eq!(said.is_some(), way.is_some(), "{why}: {said:?}");
+        assert!(said.as_deref().unwrap_or_default().contains(way.unwrap_or_default()), "{why}: {said:?}");
     }
 }

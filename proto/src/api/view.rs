@@ -110,6 +110,7 @@ fn reserve_message(state: &ClusterState, deployment: &Deployment) -> v1::Reserve
         short_since_ms: status.short_since.map_or(0, berth_core::time::LogTime::millis),
         arithmetic: status.arithmetic.map(|arithmetic| arithmetic.to_string()).unwrap_or_default(),
         not_covered: not_covered.iter().map(|loss| node_name(state, loss.node)).collect(),
+        not_covered_try: reserve::remedy(&not_covered, status.wanted).unwrap_or_default(),
     }
 }
 

@@ -256,20 +256,22 @@ class Deployment(_message.Message):
     def __init__(self, endpoint: _Optional[str] = ..., name: _Optional[str] = ..., spec: _Optional[_Union[_model_pb2.DeploymentSpec, _Mapping]] = ..., generation: _Optional[int] = ..., provisioning_state: _Optional[str] = ..., reason: _Optional[str] = ..., desired: _Optional[int] = ..., ready: _Optional[int] = ..., updated: _Optional[int] = ..., traffic_percent: _Optional[int] = ..., mirror_percent: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., revision: _Optional[int] = ..., retry_at_ms: _Optional[int] = ..., last_failed_replica: _Optional[str] = ..., last_failed_node: _Optional[str] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., yielded: _Optional[_Iterable[_Union[_model_pb2.Yielded, _Mapping]]] = ..., paused: bool = ...) -> None: ...
 
 class Reserve(_message.Message):
-    __slots__ = ("wanted", "held", "in_use", "short_since_ms", "arithmetic", "not_covered")
+    __slots__ = ("wanted", "held", "in_use", "short_since_ms", "arithmetic", "not_covered", "not_covered_try")
     WANTED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     IN_USE_FIELD_NUMBER: _ClassVar[int]
     SHORT_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     NOT_COVERED_FIELD_NUMBER: _ClassVar[int]
+    NOT_COVERED_TRY_FIELD_NUMBER: _ClassVar[int]
     wanted: int
     held: int
     in_use: int
     short_since_ms: int
     arithmetic: str
     not_covered: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, wanted: _Optional[int] = ..., held: _Optional[int] = ..., in_use: _Optional[int] = ..., short_since_ms: _Optional[int] = ..., arithmetic: _Optional[str] = ..., not_covered: _Optional[_Iterable[str]] = ...) -> None: ...
+    not_covered_try: str
+    def __init__(self, wanted: _Optional[int] = ..., held: _Optional[int] = ..., in_use: _Optional[int] = ..., short_since_ms: _Optional[int] = ..., arithmetic: _Optional[str] = ..., not_covered: _Optional[_Iterable[str]] = ..., not_covered_try: _Optional[str] = ...) -> None: ...
 
 class PutDeploymentRequest(_message.Message):
     __slots__ = ("request_id", "endpoint", "name", "spec", "mode", "if_revision")

@@ -1,0 +1,75 @@
+//! What to type next about traffic: the rules are `core`'s, the words are those of the verbs.
+
+use std::collections::BTreeMap;
+
+use berth_client::api::{Deployment, Endpoint};
+use berth_core::{
+    error::Problem,
+    model::{DeploymentName, Traffic},
+};
+
+use super::text::shares;
+
+/// Returns the command that gives a deployment its first share of an endpoint's requests.
+pub(crate) fn first_share(endpoint: &str, split: &BTreeMap<String, u32>, newcomer: &str) -> String {
+    let after = match DeploymentName::new(newcomer) {
+        Ok(name) => traffic(split).with_first_share(&name).0,
+        // A newer coordinator may allow names that this program does not.
+        Err(_) => return format!("berth traffic {endpoint} {newcomer}=PERCENT"),
+    };
+    let after = after.into_iter().map(|(name, percent)| (name.to_string(), percent)).collect();
+    format!("berth traffic {endpoint} {}", shares(&after))
+}
+
+/// Says that an endpoint gives requests to nobody, and how it would.
+pub(crate) fn without_traffic(endpoint: &Endpoint, deployments: &[Deployment]) -> Option<Problem> {
+    let named = deployments.iter().filter(|it| it.endpoint == endpoint.name);
+    let named: Vec<_> = named.filter_map(|it| Some((DeploymentName::new(&it.name).ok()?, it.ready > 0))).collect();
+    let named: Vec<_> = named.iter().map(|(name, serves)| (name, *serves)).collect();
+    let taker = traffic(&endpoint.traffic).taker_of_all(&named)?;
+    Some(Problem {
+        field: endpoint.name.clone(),
+        what: "it gives requests to nobody; callers get 404".to_owned(),
+        try_: first_share(&endpoint.name, &endpoint.traffic, taker.as_str()),
+    })
+}
+
+fn traffic(split: &BTreeMap<String, u32>) -> Traffic {
+    split.iter().filter_map(|(name, percent)| Some((DeploymentName::new(name).ok()?, *percent))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(shares: &[(&str, u32)]) -> BTreeMap<String, u32> {
+        shares.iter().map(|(name, percent)| ((*name).to_owned(), *percent)).collect()
+    }
+
+    #[test]
+    fn what_is_advised_can_be_typed() {
+        for (before, typed) in [
+            (split(&[]), "berth traffic digits blue=100"),
+            (split(&[("green", 100)]), "berth traffic digits blue=10 green=90"),
+        ] {
+            assert_eq!(first_share("digits", &before, "blue"), typed);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_answers_for_says_so() {
+        let of = |endpoint: &str, name: &str, ready| Deployment {
+            endpoint: endpoint.into(),
+            name: name.into(),
+            ready,
+            ..Deployment::default()
+        };
+        let all = [of("other", "red", 1), of("digits", "blue", 0), of("digits", "green", 1)];
+        let idle = Endpoint { name: "digits".into(), ..Endpoint::default() };
+        let told = without_traffic(&idle, &all).expect("it gives requests to nobody");
+        assert_eq!((told.field.as_str(), told.try_.as_str()), ("digits", "berth traffic digits green=100"));
+        assert_eq!(without_traffic(&idle, &all[..1]), None, "there is nobody to give them to");
+        let busy = Endpoint { traffic: split(&[("blue", 100)]), ..idle };
+        assert_eq!(without_traffic(&busy, &all), None);
+    }
+}
