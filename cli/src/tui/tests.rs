@@ -7,7 +7,7 @@ use berth_client::{
     },
     store::{Device, DeviceGrant, Resources},
 };
-use berth_proto::node::v1::{DeviceProcess, DeviceSample};
+use berth_proto::node::v1::{DeviceProcess, DeviceSample, PrepareProgress};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
@@ -180,6 +180,14 @@ fn board() -> BoardUpdate {
             Slot {
                 deployment: "green".into(),
                 devices: vec![DeviceGrant { uuid: "GPU-7f3a".into(), memory_mib: Some(20_480) }],
+                state: "fetching".into(),
+                progress: Some(PrepareProgress {
+                    what: "fetches model.onnx".into(),
+                    done: 3 << 20,
+                    total: 12 << 20,
+                    unit: "bytes".into(),
+                    ..PrepareProgress::default()
+                }),
                 ..slot("f6", "node-2", 1_000)
             },
         ],

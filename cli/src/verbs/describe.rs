@@ -127,6 +127,10 @@ async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
     if !replicas.is_empty() {
         context.out.line(format!("\n{}", context.out.rendered(&context.out.table(&replicas))));
     }
+    let slots = context.client.list_slots(endpoint, deployment).await?;
+    if !slots.is_empty() {
+        context.out.line(format!("\n{}", context.out.rendered(&context.out.table(&slots))));
+    }
     let verdict = context.client.explain_deployment(endpoint, deployment).await?;
     context.out.line(format!("\n{}", verdict.text.trim_end()));
     explain::standing(context, &key, &verdict).await?.iter().for_each(|line| context.out.line(line));

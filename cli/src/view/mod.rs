@@ -175,9 +175,10 @@ impl Listed for Slot {
     }
 
     fn cells(&self, now_ms: u64) -> Vec<Cell> {
-        let model = match self.why.as_str() {
-            "" => self.state.clone(),
-            why => format!("{}: {why}", self.state),
+        let model = match (&self.progress, self.why.as_str()) {
+            (Some(progress), _) => text::progress_words(progress),
+            (None, "") => self.state.clone(),
+            (None, why) => format!("{}: {why}", self.state),
         };
         let devices: Vec<_> = self.devices.iter().map(|device| device.uuid.as_str()).collect();
         vec![

@@ -19,7 +19,7 @@ use berth_core::{
 };
 use berth_proto::{
     api::{
-        deployment_message, endpoint_message, replica_message, slot_message,
+        deployment_message, endpoint_message, replica_message,
         v1::{
             self, BoardUpdate, CardPoint, ClusterInfo, FollowBoardRequest, Gone, ListMembersResponse,
             boards_client::BoardsClient, boards_server::Boards,
@@ -40,6 +40,7 @@ use super::{
     call::{Call, answer},
     deployments::Answers,
     forward::{Leader, handed_on},
+    replicas::shown_slot,
 };
 use crate::{
     clock::wall,
@@ -200,7 +201,7 @@ impl Follower {
                 message.progress = uses.get(&replica.node).and_then(|used| used.progress_of(replica));
                 message
             };
-            let prefetch = |slot: &ReserveSlot| uses.get(&slot.node)?.prefetches.get(&slot.key);
+            let slot = |slot: &ReserveSlot| shown_slot(state, slot, uses.get(&slot.node).map(|used| &**used));
             let card = |(node, uuid, points): (NodeId, String, Vec<CardPoint>)| {
                 let node = state.nodes.get(&node)?.profile.name.to_string();
                 Some(v1::CardLoad { node, uuid, points })
@@ -215,7 +216,7 @@ impl Follower {
                 endpoints: state.endpoints.values().map(|it| endpoint_message(state, it)).collect(),
                 deployments: state.deployments.values().map(|it| deployment_message(state, it)).collect(),
                 replicas: state.replicas.values().map(shown).collect(),
-                slots: state.slots.values().map(|it| slot_message(state, it, prefetch(it))).collect(),
+                slots: state.slots.values().map(slot).collect(),
                 nodes: state.nodes.values().map(|it| api.shown(state, it)).collect(),
                 cards: points.into_iter().filter_map(card).collect(),
                 at,

@@ -91,14 +91,14 @@ impl Api {
             }
         }
         self.context.proposer.barrier(call.deadline).await?;
-        let prefetch = |slot: &ReserveSlot| match &leader {
-            Some(Leader::Here(lead)) => lead.use_of(slot.node).and_then(|used| used.prefetches.get(&slot.key).cloned()),
+        let said = |slot: &ReserveSlot| match &leader {
+            Some(Leader::Here(lead)) => lead.use_of(slot.node),
             Some(Leader::There(_)) | None => None,
         };
         Ok(self.context.machine.read(|state| {
             let mut slots: Vec<&ReserveSlot> = state.slots.values().filter(|slot| asked.names(&slot.key)).collect();
             slots.sort_by(|a, b| (&a.key, a.since, a.id).cmp(&(&b.key, b.since, b.id)));
-            let slots = slots.into_iter().map(|slot| slot_message(state, slot, prefetch(slot).as_ref())).collect();
+            let slots = slots.into_iter().map(|slot| shown_slot(state, slot, said(slot).as_deref())).collect();
             ListSlotsResponse { slots, index: state.applied.0 }
         }))
     }
@@ -114,6 +114,17 @@ fn shown(state: &ClusterState, replica: &Replica, said: Option<&NodeUse>) -> ber
     message.used_gpu_milli = used.map(|used| used.gpu_milli);
     message.progress = said.and_then(|said| said.progress_of(replica));
     message
+}
+
+/// Shows a slot with what its node said of it last.
+pub(super) fn shown_slot(
+    state: &ClusterState,
+    slot: &ReserveSlot,
+    said: Option<&NodeUse>,
+) -> berth_proto::api::v1::Slot {
+    let prefetch = said.and_then(|said| said.prefetches.get(&slot.key));
+    let progress = said.and_then(|said| said.prefetching.get(&slot.key));
+    slot_message(state, slot, prefetch, progress)
 }
 
 /// What a caller wants listed.

@@ -52,6 +52,8 @@ pub(crate) struct NodeUse {
     pub(crate) gpus: Vec<DeviceReport>,
     /// How far it is with what its reserve slots are to have ready.
     pub(crate) prefetches: BTreeMap<DeploymentKey, PrefetchReport>,
+    /// How far those are for which something is fetched or built.
+    pub(crate) prefetching: BTreeMap<DeploymentKey, PrepareProgress>,
 }
 
 // === impl NodeUse ===

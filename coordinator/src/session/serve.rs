@@ -13,7 +13,7 @@ use berth_core::{
     controller::{Heartbeat, Input},
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
-    model::{DeploymentName, DrainBy, EndpointName},
+    model::{DeploymentKey, DeploymentName, DrainBy, EndpointName},
     state::{Command, DrainWish, ReplicaReport},
     time::Millis,
     units::Resources,
@@ -271,6 +271,14 @@ impl Session {
         let used = beat.usage.unwrap_or_default();
         let used =
             Resources { cpu_milli: used.cpu_milli, memory_mib: used.memory_mib, disk_mib: used.disk_mib, gpus: 0 };
+        let prefetching = |report: &wire::PrefetchReport| {
+            let key = DeploymentKey::new(
+                EndpointName::new(&report.endpoint).ok()?,
+                DeploymentName::new(&report.deployment).ok()?,
+            );
+            Some((key, report.progress.clone()?))
+        };
+        let prefetching = beat.prefetches.iter().filter_map(prefetching).collect();
         // What a newer node says in words this build does not know is left out.
         let prefetches = beat.prefetches.into_iter().filter_map(|report| prefetch_from_wire(report).ok());
         let prefetches = prefetches.map(|report| (report.key.clone(), report)).collect();
@@ -284,7 +292,10 @@ impl Session {
         }
         let uses = beat.uses.into_iter().map(|used| (ReplicaId(used.replica), used)).collect();
         let progress = beat.progress.into_iter().filter_map(|it| Some((ReplicaId(it.replica), it.progress?))).collect();
-        self.lead.set_use(self.node, NodeUse { used, in_flight, uses, progress, gpus: beat.devices, prefetches });
+        self.lead.set_use(
+            self.node,
+            NodeUse { used, in_flight, uses, progress, gpus: beat.devices, prefetches, prefetching },
+        );
         self.lead.inbox.heartbeat(heartbeat);
     }
 

@@ -40,6 +40,7 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
     let follower = fleet.follower().await;
     let puppets = [Puppet::start(&fleet, 1, "n-1"), Puppet::start(&fleet, 2, "n-2")];
     fleet.until(follower, "both nodes are registered", |state| state.nodes.len() == 2).await;
+    puppets.iter().for_each(|puppet| puppet.seen.lock().expect("a puppet").still_fetches = true);
     fleet.put_endpoint(follower, "fraud").await.expect("created");
     fleet.put_deployment(follower, "fraud", "blue", 3).await.expect("created");
     serving(&fleet, follower, 3).await;
@@ -55,13 +56,25 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
     assert_eq!(seen.iter().map(|node| node.replicas).sum::<u64>(), 3);
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let slots = replicas.list_slots(ListSlotsRequest::default()).await.expect("listed").into_inner().slots;
+        let half = |slot: &Slot| slot.progress.as_ref().is_some_and(|far| (far.done, far.total) == (1, 2));
+        if slots.len() == 1 && slots.iter().all(|slot| slot.state == "fetching" && half(slot)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "how far the slot is does not come: {slots:?}");
+        tokio::task::yield_now().await;
+    }
+    puppets.iter().for_each(|puppet| puppet.seen.lock().expect("a puppet").still_fetches = false);
+    loop {
         // Loads come with the next heartbeat.
         let listed = replicas.list(ListReplicasRequest::default()).await.expect("listed").into_inner().replicas;
         let seen = nodes.list(ListNodesRequest {}).await.expect("listed").into_inner().nodes;
         let used = |node: &berth_proto::api::v1::Node| node.used.as_ref().is_some_and(|used| used.cpu_milli == 250);
         // A node that holds a slot was told what to have ready for it, and said that it has.
         let slots = replicas.list_slots(ListSlotsRequest::default()).await.expect("listed").into_inner().slots;
-        let is_cached = |slot: &Slot| slot.state == "cached" && slot.endpoint == "fraud" && slot.node.starts_with("n-");
+        let is_cached = |slot: &Slot| {
+            slot.state == "cached" && slot.progress.is_none() && slot.endpoint == "fraud" && slot.node.starts_with("n-")
+        };
         let reserve = slots.len() == 1 && slots.iter().all(is_cached);
         if listed.iter().all(|replica| replica.in_flight == 3) && seen.iter().all(used) && reserve {
             break;

@@ -21,8 +21,8 @@ use berth_core::{
 use berth_proto::node::{
     TableMessage, assignments_from_wire, change_from_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        FromNode, Heartbeat, Hello, LogChunk, PrefetchReport, ReplicaLoad, ReplicaReports, TableAcks, TableUpdate,
-        ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient, to_node,
+        FromNode, Heartbeat, Hello, LogChunk, PrefetchReport, PrepareProgress, ReplicaLoad, ReplicaReports, TableAcks,
+        TableUpdate, ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient, to_node,
     },
 };
 use tokio::{
@@ -64,6 +64,8 @@ pub(crate) struct Seen {
     pub(crate) epoch: u64,
     pub(crate) redirects: u32,
     pub(crate) reports_taken: u64,
+    /// Whether what its slots need is still on its way.
+    pub(crate) still_fetches: bool,
 }
 
 // === impl Token ===
@@ -236,19 +238,26 @@ impl Strings {
         }
     }
 
-    /// Says of everything it is to have ready that it has it.
+    /// Says of everything it is to have ready that it has it, or half of it.
     fn prefetched(&self) -> Vec<PrefetchReport> {
         let seen = self.seen.lock().unwrap();
+        let (state, progress) = match seen.still_fetches {
+            true => {
+                (PrefetchState::Fetching, Some(PrepareProgress { done: 1, total: 2, ..PrepareProgress::default() }))
+            }
+            false => (PrefetchState::Cached, None),
+        };
         let orders = seen.orders.iter().flat_map(|orders| orders.prefetches.values());
-        let cached = |order: &PrefetchOrder| {
-            prefetch_to_wire(&agent::PrefetchReport {
+        let told = |order: &PrefetchOrder| PrefetchReport {
+            progress: progress.clone(),
+            ..prefetch_to_wire(&agent::PrefetchReport {
                 key: order.key.clone(),
                 generation: order.generation,
-                state: PrefetchState::Cached,
+                state,
                 reason: String::new(),
             })
         };
-        orders.map(cached).collect()
+        orders.map(told).collect()
     }
 
     fn draining(&self) -> bool {

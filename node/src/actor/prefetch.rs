@@ -26,7 +26,7 @@ impl Prefetching {
     pub(super) fn begin(&mut self, world: &Arc<World>, order: Arc<PrefetchOrder>) {
         let (key, of) = (order.key.clone(), Arc::clone(world));
         let task = tell(world, async move {
-            let log = PrepareLog::of_prefetch(&of.home, &order.key);
+            let log = PrepareLog::of_prefetch(&of.home, &order.key, &of.progress);
             log.line(&format!("for a reserve slot of {} (generation {})", order.key, order.generation));
             let work = AssertUnwindSafe(runtime::prefetch(&order.spec, &of.cache, &of.environments, &log));
             let answer = work.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));

@@ -78,7 +78,7 @@ impl Download<'_> {
             self.hash.update(&chunk.data);
             let written = self.file.write_all(&chunk.data).await;
             written.map_err(|error| io_error("cannot write", self.path, &error))?;
-            self.log.at(|| fetches(self.asset, self.got_bytes));
+            self.log.at(fetches(self.asset, self.got_bytes));
         }
         if self.got_bytes < self.asset.size_bytes {
             return Err(Error::new(Code::Unavailable, format!("{address} broke off"))

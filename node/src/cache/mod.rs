@@ -62,7 +62,7 @@ impl Cache {
             Arc::clone(fetching.entry(entry.clone()).or_default())
         };
         if lock.try_lock().is_err() {
-            log.at(|| does(format!("waits for {}, which another replica fetches", asset.name)));
+            log.at(does(format!("waits for {}, which another replica fetches", asset.name)));
         }
         let held = lock.lock().await;
         let result = match entry.exists() {
@@ -92,10 +92,10 @@ impl Cache {
             .map_err(|error| io_error("cannot create a folder in", &incoming, &error))?;
         log.line(&format!("fetching {} ({} bytes, sha256:{})", asset.name, asset.size_bytes, asset.digest));
         let bytes = temporary.path().join("bytes");
-        log.at(|| fetches(asset, 0));
+        log.at(fetches(asset, 0));
         fetch::download(&self.members, asset, &bytes, log).await?;
         if asset.kind == AssetKind::Folder {
-            log.at(|| does(format!("unpacks {}", asset.name)));
+            log.at(does(format!("unpacks {}", asset.name)));
         }
         let (kind, size, folder, entry) = (asset.kind, asset.size_bytes, temporary.path().to_owned(), entry.to_owned());
         tokio::task::spawn_blocking(move || put(kind, size, &bytes, &folder, &entry))

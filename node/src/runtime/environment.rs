@@ -116,7 +116,7 @@ impl Environments {
         if is_complete(&folder) {
             log.line("the environment is there already");
         } else {
-            log.at(|| does("waits until another environment is built"));
+            log.at(does("waits until another environment is built"));
             let _permit = self.builds.acquire().await.map_err(|_| internal("no build slot"))?;
             let built = self.build(&folder, &python, &recipe, log).await;
             built.map_err(|error| match other {
@@ -199,7 +199,7 @@ impl Environments {
     ) -> Result<(), Error> {
         remove(folder).map_err(|error| io_error("cannot remove", folder, &error))?;
         let target = folder.display().to_string();
-        log.at(makes_venv);
+        log.at(makes_venv());
         self.run(&python.program, &["-m".into(), "venv".into(), target], log).await?;
         let requirements = folder.join("requirements.txt");
         let text = recipe.requirements.join("\n") + "\n";
@@ -212,7 +212,7 @@ impl Environments {
             done = self.run(&pip, &args, log) => done?,
             () = tell_progress(folder, log) => {}
         }
-        log.at(|| does("brings the environment to the disk"));
+        log.at(does("brings the environment to the disk"));
         let marked = File::open(folder).and_then(|handle| {
             rustix::fs::syncfs(&handle)?;
             let marker = File::create(folder.join(MARKER))?;
@@ -270,7 +270,7 @@ async fn tell_progress(folder: &Path, log: &PrepareLog) {
         words.take(&said.data);
         from = said.next_offset;
         let now = count_installed(folder).await;
-        log.at(|| words.progress(now.saturating_sub(before)));
+        log.at(words.progress(now.saturating_sub(before)));
         sleep(LOOK_AGAIN).await;
     }
 }

@@ -37,7 +37,7 @@ use crate::{
 
 pub(crate) use environment::Environments;
 pub(crate) use layout::Layout;
-pub(crate) use progress::{Progresses, does, fetches};
+pub(crate) use progress::{Prepared, Progresses, does, fetches};
 
 /// What every launch of a node has in common.
 #[derive(Clone, Debug)]
@@ -54,8 +54,8 @@ pub(crate) struct Host {
 #[derive(Debug)]
 pub(crate) struct PrepareLog {
     log: Log,
-    /// Nobody looks at how far a prefetch is.
-    progress: Option<(ReplicaId, Arc<Progresses>)>,
+    of: Prepared,
+    progress: Arc<Progresses>,
 }
 
 // === impl Host ===
@@ -142,18 +142,18 @@ fn put(from: &Path, to: &Path, sharing: Sharing) -> Result<(), Error> {
 impl PrepareLog {
     /// Opens the log of a replica.
     pub(crate) fn new(layout: &Layout, replica: ReplicaId, progress: &Arc<Progresses>) -> Self {
-        Self { log: Log::new(layout.prepare()), progress: Some((replica, Arc::clone(progress))) }
+        Self { log: Log::new(layout.prepare()), of: Prepared::Replica(replica), progress: Arc::clone(progress) }
     }
 
     /// Opens the log of what is got ready for the slots of a deployment, and forgets the last one.
-    pub(crate) fn of_prefetch(home: &Path, key: &DeploymentKey) -> Self {
+    pub(crate) fn of_prefetch(home: &Path, key: &DeploymentKey, progress: &Arc<Progresses>) -> Self {
         let path = Layout::prefetch(home, key);
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::debug!(path = %path.display(), %error, "an old log stays");
         }
-        Self { log: Log::new(path), progress: None }
+        Self { log: Log::new(path), of: Prepared::Slots(key.clone()), progress: Arc::clone(progress) }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -170,11 +170,9 @@ impl PrepareLog {
         self.log.read(offset, CHUNK_MAX).unwrap_or(Chunk { data: Vec::new(), next_offset: offset })
     }
 
-    /// Says how far it is. `told` is asked only if somebody may look.
-    pub(crate) fn at(&self, told: impl FnOnce() -> PrepareProgress) {
-        if let Some((replica, progress)) = &self.progress {
-            progress.set(*replica, told());
-        }
+    /// Says how far it is.
+    pub(crate) fn at(&self, told: PrepareProgress) {
+        self.progress.set(self.of.clone(), told);
     }
 
     /// Adds a line. A log that cannot be written must not stop what it tells of.
@@ -191,8 +189,6 @@ impl PrepareLog {
 
 impl Drop for PrepareLog {
     fn drop(&mut self) {
-        if let Some((replica, progress)) = &self.progress {
-            progress.end(*replica);
-        }
+        self.progress.end(&self.of);
     }
 }

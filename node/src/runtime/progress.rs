@@ -1,39 +1,57 @@
-//! How far the replicas are that are being prepared: told with each heartbeat, kept by nobody.
+//! How far the replicas and slots are that are being prepared: told with each heartbeat, kept by nobody.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-use berth_core::{id::ReplicaId, model::AssetRef};
+use berth_core::{
+    id::ReplicaId,
+    model::{AssetRef, DeploymentKey},
+};
 use berth_proto::node::v1::{PrepareProgress, ReplicaProgress};
 
 /// What is counted of an asset.
 const BYTES: &str = "bytes";
 
-/// The newest word of each replica that is being prepared; at most one for each of this node.
+/// What something is fetched or built for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Prepared {
+    Replica(ReplicaId),
+    /// The reserve slots of a deployment.
+    Slots(DeploymentKey),
+}
+
+/// The newest word of everything that is being prepared; at most one for each replica and each deployment of this node.
 #[derive(Debug, Default)]
-pub(crate) struct Progresses(Mutex<BTreeMap<ReplicaId, PrepareProgress>>);
+pub(crate) struct Progresses(Mutex<BTreeMap<Prepared, PrepareProgress>>);
 
 // === impl Progresses ===
 
 impl Progresses {
-    pub(super) fn set(&self, replica: ReplicaId, progress: PrepareProgress) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(replica, progress);
+    pub(super) fn set(&self, of: Prepared, progress: PrepareProgress) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(of, progress);
     }
 
-    pub(super) fn end(&self, replica: ReplicaId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&replica);
+    pub(super) fn end(&self, of: &Prepared) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(of);
     }
 
-    /// Lists them for a heartbeat.
-    pub(crate) fn told(&self) -> Vec<ReplicaProgress> {
+    /// Lists those of replicas for a heartbeat.
+    pub(crate) fn of_replicas(&self) -> Vec<ReplicaProgress> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |(replica, progress): (&ReplicaId, &PrepareProgress)| ReplicaProgress {
-            replica: replica.0,
-            progress: Some(progress.clone()),
+        let told = |(of, progress): (&Prepared, &PrepareProgress)| match of {
+            Prepared::Replica(replica) => {
+                Some(ReplicaProgress { replica: replica.0, progress: Some(progress.clone()) })
+            }
+            Prepared::Slots(_) => None,
         };
-        known.iter().map(told).collect()
+        known.iter().filter_map(told).collect()
+    }
+
+    /// Returns how far it is what a deployment's slots need.
+    pub(crate) fn of_slots(&self, key: &DeploymentKey) -> Option<PrepareProgress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&Prepared::Slots(key.clone())).cloned()
     }
 }
 

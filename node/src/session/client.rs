@@ -13,7 +13,7 @@ use berth_core::{
 use berth_proto::node::{
     acks_to_wire, assignments_from_wire, device_sign_to_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, MirrorsTold, ReplicaLoad,
+        self as wire, DeviceProcess, DeviceReport, DeviceSample, FromNode, Heartbeat, Hello, MirrorsTold, ReplicaLoad,
         ReplicaReports, RequestFound, ToNode, Usage, Welcome, from_node::Message as Up, to_node::Message as Down,
     },
 };
@@ -330,6 +330,10 @@ impl Session<'_> {
         let usage = *self.options.usage.borrow();
         let left = self.options.leaving.borrow().map(|until| until.saturating_duration_since(Instant::now()));
         let leaving_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let prefetch = |report: &PrefetchReport| wire::PrefetchReport {
+            progress: self.options.progress.of_slots(&report.key),
+            ..prefetch_to_wire(report)
+        };
         self.heartbeat_seq += 1;
         let heartbeat = Heartbeat {
             epoch: self.epoch.0,
@@ -341,8 +345,8 @@ impl Session<'_> {
             usage: Some(usage),
             leaving_ms,
             devices: device_reports(&self.options.gpus.view()),
-            prefetches: self.options.prefetches.borrow().iter().map(prefetch_to_wire).collect(),
-            progress: self.options.progress.told(),
+            prefetches: self.options.prefetches.borrow().iter().map(prefetch).collect(),
+            progress: self.options.progress.of_replicas(),
             served: self.served.since(Instant::now(), || mesh.counters()),
         };
         self.send(Up::Heartbeat(heartbeat)).await

@@ -1,7 +1,7 @@
 //! The state as the API shows it. A `View` of soft facts (loads, usage) is added by the leader alone.
 
 use berth_core::{
-    agent::PrefetchReport,
+    agent::{PrefetchReport, PrefetchState},
     id::{NodeId, ReplicaId},
     model::{Deployment, DeploymentKey, Endpoint, Node, NodeDrain, Replica, ReserveSlot},
     reserve,
@@ -11,7 +11,7 @@ use berth_core::{
 
 use super::v1;
 use crate::convert::{Wire, wires};
-use crate::node::v1::DeviceReport;
+use crate::node::v1::{DeviceReport, PrepareProgress};
 
 /// Shows an endpoint.
 pub fn endpoint_message(state: &ClusterState, endpoint: &Endpoint) -> v1::Endpoint {
@@ -161,10 +161,16 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
 }
 
 /// Shows a reserve slot. `prefetch` is what its node said last of what an instance would find there.
-pub fn slot_message(state: &ClusterState, slot: &ReserveSlot, prefetch: Option<&PrefetchReport>) -> v1::Slot {
+pub fn slot_message(
+    state: &ClusterState,
+    slot: &ReserveSlot,
+    prefetch: Option<&PrefetchReport>,
+    progress: Option<&PrepareProgress>,
+) -> v1::Slot {
     let generation = state.deployments.get(&slot.key).map(|deployment| deployment.generation);
     // What was said of an older generation says nothing about this one.
     let prefetch = prefetch.filter(|report| Some(report.generation) == generation);
+    let is_fetching = prefetch.is_some_and(|report| report.state == PrefetchState::Fetching);
     v1::Slot {
         endpoint: slot.key.endpoint.to_string(),
         deployment: slot.key.deployment.to_string(),
@@ -176,6 +182,7 @@ pub fn slot_message(state: &ClusterState, slot: &ReserveSlot, prefetch: Option<&
         since_ms: slot.since.millis(),
         resources: Some(Wire::wire(&slot.resources)),
         devices: wires(&slot.devices),
+        progress: progress.filter(|_| is_fetching).cloned(),
     }
 }
 

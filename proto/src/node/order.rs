@@ -53,7 +53,7 @@ pub fn report_from_wire(wire: store::v1::ReplicaReport) -> Result<ReplicaReport,
     wire.core()
 }
 
-/// Writes how far a prefetch is.
+/// Writes how far a prefetch is, without what is counted of it.
 pub fn prefetch_to_wire(value: &PrefetchReport) -> v1::PrefetchReport {
     let state = match value.state {
         PrefetchState::Waiting => v1::PrefetchState::Waiting,
@@ -66,6 +66,7 @@ pub fn prefetch_to_wire(value: &PrefetchReport) -> v1::PrefetchReport {
         generation: value.generation.0,
         state: state.into(),
         reason: value.reason.clone(),
+        progress: None,
     }
 }
 

@@ -156,6 +156,20 @@ impl Coordinator {
         .await
     }
 
+    /// Waits until a heartbeat says this of what a deployment's slots need.
+    pub(super) async fn prefetching(
+        &self,
+        key: &str,
+        mut is_it: impl FnMut(Option<&PrepareProgress>) -> bool,
+    ) -> Option<PrepareProgress> {
+        self.wait("progress of a prefetch", |memory| {
+            let mut said = memory.heartbeats.last()?.prefetches.iter();
+            let said = said.find(|said| format!("{}/{}", said.endpoint, said.deployment) == key)?;
+            is_it(said.progress.as_ref()).then(|| said.progress.clone())
+        })
+        .await
+    }
+
     /// Asks for heartbeats at this pace, in sessions that begin from now on.
     pub(super) fn pace(&self, pace_ms: u64) {
         self.with_memory(|memory| memory.pace_ms = Some(pace_ms));

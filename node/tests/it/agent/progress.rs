@@ -7,7 +7,7 @@ use berth_core::{
     model::{AssetKind, Model, ModelType},
     state::Observed,
 };
-use berth_proto::node::v1::PrepareProgress;
+use berth_proto::node::v1::{PrefetchState, PrepareProgress};
 
 use super::{
     bench::{command, options, server, start},
@@ -92,5 +92,24 @@ async fn a_fetch_tells_how_many_bytes_have_come() {
     leader.report(1, Observed::Warm).await;
     leader.report(2, Observed::Warm).await;
     leader.progress(1, |said| said.is_none()).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_slots_need_is_told_as_what_replicas_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let mut spec = server();
+    let asset = leader.store("model.onnx", AssetKind::File, vec![7; 256 << 10]);
+    spec.model = Some(Model { name: "m".into(), version: "1".into(), model_type: ModelType::CustomModel, asset });
+    leader.hold_after(Some(128 << 10));
+    leader.prefetch("fraud/blue", Some(&spec)).await;
+    let half = |said: Option<&PrepareProgress>| said.is_some_and(|said| said.done == 128 << 10);
+    let said = leader.prefetching("fraud/blue", half).await.unwrap();
+    assert_eq!((said.what.as_str(), said.total, said.unit.as_str()), ("fetches model.onnx", 256 << 10, "bytes"));
+    leader.hold_after(None);
+    leader.prefetched(&[("fraud/blue", PrefetchState::Cached)]).await;
+    leader.prefetching("fraud/blue", |said| said.is_none()).await;
     node.stop().await;
 }

@@ -553,7 +553,7 @@ class ListSlotsResponse(_message.Message):
     def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., index: _Optional[int] = ...) -> None: ...
 
 class Slot(_message.Message):
-    __slots__ = ("endpoint", "deployment", "slot", "node", "state", "why", "reason", "since_ms", "resources", "devices")
+    __slots__ = ("endpoint", "deployment", "slot", "node", "state", "why", "reason", "since_ms", "resources", "devices", "progress")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
@@ -564,6 +564,7 @@ class Slot(_message.Message):
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment: str
     slot: str
@@ -574,7 +575,8 @@ class Slot(_message.Message):
     since_ms: int
     resources: _model_pb2.Resources
     devices: _containers.RepeatedCompositeFieldContainer[_model_pb2.DeviceGrant]
-    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., slot: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., why: _Optional[str] = ..., reason: _Optional[str] = ..., since_ms: _Optional[int] = ..., resources: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[_model_pb2.DeviceGrant, _Mapping]]] = ...) -> None: ...
+    progress: _node_pb2.PrepareProgress
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., slot: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., why: _Optional[str] = ..., reason: _Optional[str] = ..., since_ms: _Optional[int] = ..., resources: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[_model_pb2.DeviceGrant, _Mapping]]] = ..., progress: _Optional[_Union[_node_pb2.PrepareProgress, _Mapping]] = ...) -> None: ...
 
 class ListReplicasResponse(_message.Message):
     __slots__ = ("replicas", "index")

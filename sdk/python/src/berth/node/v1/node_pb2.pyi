@@ -160,18 +160,20 @@ class Served(_message.Message):
     def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., requests: _Optional[int] = ..., failed: _Optional[int] = ..., took: _Optional[_Iterable[int]] = ..., shed: _Optional[int] = ...) -> None: ...
 
 class PrefetchReport(_message.Message):
-    __slots__ = ("endpoint", "deployment", "generation", "state", "reason")
+    __slots__ = ("endpoint", "deployment", "generation", "state", "reason", "progress")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment: str
     generation: int
     state: PrefetchState
     reason: str
-    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[PrefetchState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    progress: PrepareProgress
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[PrefetchState, str]] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[PrepareProgress, _Mapping]] = ...) -> None: ...
 
 class DeviceReport(_message.Message):
     __slots__ = ("card", "faults", "last_fault", "passing_ms", "silent_ms", "notes", "last_note", "sample")
