@@ -20,6 +20,19 @@ pub(crate) enum Names {
 
 /// Returns which names fit behind the words of a line, the program's own name and the word at the cursor left out.
 pub(crate) fn wanted(root: &Command, words: &[String]) -> Option<Names> {
+    let (arg, path) = next(root, words)?;
+    of_arg(arg, &path)
+}
+
+/// Returns the words of the program's own that fit behind those of a line, where no flag asks for one.
+pub(crate) fn own_words(root: &Command, words: &[String]) -> Vec<String> {
+    let place = next(root, words).map(|(arg, _)| arg).filter(|arg| arg.is_positional());
+    let values = place.map(Arg::get_possible_values).unwrap_or_default();
+    values.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned()).collect()
+}
+
+/// Finds what the word at the cursor is for, and the verbs that lead there.
+fn next<'a>(root: &'a Command, words: &[String]) -> Option<(&'a Arg, Vec<&'a str>)> {
     let (mut at, mut place) = (root, 0);
     let mut path: Vec<&str> = Vec::new();
     let mut words = words.iter().peekable();
@@ -28,7 +41,7 @@ pub(crate) fn wanted(root: &Command, words: &[String]) -> Option<Names> {
             let Some(flag) = flag(root, at, word) else { continue };
             let takes = flag.get_action().takes_values() && !word.contains('=');
             if takes && words.peek().is_none() {
-                return of_arg(flag, &path);
+                return Some((flag, path));
             }
             takes.then(|| words.next());
         } else if let Some(verb) = at.find_subcommand(word).filter(|_| place == 0) {
@@ -42,7 +55,7 @@ pub(crate) fn wanted(root: &Command, words: &[String]) -> Option<Names> {
     let next = places
         .get(place)
         .or_else(|| places.last().filter(|last| last.get_num_args().is_some_and(|n| n.max_values() > 1)));
-    of_arg(next?, &path)
+    Some((next?, path))
 }
 
 /// Finds a flag by what was typed: of the verb, or one of every verb.
@@ -117,6 +130,26 @@ mod tests {
         ] {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             assert_eq!(wanted(&root, &words), names, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_says_which_of_the_programs_own_words_fit() {
+        let mut root = crate::args::command();
+        root.build();
+        for (line, value) in [
+            ("get", Some("nodes")),
+            ("get -w", Some("nodes")),
+            ("completion", Some("fish")),
+            ("get nodes", None),
+            ("get nodes -o", None),
+            ("traffic", None),
+            ("", None),
+        ] {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let found = own_words(&root, &words);
+            assert_eq!(found.iter().any(|word| Some(word.as_str()) == value), value.is_some(), "{line}: {found:?}");
+            assert_eq!(found.is_empty(), value.is_none(), "{line}: {found:?}");
         }
     }
 }

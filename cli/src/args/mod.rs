@@ -20,7 +20,7 @@ pub(crate) use cluster::{
     AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, RestoreArgs, ServeOnnxArgs, SettingsArgs, SettingsVerb,
     SimArgs, SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
-pub(crate) use complete::{Names, wanted};
+pub(crate) use complete::{Names, own_words, wanted};
 pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
@@ -194,6 +194,9 @@ pub(crate) enum Verb {
     /// Print the names that fit behind the words of a line; what completion scripts ask.
     #[command(hide = true)]
     CompleteNames {
+        /// Print the program's own words that fit there, too: for a shell whose script does not know them.
+        #[arg(long)]
+        values: bool,
         /// The words before the cursor.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,

@@ -97,8 +97,8 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
         Verb::Context(command) => return context::run(command, global.api.as_deref(), &out),
         Verb::Init(args) => return init::run(&args, &out),
         Verb::Error(args) => return error::run(args, &out),
-        Verb::CompleteNames { words } => {
-            names::run(&global, &words, &out).await;
+        Verb::CompleteNames { values, words } => {
+            names::run(&global, &words, values, &out).await;
             return Ok(());
         }
         Verb::Completion { shell } => return shell::completion(shell, &out),

@@ -18,9 +18,12 @@ const WITHIN: Duration = Duration::from_millis(800);
 /// Nobody reads more.
 const NAMES_MAX: usize = 500;
 
-pub(super) async fn run(global: &GlobalArgs, words: &[String], out: &Output) {
+pub(super) async fn run(global: &GlobalArgs, words: &[String], with_values: bool, out: &Output) {
     let mut root = args::command();
     root.build();
+    if with_values {
+        args::own_words(&root, words).iter().for_each(|value| out.line(value));
+    }
     let Some(names) = args::wanted(&root, words) else { return };
     // The line is not whole yet: what it says of the cluster is found, whatever else stands in it.
     let after = |flag: &str| words.iter().skip_while(|word| *word != flag).nth(1).cloned();

@@ -46,16 +46,24 @@ complete -F _berth_names -o nosort -o bashdefault -o default berth
         }
         Shell::Zsh => {
             r#"
-_berth_names() {
+_berth_offer() {
     local -a names
     names=(${(f)"$(berth complete-names -- ${words[2,CURRENT-1]} 2>/dev/null)"})
     (( $#names )) && compadd -a names
+}
+_berth_names() {
+    _berth_offer
     _berth "$@"
 }
+# In a folder of functions this file is read when something is first completed, and that wants names too.
+[[ $funcstack[1] == _berth ]] && _berth_offer
 (( $+functions[compdef] )) && compdef _berth_names berth
 "#
         }
-        Shell::Fish => "\ncomplete -c berth -f -a '(berth complete-names -- (commandline -opc)[2..-1] 2>/dev/null)'\n",
+        // Its script knows no words of places, such as the nouns behind `get`.
+        Shell::Fish => {
+            "\ncomplete -c berth -f -a '(berth complete-names --values -- (commandline -opc)[2..-1] 2>/dev/null)'\n"
+        }
         _ => "",
     }
 }

@@ -182,12 +182,105 @@ fn offered(dev: &Dev, home: &Path, line: &str) -> Vec<String> {
     text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// Starts a cluster that serves `talk/blue`.
+fn talking(folder: &Path) -> Dev {
+    let dev = Dev::start(&folder.join("data"), &["--nodes", "1"]);
+    std::fs::write(folder.join("talk.yml"), crate::verbs::FILE).expect("a file");
+    dev.run(&["apply", "-f", &folder.join("talk.yml").display().to_string()]).good();
+    dev
+}
+
+/// Returns whether a shell is there, and says so where it is not.
+fn has_shell(shell: &str) -> bool {
+    let is_there = Command::new(shell).arg("--version").output().is_ok();
+    if !is_there {
+        not_required(shell);
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no {shell} on this machine");
+    }
+    is_there
+}
+
+/// What stands before a command so that it finds the program and the cluster, and nothing of whoever runs the tests.
+fn found(dev: &Dev, home: &Path) -> String {
+    let folder = Path::new(BERTH).parent().expect("a folder").display();
+    let home = home.display();
+    format!("env BERTH_API={} HOME='{home}' XDG_CONFIG_HOME='{home}' ZDOTDIR='{home}' PATH=\"{folder}:$PATH\"", dev.api)
+}
+
+#[test]
+fn fish_offers_verbs_flags_words_and_names() {
+    if !has_shell("fish") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = talking(folder.path());
+    for (line, offered) in [
+        ("berth traf", "traffic"),
+        ("berth node dra", "drain"),
+        ("berth logs --fol", "--follow"),
+        ("berth get nodes -o js", "json"),
+        ("berth get no", "nodes"),
+        ("berth traffic ", "talk"),
+        ("berth logs ta", "talk/blue"),
+        ("berth node drain n", "node-1"),
+    ] {
+        let script = format!("source (berth completion fish | psub); complete -C '{line}'");
+        let run = format!("{} fish --no-config -c \"{script}\"", found(&dev, folder.path()));
+        let output = Command::new("sh").args(["-c", &run]).output().expect("a shell");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let words: Vec<_> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+        assert!(words.contains(&offered), "{line}: {words:?}");
+    }
+    assert_eq!(dev.stop(), 0);
+}
+
+#[test]
+fn zsh_completes_verbs_flags_words_and_names() {
+    if !has_shell("zsh") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = talking(folder.path());
+    let path = |name: &str| folder.path().join(name);
+    let script = crate::berth::run(&["completion", "zsh"]).good().out;
+    std::fs::create_dir(path("functions")).expect("a folder");
+    std::fs::write(path("functions/_berth"), script).expect("a file");
+    // As a package installs it, and as somebody has it in a file of their own.
+    let before = "PROMPT='ready> '; autoload -Uz compinit";
+    for (name, rc) in [
+        ("installed", format!("fpath=({} $fpath); {before}; compinit -u -D", path("functions").display())),
+        ("sourced", format!("{before}; compinit -u -D; source <(berth completion zsh)")),
+    ] {
+        std::fs::write(path(".zshrc"), rc).expect("a file");
+        let own = path(name);
+        std::fs::create_dir(&own).expect("a folder");
+        let Some(terminal) = Terminal::run(&own, &format!("{} zsh -d -i", found(&dev, folder.path()))) else { return };
+        terminal.shows("ready>");
+        // The first asks for a name: what reads its script only then has to have it, too.
+        for (typed, completed) in [
+            ("berth logs ta", "berth logs talk/blue"),
+            ("berth traf", "berth traffic"),
+            ("berth node drain n", "berth node drain node-1"),
+            ("berth logs --fol", "berth logs --follow"),
+            ("berth get repl", "berth get replicas"),
+            ("berth describe ta", "berth describe talk"),
+        ] {
+            terminal.tmux(&["send-keys", "-l", typed]);
+            terminal.press("Tab");
+            terminal.shows(completed);
+            terminal.press("C-u");
+        }
+        terminal.press("C-d");
+        terminal.shows("left with");
+    }
+    assert_eq!(dev.stop(), 0);
+}
+
 #[test]
 fn a_shell_offers_the_names_of_the_cluster() {
     let folder = tempfile::tempdir().expect("a folder");
-    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
-    std::fs::write(folder.path().join("talk.yml"), crate::verbs::FILE).expect("a file");
-    dev.run(&["apply", "-f", &folder.path().join("talk.yml").display().to_string()]).good();
+    let dev = talking(folder.path());
     for (line, name) in [
         ("logs ", "talk/blue"),
         ("logs -f ta", "talk/blue"),
