@@ -1,9 +1,17 @@
 //! What a terminal sees, in a real one: tmux is it. Skipped, loudly, where there is none.
 
 use std::{
-    io::Write as _,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +34,7 @@ impl Terminal {
     fn run(folder: &Path, line: &str) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             not_required("tmux");
-            let _ = writeln!(std::io::stderr(), "SKIPPED: there is no tmux on this machine");
+            let _ = writeln!(io::stderr(), "SKIPPED: there is no tmux on this machine");
             return None;
         }
         let terminal = Self { socket: folder.join("tmux") };
@@ -53,7 +61,7 @@ impl Terminal {
                 return self.tmux(&["capture-pane", "-p", "-e"]);
             }
             assert!(Instant::now() < deadline, "no `{part}` in\n{plain}");
-            std::thread::sleep(LOOK_AGAIN);
+            thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -137,7 +145,7 @@ fn the_screen_can_be_read_only_and_take_a_mouse() {
 #[test]
 fn every_screen_has_a_text_twin() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("talk.yml"), crate::verbs::FILE).expect("a file");
+    fs::write(folder.path().join("talk.yml"), crate::verbs::FILE).expect("a file");
     let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1", "--fake-gpus", "1x80GiB:H100"]);
     let file = folder.path().join("talk.yml").display().to_string();
     dev.run(&["apply", "-f", &file]).good();
@@ -185,7 +193,7 @@ fn offered(dev: &Dev, home: &Path, line: &str) -> Vec<String> {
 /// Starts a cluster that serves `talk/blue`.
 fn talking(folder: &Path) -> Dev {
     let dev = Dev::start(&folder.join("data"), &["--nodes", "1"]);
-    std::fs::write(folder.join("talk.yml"), crate::verbs::FILE).expect("a file");
+    fs::write(folder.join("talk.yml"), crate::verbs::FILE).expect("a file");
     dev.run(&["apply", "-f", &folder.join("talk.yml").display().to_string()]).good();
     dev
 }
@@ -195,7 +203,7 @@ fn has_shell(shell: &str) -> bool {
     let is_there = Command::new(shell).arg("--version").output().is_ok();
     if !is_there {
         not_required(shell);
-        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no {shell} on this machine");
+        let _ = writeln!(io::stderr(), "SKIPPED: there is no {shell} on this machine");
     }
     is_there
 }
@@ -244,17 +252,17 @@ fn zsh_completes_verbs_flags_words_and_names() {
     let dev = talking(folder.path());
     let path = |name: &str| folder.path().join(name);
     let script = crate::berth::run(&["completion", "zsh"]).good().out;
-    std::fs::create_dir(path("functions")).expect("a folder");
-    std::fs::write(path("functions/_berth"), script).expect("a file");
+    fs::create_dir(path("functions")).expect("a folder");
+    fs::write(path("functions/_berth"), script).expect("a file");
     // As a package installs it, and as somebody has it in a file of their own.
     let before = "PROMPT='ready> '; autoload -Uz compinit";
     for (name, rc) in [
         ("installed", format!("fpath=({} $fpath); {before}; compinit -u -D", path("functions").display())),
         ("sourced", format!("{before}; compinit -u -D; source <(berth completion zsh)")),
     ] {
-        std::fs::write(path(".zshrc"), rc).expect("a file");
+        fs::write(path(".zshrc"), rc).expect("a file");
         let own = path(name);
-        std::fs::create_dir(&own).expect("a folder");
+        fs::create_dir(&own).expect("a folder");
         let Some(terminal) = Terminal::run(&own, &format!("{} zsh -d -i", found(&dev, folder.path()))) else { return };
         terminal.shows("ready>");
         // The first asks for a name: what reads its script only then has to have it, too.
@@ -298,5 +306,137 @@ fn a_shell_offers_the_names_of_the_cluster() {
     // Nobody is told when nobody answers.
     let silent = crate::berth::run(&["complete-names", "--api", "127.0.0.1:1", "--", "logs"]).good();
     assert_eq!((silent.out.as_str(), silent.err.as_str()), ("", ""));
+    assert_eq!(dev.stop(), 0);
+}
+
+/// Hands connections on to a coordinator, and holds back what clients send beyond the first of it until it is opened.
+struct Narrow {
+    address: String,
+    is_open: Arc<AtomicBool>,
+}
+
+// === impl Narrow ===
+
+impl Narrow {
+    /// What passes of each connection: more than a call takes, less than the file that is uploaded.
+    const PASSES: usize = 1 << 20;
+
+    fn before(api: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let is_open = Arc::new(AtomicBool::new(false));
+        let (api, opened) = (api.to_owned(), Arc::clone(&is_open));
+        // Threads end with their connections, or with the test.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&api) else { return };
+                let (mut from, mut to) = (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+                let opened = Arc::clone(&opened);
+                thread::spawn(move || Self::squeeze(client, server, &opened));
+            }
+        });
+        Self { address, is_open }
+    }
+
+    fn squeeze(mut client: TcpStream, mut server: TcpStream, is_open: &AtomicBool) {
+        let (mut passed, mut piece) = (0, vec![0; 16 << 10]);
+        while let Ok(len @ 1..) = client.read(&mut piece) {
+            passed += len;
+            while passed > Self::PASSES && !is_open.load(Ordering::Relaxed) {
+                thread::sleep(LOOK_AGAIN);
+            }
+            if server.write_all(&piece[..len]).is_err() {
+                break;
+            }
+        }
+        let _ = server.shutdown(Shutdown::Both);
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Stands in for Python: each step of a build waits for a file.
+const PYTHON: &str = r#"#!/bin/sh
+until_there() { while ! [ -e "HERE/$1" ]; do sleep 0.02; done; }
+case "$1 $2" in
+"-m venv")
+    until_there venv
+    mkdir -p "$3/bin" "$3/lib/python3/site-packages/pip-1.dist-info"
+    touch "$3/lib/python3/site-packages/pip-1.dist-info/INSTALLER"
+    cp "$0" "$3/bin/python" ;;
+"-m pip")
+    echo "Installing collected packages: numpy, scipy"
+    packages="$(dirname "$0")/../lib/python3/site-packages"
+    mkdir -p "$packages/numpy-2.dist-info" && touch "$packages/numpy-2.dist-info/INSTALLER"
+    until_there installed ;;
+*) exec python3 "$@" ;;
+esac
+"#;
+
+/// Bytes of the file that is uploaded.
+const MODEL_BYTES: usize = 8 << 20;
+
+/// Describes a deployment with a model to upload and an environment to build.
+fn with_work(name: &str) -> String {
+    let more =
+        format!("model: {{path: {name}.bin}}\nenvironment: {{pip: [numpy==2, scipy, {name}]}}\ninstance_count: 1");
+    let file = crate::verbs::FILE.replace("instance_count: 1", &more);
+    file.replace("name: blue", &format!("name: {name}")).replace("traffic: {blue: 100}\n", "")
+}
+
+#[test]
+fn a_terminal_is_drawn_how_far_it_is_and_a_pipe_is_told_what_changes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("python"), PYTHON.replace("HERE", &folder.path().display().to_string())).expect("a file");
+    fs::set_permissions(path("python"), fs::Permissions::from_mode(0o755)).expect("a program");
+    for name in ["blue", "green"] {
+        fs::write(path(&format!("{name}.yml")), with_work(name)).expect("a file");
+        fs::write(path(&format!("{name}.bin")), vec![name.as_bytes()[0]; MODEL_BYTES]).expect("a file");
+    }
+    let python = path("python").display().to_string();
+    let dev = Dev::start(&path("data"), &["--nodes", "1", "--python", &python]);
+    let narrow = Narrow::before(&dev.api);
+    let line = format!("cd '{}'; '{BERTH}' apply -f blue.yml --yes --api {}", folder.path().display(), narrow.address);
+    let Some(terminal) = Terminal::run(folder.path(), &line) else { return };
+    let shown = terminal.shows("[#");
+    assert!(shown.lines().any(|line| line.contains("uploading ./blue.bin") && line.contains(" of 8 MiB")), "{shown}");
+    narrow.open();
+    terminal.shows("makes a virtual environment (step 1 of 3)");
+    fs::write(path("venv"), "").expect("a file");
+    terminal.shows("installs packages (step 3 of 3)  [####");
+    fs::write(path("installed"), "").expect("a file");
+    let left = terminal.shows("left with 0");
+    assert!(left.contains("talk/blue serves with 1 of 1") && !left.contains("step 3 of 3"), "it is taken away: {left}");
+
+    fs::remove_file(path("installed")).expect("it was there");
+    let (said, done) = (path("said"), path("done"));
+    let mut piped = Command::new(BERTH)
+        .args(["apply", "-f", "green.yml", "--api", &dev.api])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(File::create(&done).expect("a file"))
+        .stderr(File::create(&said).expect("a file"))
+        .spawn()
+        .expect("the binary runs");
+    let deadline = Instant::now() + PATIENCE;
+    let read = |path: &Path| fs::read_to_string(path).expect("text");
+    while !read(&said).contains("installs packages (step 3 of 3)") {
+        assert!(Instant::now() < deadline, "{}", read(&said));
+        thread::sleep(LOOK_AGAIN);
+    }
+    fs::write(path("installed"), "").expect("a file");
+    assert!(piped.wait().expect("it ends").success(), "{}", read(&said));
+    let said = read(&said);
+    assert!(said.contains("uploading ./green.bin\n"), "{said}");
+    assert!(!said.contains(['\x1b', '\r']) && !said.contains("[#") && !said.contains(" MiB"), "{said}");
+    assert!(read(&done).contains("talk/green serves with 1 of 1"));
+    assert!(said.contains("gives requests to nobody; callers get 404 (try: berth traffic talk blue=100)"), "{said}");
     assert_eq!(dev.stop(), 0);
 }
