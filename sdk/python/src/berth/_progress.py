@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import Optional, TextIO
 
 _WIDTH = 20
+# A text that wrapped would be two lines to erase, so the terminal cuts it at its edge.
+_CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 
 def bar(done: int, total: int) -> str:
@@ -14,11 +16,20 @@ def bar(done: int, total: int) -> str:
     return f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {done}/{total}"
 
 
+def wanted(progress: Optional[bool]) -> Optional[Progress]:
+    """Returns where a wait is shown: by default on a terminal alone, else as it was asked for."""
+    out = sys.stderr
+    # A program without a console has none.
+    if out is None or progress is False or (progress is None and not out.isatty()):
+        return None
+    return Progress(out)
+
+
 class Progress:
     """Redraws one line on a terminal; elsewhere writes a line whenever it changes."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stderr
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
         self._live = self._out.isatty()
         self._last: str | None = None
 
@@ -27,7 +38,7 @@ class Progress:
         if text == self._last:
             return
         if self._live:
-            self._out.write("\r\x1b[2K" + (text or ""))
+            self._out.write("\r\x1b[2K" + (f"{_CUT}{text}{_WRAP}" if text else ""))
         elif text is not None:
             self._out.write(text + "\n")
         self._out.flush()

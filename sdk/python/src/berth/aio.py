@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _ops, _stream
 from ._call import believing
 from ._ops import WAIT_S, Applied, DeploymentLike, EndpointLike, PathLike
-from ._progress import Progress
+from ._progress import Progress, wanted
 from ._steps import Failed, Op
 from ._async import Driver
 from .api.v1 import api_pb2 as api
@@ -34,14 +34,18 @@ class AsyncPoller(Generic[T]):
         self._result: Optional[T] = None
         self._done = False
 
-    async def result(self, timeout: float = WAIT_S, progress: bool = False) -> T:
-        """Waits and returns what came of it; with `progress`, a line on stderr says how it comes along."""
+    async def result(self, timeout: float = WAIT_S, progress: Optional[bool] = None) -> T:
+        """Waits and returns what came of it.
+
+        A line on stderr says how it comes along: on a terminal by default, in a pipe with `progress=True` alone, and
+        nowhere with `progress=False`.
+        """
         if not self._done:
-            self._result = await self._wait(timeout, Progress() if progress else None)
+            self._result = await self._wait(timeout, wanted(progress))
             self._done = True
         return self._result  # type: ignore[return-value]
 
-    async def wait(self, timeout: float = WAIT_S, progress: bool = False) -> None:
+    async def wait(self, timeout: float = WAIT_S, progress: Optional[bool] = None) -> None:
         """Waits."""
         await self.result(timeout, progress)
 
@@ -86,9 +90,11 @@ class AsyncClient:
         """Closes every connection."""
         await self._driver.close()
 
-    async def apply(self, path: PathLike, *, wait: bool = True, timeout: float = WAIT_S, progress: bool = False) -> Applied:
+    async def apply(
+        self, path: PathLike, *, wait: bool = True, timeout: float = WAIT_S, progress: Optional[bool] = None
+    ) -> Applied:
         """Applies a file of endpoints and deployments, as `berth apply -f` does."""
-        return await self._run(_ops.apply(self._ctx, path, wait, timeout), Progress() if progress else None)
+        return await self._run(_ops.apply(self._ctx, path, wait, timeout), wanted(progress))
 
     async def infer(
         self,
@@ -238,12 +244,12 @@ class OnlineDeployments:
         self._client = client
 
     async def begin_create_or_update(
-        self, deployment: DeploymentLike, *, if_revision: Optional[int] = None, progress: bool = False
+        self, deployment: DeploymentLike, *, if_revision: Optional[int] = None, progress: Optional[bool] = None
     ) -> AsyncPoller[ManagedOnlineDeployment]:
         """Uploads what a deployment brings and creates or changes it; the result waits until it serves."""
         client = self._client
         op = _ops.put_deployment(client._ctx, deployment, if_revision)
-        made = await client._run(op, Progress() if progress else None)
+        made = await client._run(op, wanted(progress))
         return self._poller(made)
 
     async def begin_scale(self, name: str, endpoint_name: str, instance_count: int) -> AsyncPoller[ManagedOnlineDeployment]:

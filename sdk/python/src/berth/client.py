@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import _ops, _stream
 from ._call import believing
 from ._ops import WAIT_S, Applied, DeploymentLike, EndpointLike, PathLike
-from ._progress import Progress
+from ._progress import Progress, wanted
 from ._steps import Failed, Op
 from ._sync import Driver
 from .api.v1 import api_pb2 as api
@@ -38,14 +38,18 @@ class Poller(Generic[T]):
         self._result: Optional[T] = None
         self._done = False
 
-    def result(self, timeout: float = WAIT_S, progress: bool = False) -> T:
-        """Waits and returns what came of it; with `progress`, a line on stderr says how it comes along."""
+    def result(self, timeout: float = WAIT_S, progress: Optional[bool] = None) -> T:
+        """Waits and returns what came of it.
+
+        A line on stderr says how it comes along: on a terminal by default, in a pipe with `progress=True` alone, and
+        nowhere with `progress=False`.
+        """
         if not self._done:
-            self._result = self._wait(timeout, Progress() if progress else None)
+            self._result = self._wait(timeout, wanted(progress))
             self._done = True
         return self._result  # type: ignore[return-value]
 
-    def wait(self, timeout: float = WAIT_S, progress: bool = False) -> None:
+    def wait(self, timeout: float = WAIT_S, progress: Optional[bool] = None) -> None:
         """Waits."""
         self.result(timeout, progress)
 
@@ -90,9 +94,11 @@ class Client:
         """Closes every connection."""
         self._driver.close()
 
-    def apply(self, path: PathLike, *, wait: bool = True, timeout: float = WAIT_S, progress: bool = False) -> Applied:
+    def apply(
+        self, path: PathLike, *, wait: bool = True, timeout: float = WAIT_S, progress: Optional[bool] = None
+    ) -> Applied:
         """Applies a file of endpoints and deployments, as `berth apply -f` does."""
-        return self._run(_ops.apply(self._ctx, path, wait, timeout), Progress() if progress else None)
+        return self._run(_ops.apply(self._ctx, path, wait, timeout), wanted(progress))
 
     def infer(
         self,
@@ -241,12 +247,12 @@ class OnlineDeployments:
         self._client = client
 
     def begin_create_or_update(
-        self, deployment: DeploymentLike, *, if_revision: Optional[int] = None, progress: bool = False
+        self, deployment: DeploymentLike, *, if_revision: Optional[int] = None, progress: Optional[bool] = None
     ) -> Poller[ManagedOnlineDeployment]:
         """Uploads what a deployment brings and creates or changes it; the result waits until it serves."""
         client = self._client
         op = _ops.put_deployment(client._ctx, deployment, if_revision)
-        made = client._run(op, Progress() if progress else None)
+        made = client._run(op, wanted(progress))
         return self._poller(made)
 
     def begin_scale(self, name: str, endpoint_name: str, instance_count: int) -> Poller[ManagedOnlineDeployment]:
