@@ -7,7 +7,7 @@ use tonic::{Response, Status, Streaming, transport::Channel};
 use tracing::debug;
 
 use crate::{
-    retry::{Patience, may_retry},
+    retry::Patience,
     transport::{Client, explain},
 };
 
@@ -59,7 +59,7 @@ impl<M> Follow<M> {
                     let (at, address, _) = self.client.pick()?;
                     let error = explain(&address, &status);
                     self.open = None;
-                    if !may_retry(&error) {
+                    if !self.patience.allows(&error, self.client.members()) {
                         self.ended = true;
                         return Err(error);
                     }
@@ -84,7 +84,7 @@ impl<M> Follow<M> {
                 Ok(Err(status)) => explain(&address, &status),
                 Err(_) => Error::new(Code::Timeout, format!("{address} did not answer in time")),
             };
-            if !may_retry(&last) {
+            if !self.patience.allows(&last, self.client.members()) {
                 break;
             }
             self.client.turn_away(at);

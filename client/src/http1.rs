@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use berth_proto::tls::{Inside, Trust, fault};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,10 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    options::Address,
-    trust::{Inside, Trust},
-};
+use crate::options::Address;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -138,12 +136,15 @@ impl Pool {
             let _ = stream.set_nodelay(true);
             match &self.trust {
                 None => begin(stream).await,
-                Some(trust) => begin(trust.connect(&self.address, stream, Inside::Http1).await?).await,
+                Some(trust) => begin(trust.connect(self.address.as_str(), stream, Inside::Http1).await?).await,
             }
         };
         match timeout(self.policy.connect_timeout, opened).await {
             Ok(Ok(sender)) => Ok(sender),
-            Ok(Err(error)) => Err(not_sent(error.to_string())),
+            Ok(Err(error)) => Err(match fault(&error) {
+                Some(fault) => NotAnswered::NotSent(format!("{}: {}", fault.what, fault.why)),
+                None => not_sent(error.to_string()),
+            }),
             Err(_) => Err(not_sent("no connection in time".to_owned())),
         }
     }

@@ -15,14 +15,10 @@ use berth_core::{
     defaults::DEFAULTS,
     error::{Code, Error},
 };
+use berth_proto::tls::{self, Trust};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
-use tokio_rustls::client::TlsStream;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, client::Grpc, metadata::MetadataMap, transport::Endpoint};
 
 use crate::{
@@ -31,7 +27,6 @@ use crate::{
     http1::{NotAnswered, Pool, PoolPolicy},
     options::Address,
     transport::Client,
-    trust::{Inside, Trust},
 };
 
 /// Names the deployment that answers, past the split.
@@ -144,15 +139,17 @@ impl InferClient {
         if endpoint.is_empty() || !endpoint.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err(Error::new(Code::Invalid, format!("`{endpoint}` is not an endpoint's name")));
         }
+        if let Some(address) = addresses.iter().find(|address| address.is_tls() && trust.is_none()) {
+            return Err(Error::new(Code::Tls, format!("{address} is called over TLS, and nobody is believed"))
+                .try_("name the PEM file of the authority that signed its certificate"));
+        }
         let policy = PoolPolicy::default();
         let channel = |address: &Address| {
-            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            let scheme = if trust.is_some() { "https" } else { "http" };
+            let endpoint = Endpoint::from_shared(format!("{scheme}://{}", address.as_str()))
                 .map_err(|error| Error::new(Code::Invalid, "not an address").why(error.to_string()))?;
             let endpoint = endpoint.connect_timeout(policy.connect_timeout).tcp_nodelay(true);
-            Ok(match trust {
-                None => endpoint.connect_lazy(),
-                Some(trust) => endpoint.connect_with_connector_lazy(connector(address.clone(), trust.clone())),
-            })
+            Ok(tls::channel(&endpoint, trust))
         };
         let channels = addresses.iter().map(channel).collect::<Result<Vec<_>, Error>>()?;
         let pool = |address| {
@@ -317,27 +314,6 @@ impl std::fmt::Debug for InferClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InferClient").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
-}
-
-/// Opens connections of HTTP/2 inside TLS.
-fn connector(
-    address: Address,
-    trust: Trust,
-) -> impl tower::Service<
-    http::Uri,
-    Response = TokioIo<TlsStream<TcpStream>>,
-    Error = std::io::Error,
-    Future = impl Future<Output = std::io::Result<TokioIo<TlsStream<TcpStream>>>> + Send,
-> + Send
-+ 'static {
-    tower::service_fn(move |_| {
-        let (address, trust) = (address.clone(), trust.clone());
-        async move {
-            let stream = TcpStream::connect(address.as_str()).await?;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(trust.connect(&address, stream, Inside::Http2).await?))
-        }
-    })
 }
 
 /// Returns whether the connection itself could not be opened.

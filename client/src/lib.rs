@@ -62,7 +62,6 @@ mod retry;
 pub mod spec;
 mod stream;
 mod transport;
-mod trust;
 
 pub use archive::Packed;
 pub use assets::Sent;
@@ -71,11 +70,14 @@ pub use berth_core::{
     model::AssetRef,
 };
 pub use berth_proto::inference::v2 as inference;
-pub use berth_proto::{api::v1 as api, store::v1 as store};
+pub use berth_proto::{
+    api::v1 as api,
+    store::v1 as store,
+    tls::{TlsFiles, Trust, TrustFiles},
+};
 pub use board::BoardStream;
 pub use infer::{Answer, GrpcAnswer, InferClient};
 pub use oip::{Inference, Tensor, TensorData};
 pub use options::{Address, ClientOptions};
 pub use stream::{EventStream, LogStream};
 pub use transport::Client;
-pub use trust::Trust;

@@ -3,13 +3,18 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use berth_core::{
+    address,
     defaults::DEFAULTS,
     error::{Code, Error},
 };
+use berth_proto::tls::Trust;
 
-/// A host and port, without a scheme: `127.0.0.1:7400`.
+/// A host and port: `127.0.0.1:7400`, or `https://c1.example:7400` where TLS is spoken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(String);
+pub struct Address {
+    authority: String,
+    is_tls: bool,
+}
 
 /// How a [`Client`](crate::Client) finds and uses a cluster.
 #[derive(Clone, Debug)]
@@ -27,55 +32,60 @@ pub struct ClientOptions {
     pub unreachable: Duration,
     /// Attempts of one call, the first included.
     pub attempts_max: u32,
+    /// Whose certificates are believed of coordinators whose addresses begin with `https://`, and what they are shown.
+    pub trust: Option<Trust>,
 }
 
 // === impl Address ===
 
 impl Address {
-    /// Reads `host:port`, `host` (then with `default_port`), or either behind `http://`.
+    /// Reads `host:port` or `host` (then with `default_port`), either behind `https://` for TLS or behind `http://`.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, Error> {
         let refuse = |why: &str| {
             Error::new(Code::Invalid, format!("`{text}` is not an address")).why(why).try_("write HOST:PORT")
         };
-        if text.starts_with("https://") {
-            return Err(refuse(
-                "coordinators are spoken to without TLS, and an ingress with TLS is named without `https://`, beside the file of whom to believe",
-            ));
-        }
-        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let is_tls = address::is_tls(text);
+        let bare = address::authority(text);
+        let bare = bare.strip_prefix("http://").filter(|_| !is_tls).unwrap_or(bare).trim_end_matches('/');
         let authority: http::uri::Authority = bare.parse().map_err(|_| refuse("it has no host"))?;
         if authority.host().is_empty() || bare.contains('@') {
             return Err(refuse("it has no host"));
         }
-        match authority.port() {
-            Some(port) if port.as_u16() != 0 => Ok(Self(bare.to_owned())),
-            Some(_) => Err(refuse("port 0 cannot be called")),
-            None if bare.ends_with(':') => Err(refuse("it has no port")),
-            None => Ok(Self(format!("{bare}:{default_port}"))),
-        }
+        let authority = match authority.port() {
+            Some(port) if port.as_u16() != 0 => bare.to_owned(),
+            Some(_) => return Err(refuse("port 0 cannot be called")),
+            None if bare.ends_with(':') => return Err(refuse("it has no port")),
+            None => format!("{bare}:{default_port}"),
+        };
+        Ok(Self { authority, is_tls })
     }
 
-    /// Returns the host, as a certificate names it.
-    pub(crate) fn host(&self) -> &str {
-        let host = self.0.rsplit_once(':').map_or(self.as_str(), |(host, _)| host);
-        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    /// Returns whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Returns `host:port`.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.authority
+    }
+
+    /// Returns it with its scheme.
+    pub(crate) fn url(&self) -> String {
+        address::url(&self.to_string())
     }
 }
 
 impl From<std::net::SocketAddr> for Address {
     fn from(address: std::net::SocketAddr) -> Self {
-        Self(address.to_string())
+        Self { authority: address.to_string(), is_tls: false }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        let scheme = if self.is_tls { address::HTTPS } else { "" };
+        f.pad(&format!("{scheme}{}", self.authority))
     }
 }
 
@@ -106,6 +116,7 @@ impl ClientOptions {
             unreachable: Duration::from_secs(15),
             // With the back-off below, what fits into the deadline.
             attempts_max: 20,
+            trust: None,
         })
     }
 }
@@ -122,14 +133,18 @@ mod tests {
             ("node-1", Some("node-1:7400")),
             ("[::1]:7400", Some("[::1]:7400")),
             ("[::1]", Some("[::1]:7400")),
-            ("https://node-1", None),
+            ("https://node-1", Some("https://node-1:7400")),
+            ("https://node-1:7443/", Some("https://node-1:7443")),
+            ("https://[::1]:1", Some("https://[::1]:1")),
+            ("https://http://node-1", None),
+            ("https://", None),
             ("node-1:0", None),
             ("node-1:", None),
             ("node 1", None),
             ("user@node-1:80", None),
             ("", None),
         ] {
-            let found = text.parse::<Address>().ok().map(|address| address.0);
+            let found = text.parse::<Address>().ok().map(|address| address.to_string());
             assert_eq!(found.as_deref(), expected, "{text}");
         }
         assert!(ClientOptions::new(Vec::<String>::new()).is_err());

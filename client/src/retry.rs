@@ -16,13 +16,15 @@ pub(crate) struct Patience {
     until: Instant,
     attempts_left: u32,
     wait: Duration,
+    /// Members with which TLS was not agreed on.
+    distrusted: usize,
 }
 
 // === impl Patience ===
 
 impl Patience {
     pub(crate) fn new(deadline: Duration, attempts_max: u32) -> Self {
-        Self { until: Instant::now() + deadline, attempts_left: attempts_max.max(1), wait: FIRST }
+        Self { until: Instant::now() + deadline, attempts_left: attempts_max.max(1), wait: FIRST, distrusted: 0 }
     }
 
     /// Returns how long the next attempt may take, or `None` when there is none.
@@ -30,6 +32,16 @@ impl Patience {
         let left = self.until.saturating_duration_since(Instant::now());
         self.attempts_left = self.attempts_left.checked_sub(1)?;
         (!left.is_zero()).then(|| left.min(longest))
+    }
+
+    /// Returns whether another attempt makes sense after `error`, where there are so many members to ask. One whose
+    /// certificate is not believed will not be believed later, but another may be.
+    pub(crate) fn allows(&mut self, error: &Error, members: usize) -> bool {
+        if error.code == Code::Tls {
+            self.distrusted += 1;
+            return self.distrusted < members;
+        }
+        may_retry(error)
     }
 
     /// Waits before the next attempt: between half and all of a span that doubles, so that callers who failed together
@@ -49,7 +61,7 @@ impl Patience {
 
 /// Returns whether the same request may be sent again: it was not delivered, or what became of it is not known and the
 /// request id makes a second delivery harmless.
-pub(crate) fn may_retry(error: &Error) -> bool {
+fn may_retry(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Unavailable => true,
         ErrorKind::Timeout => matches!(error.code, Code::Unknown | Code::Timeout),
@@ -85,6 +97,15 @@ mod tests {
             let expected = matches!(code.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
             assert_eq!(may_retry(&Error::new(*code, "x")), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn every_member_is_asked_once_when_none_is_believed() {
+        let mut patience = Patience::new(Duration::from_secs(60), 20);
+        let error = Error::new(Code::Tls, "x");
+        let asked: Vec<_> = (0..3).map(|_| patience.allows(&error, 3)).collect();
+        assert_eq!(asked, [true, true, false]);
+        assert!(patience.allows(&Error::new(Code::Unavailable, "x"), 3), "what broke may be whole again");
     }
 
     #[test]

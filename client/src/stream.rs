@@ -9,7 +9,7 @@ use crate::{
         watch_client::WatchClient,
     },
     follow::Follow,
-    retry::{Patience, may_retry},
+    retry::Patience,
     transport::{Client, explain},
 };
 
@@ -66,7 +66,7 @@ impl Client {
                 Ok(Err(status)) => explain(&address, &status),
                 Err(_) => Error::new(Code::Timeout, format!("{address} did not answer in time")),
             };
-            if !may_retry(&last) {
+            if !patience.allows(&last, self.members()) {
                 break;
             }
             self.turn_away(at);

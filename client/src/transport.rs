@@ -9,6 +9,7 @@ use std::{
 };
 
 use berth_core::error::{Code, Error};
+use berth_proto::tls;
 use tokio::time::{Instant, timeout};
 use tonic::{
     Request, Response, Status,
@@ -18,7 +19,7 @@ use tracing::debug;
 
 use crate::{
     options::{Address, ClientOptions},
-    retry::{Patience, may_retry, request_id},
+    retry::{Patience, request_id},
 };
 
 /// The largest answer: a list of a hundred thousand replicas.
@@ -54,7 +55,8 @@ pub(crate) trait Named {
 // === impl Client ===
 
 impl Client {
-    /// Connects to a cluster through any of `addresses` (`HOST:PORT`), and returns once one has answered.
+    /// Connects to a cluster through any of `addresses` (`HOST:PORT`), and returns once one has answered. Where coordinators
+    /// speak TLS, [`ClientOptions`] name whom to believe.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), berth_client::Error> {
@@ -130,7 +132,7 @@ impl Client {
                 }
                 Err(_) => Error::new(Code::Timeout, format!("{} did not answer in time", member.address)),
             };
-            if !may_retry(&error) {
+            if !patience.allows(&error, self.members()) {
                 return Err(error);
             }
             debug!(member = %member.address, code = %error.code, "attempt failed");
@@ -178,7 +180,7 @@ impl Client {
         if last.code != Code::Unavailable {
             return last;
         }
-        let addresses: Vec<_> = self.inner.members.iter().map(|member| member.address.as_str()).collect();
+        let addresses: Vec<_> = self.inner.members.iter().map(|member| member.address.to_string()).collect();
         let why = if last.why.is_empty() { last.what } else { last.why };
         Error::new(Code::Unavailable, format!("no coordinator answered at {}", addresses.join(", ")))
             .why(why)
@@ -204,7 +206,7 @@ impl Member {
         if let Some(channel) = self.channel.get() {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).map_err(|error| {
+        let endpoint = Endpoint::from_shared(self.address.url()).map_err(|error| {
             Error::new(Code::Invalid, format!("`{}` is not an address", self.address)).why(error.to_string())
         })?;
         let endpoint = endpoint
@@ -213,7 +215,7 @@ impl Member {
             .http2_keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
             .keep_alive_while_idle(true);
-        Ok(self.channel.get_or_init(|| endpoint.connect_lazy()).clone())
+        Ok(self.channel.get_or_init(|| tls::channel(&endpoint, options.trust.as_ref())).clone())
     }
 
     /// Turns a status into an error, with the transport's own words when no member was reached.
@@ -224,6 +226,12 @@ impl Member {
 
 /// Turns a status into an error.
 pub(crate) fn explain(address: &Address, status: &Status) -> Error {
+    if let Some(error) = tls::fault(status) {
+        // Who called in clear is not told by whom.
+        let what =
+            if error.what.contains(address.as_str()) { error.what } else { format!("{address}: {}", error.what) };
+        return Error { what, ..error };
+    }
     if let Some(source) = std::error::Error::source(status) {
         let mut why = source.to_string();
         let mut next = source.source();
@@ -248,6 +256,11 @@ impl Client {
     pub(crate) fn pick(&self) -> Result<(usize, Address, Channel), Error> {
         let (at, member) = self.member();
         Ok((at, member.address.clone(), member.channel(&self.inner.options)?))
+    }
+
+    /// Returns how many there are to ask.
+    pub(crate) fn members(&self) -> usize {
+        self.inner.members.len()
     }
 
     pub(crate) fn turn_away(&self, at: usize) {

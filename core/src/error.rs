@@ -114,11 +114,13 @@ codes! {
     ForeignCluster = "E_FOREIGN_CLUSTER", Conflict;
     /// No or a wrong credential.
     Unauthenticated = "E_UNAUTHENTICATED", Unauthenticated;
+    /// Two ends do not agree on TLS: one speaks none, or does not believe the other.
+    Tls = "E_TLS", Unauthenticated;
     /// The cluster key does not fit.
     ClusterKey = "E_CLUSTER_KEY", Unauthenticated;
     /// The caller lacks the right.
     Forbidden = "E_FORBIDDEN", Forbidden;
-    /// Listening beyond loopback needs `--insecure` while there is no TLS.
+    /// Listening beyond loopback needs `--insecure` where there is no TLS.
     Insecure = "E_INSECURE", Forbidden;
     /// The fleet cannot hold it now.
     NoCapacity = "E_NO_CAPACITY", Exhausted;

@@ -7,6 +7,7 @@
 //!
 //! The module list is the map, in order of dependence.
 
+pub mod address;
 pub mod error;
 pub mod id;
 pub mod rng;

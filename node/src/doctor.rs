@@ -15,12 +15,13 @@ use berth_core::{
     error::Error,
     units::{Cores, Mib},
 };
+use berth_proto::tls::is_read_by_others;
 use serde::Serialize;
 
 use crate::{
     capacity,
     gpu::GpuMonitor,
-    mesh::{PeerFiles, TlsFiles, is_read_by_others},
+    mesh::{PeerFiles, TlsFiles},
 };
 
 /// How long the driver may take to answer; a node allows it twice as much.

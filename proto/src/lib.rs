@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod node;
 pub mod status;
 pub mod store;
+pub mod tls;
 pub mod words;
 
 /// The Open Inference Protocol over gRPC: what models and their clients speak, not Berth's own.

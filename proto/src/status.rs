@@ -63,6 +63,9 @@ pub fn error_detail(error: &Error) -> ErrorDetail {
 
 /// Takes an error off the wire. One that Berth did not make (a broken connection, another server) gets the nearest code.
 pub fn from_status(status: &Status) -> Error {
+    if let Some(error) = crate::tls::fault(status) {
+        return error;
+    }
     let detail = ErrorDetail::decode(status.details()).ok();
     if let Some(detail) = detail
         && let Some(code) = Code::from_word(&detail.code)

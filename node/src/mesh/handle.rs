@@ -24,6 +24,7 @@ use berth_core::{
 use berth_proto::{
     api::v1::RequestReport,
     node::{v1::MirrorTally, verdicts_to_wire},
+    tls::{Server, ServerFiles, Watch},
 };
 use http::HeaderValue;
 use prometheus_client::registry::Registry;
@@ -40,7 +41,6 @@ use super::{
     record::Record,
     report::report,
     routes::Routes,
-    tls::{Tls, Watch},
     verdict::Comparator,
     worker::{self, Listeners, Secured, Shared},
 };
@@ -117,7 +117,8 @@ impl Mesh {
             })
         });
         let access_log = access_log.transpose()?;
-        let (tls, tls_watch) = options.tls.as_ref().map(Tls::open).transpose()?.unzip();
+        let tls = options.tls.as_ref().map(|own| ServerFiles { own: own.clone(), client_ca: None });
+        let (tls, tls_watch) = tls.map(|files| Server::open(&files, "to callers")).transpose()?.unzip();
         let (peers, peers_watch) = options.peers.as_ref().map(Peers::open).transpose()?.unzip();
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
         let comparator =

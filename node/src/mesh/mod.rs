@@ -36,7 +36,6 @@ mod models;
 mod options;
 mod patient;
 mod peers;
-mod pem;
 mod persist;
 mod pool;
 mod pump;
@@ -47,7 +46,6 @@ mod routes;
 mod share;
 mod span;
 mod tee;
-mod tls;
 mod tunnel;
 mod verdict;
 mod warm;
@@ -64,8 +62,8 @@ pub use metrics::{CLASSES, DeploymentCounters, MeshCounters};
 pub use options::{AccessLogOptions, Limits, MeshOptions, TableCodec};
 pub use peers::{PEER_NAME, PeerFiles};
 pub use span::{AttemptSpan, Span, SpanOptions};
-pub use tls::TlsFiles;
-pub(crate) use tls::is_read_by_others;
+
+pub use berth_proto::tls::TlsFiles;
 
 /// Any error of a body, as hyper carries it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use berth_core::{defaults::DEFAULTS, error::Error, id::NodeId, traffic::table::RouteTable};
 
-use super::span::SpanOptions;
-use super::{peers::PeerFiles, tls::TlsFiles};
+use berth_proto::tls::TlsFiles;
+
+use super::{peers::PeerFiles, span::SpanOptions};
 
 /// How a mesh is set up.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use berth_core::error::{Code, Error};
+use berth_proto::tls::{Look, Stamp, TlsFiles, Watch, pem, stamp, warn_of_readers};
 use tokio::{io::AsyncBufReadExt as _, net::TcpStream};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector, client,
@@ -32,11 +33,6 @@ use tokio_rustls::{
         version::TLS13,
     },
     server,
-};
-
-use super::{
-    pem,
-    tls::{Look, Stamp, TlsFiles, Watch, stamp, warn_of_readers},
 };
 
 /// The name that every node's certificate holds.
@@ -166,8 +162,7 @@ impl Peers {
             ends.store(Arc::new(files.take_up()?));
             Ok(())
         });
-        let watch = Watch::start(Look { files: looked.to_vec(), seen, what: "between nodes", renew })
-            .map_err(|error| Error::new(Code::Internal, "no thread to watch a certificate").why(error.to_string()))?;
+        let watch = Watch::start(Look { files: looked.to_vec(), seen, what: "between nodes", renew })?;
         Ok((peers, watch))
     }
 

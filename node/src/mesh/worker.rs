@@ -22,6 +22,7 @@ use berth_core::{
     time::Instant,
     traffic::acks::TableAcks,
 };
+use berth_proto::tls;
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -54,7 +55,6 @@ use super::{
     replay::{Left, Room},
     routes::{Memory, Routes},
     span::Spans,
-    tls::Tls,
     verdict::Comparator,
     warm,
     wire::Wire,
@@ -101,7 +101,7 @@ pub(super) struct Shared {
     pub(super) recent: Box<[Recent]>,
     pub(super) access_log: Option<AccessLog>,
     /// What callers have to speak, if anything but plain HTTP.
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<tls::Server>,
     /// What other nodes have to speak, if anything but plain HTTP/2.
     pub(super) peers: Option<Peers>,
     /// Connections are taken.
@@ -157,7 +157,7 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Response<OutBody>>>>;
 
 /// What connections are wrapped in.
 pub(super) struct Secured {
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<tls::Server>,
     pub(super) peers: Option<Peers>,
 }
 
@@ -342,7 +342,7 @@ impl Core {
         drop(counted);
     }
 
-    async fn serve_tls(self: Rc<Self>, tls: &Tls, stream: TcpStream, door: Door) -> Result<(), BoxError> {
+    async fn serve_tls(self: Rc<Self>, tls: &tls::Server, stream: TcpStream, door: Door) -> Result<(), BoxError> {
         let accepted = tokio::select! {
             biased;
             () = self.drain.watch() => return Ok(()),

@@ -7,3 +7,4 @@ mod json;
 mod protos;
 mod round_trip;
 mod samples;
+mod tls;

@@ -1,0 +1,37 @@
+//! Connections of gRPC, over TLS where the address says so.
+
+use berth_core::error::{Code, Error};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::trust::{Inside, Trust};
+
+/// What a connector may fail with.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Returns a connection that is opened when it is first used: over TLS for `https://`, and then with who believes nobody
+/// not at all.
+pub fn channel(endpoint: &Endpoint, trust: Option<&Trust>) -> Channel {
+    if endpoint.uri().scheme_str() != Some("https") {
+        return endpoint.connect_lazy();
+    }
+    let trust = trust.cloned();
+    endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: Uri| {
+        let trust = trust.clone();
+        async move { connect(&uri, trust).await }
+    }))
+}
+
+async fn connect(uri: &Uri, trust: Option<Trust>) -> Result<TokioIo<TlsStream<TcpStream>>, BoxError> {
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let trust = trust.ok_or_else(|| {
+        Error::new(Code::Tls, format!("{authority} is called over TLS, and nobody is believed"))
+            .try_("name the PEM file of the authority that signed its certificate: --ca FILE")
+    })?;
+    let stream = TcpStream::connect(authority).await?;
+    // Small calls must not wait for an acknowledgement.
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(trust.connect(authority, stream, Inside::Http2).await?))
+}

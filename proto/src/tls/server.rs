@@ -1,0 +1,180 @@
+//! TLS as a listener speaks it: what it shows, whom it lets in, and a word for who speaks none.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use berth_core::error::{Code, Error};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, CertificateError, ServerConfig,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+        crypto::ring,
+        pki_types::{ServerName, UnixTime},
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+        sign::SingleCertAndKey,
+    },
+    server::TlsStream,
+};
+
+use super::files::{Look, TlsFiles, Watch, roots, stamp, warn_of_readers};
+
+/// How long a caller may take to agree on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What a connection of TLS begins with: a record of the handshake.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// What a caller hears that speaks plain HTTP/1.1 to a port of TLS.
+const NOT_HERE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 31\r\n\
+    connection: close\r\n\r\nthis port speaks TLS: use https";
+
+/// The same for who speaks plain HTTP/2: settings, which come first, and GOAWAY with INADEQUATE_SECURITY.
+const NOT_HERE_2: &[u8] =
+    b"\0\0\0\x04\0\0\0\0\0\0\0\x27\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0cthis port speaks TLS: use https";
+
+/// What is read of a caller that is told to go, so that the answer is not lost to a reset.
+const FAREWELL_BYTES: usize = 64 << 10;
+
+/// The protocols that are offered, the preferred one first.
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// What a listener shows, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// The certificate that callers are shown, and its key.
+    pub own: TlsFiles,
+    /// The authority of callers, in PEM: nobody else is let in. Anybody is when absent.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// TLS of a listener, as its files are at present. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<ArcSwap<ServerConfig>>);
+
+// === impl ServerFiles ===
+
+impl ServerFiles {
+    fn load(&self) -> Result<ServerConfig, Error> {
+        let certificate = self.own.load()?;
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::new(Code::Internal, "no version of TLS can be spoken").why(error.to_string()))?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => builder.with_client_cert_verifier(callers(path)?),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+        config.alpn_protocols = [H2, HTTP1].map(<[u8]>::to_vec).to_vec();
+        warn_of_readers(&self.own.key);
+        Ok(config)
+    }
+
+    /// Checks that callers who believe `ca` would believe the certificate under `host`, and that the authority of callers
+    /// can be read. A certificate that nobody believes is found here, and not by one caller after the other. One whose time
+    /// has not come or is over is a word in the log: it is the files that will be renewed, not the rest of the settings.
+    pub fn check(&self, ca: &Path, host: &str) -> Result<(), Error> {
+        let refuse = |why: String| {
+            Error::new(Code::Certificate, format!("others would not believe `{}`", self.own.cert.display()))
+                .why(why)
+                .try_(format!("name a certificate for `{host}` that `{}` signed", ca.display()))
+        };
+        let own = self.own.load()?;
+        let (end, issuers) = own.cert.split_first().ok_or_else(|| refuse("it is empty".to_owned()))?;
+        let called =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::new(ring::default_provider()));
+        let called = called.build().map_err(|error| refuse(error.to_string()))?;
+        let name = ServerName::try_from(host).map_err(|error| refuse(format!("`{host}`: {error}")))?;
+        let now = UnixTime::now();
+        let mut believed = called.verify_server_cert(end, issuers, &name, &[], now).map(drop);
+        if let (Ok(()), Some(path)) = (&believed, &self.client_ca) {
+            // Members call each other, each with the certificate it shows to callers.
+            believed = callers(path)?.verify_client_cert(end, issuers, now).map(drop);
+        }
+        match believed {
+            Ok(()) => Ok(()),
+            Err(error) if is_of_another_day(&error) => {
+                tracing::error!(cert = %self.own.cert.display(), why = %error, "others will not believe this certificate");
+                Ok(())
+            }
+            Err(error) => Err(refuse(error.to_string())),
+        }
+    }
+}
+
+fn callers(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let roots = Arc::new(roots(path)?);
+    WebPkiClientVerifier::builder_with_provider(roots, Arc::new(ring::default_provider())).build().map_err(|error| {
+        Error::new(Code::Certificate, format!("the certificates `{}` cannot be used", path.display()))
+            .why(error.to_string())
+    })
+}
+
+/// Returns whether a certificate is refused for its dates alone.
+fn is_of_another_day(error: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    let rustls::Error::InvalidCertificate(why) = error else { return false };
+    matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Loads the files and watches them from then on. `what` is for the log.
+    pub fn open(files: &ServerFiles, what: &'static str) -> Result<(Self, Watch), Error> {
+        let looked: Vec<_> = [&files.own.cert, &files.own.key].into_iter().chain(&files.client_ca).cloned().collect();
+        let seen = stamp(&looked);
+        let server = Self(Arc::new(ArcSwap::from_pointee(files.load()?)));
+        let (current, files) = (server.0.clone(), files.clone());
+        let renew = Box::new(move || {
+            current.store(Arc::new(files.load()?));
+            Ok(())
+        });
+        let watch = Watch::start(Look { files: looked, seen, what, renew })?;
+        Ok((server, watch))
+    }
+
+    /// Agrees on keys with a caller. Returns whether HTTP/2 is spoken from there on.
+    pub async fn accept(&self, mut stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, bool)> {
+        let agreed = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
+                send_away(&mut stream).await?;
+                return Err(io::Error::other("it speaks no TLS"));
+            }
+            TlsAcceptor::from(self.0.load_full()).accept(stream).await
+        };
+        let stream = tokio::time::timeout(HANDSHAKE, agreed).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+        Ok((stream, is_http2))
+    }
+}
+
+/// Says that TLS is spoken here, in the version of HTTP that the caller began with.
+async fn send_away(stream: &mut TcpStream) -> io::Result<()> {
+    let mut begin = [0; 3];
+    let read = stream.read(&mut begin).await?;
+    stream.write_all(if begin[..read] == *b"PRI" { NOT_HERE_2 } else { NOT_HERE }).await?;
+    stream.shutdown().await?;
+    // A socket that is closed with something unread resets the connection, and may take the answer with it.
+    let mut rest = stream.take(FAREWELL_BYTES as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Server")
+    }
+}
