@@ -15,6 +15,7 @@ mod feature;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod keys;
+mod listen;
 mod machine;
 mod metrics;
 mod options;

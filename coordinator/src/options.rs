@@ -8,11 +8,13 @@ use std::{
 };
 
 use berth_core::{
+    address,
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
     state::FEATURE_LEVEL,
     time::LogTime,
 };
+use berth_proto::tls::{ServerFiles, Trust, TrustFiles, Watch};
 
 use crate::{
     alert::AlertReceiver,
@@ -42,9 +44,13 @@ pub struct CoordinatorOptions {
     pub listen: SocketAddr,
     /// A socket that is bound already; wins over `listen`.
     pub listener: Option<TcpListener>,
-    /// Where others reach it, `host:port`; the bound address when absent.
+    /// Where others reach it, `host:port`, or `https://host:port` with `tls`; the bound address when absent.
     pub advertise: Option<String>,
-    /// Whether it may listen beyond loopback although there is no TLS.
+    /// What it shows and whom it lets in; plain HTTP when absent.
+    pub tls: Option<ServerFiles>,
+    /// The authority that signed what members show, in PEM: whom this one believes when it calls one at `https://`.
+    pub ca: Option<PathBuf>,
+    /// Whether it may listen beyond loopback although anybody who reaches it may do everything.
     pub insecure: bool,
     /// The cluster key; `cluster.key` in `data_dir` when absent.
     pub key_file: Option<PathBuf>,
@@ -75,6 +81,8 @@ impl CoordinatorOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULTS.api_port)),
             listener: None,
             advertise: None,
+            tls: None,
+            ca: None,
             insecure: false,
             key_file: None,
             asset_max_bytes: ASSET_MAX_BYTES,
@@ -90,12 +98,18 @@ impl CoordinatorOptions {
     /// Reports everything that is wrong with them at once.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let listen = self.listener.as_ref().and_then(|bound| bound.local_addr().ok()).unwrap_or(self.listen);
-        if !listen.ip().is_loopback() && !self.insecure {
+        let is_mutual = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !listen.ip().is_loopback() && !is_mutual && !self.insecure {
             return Err(Error::new(Code::Insecure, format!("refusing to listen on {listen}"))
-                .why("there is no TLS yet: whoever reaches this address may do everything")
-                .try_("listen on 127.0.0.1, or pass --insecure on a network you trust"));
+                .why("without mutual TLS whoever reaches this address may do everything")
+                .try_("name `tls_cert`, `tls_key`, `ca` and `tls_client_ca`, listen on 127.0.0.1, or pass --insecure on a network you trust"));
         }
         let mut problems = Problems::default();
+        let others = match &self.formation {
+            Formation::Bootstrap { peers, .. } => ("peers", peers.as_slice()),
+            Formation::Join { addresses } => ("join", addresses.as_slice()),
+        };
+        address::check_member(&mut problems, self.tls.is_some(), self.ca.is_some(), self.advertise.as_deref(), others);
         if listen.ip().is_unspecified() && self.advertise.is_none() {
             problems.add_try(
                 "advertise",
@@ -115,6 +129,13 @@ impl CoordinatorOptions {
         problems.into_result(Code::Invalid, "the coordinator's configuration")
     }
 
+    /// Reads whom members are believed by, and what this one shows to those that ask; watched from then on.
+    pub(crate) fn trust(&self) -> Result<Option<(Trust, Watch)>, Error> {
+        let own = self.tls.as_ref().map(|tls| tls.own.clone());
+        let files = self.ca.clone().map(|ca| TrustFiles { ca, own });
+        files.map(|files| Trust::watch(&files, "to members")).transpose()
+    }
+
     /// Reads the cluster key. Only the founder of a cluster makes one: two keys make two clusters.
     pub(crate) fn cluster_key(&self) -> Result<ClusterKey, Error> {
         let path = self.key_file.clone().unwrap_or_else(|| self.data_dir.join("cluster.key"));
@@ -128,5 +149,37 @@ impl CoordinatorOptions {
             }
             Formation::Join { .. } => ClusterKey::load(&path),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_proto::tls::TlsFiles;
+
+    use super::*;
+
+    /// Each row: where it listens, whether it has TLS and asks for certificates, and what it is refused with.
+    #[test]
+    fn only_mutual_tls_opens_the_listener() {
+        let formation = || Formation::Bootstrap { expect: 1, peers: Vec::new() };
+        for (listen, tls, mutual, refused) in [
+            ("127.0.0.1:0", false, false, None),
+            ("127.0.0.1:0", true, false, None),
+            ("10.0.0.1:0", true, true, None),
+            ("10.0.0.1:0", true, false, Some(Code::Insecure)),
+            ("10.0.0.1:0", false, false, Some(Code::Insecure)),
+        ] {
+            let mut options = CoordinatorOptions::new("/d", formation());
+            options.listen = listen.parse().expect("an address");
+            let client_ca = mutual.then(|| "ca".into());
+            options.tls = tls.then(|| ServerFiles { own: TlsFiles { cert: "c".into(), key: "k".into() }, client_ca });
+            options.ca = tls.then(|| "ca".into());
+            assert_eq!(options.validate().err().map(|error| error.code), refused, "{listen} {tls} {mutual}");
+        }
+        let mut options = CoordinatorOptions::new("/d", Formation::Join { addresses: vec!["https://a:1".into()] });
+        let error = options.validate().expect_err("nobody is believed");
+        assert_eq!(error.problems[0].field, "join");
+        options.ca = Some("ca".into());
+        assert_eq!(options.validate(), Ok(()));
     }
 }

@@ -13,6 +13,7 @@ use std::{
 
 use axum::{extract::State, http::StatusCode, routing::get};
 use berth_core::{
+    address,
     error::{Code, Error},
     id::{LogIndex, MemberId, Term},
     state::ClusterState,
@@ -27,6 +28,7 @@ use berth_proto::{
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
+    tls::{Server, Watch},
 };
 use tokio::{
     sync::Semaphore,
@@ -35,7 +37,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     service::{Routes, interceptor::InterceptedService},
-    transport::{Server, server::TcpIncoming},
+    transport::{self, server::TcpIncoming},
 };
 
 use crate::{
@@ -48,12 +50,13 @@ use crate::{
     controller::Keeper,
     feature,
     keys::ClusterKey,
+    listen,
     machine::{self, Machine},
     metrics::Metrics,
     options::CoordinatorOptions,
     peers::Peers,
     propose::Proposer,
-    raft::{Member, RaftHandle, RaftOptions, RaftService, RaftToken},
+    raft::{Dialer, Member, RaftHandle, RaftOptions, RaftService, RaftToken},
     rest,
     serve::{NodeRpc, PeerRpc},
     table::{self, Feed},
@@ -77,6 +80,10 @@ pub struct CoordinatorService {
     keeper: Keeper,
     /// How others call this member.
     advertise: String,
+    /// TLS of the listener; plain HTTP when absent.
+    tls: Option<Server>,
+    /// Look at certificates for as long as the coordinator runs.
+    watches: Vec<Watch>,
 }
 
 /// A handle on a coordinator. Clones are cheap.
@@ -84,6 +91,7 @@ pub struct CoordinatorService {
 pub struct CoordinatorHandle {
     context: Arc<Context>,
     api_addr: SocketAddr,
+    advertise: Arc<str>,
 }
 
 /// How a coordinator does.
@@ -119,11 +127,19 @@ impl CoordinatorService {
         options.validate()?;
         let key = Arc::new(options.cluster_key()?);
         let (listener, api_addr) = bind(options.listener.take(), options.listen)?;
-        let advertise = options.advertise.clone().unwrap_or_else(|| api_addr.to_string());
+        let scheme = if options.tls.is_some() { address::HTTPS } else { "" };
+        let advertise = options.advertise.clone().unwrap_or_else(|| format!("{scheme}{api_addr}"));
+        let (trust, trust_watch) = options.trust()?.unzip();
+        if let (Some(tls), Some(ca)) = (&options.tls, &options.ca) {
+            tls.check(ca, address::host(&advertise))?;
+        }
+        let tls = options.tls.as_ref().map(|files| Server::open(files, "of the API")).transpose()?;
+        let (tls, tls_watch) = tls.unzip();
         let machine = Arc::new(Machine::new(options.feature_level));
         let tokens = key.member_tokens().into_iter().map(RaftToken::new).collect();
         let raft_options = RaftOptions {
             timings: options.timings.clone(),
+            dialer: Dialer::believing(trust.clone()),
             ..RaftOptions::new(
                 &options.data_dir,
                 key.cluster_id(),
@@ -140,7 +156,7 @@ impl CoordinatorService {
         let raft = RaftService::open(raft_options, machine.clone()).await?;
         let proposer = Proposer::new(raft.handle(), machine.clone(), options.wall_clock, clock);
         let keeper = Keeper::new(raft.handle(), proposer.clone(), clock);
-        let peers = Peers::default();
+        let peers = Peers::new(trust);
         let settings = Settings {
             max_bytes: options.asset_max_bytes,
             grace: options.asset_grace,
@@ -169,8 +185,9 @@ impl CoordinatorService {
             whatif: Arc::new(Semaphore::new(1)),
             stop: CancellationToken::new(),
         };
-        let handle = CoordinatorHandle { context: Arc::new(context), api_addr };
-        Ok(Self { handle, listener, raft, keeper, advertise })
+        let handle = CoordinatorHandle { context: Arc::new(context), api_addr, advertise: advertise.as_str().into() };
+        let watches = trust_watch.into_iter().chain(tls_watch).collect();
+        Ok(Self { handle, listener, raft, keeper, advertise, tls, watches })
     }
 
     /// Returns a handle.
@@ -181,11 +198,11 @@ impl CoordinatorService {
     /// Serves until `shutdown` completes, or until the member stops by itself: then its error is returned, and the
     /// process should end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Self { handle, listener, raft, keeper, advertise } = self;
+        let Self { handle, listener, raft, keeper, advertise, tls, watches: _watches } = self;
         let context = handle.context.clone();
         let stop = context.stop.clone();
         let routes = routes(&context, &raft, &advertise)?;
-        let incoming = incoming(listener)?;
+        let listener = listening(listener)?;
         let (tasks, drained) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(keeper.run(stop.clone()));
         tasks.spawn(table::follow(context.feed.clone(), context.machine.clone(), stop.clone()));
@@ -194,15 +211,20 @@ impl CoordinatorService {
         tasks.spawn(alert::run(context.clone(), stop.clone()));
         tasks.spawn(machine::judge(context.machine.clone(), context.metrics.clone(), stop.clone()));
         tasks.close();
-        let serving = tokio::spawn(
-            Server::builder()
-                .accept_http1(true)
-                .tcp_nodelay(true)
-                .http2_keepalive_interval(Some(KEEPALIVE))
-                .http2_keepalive_timeout(Some(KEEPALIVE))
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(incoming, drained.clone().cancelled_owned()),
-        );
+        let server = transport::Server::builder()
+            .accept_http1(true)
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .add_routes(routes);
+        let ended = drained.clone().cancelled_owned();
+        let serving = match tls {
+            Some(tls) => tokio::spawn(server.serve_with_incoming_shutdown(listen::secured(listener, tls), ended)),
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended))
+            }
+        };
         tracing::info!(address = %handle.api_addr, member = %context.raft.member_id(), "coordinator is up");
         // Consensus ends last: the rest hands over and says goodbye through it.
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
@@ -234,6 +256,11 @@ impl CoordinatorService {
 // === impl CoordinatorHandle ===
 
 impl CoordinatorHandle {
+    /// Returns how others call it: `host:port`, or `https://host:port`.
+    pub fn advertise(&self) -> &str {
+        &self.advertise
+    }
+
     /// Returns the address it listens on.
     pub fn api_addr(&self) -> SocketAddr {
         self.api_addr
@@ -334,10 +361,9 @@ fn bind(bound: Option<TcpListener>, listen: SocketAddr) -> Result<(TcpListener, 
     })
 }
 
-fn incoming(listener: TcpListener) -> Result<TcpIncoming, Error> {
+fn listening(listener: TcpListener) -> Result<tokio::net::TcpListener, Error> {
     let taken = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
-    let listener = taken.map_err(|error| Error::new(Code::Internal, "cannot listen").why(error.to_string()))?;
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+    taken.map_err(|error| Error::new(Code::Internal, "cannot listen").why(error.to_string()))
 }
 
 /// Everything on the one listener: the API over gRPC and over HTTP, nodes, members, consensus, and pages for operators.

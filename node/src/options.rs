@@ -9,11 +9,13 @@ use std::{
 };
 
 use berth_core::{
+    address,
     agent::Timing,
     defaults::DEFAULTS,
     error::{Code, Error, Problems},
     model::NodeName,
 };
+use berth_proto::tls::TrustFiles;
 
 use crate::{
     capacity::CapacityOverride,
@@ -68,8 +70,10 @@ pub struct NodeOptions {
     pub name: NodeName,
     /// Everything it keeps.
     pub data_dir: PathBuf,
-    /// Coordinators, `host:port`; any members will do.
+    /// Coordinators, `host:port`, or `https://host:port` where they speak TLS; any members will do.
     pub coordinators: Vec<String>,
+    /// Whose certificates are believed of coordinators at `https://`, and what they are shown.
+    pub trust: Option<TrustFiles>,
     /// What it shows to coordinators.
     pub token: Secret,
     /// Where callers reach it.
@@ -164,6 +168,7 @@ impl NodeOptions {
             name,
             data_dir: data_dir.into(),
             coordinators,
+            trust: None,
             token,
             ingress: loopback(DEFAULTS.ingress_port),
             gate: loopback(DEFAULTS.gate_port),
@@ -231,6 +236,12 @@ impl NodeOptions {
         for address in self.coordinators.iter().filter(|address| !is_host_port(address)) {
             problems.add_try("coordinators", format!("`{address}` is not an address"), "use `host:port`");
         }
+        if self.trust.is_none()
+            && let Some(address) = self.coordinators.iter().find(|address| address::is_tls(address))
+        {
+            let what = format!("`{address}` is called over TLS, and nobody is believed");
+            problems.add_try("ca", what, "name the authority that signed the coordinators' certificates");
+        }
         if self.gate.ip().is_unspecified() && self.advertise.is_none() {
             problems.add_try(
                 "advertise",
@@ -248,8 +259,8 @@ impl NodeOptions {
     }
 }
 
-fn is_host_port(text: &str) -> bool {
-    let parts = text.rsplit_once(':');
+fn is_host_port(address: &str) -> bool {
+    let parts = address::authority(address).rsplit_once(':');
     parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
@@ -283,6 +294,12 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let bad = NodeOptions { coordinators: vec!["c".into(), ":1".into()], log_max_bytes: 1, ..options() };
         assert_eq!(bad.validate().unwrap_err().problems.len(), 3);
+        let secured = NodeOptions { coordinators: vec!["https://c:1".into(), "https://:1".into()], ..options() };
+        let fields: Vec<_> = secured.validate().unwrap_err().problems.into_iter().map(|it| it.field).collect();
+        assert_eq!(fields, ["coordinators", "ca"]);
+        let trust = TrustFiles { ca: "ca".into(), own: None };
+        let believing = NodeOptions { coordinators: vec!["https://c:1".into()], trust: Some(trust), ..options() };
+        assert_eq!(believing.validate(), Ok(()));
     }
 
     #[test]

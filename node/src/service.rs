@@ -97,7 +97,7 @@ impl NodeService {
             Error::new(Code::Internal, "taking the node's folder broke off").why(error.to_string())
         })??;
         let ledger = ledger::read(home.folder())?;
-        let members = Members::new(options.coordinators.clone(), &options.token)?;
+        let members = Members::new(options.coordinators.clone(), &options.token, options.trust.as_ref())?;
         let cache = Cache::open(home.folder().join("assets"), options.cache_max_bytes, Arc::clone(&members))?;
         let environments = Environments::open(home.folder(), &options)?;
         if let Some(path) = &options.console_log {

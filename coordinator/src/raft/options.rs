@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use berth_core::error::Problem;
+use berth_core::{address, error::Problem};
+use berth_proto::tls::{self, Trust};
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::Error;
@@ -89,7 +90,7 @@ pub struct RaftOptions {
     pub cluster_id: String,
     /// Secrets: the first is shown, every one is accepted, so that the key can be exchanged member by member.
     pub tokens: Vec<RaftToken>,
-    /// Where other members reach this one, `host:port`. May change between starts.
+    /// Where other members reach this one, `host:port` or `https://host:port`. May change between starts.
     pub advertise: String,
     /// How a member without a cluster comes to one.
     pub formation: Formation,
@@ -227,6 +228,11 @@ impl Dialer {
         Self(Arc::new(dial))
     }
 
+    /// Opens connections as addresses say, over TLS to whom `trust` believes.
+    pub fn believing(trust: Option<Trust>) -> Self {
+        Self::new(move |endpoint| tls::channel(endpoint, trust.as_ref()))
+    }
+
     pub(super) fn dial(&self, endpoint: &Endpoint) -> Channel {
         self.0(endpoint)
     }
@@ -234,7 +240,7 @@ impl Dialer {
 
 impl Default for Dialer {
     fn default() -> Self {
-        Self::new(Endpoint::connect_lazy)
+        Self::believing(None)
     }
 }
 
@@ -244,12 +250,12 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// Returns the endpoint of `host:port`, or `None` if it is not one.
+/// Returns the endpoint of `host:port` or `https://host:port`, or `None` if it is neither.
 pub(super) fn endpoint(address: &str) -> Option<Endpoint> {
-    let authority: http::uri::Authority = address.parse().ok()?;
+    let authority: http::uri::Authority = address::authority(address).parse().ok()?;
     let port = authority.port_u16().filter(|port| *port != 0);
     if port.is_none() || authority.host().is_empty() || address.contains('@') {
         return None;
     }
-    Endpoint::from_shared(format!("http://{address}")).ok()
+    Endpoint::from_shared(address::url(address)).ok()
 }

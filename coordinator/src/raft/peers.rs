@@ -11,7 +11,7 @@ use std::{
 };
 
 use berth_core::{error::Code, id::MemberId};
-use berth_proto::{raft::v1::raft_client::RaftClient, status::from_status};
+use berth_proto::{raft::v1::raft_client::RaftClient, status::from_status, tls::fault};
 use tonic::{
     ConnectError, Status,
     service::interceptor::InterceptedService,
@@ -156,7 +156,11 @@ impl Peers {
         let mut source = status.source();
         while let Some(cause) = source {
             if cause.is::<ConnectError>() {
-                return CallError::NotSent(format!("{address}: {cause}"));
+                return CallError::NotSent(match fault(cause) {
+                    Some(fault) if fault.why.is_empty() => fault.what,
+                    Some(fault) => format!("{}: {}", fault.what, fault.why),
+                    None => format!("{address}: {cause}"),
+                });
             }
             source = cause.source();
         }

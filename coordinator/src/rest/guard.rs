@@ -7,8 +7,11 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, HeaderValue, header};
-use berth_core::error::{Code, Error};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use berth_core::{
+    address,
+    error::{Code, Error},
+};
 
 /// Knows by which names this member is called.
 #[derive(Clone, Debug)]
@@ -21,13 +24,15 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(advertise: &str) -> Self {
-        Self { advertised: host(advertise).to_ascii_lowercase() }
+        Self { advertised: host(address::authority(advertise)).to_ascii_lowercase() }
     }
 
     /// Refuses what another site's page had sent.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
         let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_ascii_lowercase();
-        let called = headers.get(header::HOST).map(text).unwrap_or_default();
+        // HTTP/2, which browsers speak over TLS, has it in its address.
+        let in_uri = || uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        let called = headers.get(header::HOST).map(text).or_else(in_uri).unwrap_or_default();
         if !called.is_empty() && !self.is_ours(host(&called)) {
             return Err(Error::new(Code::Forbidden, format!("this coordinator is not called `{}`", host(&called)))
                 .why("a name that is not its own may have been pointed at it by another site")
@@ -62,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_foreign_page_is_refused() {
-        let guard = Guard::new("node-1.example:7400");
+        let guard = Guard::new("https://node-1.example:7400");
         for (host, origin, allowed, why) in [
             ("127.0.0.1:7400", "", true, "a program"),
             ("[::1]:7400", "", true, "an address of the other kind"),
@@ -81,7 +86,11 @@ mod tests {
                     headers.insert(name, value.parse().expect("a value"));
                 }
             }
-            assert_eq!(guard.check(&headers).is_ok(), allowed, "{why}");
+            assert_eq!(guard.check(&Uri::from_static("/"), &headers).is_ok(), allowed, "{why}");
+            // Over HTTP/2 the same name comes another way.
+            let uri = if host.is_empty() { "/".to_owned() } else { format!("https://{host}/") };
+            headers.remove(header::HOST);
+            assert_eq!(guard.check(&uri.parse().expect("an address"), &headers).is_ok(), allowed, "{why}, over HTTP/2");
         }
     }
 }

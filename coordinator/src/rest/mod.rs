@@ -20,7 +20,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
@@ -55,8 +55,8 @@ pub(crate) fn router(services: Router, advertise: &str) -> Result<Router, Error>
         .merge(page::router()))
 }
 
-async fn document(State(rest): State<Rest>, headers: HeaderMap) -> Response {
-    match rest.0.guard.check(&headers) {
+async fn document(State(rest): State<Rest>, uri: Uri, headers: HeaderMap) -> Response {
+    match rest.0.guard.check(&uri, &headers) {
         Ok(()) => ([(header::CONTENT_TYPE, "application/json")], rest.0.openapi.clone()).into_response(),
         Err(error) => answer::refused(&error),
     }
@@ -65,17 +65,18 @@ async fn document(State(rest): State<Rest>, headers: HeaderMap) -> Response {
 async fn endpoint_document(
     State(rest): State<Rest>,
     Path(endpoint): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
     let inner = &rest.0;
-    inner.guard.check(&headers).map_err(|error| answer::refused(&error))?;
+    inner.guard.check(&uri, &headers).map_err(|error| answer::refused(&error))?;
     let found = swagger::describe(&inner.routes, &inner.services, &endpoint, &headers).await;
     found.map(|document| json(StatusCode::OK, document.to_string())).map_err(|error| answer::refused(&error))
 }
 
 async fn answer_call(State(rest): State<Rest>, request: Request) -> Response {
     let inner = &rest.0;
-    if let Err(error) = inner.guard.check(request.headers()) {
+    if let Err(error) = inner.guard.check(request.uri(), request.headers()) {
         return answer::refused(&error);
     }
     let path = request.uri().path();

@@ -138,7 +138,11 @@ pub(crate) async fn keep_session(options: SessionOptions) {
                 sleep(REFUSED_WAIT).await;
             }
             End::Broken(error) => {
-                tracing::info!(%address, %error, "no session with this member");
+                // Which does not pass by itself, as a member that is away does.
+                match error.code {
+                    Code::Tls => tracing::error!(%address, %error, "no session with this member"),
+                    _ => tracing::info!(%address, %error, "no session with this member"),
+                }
                 say(&options.status, error.to_string());
                 options.members.leads(None);
             }

@@ -6,8 +6,15 @@ use std::{
     time::Duration,
 };
 
-use berth_core::error::{Code, Error};
-use berth_proto::{node::v1::node_client::NodeClient, status::from_status};
+use berth_core::{
+    address,
+    error::{Code, Error},
+};
+use berth_proto::{
+    node::v1::node_client::NodeClient,
+    status::from_status,
+    tls::{self, Trust, TrustFiles, Watch},
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -36,6 +43,11 @@ const MEMBERS_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Members {
     shown: MetadataValue<Ascii>,
+    /// Who is believed at addresses with TLS.
+    trust: Option<Trust>,
+    /// Whether nobody is called without TLS, whatever a welcome says.
+    only_tls: bool,
+    _watch: Option<Watch>,
     known: Mutex<Known>,
 }
 
@@ -60,14 +72,17 @@ pub(crate) type Client = NodeClient<InterceptedService<Channel, ShowToken>>;
 // === impl Members ===
 
 impl Members {
-    pub(crate) fn new(configured: Vec<String>, token: &Secret) -> Result<Arc<Self>, Error> {
+    pub(crate) fn new(configured: Vec<String>, token: &Secret, files: Option<&TrustFiles>) -> Result<Arc<Self>, Error> {
+        let (trust, watch) = files.map(|files| Trust::watch(files, "to coordinators")).transpose()?.unzip();
         let mut shown: MetadataValue<Ascii> = token.expose().parse().map_err(|_| {
             Error::new(Code::Unauthenticated, "the node's token is no token")
                 .why("it holds characters that cannot be sent")
                 .try_("copy the coordinators' `node.token` file again")
         })?;
         shown.set_sensitive(true);
-        Ok(Arc::new(Self { shown, known: Mutex::new(Known { configured, ..Known::default() }) }))
+        let only_tls = !configured.is_empty() && configured.iter().all(|address| address::is_tls(address));
+        let known = Mutex::new(Known { configured, ..Known::default() });
+        Ok(Arc::new(Self { shown, trust, only_tls, _watch: watch, known }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -105,7 +120,7 @@ impl Members {
         let channel = match known.channels.get(address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = channel(address)?;
+                let channel = self.channel(address)?;
                 known.channels.insert(address.to_owned(), channel.clone());
                 channel
             }
@@ -114,19 +129,24 @@ impl Members {
             .max_decoding_message_size(MESSAGE_MAX_BYTES)
             .max_encoding_message_size(MESSAGE_MAX_BYTES))
     }
-}
 
-fn channel(address: &str) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-        Error::new(Code::Invalid, format!("`{address}` is not an address of a coordinator")).why(error.to_string())
-    })?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_DEADLINE)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_DEADLINE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
+    fn channel(&self, address: &str) -> Result<Channel, Error> {
+        if self.only_tls && !address::is_tls(address) {
+            return Err(Error::new(Code::Tls, format!("{address} is not called: no TLS is spoken there"))
+                .why("every coordinator in this node's settings speaks it")
+                .try_("give that coordinator `tls_cert` and `tls_key`"));
+        }
+        let endpoint = Endpoint::from_shared(address::url(address)).map_err(|error| {
+            Error::new(Code::Invalid, format!("`{address}` is not an address of a coordinator")).why(error.to_string())
+        })?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_DEADLINE)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_DEADLINE)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        Ok(tls::channel(&endpoint, self.trust.as_ref()))
+    }
 }
 
 /// Turns a status into an error; one that Berth did not make is a connection that broke.
@@ -149,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_leader_is_asked_first_and_nobody_twice() {
-        let members = Members::new(vec!["a:1".into(), "b:1".into()], &Secret::new("t")).unwrap();
+        let members = Members::new(vec!["a:1".into(), "b:1".into()], &Secret::new("t"), None).unwrap();
         members.learn(vec!["b:1".into(), "c:1".into()]);
         assert_eq!(members.addresses(), ["b:1", "c:1", "a:1"]);
         members.leads(Some("c:1"));
@@ -159,8 +179,23 @@ mod tests {
         assert_eq!(members.addresses(), ["a:1", "b:1"]);
     }
 
+    #[tokio::test]
+    async fn a_node_whose_coordinators_speak_tls_calls_none_without() {
+        for (configured, told, called) in [
+            ("https://a:1", "https://b:1", true),
+            ("https://a:1", "b:1", false),
+            ("a:1", "b:1", true),
+            // A cluster that changes over.
+            ("a:1", "https://b:1", true),
+        ] {
+            let members = Members::new(vec![configured.into()], &Secret::new("t"), None).unwrap();
+            let refused = members.client(told).err().map(|error| error.code);
+            assert_eq!(refused, (!called).then_some(Code::Tls), "{configured} {told}");
+        }
+    }
+
     #[test]
     fn a_token_that_cannot_be_sent_is_refused_in_words() {
-        assert_eq!(Members::new(vec![], &Secret::new("a\nb")).unwrap_err().code, Code::Unauthenticated);
+        assert_eq!(Members::new(vec![], &Secret::new("a\nb"), None).unwrap_err().code, Code::Unauthenticated);
     }
 }
