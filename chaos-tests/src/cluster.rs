@@ -9,7 +9,7 @@ use std::{
 };
 
 use berth_cli::{
-    fleet::{FakeGpus, Fleet, FleetOptions},
+    fleet::{FakeGpus, Fleet, FleetOptions, FleetTls},
     load::{LoadOptions, LoadReport},
 };
 use berth_client::{Client, InferClient, api};
@@ -51,18 +51,23 @@ impl Cluster {
 
     /// Starts them with more arguments for every node.
     pub async fn start_with(berth: &str, coordinators: usize, nodes: usize, node_args: Vec<String>) -> Self {
-        Self::start_all(berth, coordinators, nodes, node_args, None, None).await
+        Self::start_all(berth, coordinators, nodes, node_args, None, None, None).await
+    }
+
+    /// Starts them with TLS between everybody and the coordinators.
+    pub async fn start_over_tls(berth: &str, coordinators: usize, nodes: usize, tls: FleetTls) -> Self {
+        Self::start_all(berth, coordinators, nodes, Vec::new(), None, None, Some(tls)).await
     }
 
     /// Starts one coordinator and nodes that pretend to have GPUs, as `berth dev --fake-gpus` takes them.
     pub async fn start_with_gpus(berth: &str, nodes: usize, gpus: &str) -> Self {
         let gpus = gpus.parse().expect("GPUs as people write them");
-        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus), None).await
+        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus), None, None).await
     }
 
     /// Starts one coordinator that nodes reach through a wire only, which may be made faulty for the last of them.
     pub async fn start_behind(berth: &str, nodes: usize, wire: &FaultyFeed) -> Self {
-        let cluster = Self::start_all(berth, 1, nodes, Vec::new(), None, Some(wire)).await;
+        let cluster = Self::start_all(berth, 1, nodes, Vec::new(), None, Some(wire), None).await;
         let known = cluster.client.list_nodes().await.expect("the nodes are listed");
         let mut ids = known.iter().map(|node| (&node.node, u64::from_str_radix(&node.id, 16).expect("an id")));
         wire.spoil(ids.by_ref().max().expect("a node").1);
@@ -76,6 +81,7 @@ impl Cluster {
         node_args: Vec<String>,
         fake_gpus: Option<FakeGpus>,
         front: Option<&FaultyFeed>,
+        tls: Option<FleetTls>,
     ) -> Self {
         let seed = Seed::of_this_run();
         let dir = tempfile::Builder::new().prefix("berth-chaos-").tempdir().expect("a temporary folder");
@@ -89,6 +95,7 @@ impl Cluster {
             front: front.map(FaultyFeed::address),
             fake_gpus,
             env: BTreeMap::new(),
+            tls,
         });
         let fleet = fleet.expect("the processes start");
         if let (Some(wire), Some(coordinator)) = (front, fleet.api_addresses().first()) {

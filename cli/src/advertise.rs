@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use berth_core::error::{Code, Error};
+use berth_core::{
+    address,
+    error::{Code, Error},
+};
 
 /// What a node's `advertise` is when it is to be found out.
 const AUTO: &str = "auto";
@@ -13,7 +16,12 @@ pub(crate) fn advertised(set: Option<String>, coordinators: &[String]) -> Result
     if set.as_deref() != Some(AUTO) {
         return Ok(set);
     }
-    let found = coordinators.iter().filter_map(|address| address.to_socket_addrs().ok()).flatten().find_map(towards);
+    let found = coordinators
+        .iter()
+        .map(|address| address::authority(address))
+        .filter_map(|to| to.to_socket_addrs().ok())
+        .flatten()
+        .find_map(towards);
     let host = found.ok_or_else(|| {
         Error::new(Code::Invalid, "`advertise = auto` finds no address of this host")
             .why(format!("it has no way to any of {}", coordinators.join(", ")))
@@ -40,7 +48,7 @@ mod tests {
     #[test]
     fn auto_is_the_address_towards_a_coordinator_and_anything_else_is_as_set() {
         let list = |addresses: &[&str]| addresses.iter().map(|address| (*address).to_owned()).collect::<Vec<_>>();
-        let coordinators = list(&["no such host:1", "127.0.0.1:7400"]);
+        let coordinators = list(&["no such host:1", "https://127.0.0.1:7400"]);
         assert_eq!(advertised(None, &coordinators).unwrap(), None);
         assert_eq!(advertised(Some("a.example".into()), &coordinators).unwrap().as_deref(), Some("a.example"));
         assert_eq!(advertised(Some(AUTO.into()), &coordinators).unwrap().as_deref(), Some("127.0.0.1"));

@@ -22,11 +22,20 @@ pub(crate) struct Contexts {
 }
 
 /// A named cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
-    /// Its coordinators: HOST:PORT, several with commas.
+    /// Its coordinators: HOST:PORT or https://HOST:PORT, several with commas.
     pub(crate) api: String,
+    /// Who signed their certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate that they are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 // === impl Contexts ===
@@ -46,9 +55,9 @@ impl Contexts {
         Ok(path)
     }
 
-    /// Returns the coordinators of a context.
-    pub(crate) fn api_of(&self, name: &str) -> Result<&str, Error> {
-        self.contexts.get(name).map(|context| context.api.as_str()).ok_or_else(|| {
+    /// Returns a context.
+    pub(crate) fn named(&self, name: &str) -> Result<&Context, Error> {
+        self.contexts.get(name).ok_or_else(|| {
             let error = Error::new(Code::Invalid, format!("no context is called `{name}`"));
             match nearest(name, self.contexts.keys().map(String::as_str)) {
                 Some(near) => error.try_(format!("did you mean `{near}`?")),
@@ -57,10 +66,9 @@ impl Contexts {
         })
     }
 
-    /// Returns the coordinators of the context in use.
-    pub(crate) fn current_api(&self) -> Option<&str> {
-        let context = self.contexts.get(self.current.as_deref()?)?;
-        Some(&context.api)
+    /// Returns the context in use.
+    pub(crate) fn current(&self) -> Option<&Context> {
+        self.contexts.get(self.current.as_deref()?)
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
@@ -100,7 +108,7 @@ mod tests {
     use super::*;
 
     fn contexts() -> Contexts {
-        let context = |api: &str| Context { api: api.to_owned() };
+        let context = |api: &str| Context { api: api.to_owned(), ..Context::default() };
         let contexts = [("prod".to_owned(), context("a:7400,b:7400")), ("test".to_owned(), context("c:7400"))].into();
         Contexts { current: Some("prod".to_owned()), contexts }
     }
@@ -117,12 +125,12 @@ mod tests {
     #[test]
     fn names_lead_to_coordinators() {
         let mut contexts = contexts();
-        assert_eq!(contexts.current_api(), Some("a:7400,b:7400"));
-        assert_eq!(contexts.api_of("test").expect("known"), "c:7400");
-        let error = contexts.api_of("tset").expect_err("unknown");
+        assert_eq!(contexts.current().map(|context| context.api.as_str()), Some("a:7400,b:7400"));
+        assert_eq!(contexts.named("test").expect("known").api, "c:7400");
+        let error = contexts.named("tset").expect_err("unknown");
         assert!(error.try_.contains("`test`"), "{error:?}");
         contexts.contexts.remove("prod");
-        assert_eq!(contexts.current_api(), None);
+        assert_eq!(contexts.current(), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod python;
 mod reserve;
 mod stop;
 mod stranger;
+mod tls;
 mod tui;
 mod upgrade;
 mod walk;

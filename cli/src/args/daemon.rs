@@ -194,8 +194,15 @@ daemon_args! {
     CoordinatorArgs {
         /// Where its data is kept.
         data_dir: "DIR",
-        /// Where others reach it, when that is not where it listens.
+        /// Where others reach it, when that is not where it listens; https://HOST:PORT with `tls_cert`.
         advertise: "HOST:PORT",
+        /// The certificate that callers are shown, in PEM with those that lead to its issuer; plain HTTP when absent. It is for
+        /// the host of `advertise`, and other members are shown it too.
+        tls_cert: "FILE",
+        /// The certificate's key, in PEM.
+        tls_key: "FILE",
+        /// The authority of callers, in PEM: only who has a certificate of it reaches this coordinator; anybody when absent.
+        tls_client_ca: "FILE",
         /// Forms a cluster with this many members in all.
         bootstrap_expect: "N",
         /// Addresses of all members that form the cluster, with commas.
@@ -221,7 +228,7 @@ daemon_args! {
         log: "LEVEL",
     }
     bools {
-        /// Allows listening beyond loopback although there is no TLS.
+        /// Allows listening beyond loopback without mutual TLS.
         insecure,
     }
 }
@@ -233,7 +240,7 @@ daemon_args! {
         name: "NAME",
         /// Where its data is kept.
         data_dir: "DIR",
-        /// Coordinators, with commas.
+        /// Coordinators, with commas; https://HOST:PORT where they speak TLS.
         coordinators: "ADDRS",
         /// A file with the node token, which every coordinator keeps in its data directory.
         token_file: "FILE",

@@ -166,7 +166,7 @@ pub(crate) struct InvokeArgs {
     pub(crate) ingress: Option<String>,
     /// The certificate of who signed the nodes' own, in PEM; for nodes that speak TLS to callers.
     #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
+    pub(crate) ingress_ca: Option<PathBuf>,
 }
 
 // === impl EndpointName ===

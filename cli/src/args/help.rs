@@ -5,6 +5,18 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 use crate::config::{self, Shown};
 
+/// Flags of every verb that are settings of a daemon too, where they mean this. The variables of the others are not for it.
+const SHARED: &[(&str, &str, &str)] = &[
+    ("api", "ADDR", "Where it listens"),
+    (
+        "ca",
+        "FILE",
+        "The authority that signed the coordinators' certificates, in PEM: who is believed at `https://` addresses",
+    ),
+    ("client_cert", "FILE", "The certificate that coordinators are shown, in PEM, where they ask for one"),
+    ("client_key", "FILE", "That certificate's key, in PEM"),
+];
+
 /// Builds the whole program's commands, every daemon's flag with its variable and its default.
 pub(crate) fn command() -> Command {
     Cli::command()
@@ -14,9 +26,11 @@ pub(crate) fn command() -> Command {
 
 fn with_settings(command: Command, settings: &[Shown]) -> Command {
     let mut elsewhere = vec!["A flag beats a variable beats a line of --config FILE [env: BERTH_CONFIG].".to_owned()];
-    // `--api` is a flag of every verb, and means something else to the others.
-    for shown in settings.iter().filter(|shown| shown.name == "api") {
-        elsewhere.push(format!("--api ADDR is where it listens {}.", source(shown)));
+    for (name, value, what) in SHARED {
+        for shown in settings.iter().filter(|shown| shown.name == *name) {
+            let what = format!("{}{}", what[..1].to_ascii_lowercase(), &what[1..]);
+            elsewhere.push(format!("--{} {value} is {what} {}.", name.replace('_', "-"), source(shown)));
+        }
     }
     let command = command.mut_args(|arg| {
         let Some(shown) = settings.iter().find(|shown| arg.get_id() == shown.name) else { return arg };
@@ -69,7 +83,8 @@ mod tests {
             for shown in settings {
                 let arg = command.get_arguments().find(|arg| arg.get_id() == shown.name);
                 let help = arg.and_then(|arg| arg.get_help()).map(ToString::to_string).unwrap_or_default();
-                let help = if shown.name == "api" { "Where it listens".to_owned() } else { help.replace('|', "\\|") };
+                let shared = SHARED.iter().find(|(name, ..)| *name == shown.name);
+                let help = shared.map_or_else(|| help.replace('|', "\\|"), |(.., what)| (*what).to_owned());
                 let default = if shown.default.is_empty() { String::new() } else { format!("`{}`", shown.default) };
                 page.push_str(&format!(
                     "| `{}` | `{}` | {default} | {} |\n",

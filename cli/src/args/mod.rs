@@ -65,14 +65,23 @@ pub(crate) struct Cli {
 /// Flags of every verb.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// Coordinators to talk to: HOST:PORT, several with commas [env: BERTH_API] [default: 127.0.0.1:7400]; for `dev` and
-    /// `coordinator`: where to listen.
+    /// Coordinators to talk to: HOST:PORT, or https://HOST:PORT where they speak TLS, several with commas [env: BERTH_API]
+    /// [default: 127.0.0.1:7400]; for `dev` and `coordinator`: where to listen.
     // The variable is read where a client is made: a daemon must not take it for the address to listen on.
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Global options")]
     pub(crate) api: Option<String>,
     /// The cluster of `berth dev` on this machine, whatever BERTH_API and the context say.
     #[arg(long, global = true, conflicts_with_all = ["api", "context"], help_heading = "Global options")]
     pub(crate) local: bool,
+    /// Who signed the certificates of coordinators at https:// addresses, in PEM [env: BERTH_CA].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) ca: Option<String>,
+    /// The certificate that coordinators are shown, in PEM, where they ask for one [env: BERTH_CLIENT_CERT].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) client_cert: Option<String>,
+    /// That certificate's key, in PEM [env: BERTH_CLIENT_KEY].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) client_key: Option<String>,
     /// How to print answers.
     #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     pub(crate) output: Format,
@@ -309,7 +318,7 @@ pub(crate) enum ContextVerb {
         /// Its name.
         name: String,
     },
-    /// Add a context for the coordinators of --api, or change one.
+    /// Add a context for the coordinators of --api, or change one; --ca, --client-cert and --client-key go with it.
     Set {
         /// Its name.
         name: String,

@@ -7,6 +7,7 @@ use std::{
 
 use berth_coordinator::{AlertReceiver, raft::Formation};
 use berth_core::error::Error;
+use berth_proto::tls::ServerFiles;
 
 use super::{
     DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_collector, parse_list, parse_listen,
@@ -21,6 +22,10 @@ pub(super) const COORDINATOR: Schema = Schema {
         ("data_dir", "/var/lib/berth/coordinator"),
         ("api", "127.0.0.1:7400"),
         ("advertise", ""),
+        ("tls_cert", ""),
+        ("tls_key", ""),
+        ("tls_client_ca", ""),
+        ("ca", ""),
         ("bootstrap_expect", ""),
         ("peers", ""),
         ("join", ""),
@@ -45,6 +50,10 @@ pub(crate) struct CoordinatorConfig {
     pub(crate) api: SocketAddr,
     /// Where others reach it.
     pub(crate) advertise: Option<String>,
+    /// What it shows and whom it lets in.
+    pub(crate) tls: Option<ServerFiles>,
+    /// Whose certificates are believed of other members.
+    pub(crate) ca: Option<PathBuf>,
     /// How it comes to a cluster.
     pub(crate) formation: Formation,
     /// The cluster key.
@@ -72,6 +81,14 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
     let data_dir = from.required("data_dir", "", |text| Ok(PathBuf::from(text)));
     let api = from.required("api", "", parse_listen);
     let advertise = from.optional("advertise", |text| Ok(text.to_owned()));
+    let own = from.certificate(["tls_cert", "tls_key"]);
+    let client_ca = from.optional("tls_client_ca", |text| Ok(PathBuf::from(text)));
+    if client_ca.is_some() && from.text("tls_cert").is_none() {
+        let what = "who asks callers for a certificate shows one";
+        from.problems.add_try("--tls-client-ca", what, "name `tls_cert` and `tls_key`");
+    }
+    let tls = own.map(|own| ServerFiles { own, client_ca });
+    let ca = from.optional("ca", |text| Ok(PathBuf::from(text)));
     let formation = read_formation(&mut from);
     let cluster_key = from.optional("cluster_key", |text| Ok(PathBuf::from(text)));
     let asset_max_bytes = from.optional("asset_max", parse_bytes);
@@ -88,6 +105,8 @@ pub(super) fn read(mut from: super::Reader) -> Result<CoordinatorConfig, Error> 
         data_dir: data_dir.ok_or_else(unread)?,
         api: api.ok_or_else(unread)?,
         advertise,
+        tls,
+        ca,
         formation: formation.ok_or_else(unread)?,
         cluster_key,
         asset_max_bytes,

@@ -21,6 +21,7 @@ use std::{
 };
 
 use berth_core::error::{Code, Error, Problems, nearest};
+use berth_proto::tls::TlsFiles;
 
 /// Our own steps, and of the consensus library only what someone should look at: it tells every heartbeat at `info`.
 const DEFAULT_LOG: &str = "info,openraft=warn";
@@ -146,7 +147,8 @@ impl Layer {
     /// Adds a flag whose name other verbs share.
     pub(crate) fn with(mut self, name: &str, text: Option<String>) -> Self {
         if let Some(text) = text {
-            self.0.insert(name.to_owned(), Given { text, place: format!("--{name}") });
+            let place = format!("--{}", name.replace('_', "-"));
+            self.0.insert(name.to_owned(), Given { text, place });
         }
         self
     }
@@ -224,6 +226,20 @@ impl Reader {
             return None;
         }
         self.optional(name, parse)
+    }
+
+    /// Reads a certificate and its key, which go together.
+    fn certificate(&mut self, names: [&str; 2]) -> Option<TlsFiles> {
+        let [cert, key] = names.map(|name| self.optional(name, |text| Ok(PathBuf::from(text))));
+        let missing = match (cert, key) {
+            (Some(cert), Some(key)) => return Some(TlsFiles { cert, key }),
+            (None, None) => return None,
+            (Some(_), None) => names[1],
+            (None, Some(_)) => names[0],
+        };
+        let flag = format!("--{}", missing.replace('_', "-"));
+        self.problems.add_try(flag.as_str(), "a certificate and its key go together", format!("{flag} FILE"));
+        None
     }
 
     /// Reads the settings every daemon shares.

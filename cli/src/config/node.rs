@@ -12,6 +12,7 @@ use berth_node::{
     capacity::CapacityOverride,
     mesh::{PeerFiles, TlsFiles},
 };
+use berth_proto::tls::TrustFiles;
 
 use super::{
     DEFAULT_LOG, Layer, LogConfig, Schema, parse, parse_bool, parse_bytes, parse_collector, parse_list, parse_listen,
@@ -26,6 +27,9 @@ pub(super) const NODE: Schema = Schema {
         ("name", ""),
         ("data_dir", "/var/lib/berth/node"),
         ("coordinators", "127.0.0.1:7400"),
+        ("ca", ""),
+        ("client_cert", ""),
+        ("client_key", ""),
         ("token_file", ""),
         ("ingress", "127.0.0.1:7480"),
         ("gate", "127.0.0.1:7481"),
@@ -67,6 +71,8 @@ pub(crate) struct NodeConfig {
     pub(crate) data_dir: PathBuf,
     /// Coordinators.
     pub(crate) coordinators: Vec<String>,
+    /// Whose certificates are believed of coordinators, and what they are shown.
+    pub(crate) trust: Option<TrustFiles>,
     /// The file with the node token.
     pub(crate) token_file: PathBuf,
     /// Where callers reach it.
@@ -150,15 +156,13 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let capacity = from.optional("capacity", parse::<CapacityOverride>);
     let labels = from.optional("labels", parse_labels).unwrap_or_default();
     let mesh_cores = from.optional("mesh_cores", parse::<usize>);
-    let tls_cert = from.optional("tls_cert", |text| Ok(PathBuf::from(text)));
-    let tls_key = from.optional("tls_key", |text| Ok(PathBuf::from(text)));
-    let tls = match crate::args::tls_files(tls_cert, tls_key) {
-        Ok(tls) => tls,
-        Err(missing) => {
-            from.problems.add_try(missing, "a certificate and its key go together", format!("{missing} FILE"));
-            None
-        }
-    };
+    let tls = from.certificate(["tls_cert", "tls_key"]);
+    let ca = from.optional("ca", |text| Ok(PathBuf::from(text)));
+    let own = from.certificate(["client_cert", "client_key"]);
+    if ca.is_none() && own.is_some() {
+        from.problems.add_try("--ca", "is missing beside the certificate for coordinators", "--ca FILE");
+    }
+    let trust = ca.map(|ca| TrustFiles { ca, own });
     let peers = ["peer_cert", "peer_key", "peer_ca"].map(|name| from.optional(name, |text| Ok(PathBuf::from(text))));
     let peers = match peers {
         [Some(cert), Some(key), Some(ca)] => Some(PeerFiles { own: TlsFiles { cert, key }, ca }),
@@ -189,6 +193,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         name: name.ok_or_else(unread)?,
         data_dir: data_dir.ok_or_else(unread)?,
         coordinators: coordinators.ok_or_else(unread)?,
+        trust,
         token_file: token_file.ok_or_else(unread)?,
         ingress: ingress.ok_or_else(unread)?,
         gate: gate.ok_or_else(unread)?,

@@ -61,6 +61,7 @@ pub async fn run(options: DemoOptions, mut say: impl FnMut(&str)) -> Result<Demo
     }
     say("starting three coordinators and three nodes as six processes");
     let mut fleet = Fleet::start(FleetOptions {
+        tls: None,
         berth: options.berth.clone(),
         dir: dir.join("cluster"),
         coordinators: 3,

@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use berth_client::Client;
+use berth_client::{Client, ClientOptions, Error, Trust, TrustFiles};
+use berth_proto::tls::ServerFiles;
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -48,6 +49,17 @@ pub struct FleetOptions {
     pub fake_gpus: Option<FakeGpus>,
     /// Variables for every process.
     pub env: BTreeMap<String, String>,
+    /// TLS of the coordinators, and of who calls them; plain HTTP when absent.
+    pub tls: Option<FleetTls>,
+}
+
+/// What the processes of a cluster show each other.
+#[derive(Clone, Debug)]
+pub struct FleetTls {
+    /// What every coordinator shows, and whom it lets in.
+    pub coordinators: ServerFiles,
+    /// Whom members, nodes and clients believe, and what the latter two show.
+    pub trust: TrustFiles,
 }
 
 /// A running cluster.
@@ -106,8 +118,8 @@ impl Fleet {
         let node_addresses = node_addresses.chunks_exact(3);
         let node_addresses =
             node_addresses.map(|a| NodeAddresses { ingress: a[0], gate: a[1], metrics: a[2] }).collect();
-        let mut fleet =
-            Self { addresses, node_addresses, coordinators: Vec::new(), nodes: Vec::new(), gpus: Vec::new(), options };
+        let (coordinators, nodes, gpus) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fleet = Self { addresses, node_addresses, coordinators, nodes, gpus, options };
         for n in 0..fleet.options.coordinators {
             let daemon = fleet.spawn_coordinator(n)?;
             fleet.coordinators.push(daemon);
@@ -132,7 +144,8 @@ impl Fleet {
 
     /// Returns the addresses of the coordinators.
     pub fn api_addresses(&self) -> Vec<String> {
-        self.addresses.iter().map(|address| address.to_string()).collect()
+        let scheme = if self.options.tls.is_some() { "https://" } else { "" };
+        self.addresses.iter().map(|address| format!("{scheme}{address}")).collect()
     }
 
     /// Returns the folder with every data directory and log.
@@ -233,11 +246,17 @@ impl Fleet {
     /// Connects to the coordinators.
     pub async fn client(&self, within: Duration) -> Result<Client, FleetError> {
         let deadline = Instant::now() + within;
+        let options = || -> Result<ClientOptions, Error> {
+            let mut options = ClientOptions::new(self.api_addresses())?;
+            options.trust = self.options.tls.as_ref().map(|tls| Trust::open(&tls.trust)).transpose()?;
+            Ok(options)
+        };
         loop {
-            if let Ok(client) = Client::connect(self.api_addresses()).await
-                && client.cluster_info().await.is_ok()
-            {
-                return Ok(client);
+            if let Ok(options) = options() {
+                let client = Client::new(options);
+                if client.cluster_info().await.is_ok() {
+                    return Ok(client);
+                }
             }
             if Instant::now() >= deadline {
                 return Err(self.late("the coordinators answer", within));
@@ -303,7 +322,12 @@ impl Fleet {
             self.api_addresses().join(","),
         ];
         let front = self.options.front.iter().flat_map(|front| ["--advertise".to_owned(), front.to_string()]);
-        let args: Vec<_> = args.into_iter().chain(front).collect();
+        let mut args: Vec<_> = args.into_iter().chain(front).collect();
+        if let Some(FleetTls { coordinators: ServerFiles { own, client_ca }, trust }) = &self.options.tls {
+            let files = [("--ca", &trust.ca), ("--tls-cert", &own.cert), ("--tls-key", &own.key)].into_iter();
+            let files = files.chain(client_ca.iter().map(|ca| ("--tls-client-ca", ca)));
+            args.extend(files.flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
+        }
         Daemon::spawn(&self.options, &name, &args)
     }
 
@@ -340,6 +364,11 @@ impl Fleet {
         ];
         if let Some(gpus) = self.gpus.get(n) {
             args.extend(["--nvml-lib".to_owned(), gpus.library().display().to_string()]);
+        }
+        if let Some(TrustFiles { ca, own }) = self.options.tls.as_ref().map(|tls| &tls.trust) {
+            let own = own.iter().flat_map(|own| [("--client-cert", &own.cert), ("--client-key", &own.key)]);
+            let files = [("--ca", ca)].into_iter().chain(own);
+            args.extend(files.flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
         }
         args.extend(self.options.node_args.iter().cloned());
         args.extend(more.iter().map(|word| (*word).to_owned()));

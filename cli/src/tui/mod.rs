@@ -30,7 +30,7 @@ use std::{
 };
 
 use berth_client::{
-    Client, ClientOptions,
+    Client,
     api::{BoardUpdate, Event},
 };
 use berth_core::error::{Code, Error};
@@ -250,9 +250,7 @@ fn forget<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
 
 /// Makes a client of the cluster of a context.
 fn client_of(name: &str) -> Result<Client, Error> {
-    let contexts = Contexts::load()?;
-    let addresses = contexts.api_of(name)?;
-    Ok(Client::new(ClientOptions::new(addresses.split(',').filter(|part| !part.trim().is_empty()))?))
+    Ok(Client::new(crate::verbs::cluster::options(Contexts::load()?.named(name)?)?))
 }
 
 /// What runs beside the screen.

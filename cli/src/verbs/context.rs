@@ -1,12 +1,11 @@
 //! `berth context`: names for clusters.
 
-use berth_client::ClientOptions;
 use berth_core::error::{Code, Error};
 use serde::Serialize;
 
-use super::Deleted;
+use super::{Deleted, cluster::options};
 use crate::{
-    args::{ContextCommand, ContextVerb},
+    args::{ContextCommand, ContextVerb, GlobalArgs},
     contexts::{Context, Contexts},
     output::{Cell, Fault, Listed, Misused, Output},
 };
@@ -19,7 +18,7 @@ struct Row {
     current: bool,
 }
 
-pub(super) fn run(command: ContextCommand, api: Option<&str>, out: &Output) -> Result<(), Fault> {
+pub(super) fn run(command: ContextCommand, global: &GlobalArgs, out: &Output) -> Result<(), Fault> {
     let mut contexts = Contexts::load()?;
     match command.verb.unwrap_or(ContextVerb::Ls) {
         ContextVerb::Ls => {
@@ -32,20 +31,29 @@ pub(super) fn run(command: ContextCommand, api: Option<&str>, out: &Output) -> R
             out.list(&rows, "no contexts yet; `berth context set NAME --api HOST:PORT` makes one")?;
         }
         ContextVerb::Use { name } => {
-            let api = contexts.api_of(&name).or_misused()?.to_owned();
+            let api = contexts.named(&name).or_misused()?.api.clone();
             contexts.current = Some(name.clone());
             contexts.save()?;
             let text = format!("verbs talk to {name} ({api}) from now on");
             out.did(&Row { name: name.clone(), api, current: true }, &name, text)?;
         }
         ContextVerb::Set { name, .. } => {
-            let api = api.ok_or_else(|| {
+            let api = global.api.as_deref().ok_or_else(|| {
                 let error = Error::new(Code::Invalid, "a context needs its coordinators");
                 Fault::misused(error.try_(format!("berth context set {name} --api HOST:PORT[,HOST:PORT…]")))
             })?;
+            // It is used from any folder.
+            let file = |text: &Option<String>| text.as_ref().map(std::path::absolute).transpose();
+            let context = file(&global.ca).and_then(|ca| {
+                let (client_cert, client_key) = (file(&global.client_cert)?, file(&global.client_key)?);
+                Ok(Context { api: api.to_owned(), ca, client_cert, client_key })
+            });
+            let context = context.map_err(|error| {
+                Fault::misused(Error::new(Code::PathMissing, "a file has no path").why(error.to_string()))
+            })?;
             // What could not be called later is refused now.
-            ClientOptions::new(api.split(',').filter(|part| !part.trim().is_empty())).or_misused()?;
-            contexts.contexts.insert(name.clone(), Context { api: api.to_owned() });
+            options(&context).or_misused()?;
+            contexts.contexts.insert(name.clone(), context);
             contexts.current.get_or_insert_with(|| name.clone());
             let path = contexts.save()?;
             let current = contexts.current.as_ref() == Some(&name);
@@ -53,7 +61,7 @@ pub(super) fn run(command: ContextCommand, api: Option<&str>, out: &Output) -> R
             out.did(&row, &name, format!("{name} is {api}, in {}", path.display()))?;
         }
         ContextVerb::Delete { name } => {
-            contexts.api_of(&name).or_misused()?;
+            contexts.named(&name).or_misused()?;
             contexts.contexts.remove(&name);
             contexts.current = contexts.current.filter(|current| *current != name);
             contexts.save()?;

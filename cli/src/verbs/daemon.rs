@@ -7,18 +7,22 @@ use std::{
 
 use berth_client::{Client, ClientOptions};
 use berth_coordinator::{CoordinatorOptions, CoordinatorService};
-use berth_core::error::{Code, Error};
+use berth_core::{
+    address,
+    error::{Code, Error},
+};
 use berth_node::{
     NodeOptions, NodeService, Secret,
     mesh::SpanOptions,
     onnx::OnnxOptions,
     telemetry::{self, Speaker},
 };
+use berth_proto::tls::{Trust, TrustFiles};
 use tokio::sync::mpsc;
 
 use crate::{
     advertise::advertised,
-    args::{CoordinatorArgs, DemoArgs, NodeArgs, ServeOnnxArgs},
+    args::{CoordinatorArgs, DemoArgs, GlobalArgs, NodeArgs, ServeOnnxArgs},
     config,
     demo::{self, DemoOptions},
     event_log,
@@ -27,12 +31,15 @@ use crate::{
 };
 
 /// `berth coordinator`.
-pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> Result<(), Fault> {
-    let config = config::coordinator(args.layer().with("api", api), args.config.as_deref()).or_misused()?;
+pub(super) async fn coordinator(args: &CoordinatorArgs, global: GlobalArgs) -> Result<(), Fault> {
+    let layer = args.layer().with("api", global.api).with("ca", global.ca);
+    let config = config::coordinator(layer, args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
     let mut options = CoordinatorOptions::new(config.data_dir, config.formation);
     options.listen = config.api;
     options.advertise = config.advertise;
+    options.tls.clone_from(&config.tls);
+    options.ca.clone_from(&config.ca);
     options.insecure = config.insecure;
     options.key_file = config.cluster_key;
     options.alert_receivers = config.alert_receivers;
@@ -46,9 +53,19 @@ pub(super) async fn coordinator(args: &CoordinatorArgs, api: Option<String>) -> 
         let speaker = Speaker { service: "berth-coordinator", instance: handle.api_addr().to_string() };
         telemetry::start(collector, speaker, move || handle.metrics_text(), mpsc::channel(1).1);
     }
+    let own = config.tls.map(|tls| tls.own);
+    let files = config.ca.map(|ca| TrustFiles { ca, own });
+    let trust = files.filter(|_| config.event_log.is_some()).map(|files| Trust::watch(&files, "to itself"));
+    let (trust, _watch) = trust.transpose()?.unzip();
     if let Some(path) = config.event_log {
         let shown = path.display().to_string();
-        let own = Client::new(ClientOptions::new([reached(service.handle().api_addr())])?);
+        let handle = service.handle();
+        // Its certificate is for the name that others call it by.
+        let address = match address::is_tls(handle.advertise()) {
+            true => handle.advertise().to_owned(),
+            false => reached(handle.api_addr()),
+        };
+        let own = Client::new(ClientOptions { trust, ..ClientOptions::new([address])? });
         event_log::start(path, own).map_err(|error| {
             Error::new(Code::PathMissing, format!("the event log `{shown}` cannot be written"))
                 .why(error.to_string())
@@ -66,8 +83,10 @@ fn reached(address: SocketAddr) -> String {
 }
 
 /// `berth node` without a verb.
-pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
-    let config = config::node(args.layer(), args.config.as_deref()).or_misused()?;
+pub(super) async fn node(args: &NodeArgs, global: GlobalArgs) -> Result<(), Fault> {
+    let layer = args.layer().with("ca", global.ca);
+    let layer = layer.with("client_cert", global.client_cert).with("client_key", global.client_key);
+    let config = config::node(layer, args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
     let token = read_token(&config.token_file).or_misused()?;
     let advertise = advertised(config.advertise, &config.coordinators)?;
@@ -91,6 +110,7 @@ pub(super) async fn node(args: &NodeArgs) -> Result<(), Fault> {
     options.console_log = config.console_log;
     options.tls = config.tls;
     options.peers = config.peers;
+    options.trust = config.trust;
     let (sink, spans) = mpsc::channel(telemetry::SPANS_WAITING_MAX);
     if config.otlp.is_some() {
         options.spans = Some(SpanOptions { sink, share: config.trace_share });

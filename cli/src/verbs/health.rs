@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_client::{Client, ClientOptions, api::Member};
+use berth_client::{Client, ClientOptions, Trust, api::Member};
 use futures::future::join_all;
 use serde::Serialize;
 
@@ -38,7 +38,8 @@ struct Server {
 
 pub(super) async fn run(context: &Context) -> Result<(), Fault> {
     let members = context.client.list_members().await?.members;
-    let servers = join_all(members.into_iter().map(ask)).await;
+    let trust = &context.client.options().trust;
+    let servers = join_all(members.into_iter().map(|member| ask(member, trust.clone()))).await;
     let voters = servers.iter().filter(|server| server.voter).count() as u64;
     let answering = servers.iter().filter(|server| server.voter && server.answers).count() as u64;
     let majority = voters / 2 + 1;
@@ -76,10 +77,11 @@ pub(super) async fn run(context: &Context) -> Result<(), Fault> {
     if health.healthy { Ok(()) } else { Err(Fault::answered(1)) }
 }
 
-async fn ask(member: Member) -> Server {
+async fn ask(member: Member, trust: Option<Trust>) -> Server {
     let asked = async {
         let mut options = ClientOptions::new([member.address.as_str()])?;
         options.unreachable = WITHIN;
+        options.trust = trust;
         Client::new(options).with_deadline(WITHIN).list_members().await
     };
     let (term, why) = match asked.await {

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, mut args: InvokeArgs) -> Result<(), F
     }
     let name = args.name.get();
     let body = read_body(&args).or_misused()?;
-    let trust = args.ca.as_deref().map(Trust::read).transpose().or_misused()?;
+    let trust = args.ingress_ca.as_deref().map(Trust::read).transpose().or_misused()?;
     let mut client = match &args.ingress {
         None => match &trust {
             None => context.client.infer(name).await?,

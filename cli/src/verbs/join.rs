@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use berth_core::error::{Code, Error};
+use berth_core::{
+    address,
+    error::{Code, Error},
+};
 use serde::Serialize;
 
 use super::Context;
@@ -50,6 +53,12 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
                  use a network of your own",
             );
         }
+        if join.coordinators.iter().any(|address| address::is_tls(address)) {
+            context.out.aside(
+                "copy the authority that signed the coordinators' certificates to ~/.berth/ca.pem there; where they ask for a \
+                 certificate, add --client-cert FILE --client-key FILE",
+            );
+        }
         context.out.aside("the line holds the cluster's node token: whoever has it can register nodes");
     })?)
 }
@@ -61,14 +70,15 @@ fn command(coordinators: &[String], token: &str) -> String {
         all if all.iter().any(|address| is_loopback(address)) => {
             "--ingress 127.0.0.1:0 --gate 127.0.0.1:0 --metrics 127.0.0.1:0"
         }
-        all if all.iter().any(|address| address.starts_with('[')) => {
+        all if all.iter().any(|one| address::authority(one).starts_with('[')) => {
             "--ingress '[::]:7480' --gate '[::]:7481' --metrics '[::]:7482' --advertise auto --insecure"
         }
         _ => "--ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --metrics 0.0.0.0:7482 --advertise auto --insecure",
     };
+    let ca = if coordinators.iter().any(|one| address::is_tls(one)) { " --ca ~/.berth/ca.pem" } else { "" };
     format!(
         "(umask 077 && mkdir -p ~/.berth && printf '%s\\n' '{token}' > ~/.berth/node.token) && berth node \
-         --coordinators {} --token-file ~/.berth/node.token --data-dir ~/.berth/node {listens}",
+         --coordinators {}{ca} --token-file ~/.berth/node.token --data-dir ~/.berth/node {listens}",
         coordinators.join(",")
     )
 }
@@ -79,8 +89,8 @@ fn is_plain(token: &str) -> bool {
 }
 
 fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let host = address::host(address);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -96,6 +106,8 @@ mod tests {
         assert!(line.ends_with(listens), "{line}");
         let second = command(&["[fd00::1]:7400".into()], "t");
         assert!(second.contains("--gate '[::]:7481' --metrics '[::]:7482' --advertise auto"), "{second}");
+        let secured = command(&["https://c1:7400".into()], "t");
+        assert!(secured.contains("--coordinators https://c1:7400 --ca ~/.berth/ca.pem --token-file"), "{secured}");
         for (token, plain) in [("abc-1.x=", true), ("", false), ("a'b", false), ("a b", false), ("$(x)", false)] {
             assert_eq!(is_plain(token), plain, "{token}");
         }
@@ -109,6 +121,8 @@ mod tests {
             ("localhost:1", true),
             ("10.0.0.1:7400", false),
             ("h:1", false),
+            ("https://[::1]:7400", true),
+            ("https://10.0.0.1:7400", false),
         ] {
             assert_eq!(is_loopback(address), loopback, "{address}");
         }

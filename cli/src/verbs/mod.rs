@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apply;
+pub(crate) mod cluster;
 mod context;
 mod cost;
 mod daemon;
@@ -49,16 +50,17 @@ use std::{
     time::Duration,
 };
 
-use berth_client::{Client, ClientOptions};
+use berth_client::Client;
 use berth_core::error::{Code, Error};
 
 use crate::{
-    args::{Cli, GetArgs, GlobalArgs, Noun, OperatorVerb, SnapshotVerb, Verb, typed},
+    args::{Cli, GetArgs, Noun, OperatorVerb, SnapshotVerb, Verb, typed},
     config::LogConfig,
-    contexts::Contexts,
     output::{Fault, Misused, Output},
     process,
 };
+
+use cluster::Meant;
 
 /// How long a person waits to hear that nothing answers: longer than a restart of a coordinator takes to bind.
 const UNREACHABLE: Duration = Duration::from_secs(2);
@@ -88,13 +90,13 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     let global = cli.global;
     match cli.verb {
         Verb::Dev(args) => return crate::dev::run(*args, global.api.as_deref(), out).await,
-        Verb::Coordinator(args) => return daemon::coordinator(&args, global.api).await,
-        Verb::Node(command) if command.verb.is_none() => return daemon::node(&command.daemon).await,
+        Verb::Coordinator(args) => return daemon::coordinator(&args, global).await,
+        Verb::Node(command) if command.verb.is_none() => return daemon::node(&command.daemon, global).await,
         Verb::Doctor(args) => return doctor::run(args, &out).await,
         Verb::Demo(args) => return daemon::demo(args, out).await,
         Verb::Sim(verb) => return sim::run(verb, out).await,
         Verb::ServeOnnx(args) => return daemon::serve_onnx(args).await,
-        Verb::Context(command) => return context::run(command, global.api.as_deref(), &out),
+        Verb::Context(command) => return context::run(command, &global, &out),
         Verb::Init(args) => return init::run(&args, &out),
         Verb::Error(args) => return error::run(args, &out),
         Verb::CompleteNames { values, words } => {
@@ -112,13 +114,13 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Fault> {
     if global.debug && !matches!(cli.verb, Verb::Tui(_)) {
         process::log(&LogConfig { filter: CLIENT_LOG.to_owned(), json: false })?;
     }
-    let (addresses, from) = addresses(&global).or_misused()?;
-    let context = Context { client: client(&addresses).or_misused()?, out };
+    let Meant { context: cluster, from } = cluster::meant(&global).or_misused()?;
+    let context = Context { client: cluster::client(&cluster).or_misused()?, out };
     let out = context.out.clone();
     let begun = std::time::Instant::now();
     let done = ask(context, cli.verb).await;
     if global.verbose || global.debug {
-        out.aside(format!("asked {addresses} ({from}), {} ms", begun.elapsed().as_millis()));
+        out.aside(format!("asked {} ({from}), {} ms", cluster.api, begun.elapsed().as_millis()));
     }
     done
 }
@@ -175,30 +177,6 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
         Verb::Context(_) | Verb::Error(_) | Verb::Completion { .. } | Verb::Man { .. } => Ok(()),
         Verb::CompleteNames { .. } => Ok(()),
     }
-}
-
-/// Finds the cluster that is meant: by `--local`, `--api`, `--context`, `BERTH_API`, the context in use, or the default. Says
-/// which of them it was.
-fn addresses(global: &GlobalArgs) -> Result<(String, String), Error> {
-    let from_env = || std::env::var("BERTH_API").ok().filter(|text| !text.trim().is_empty());
-    Ok(match (&global.api, &global.context) {
-        _ if global.local => (crate::dev::local_api(), "--local".to_owned()),
-        (Some(api), _) => (api.clone(), "--api".to_owned()),
-        (None, Some(name)) => (Contexts::load()?.api_of(name)?.to_owned(), format!("--context {name}")),
-        (None, None) => match from_env() {
-            Some(api) => (api, "BERTH_API".to_owned()),
-            None => match Contexts::load()?.current_api() {
-                Some(api) => (api.to_owned(), "the context in use".to_owned()),
-                None => ("127.0.0.1:7400".to_owned(), "the default".to_owned()),
-            },
-        },
-    })
-}
-
-fn client(addresses: &str) -> Result<Client, Error> {
-    let mut options = ClientOptions::new(addresses.split(',').filter(|part| !part.trim().is_empty()))?;
-    options.unreachable = UNREACHABLE;
-    Ok(Client::new(options))
 }
 
 /// Asks before something is destroyed. Without a person to ask, `--yes` is the answer that counts.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use berth_client::{Client, Error};
 use tokio::time::timeout;
 
+use super::cluster;
 use crate::{
     args::{self, GlobalArgs, Names},
     contexts::Contexts,
@@ -30,6 +31,9 @@ pub(super) async fn run(global: &GlobalArgs, words: &[String], with_values: bool
     let global = GlobalArgs {
         api: after("--api").or_else(|| global.api.clone()),
         context: after("--context").or_else(|| global.context.clone()),
+        ca: after("--ca").or_else(|| global.ca.clone()),
+        client_cert: after("--client-cert").or_else(|| global.client_cert.clone()),
+        client_key: after("--client-key").or_else(|| global.client_key.clone()),
         local: global.local || words.iter().any(|word| word == "--local"),
         ..global.clone()
     };
@@ -43,7 +47,7 @@ async fn find(global: &GlobalArgs, names: Names) -> Result<Vec<String>, Error> {
     if names == Names::Contexts {
         return Ok(Contexts::load()?.contexts.into_keys().collect());
     }
-    let client: Client = super::client(&super::addresses(global)?.0)?;
+    let client: Client = cluster::client(&cluster::meant(global)?.context)?;
     let mut found = Vec::new();
     if matches!(names, Names::Endpoints | Names::Served | Names::Any) {
         found.extend(client.list_endpoints().await?.iter().map(|it| it.name.clone()));
