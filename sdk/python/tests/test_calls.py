@@ -71,7 +71,8 @@ def test_a_call_gives_up_after_its_attempts() -> None:
     ("text", "address"),
     [
         ("127.0.0.1:7400", "127.0.0.1:7400"), ("http://node-1:80/", "node-1:80"), ("node-1", "node-1:7400"),
-        ("[::1]:7400", "[::1]:7400"), ("[::1]", "[::1]:7400"), ("https://node-1", None), ("node-1:0", None),
+        ("[::1]:7400", "[::1]:7400"), ("[::1]", "[::1]:7400"), ("https://node-1", "https://node-1:7400"),
+        ("https://[::1]:7443/", "https://[::1]:7443"), ("https://http://node-1", None), ("node-1:0", None),
         ("node-1:", None), ("user@node-1:80", None), ("", None),
     ],
 )  # fmt: skip

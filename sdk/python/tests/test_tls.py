@@ -6,18 +6,21 @@ import asyncio
 import http.server
 import ssl
 import threading
+from concurrent import futures
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
+import grpc
 import pytest
 
-from berth import BerthError, Client
+from berth import AsyncClient, BerthError, Client
 from berth._async import Driver as AsyncDriver
 from berth._call import believing
 from berth._ops import connect
 from berth._steps import Http, NotSent, Reply, Step
 from berth._sync import Driver
+from berth.api.v1 import api_pb2 as api
 
 WITHIN_S = 30.0
 
@@ -130,3 +133,60 @@ def test_a_file_without_certificates_is_refused_at_once(tmp_path: Path) -> None:
 def test_nodes_are_called_by_https_where_their_certificates_are_named() -> None:
     assert connect("127.0.0.1:7400", 1.0).scheme == "http"
     assert connect("127.0.0.1:7400", 1.0, "ca.pem").scheme == "https"
+
+
+@pytest.fixture(params=[False, True], ids=["server", "mutual"])
+def coordinator(request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
+    """A coordinator that speaks TLS, and whether it asks for a certificate."""
+    key, cert = (FILES / "node.key").read_bytes(), (FILES / "node.pem").read_bytes()
+    info = grpc.unary_unary_rpc_method_handler(
+        lambda _request, _context: api.ClusterInfo(cluster_id="c-1"),
+        request_deserializer=api.ClusterInfoRequest.FromString,
+        response_serializer=api.ClusterInfo.SerializeToString,
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("berth.api.v1.Cluster", {"Info": info}),))
+    secured = grpc.ssl_server_credentials([(key, cert)], cert if request.param else None, request.param)
+    port = server.add_secure_port("127.0.0.1:0", secured)
+    server.start()
+    yield f"https://127.0.0.1:{port}", request.param
+    server.stop(None)
+
+
+def info(address: str, **files: Any) -> str:
+    with Client(address, timeout=WITHIN_S, **files) as client:
+        return client.cluster.info().cluster_id
+
+
+def info_without_blocking(address: str, **files: Any) -> str:
+    async def run() -> str:
+        async with AsyncClient(address, timeout=WITHIN_S, **files) as client:
+            return (await client.cluster.info()).cluster_id
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("way", [info, info_without_blocking])
+def test_a_coordinator_is_called_by_who_believes_its_certificate(
+    way: Callable[..., str], coordinator: tuple[str, bool]
+) -> None:
+    address, mutual = coordinator
+    own = {"client_cert": FILES / "node.pem", "client_key": FILES / "node.key"} if mutual else {}
+    assert way(address, ca=FILES / "node.pem", **own) == "c-1"
+    with pytest.raises(BerthError) as refused:
+        way(address, ca=FILES / "other.pem", **own)
+    assert refused.value.code == "E_TLS" and "not believed" in refused.value.what
+
+
+def test_what_is_missing_for_tls_is_named(tmp_path: Path) -> None:
+    good = FILES / "node.pem"
+    for address, files, code, part in [
+        ("https://c1:7400", {}, "E_TLS", "`ca`"),
+        ("c1:7400", {"ca": good}, "E_INVALID", "https://"),
+        ("https://c1:7400", {"ca": tmp_path / "absent.pem"}, "E_CERTIFICATE", "PEM"),
+        ("https://c1:7400", {"ca": good, "client_cert": good}, "E_INVALID", "client_key"),
+        ("https://c1:7400", {"ca": good, "client_cert": good, "client_key": good}, "E_CERTIFICATE", "key"),
+    ]:
+        with pytest.raises(BerthError) as refused:
+            Client(address, **files)  # type: ignore[arg-type]
+        assert (refused.value.code, part in refused.value.try_) == (code, True), str(refused.value)

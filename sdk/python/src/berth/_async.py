@@ -21,7 +21,8 @@ M = TypeVar("M", bound=Message)
 class Driver:
     """Connections of one event loop, opened when they are first used."""
 
-    def __init__(self, verify: ssl.SSLContext | bool = True) -> None:
+    def __init__(self, verify: ssl.SSLContext | bool = True, secured: Any = None) -> None:
+        self._secured = secured
         self._verify = verify
         self._channels: dict[str, Any] = {}
         self._http: httpx.AsyncClient | None = None
@@ -69,7 +70,7 @@ class Driver:
 
     def _channel(self, address: str) -> Any:
         if address not in self._channels:
-            self._channels[address] = _grpc.aio_channel(address)
+            self._channels[address] = _grpc.aio_channel(address, self._secured)
         return self._channels[address]
 
     async def _do(self, step: Step, progress: Progress | None) -> Any:

@@ -9,10 +9,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from google.protobuf.message import Message
 
+from . import _grpc
 from ._steps import Attempt, Failed, Op, Send, Sleep, Step
 from .api.v1 import api_pb2 as api
 from .errors import BerthError, Problem, error_of
@@ -21,7 +23,9 @@ from .errors import BerthError, Problem, error_of
 _FIRST_WAIT_S = 0.025
 _LONGEST_WAIT_S = 1.0
 _ATTEMPTS_MAX = 20
+_HTTPS = "https://"
 
+PathLike = Union[str, "os.PathLike[str]"]
 M = TypeVar("M", bound=Message)
 
 
@@ -44,7 +48,7 @@ class Members:
             self.current = (self.current + 1) % len(self.addresses)
 
 
-def believing(ca: Optional[Union[str, os.PathLike[str]]]) -> Union[ssl.SSLContext, bool]:
+def believing(ca: Optional[PathLike]) -> Union[ssl.SSLContext, bool]:
     """Reads whose certificates are believed; the usual ones where nobody is named."""
     if ca is None:
         return True
@@ -54,19 +58,40 @@ def believing(ca: Optional[Union[str, os.PathLike[str]]]) -> Union[ssl.SSLContex
         raise error_of("E_CERTIFICATE", f"the certificates `{os.fspath(ca)}` cannot be used", str(error), "name a PEM file") from None
 
 
+def secured(members: Members, ca: Optional[PathLike], cert: Optional[PathLike], key: Optional[PathLike]) -> Any:
+    """Reads what TLS is spoken with to coordinators; nothing where none of them speaks it."""
+    over_tls = [address for address in members.addresses if address.startswith(_HTTPS)]
+    if not over_tls:
+        if ca is not None:
+            raise error_of("E_INVALID", "`ca` is given, and no coordinator would be called over TLS", "", "write https://HOST:PORT")
+        return None
+    if ca is None:
+        raise error_of("E_TLS", f"{over_tls[0]} is called over TLS, and nobody is believed", "", "name the authority that signed the coordinators' certificates as `ca`")
+    if (cert is None) != (key is None):
+        raise error_of("E_INVALID", "a certificate and its key go together", "", "name `client_cert` and `client_key`")
+    # grpcio takes any bytes and fails with the first call: the files are read by who says what is wrong with them.
+    context = believing(ca)
+    if cert is not None and key is not None and isinstance(context, ssl.SSLContext):
+        try:
+            context.load_cert_chain(os.fspath(cert), os.fspath(key))
+        except (OSError, ssl.SSLError) as error:
+            raise error_of("E_CERTIFICATE", f"the certificate `{os.fspath(cert)}` cannot be used", str(error), "name a certificate and the key it was made for") from None
+    read = [None if path is None else Path(path).read_bytes() for path in (ca, key, cert)]
+    return _grpc.credentials(read[0] or b"", read[1], read[2])
+
+
 def parse_address(text: str) -> str:
-    """Reads `host:port`, `host`, or either behind `http://`."""
+    """Reads `host:port` or `host`, either behind `https://` for TLS or behind `http://`."""
     bare = text.strip()
-    if bare.startswith("https://"):
-        raise error_of("E_INVALID", f"`{text}` is not an address", "coordinators are spoken to without TLS, and an ingress with TLS is named without `https://`, beside the file of whom to believe", "write HOST:PORT")
-    bare = bare[len("http://") :] if bare.startswith("http://") else bare
+    scheme = _HTTPS if bare.startswith(_HTTPS) else ""
+    bare = bare[len(scheme or "http://") :] if bare.startswith((_HTTPS, "http://")) else bare
     bare = bare.rstrip("/")
     host, colon, port = bare.rpartition(":")
     if not colon or (bare.startswith("[") and bare.endswith("]")):
         host, port = bare, "7400"
     if not host or "@" in host or "/" in bare or " " in bare or not port.isdigit() or not 0 < int(port) < 65536:
         raise error_of("E_INVALID", f"`{text}` is not an address", "", "write HOST:PORT")
-    return f"{host}:{port}"
+    return f"{scheme}{host}:{port}"
 
 
 def request_id() -> str:
@@ -90,9 +115,23 @@ def explain(address: str, failed: Failed) -> BerthError:
         detail = api.ErrorDetail.FromString(failed.details)
         problems = tuple(Problem(it.field, it.what, getattr(it, "try")) for it in detail.problems)
         return error_of(detail.code, detail.what, detail.why, getattr(detail, "try"), problems)
+    if not failed.reached and "(TSI_" in failed.message:
+        return _distrusted(address, failed.message)
+    if not failed.reached and "this port speaks TLS" in failed.message:
+        return error_of("E_TLS", f"{address}: TLS is spoken there, and was not spoken to it", "", "write https://HOST:PORT, and name whom to believe as `ca`")
     if not failed.reached:
         return error_of("E_UNAVAILABLE", f"{address} cannot be reached", failed.message)
     return error_of(_CODES.get(failed.status, "E_INTERNAL"), failed.message)
+
+
+def _distrusted(address: str, message: str) -> BerthError:
+    """Puts into words why TLS was not agreed on; the library has them in one line of its own."""
+    if "WRONG_VERSION_NUMBER" in message:
+        return error_of("E_TLS", f"{address} speaks no TLS", "what it answered is not TLS", "write its address without `https://`, or give it a certificate")
+    if "CERTIFICATE_VERIFY_FAILED" in message or "ostname" in message:
+        return error_of("E_TLS", f"the certificate of {address} is not believed", message, "name the authority that signed it as `ca`, and call it by a name in it")
+    # A refusal that comes after the handshake is a record that does not fit, to this library.
+    return error_of("E_TLS", f"{address} and this end do not agree on TLS", message, "where callers need a certificate, show one that its authority signed: `client_cert` and `client_key`")
 
 
 def call(members: Members, method: str, request: Message, answer: type[M], deadline_s: float | None = None) -> Op[M]:
@@ -117,7 +156,7 @@ def send(
 
 def _loop(members: Members, deadline_s: float, attempt_s: float, step: Callable[[str, float], Step]) -> Op[Any]:
     until = time.monotonic() + deadline_s
-    wait, last = _FIRST_WAIT_S, None
+    wait, last, distrusted = _FIRST_WAIT_S, None, 0
     for _ in range(_ATTEMPTS_MAX):
         left = until - time.monotonic()
         if left <= 0:
@@ -128,7 +167,9 @@ def _loop(members: Members, deadline_s: float, attempt_s: float, step: Callable[
             return answer
         except Failed as failed:
             error = explain(address, failed)
-        if error.code not in _MAY_RETRY:
+        # One whose certificate is not believed will not be believed later, but another may be.
+        distrusted += error.code == "E_TLS"
+        if error.code not in _MAY_RETRY and not (error.code == "E_TLS" and distrusted < len(members.addresses)):
             raise error
         last = error
         members.leave(address)

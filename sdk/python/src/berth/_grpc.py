@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import grpc
 import grpc.aio
@@ -26,13 +26,25 @@ _OPTIONS = [
 ]
 
 
-def channel(address: str) -> Any:
-    """Opens a connection for threads."""
+_HTTPS = "https://"
+
+
+def credentials(ca: bytes, key: Optional[bytes], cert: Optional[bytes]) -> Any:
+    """Makes what TLS is spoken with: whom to believe, and what to show."""
+    return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def channel(address: str, secured: Any = None) -> Any:
+    """Opens a connection for threads, over TLS where the address says so."""
+    if address.startswith(_HTTPS):
+        return grpc.secure_channel(address[len(_HTTPS) :], secured, options=_OPTIONS)
     return grpc.insecure_channel(address, options=_OPTIONS)
 
 
-def aio_channel(address: str) -> Any:
-    """Opens a connection for an event loop."""
+def aio_channel(address: str, secured: Any = None) -> Any:
+    """Opens a connection for an event loop, over TLS where the address says so."""
+    if address.startswith(_HTTPS):
+        return grpc.aio.secure_channel(address[len(_HTTPS) :], secured, options=_OPTIONS)
     return grpc.aio.insecure_channel(address, options=_OPTIONS)
 
 

@@ -28,7 +28,8 @@ class Stream:
         """Turns to another coordinator after a while, or raises."""
         error = explain(address, failed)
         self._failures += 1
-        if error.code not in _MAY_RETRY or self._failures >= _ATTEMPTS_MAX:
+        most = len(self._members.addresses) if error.code == "E_TLS" else _ATTEMPTS_MAX
+        if (error.code not in _MAY_RETRY and error.code != "E_TLS") or self._failures >= most:
             raise error
         self._members.leave(address)
         yield Sleep(_PAUSE_S if self._failures > 1 else 0.0)

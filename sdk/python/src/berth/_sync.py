@@ -22,7 +22,8 @@ M = TypeVar("M", bound=Message)
 class Driver:
     """Connections, opened when they are first used. Threads may share it."""
 
-    def __init__(self, verify: ssl.SSLContext | bool = True) -> None:
+    def __init__(self, verify: ssl.SSLContext | bool = True, secured: Any = None) -> None:
+        self._secured = secured
         self._lock = threading.Lock()
         self._channels: dict[str, Any] = {}
         self._http = httpx.Client(verify=verify, limits=httpx.Limits(max_connections=256))
@@ -69,7 +70,7 @@ class Driver:
     def _channel(self, address: str) -> Any:
         with self._lock:
             if address not in self._channels:
-                self._channels[address] = _grpc.channel(address)
+                self._channels[address] = _grpc.channel(address, self._secured)
             return self._channels[address]
 
     def _do(self, step: Step, progress: Progress | None) -> Any:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from . import _ops, _stream
-from ._call import believing
+from ._call import believing, secured
 from ._ops import WAIT_S, Applied, DeploymentLike, EndpointLike, PathLike
 from ._progress import Progress, wanted
 from ._steps import Failed, Op
@@ -61,7 +61,8 @@ class AsyncPoller(Generic[T]):
 class AsyncClient:
     """A client of a Berth cluster: any coordinator takes any call, and the next is asked when one does not answer.
 
-    `addresses` are coordinators, `HOST:PORT`. `timeout` bounds every call with all its attempts.
+    `addresses` are coordinators, `HOST:PORT`, or `https://HOST:PORT` where they speak TLS: `ca` is then a PEM file with the
+    certificate of who signed theirs, `client_cert` and `client_key` what they are shown where they ask for it. `timeout` bounds every call with all its attempts.
     Where nodes speak TLS to callers, `ingress_ca` is a PEM file with the certificate of who signed theirs.
     """
 
@@ -70,9 +71,12 @@ class AsyncClient:
         addresses: Union[str, Sequence[str]] = "127.0.0.1:7400",
         timeout: float = 15.0,
         ingress_ca: Optional[PathLike] = None,
+        ca: Optional[PathLike] = None,
+        client_cert: Optional[PathLike] = None,
+        client_key: Optional[PathLike] = None,
     ) -> None:
         self._ctx = _ops.connect(addresses, timeout, ingress_ca)
-        self._driver = Driver(believing(ingress_ca))
+        self._driver = Driver(believing(ingress_ca), secured(self._ctx.members, ca, client_cert, client_key))
         self.online_endpoints = OnlineEndpoints(self)
         self.online_deployments = OnlineDeployments(self)
         self.nodes = Nodes(self)
