@@ -18,7 +18,7 @@ mkdir -p "$out"
 profile=$(mktemp)
 trap 'rm -f "$profile"' EXIT
 packaging/profile.sh "$profile"
-# Functions that are the same are one, and relocations are packed as glibc reads them from 2.36 on.
+# Functions that are the same are one (what lld does, which links on x86_64), and relocations are packed as glibc reads them from 2.36 on.
 RUSTFLAGS="-Cprofile-use=$profile -Clink-arg=-Wl,--icf=all,-z,pack-relative-relocs" \
   cargo build --profile dist --locked --target "$host" -p berth-cli --bin berth
 cp "$target/$host/dist/berth" "$out/berth"

@@ -1,12 +1,12 @@
 //! The listener over TLS: connections are handed on once keys are agreed on.
 //!
 //! Agreeing takes a caller's time, so it is done beside the ones that are served, by so many at once and within the deadline
-//! of [`Server::accept`]. Who comes while all those places are taken waits in the kernel's queue.
+//! of [`Server::accept`]. Where more come, the one that has taken longest gives way: who only opens connections keeps nobody out.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +15,8 @@ use berth_proto::tls::Server;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
+    task::AbortHandle,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,40 +42,48 @@ pub(crate) fn secured(listener: TcpListener, tls: Server) -> ReceiverStream<io::
 }
 
 async fn accept(listener: TcpListener, tls: Server, agreed: mpsc::Sender<io::Result<Secured>>) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut under_way = VecDeque::<AbortHandle>::new();
     loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, io::Error>((stream, place))
-        };
         let next = tokio::select! {
             biased;
             () = agreed.closed() => return,
-            next = next => next,
+            next = listener.accept() => next,
         };
         match next {
-            Ok((stream, place)) => {
+            Ok((stream, _)) => {
+                make_room(&mut under_way);
                 let (tls, agreed) = (tls.clone(), agreed.clone());
-                tokio::spawn(async move {
+                let task = tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
                     let accepted = tokio::select! {
                         () = agreed.closed() => return,
                         accepted = tls.accept(stream) => accepted,
                     };
-                    drop(place);
                     match accepted {
                         // Nobody takes it when the coordinator ends.
                         Ok((stream, _)) => drop(agreed.send(Ok(Secured(stream))).await),
                         Err(error) => tracing::debug!(%error, "a caller and this coordinator do not agree on TLS"),
                     }
                 });
+                under_way.push_back(task.abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Ends the oldest where there is no place for one more.
+fn make_room(under_way: &mut VecDeque<AbortHandle>) {
+    if under_way.len() >= HANDSHAKES {
+        under_way.retain(|task| !task.is_finished());
+    }
+    if under_way.len() >= HANDSHAKES
+        && let Some(oldest) = under_way.pop_front()
+    {
+        oldest.abort();
     }
 }
 
@@ -117,5 +126,29 @@ impl AsyncWrite for Secured {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_taken_longest_gives_way_and_who_is_done_has_no_place() {
+        let silent: Vec<_> = (0..HANDSHAKES).map(|_| tokio::spawn(std::future::pending::<()>())).collect();
+        let mut under_way: VecDeque<_> = silent.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+        make_room(&mut under_way);
+        assert_eq!(under_way.len(), HANDSHAKES - 1);
+        let mut silent = silent.into_iter();
+        let oldest = silent.next().expect("one").await;
+        assert!(oldest.is_err_and(|ended| ended.is_cancelled()), "the oldest has ended");
+
+        let next = silent.next().expect("another");
+        next.abort();
+        let _ = next.await;
+        under_way.push_back(tokio::spawn(std::future::pending::<()>()).abort_handle());
+        make_room(&mut under_way);
+        assert_eq!(under_way.len(), HANDSHAKES - 1, "one was done");
+        assert!(silent.all(|task| !task.is_finished()), "and nobody had to give way");
     }
 }

@@ -33,6 +33,12 @@ pub fn url(address: &str) -> String {
     if is_tls(address) { address.to_owned() } else { format!("http://{address}") }
 }
 
+/// Returns whether a member at `own` takes in a new one at `other`: one that speaks TLS would say the cluster's secrets in clear
+/// to one that does not.
+pub fn takes_in(own: &str, other: &str) -> bool {
+    is_tls(other) || !is_tls(own)
+}
+
 /// Notes what does not fit in the addresses that a member is told: its own, and those of others under `field`. A cluster has
 /// TLS on every member or on none; a member that knows whom to believe may yet be without, while a cluster changes over.
 pub fn check_member(
@@ -77,6 +83,14 @@ mod tests {
 
     /// Each row: whether this member speaks TLS, whether it knows whom to believe, its own address, another's, and which
     /// settings are refused.
+    #[test]
+    fn a_member_with_tls_takes_in_no_other_without() {
+        let (plain, tls) = ("c1:7400", "https://c1:7400");
+        for (own, other, taken) in [(plain, plain, true), (plain, tls, true), (tls, tls, true), (tls, plain, false)] {
+            assert_eq!(takes_in(own, other), taken, "{own} {other}");
+        }
+    }
+
     #[test]
     fn a_cluster_has_tls_on_every_member_or_on_none() {
         for (speaks, ca, own, other, refused) in [

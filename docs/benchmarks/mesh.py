@@ -262,7 +262,7 @@ class Report:
         if self.out:
             with open(self.out, "w") as file:
                 raw = "\n".join(f"raw {name}: {json.dumps(rows)}" for name, rows in self.raw.items())
-                file.write("\n".join(self.text) + "\n\n" + raw + "\n")
+                file.write("\n".join(self.text) + "\n" + (f"\n{raw}\n" if raw else ""))
 
     def section(self, key, title, columns, bases, rounds, against, measure):
         """Measures every base in every round and tells the medians; `against` names the base that ratios are to."""

@@ -15,7 +15,7 @@ cargo build --release -p berth-coordinator --example durable_writes
 # As what is shipped is built.
 host=$(rustc -vV | sed -n 's/^host: //p')
 packaging/profile.sh "$target/mesh.profdata"
-RUSTFLAGS="-Cprofile-use=$target/mesh.profdata" \
+RUSTFLAGS="-Cprofile-use=$target/mesh.profdata -Clink-arg=-Wl,--icf=all,-z,pack-relative-relocs" \
   cargo build --profile dist --target "$host" -p berth-cli --features mesh-hop --bin mesh_hop
 # A peer of the mesh, apart from the workspace. It compiles zlib-ng, with cmake.
 pingora=()

@@ -260,8 +260,11 @@ impl NodeOptions {
 }
 
 fn is_host_port(address: &str) -> bool {
-    let parts = address::authority(address).rsplit_once(':');
-    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+    let authority = address::authority(address).parse::<http::uri::Authority>().ok();
+    authority.is_some_and(|authority| {
+        let names = !authority.host().is_empty() && !authority.as_str().contains('@');
+        names && authority.port_u16().is_some_and(|port| port > 0)
+    })
 }
 
 #[cfg(test)]
@@ -292,8 +295,12 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let bad = NodeOptions { coordinators: vec!["c".into(), ":1".into()], log_max_bytes: 1, ..options() };
-        assert_eq!(bad.validate().unwrap_err().problems.len(), 3);
+        let bad = NodeOptions {
+            coordinators: ["c", ":1", "HTTPS://c:1", "http://c:1"].map(Into::into).into(),
+            log_max_bytes: 1,
+            ..options()
+        };
+        assert_eq!(bad.validate().unwrap_err().problems.len(), 5);
         let secured = NodeOptions { coordinators: vec!["https://c:1".into(), "https://:1".into()], ..options() };
         let fields: Vec<_> = secured.validate().unwrap_err().problems.into_iter().map(|it| it.field).collect();
         assert_eq!(fields, ["coordinators", "ca"]);

@@ -82,7 +82,7 @@ pub(crate) fn options(context: &Context) -> Result<ClientOptions, Error> {
 fn trust(context: &Context, address: &Address) -> Result<Trust, Error> {
     let ca = context.ca.clone().ok_or_else(|| {
         Error::new(Code::Tls, format!("{address} is called over TLS, and nobody is believed"))
-            .try_("name the authority that signed the coordinators' certificates: --ca FILE, or BERTH_CA")
+            .try_("name the authority that signed the coordinators' certificates: --ca FILE")
     })?;
     let own = match (context.client_cert.clone(), context.client_key.clone()) {
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),

@@ -64,7 +64,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Asked: a node that is killed leaves its replicas running by design.
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.child.id().cast_signed()),
+            nix::sys::signal::Signal::SIGTERM,
+        );
         let _ = self.child.wait();
     }
 }
@@ -192,6 +196,8 @@ fn daemons_write_their_rows_and_keep_a_bounded_part() {
     run_until(&again.address, &["endpoint", "create", "-n", "later"]);
     row(events, |row| row["EndpointName"] == "later");
     let after = fs::read_to_string(events).expect("rows");
+    // The coordinator may be writing the next one.
+    let after = after.rsplit_once('\n').map_or("", |(whole, _)| whole);
     assert!(after.starts_with(&before), "rows stay as they are");
     let seqs: Vec<_> =
         after.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row")["Seq"].as_u64()).collect();

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::id::MemberId;
+use berth_core::{address, id::MemberId};
 use berth_proto::raft::v1 as proto;
 use openraft::{
     ChangeMembers, RaftMetrics, ServerState,
@@ -185,6 +185,9 @@ impl Running {
         if view.members.contains_key(&id) {
             self.readdress(view, id, address).await?;
             return self.promote(view, id).await;
+        }
+        if !address::takes_in(&self.advertise, address) {
+            return Err(Error::Membership { why: format!("{id} speaks no TLS at {address}, this cluster does") }.into());
         }
         // It must be there: a wrong address would make a member that nobody reaches.
         match self.identify(address).await {

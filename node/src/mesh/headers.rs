@@ -99,8 +99,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Headers that only gates may write: a caller's are dropped, and so are a replica's.
-const INTERNAL: [HeaderName; 13] = [
+/// Headers that only gates and the ingress may write: a caller's are dropped, and so are a replica's.
+const INTERNAL: [HeaderName; 15] = [
+    QUEUE_MS,
+    ATTEMPTS,
     GATE_TOKEN,
     GATE_REPLICA,
     GATE_MAY_QUEUE,
@@ -131,7 +133,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// Headers that the ingress answers or sets itself.
 const FOR_THE_INGRESS: [HeaderName; 2] = [header::EXPECT, MIRROR];
 
-/// What of a message's headers ends somewhere on the way, found in one pass: a message rarely has any, and asking its
+/// Which of the headers that somebody on the way looks for a message has, found in one pass: it rarely has any, and asking its
 /// map for each name by itself costs more than everything else that is done to headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ends {
@@ -169,7 +171,7 @@ impl Ends {
                 | "upgrade"
                 | "http2-settings" => ends.hop = true,
                 "expect" | "x-berth-mirror" => ends.ingress = true,
-                "x-berth-not-started" => ends.internal = true,
+                "x-berth-not-started" | "x-berth-queue-ms" | "x-berth-attempts" => ends.internal = true,
                 "x-berth-endpoint"
                 | "x-berth-deployment"
                 | "x-berth-key"
@@ -237,6 +239,13 @@ impl Ends {
     pub(super) fn strip_internal(self, headers: &mut HeaderMap) {
         if self.internal {
             remove(headers, &INTERNAL);
+        }
+    }
+
+    /// Drops what of an answer would say in the mesh's name who gave it.
+    pub(super) fn strip_names(self, headers: &mut HeaderMap) {
+        if self.names {
+            remove(headers, &[ENDPOINT, DEPLOYMENT]);
         }
     }
 
@@ -308,9 +317,15 @@ pub(super) fn tell_timeout(headers: &mut HeaderMap, left: Timeout) {
         headers.insert(REQUEST_TIMEOUT_MS, left.http);
         return;
     }
-    // Two that differ would leave it to the server which one to believe.
-    headers.remove(REQUEST_TIMEOUT_MS);
+    say_time_once(headers);
     headers.insert(GRPC_TIMEOUT, left.grpc);
+}
+
+/// Leaves gRPC's own word for the time that a call has: two that differ would leave it to the server which one to believe.
+pub(super) fn say_time_once(headers: &mut HeaderMap) {
+    if is_grpc(headers) {
+        headers.remove(REQUEST_TIMEOUT_MS);
+    }
 }
 
 /// Takes off what a gRPC call has waited here.

@@ -192,6 +192,7 @@ impl Sending {
         let begun = tokio::time::Instant::now();
         let deadline = shared.clock.of(begun) + Millis(timeout_ms);
         head.headers.insert(headers::MIRROR, HeaderValue::from_static("1"));
+        headers::say_time_once(&mut head.headers);
         let request = head.request(true, body);
         let asked = tokio::time::timeout_at(shared.clock.timer(deadline), ask(&core, &endpoint, at, request, deadline));
         let (response, outstanding) = asked.await.map_err(|_| Missed::Timeout)??;

@@ -282,6 +282,7 @@ fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
     let ends = Ends::of(map);
     ends.strip_hop_by_hop(map);
     ends.strip_internal(map);
+    ends.strip_names(map);
     answer
 }
 

@@ -357,6 +357,7 @@ async fn a_replica_hears_what_is_left_of_the_time() {
             ("/e/fraud/score", &[("x-request-timeout-ms", "900000")], (Some(200_000), None), "the shorter one"),
             (INFER, &[GRPC], (None, Some(200_000)), "the limit, of a call with one answer"),
             (INFER, &[GRPC, ("grpc-timeout", "2M")], (None, Some(120_000)), "the caller's"),
+            (INFER, &[GRPC, ("x-request-timeout-ms", "150000")], (None, Some(150_000)), "in gRPC's word alone"),
             ("/e/fraud/echo.Echo/Say", &[GRPC], (None, None), "what may be a stream has no end"),
             ("/e/fraud/echo.Echo/Say", &[GRPC, ("grpc-timeout", "5M")], (None, Some(300_000)), "but its caller's"),
         ] {

@@ -195,6 +195,7 @@ async fn the_replica_sees_the_request_and_nothing_of_the_mesh() {
             ("x-berth-endpoint", ""),
             ("x-berth-attempts", ""),
             ("x-berth-queue-ms", ""),
+            ("x-berth-deployment", ""),
             ("x-berth-gate-load", ""),
         ] {
             assert_eq!(header(&parts, name), value, "{name} on {hop}");

@@ -215,6 +215,10 @@ pub(crate) async fn echo(text: &'static str) -> SocketAddr {
         response
             .headers_mut()
             .insert("seen-uri", parts.uri.path_and_query().expect("a path").as_str().parse().expect("a value"));
+        // What a replica may not say in the mesh's name.
+        for name in ["x-berth-attempts", "x-berth-queue-ms", "x-berth-endpoint", "x-berth-deployment"] {
+            response.headers_mut().insert(name, "7".parse().expect("a value"));
+        }
         for name in ["authorization", "api-key", "x-berth-gate-token", "x-request-id", "host", "te", "connection"] {
             if let Some(value) = parts.headers.get(name) {
                 let seen = http::HeaderName::try_from(format!("seen-{name}")).expect("a name");

@@ -1,5 +1,7 @@
 //! Connections of gRPC, over TLS where the address says so.
 
+use std::{io, time::Duration};
+
 use berth_core::error::{Code, Error};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -18,9 +20,17 @@ pub fn channel(endpoint: &Endpoint, trust: Option<&Trust>) -> Channel {
         return endpoint.connect_lazy();
     }
     let trust = trust.cloned();
-    endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: Uri| {
+    let within = endpoint.get_connect_timeout().unwrap_or(Duration::MAX);
+    // The library's own deadline lies around the connector: what it ends would not be told from a call that was lost.
+    endpoint.clone().connect_timeout(Duration::MAX).connect_with_connector_lazy(tower::service_fn(move |uri: Uri| {
         let trust = trust.clone();
-        async move { connect(&uri, trust).await }
+        async move {
+            let late = |_| {
+                let why = format!("no connection within {} ms", within.as_millis());
+                Err(io::Error::new(io::ErrorKind::TimedOut, why).into())
+            };
+            tokio::time::timeout(within, connect(&uri, trust)).await.unwrap_or_else(late)
+        }
     }))
 }
 

@@ -99,14 +99,20 @@ impl Watch {
     pub fn start(mut look: Look) -> Result<Self, Error> {
         let (stop, stopped) = mpsc::channel::<()>();
         let run = move || {
+            // What stood in the way, such as who may read the key, need not show in the files.
+            let mut failed = false;
             while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let now = stamp(&look.files);
-                if now == look.seen {
+                let is_news = now != look.seen;
+                if !is_news && !failed {
                     continue;
                 }
                 look.seen = now;
-                match (look.renew)() {
+                let renewed = (look.renew)();
+                failed = renewed.is_err();
+                match renewed {
                     Ok(()) => tracing::info!(what = look.what, "new connections get the renewed certificate"),
+                    Err(_) if !is_news => {}
                     Err(error) => {
                         tracing::error!(what = look.what, %error, "the certificate in force stays: its files cannot be used");
                     }

@@ -20,7 +20,7 @@ use tokio_rustls::{
         client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
         crypto::ring,
         pki_types::{ServerName, UnixTime},
-        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+        server::{StoresServerSessions, WebPkiClientVerifier, danger::ClientCertVerifier},
         sign::SingleCertAndKey,
     },
     server::TlsStream,
@@ -62,6 +62,30 @@ pub struct ServerFiles {
 #[derive(Clone)]
 pub struct Server(Arc<ArcSwap<ServerConfig>>);
 
+/// Sends tickets, since callers wait for one, and takes none: who calls is judged each time.
+#[derive(Debug)]
+struct Forgetful;
+
+// === impl Forgetful ===
+
+impl StoresServerSessions for Forgetful {
+    fn put(&self, _: Vec<u8>, _: Vec<u8>) -> bool {
+        true
+    }
+
+    fn get(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn take(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn can_cache(&self) -> bool {
+        false
+    }
+}
+
 // === impl ServerFiles ===
 
 impl ServerFiles {
@@ -76,6 +100,7 @@ impl ServerFiles {
             Some(path) => builder.with_client_cert_verifier(callers(path)?),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+        config.session_storage = Arc::new(Forgetful);
         config.alpn_protocols = [H2, HTTP1].map(<[u8]>::to_vec).to_vec();
         warn_of_readers(&self.own.key);
         Ok(config)

@@ -224,7 +224,6 @@ fn a_certificate_nobody_would_believe_is_found_at_start() {
     ] {
         let checked = files(client_ca).check(&ca, host);
         assert_eq!(checked.is_ok(), good, "{why}: {checked:?}");
-        assert!(checked.is_ok_and(|()| good) || !good, "{why}");
     }
     let old = ServerFiles { own: ours.signed("old", "c1.example", 2021), client_ca: None };
     assert_eq!(old.check(&ours.ca(), "c1.example"), Ok(()), "a date is a word in the log: it will be renewed");
