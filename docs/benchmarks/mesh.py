@@ -363,6 +363,7 @@ def main():
                 report.say(f"    {base.name:<24} p50 {added[0]:>6.0f}   p99 {added[1]:>6.0f}")
         if "tax" in sections:
             taxed = [
+                mesh("without telemetry", 1, "--without-telemetry"),
                 ours[0],
                 mesh("mesh, keys", 1, "--key", KEY, headers=ASKED[:2]),
                 mesh("mesh, split", 1, "--split"),
@@ -371,7 +372,7 @@ def main():
                 mesh("mesh, access log", 1, "--access-log", os.path.join(folder, "access.log")),
             ]
             measure = lambda base: load.full(base, 136, args.requests)
-            report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, ours[0].name, measure)
+            report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, taxed[0].name, measure)
         if "telemetry" in sections:
             [collector] = free_ports(1)
             start(other_core, args.mesh_hop, "--collector", f"127.0.0.1:{collector}")

@@ -279,7 +279,12 @@ impl Output {
     /// Returns an answer as JSON, or the part of it that was asked for.
     fn picked<T: Serialize>(&self, value: &T) -> Result<Value, Error> {
         let value = serde_json::to_value(value).map_err(not_json)?;
-        self.query.as_ref().map_or(Ok(value.clone()), |query| query.pick(&value))
+        let Some(query) = &self.query else { return Ok(value) };
+        let picked = query.pick(&value)?;
+        if picked.is_null() {
+            self.note(query.found_nothing());
+        }
+        Ok(picked)
     }
 
     /// Prints why a verb failed and returns how the process ends.

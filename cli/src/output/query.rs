@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use berth_core::error::{Code, Error};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// An expression.
 #[derive(Clone)]
@@ -29,14 +29,61 @@ impl fmt::Debug for Query {
 }
 
 impl Query {
-    /// Picks what the expression names.
+    /// Picks what the expression names, in the words of the answer or, where those say nothing, in Azure's.
     pub(super) fn pick(&self, value: &Value) -> Result<Value, Error> {
+        let found = self.search(value)?;
+        if !is_nothing(&found) {
+            return Ok(found);
+        }
+        let by_azure = self.search(&as_azure_says(value))?;
+        Ok(if is_nothing(&by_azure) { found } else { by_azure })
+    }
+
+    /// Says that the answer has nothing by that name.
+    pub(super) fn found_nothing(&self) -> String {
+        format!("the answer has nothing at `{}`: -o json without --query shows all of it", self.0.as_str())
+    }
+
+    fn search(&self, value: &Value) -> Result<Value, Error> {
         let failed = |error: &dyn fmt::Display| {
             Error::new(Code::Invalid, format!("--query `{}` cannot be applied", self.0.as_str())).why(error.to_string())
         };
         let found = self.0.search(value).map_err(|error| failed(&error.reason))?;
         serde_json::to_value(&*found).map_err(|error| failed(&error))
     }
+}
+
+fn is_nothing(found: &Value) -> bool {
+    found.is_null() || found.as_array().is_some_and(|list| list.iter().all(Value::is_null))
+}
+
+/// Adds to every object what Azure's scripts look for in it: the fields of its specification beside its own, and each name in
+/// their spelling as well (`primaryKey`).
+fn as_azure_says(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => Value::Array(list.iter().map(as_azure_says).collect()),
+        Value::Object(fields) => {
+            let mut said = Map::new();
+            let lifted = fields.get("spec").and_then(Value::as_object).into_iter().flatten();
+            for (name, value) in fields.iter().chain(lifted) {
+                let value = as_azure_says(value);
+                said.entry(camel_case(name)).or_insert_with(|| value.clone());
+                said.entry(name.clone()).or_insert(value);
+            }
+            Value::Object(said)
+        }
+        other => other.clone(),
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |said, word| {
+        let mut letters = word.chars();
+        let head = letters.next().map(|letter| letter.to_ascii_uppercase());
+        said + &head.into_iter().chain(letters).collect::<String>()
+    })
 }
 
 #[cfg(test)]
@@ -56,6 +103,28 @@ mod tests {
             ("nothing", json!(null)),
         ] {
             let picked = text.parse::<Query>().and_then(|query| query.pick(&value).map_err(|error| error.what));
+            assert_eq!(picked, Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn azure_s_words_are_found_where_ours_say_nothing() {
+        let key = json!({"primary_key": "p", "secondary_key": "s"});
+        let shown =
+            json!({"name": "a", "spec": {"name": "a", "auth_mode": "key", "instance_count": 2}, "state": "ready"});
+        let listed = json!([shown, {"name": "b", "spec": {"auth_mode": "aad_token"}}]);
+        for (value, text, expected) in [
+            (&key, "primaryKey", json!("p")),
+            (&key, "primary_key", json!("p")),
+            (&key, "[primaryKey, secondaryKey]", json!(["p", "s"])),
+            (&shown, "auth_mode", json!("key")),
+            (&shown, "instance_count", json!(2)),
+            (&shown, "state", json!("ready")),
+            (&listed, "[?auth_mode=='key'].name", json!(["a"])),
+            (&listed, "[?name=='nobody']", json!([])),
+            (&shown, "provisioningState", json!(null)),
+        ] {
+            let picked = text.parse::<Query>().and_then(|query| query.pick(value).map_err(|error| error.what));
             assert_eq!(picked, Ok(expected), "{text}");
         }
     }
