@@ -33,7 +33,7 @@ fn exit_codes_tell_misuse_from_failure() {
         (&["coordinator"], 2, "--bootstrap-expect"),
         (&["node"], 2, "--token-file"),
         (&["dev", "--coordinators", "2"], 2, "2 cannot form a cluster"),
-        (&["endpoint", "list", "--api", "https://x"], 2, "named without `https://`"),
+        (&["endpoint", "list", "--api", "https://x"], 2, "nobody is believed (E_TLS)"),
         (&["sim", "run", "--seed", "1", "--bug", "none-such"], 2, "no bug that can be planted"),
     ] {
         let ran = run(args);

@@ -208,9 +208,11 @@ impl Environments {
         let file = ["-r".to_owned(), requirements.display().to_string()];
         let args: Vec<String> = words.into_iter().chain(self.pip_args.iter().cloned()).chain(file).collect();
         let pip = folder.join("bin/python");
+        // Before pip runs: what it says and installs first would be missed.
+        let (from, before) = (log.end(), count_installed(folder).await);
         tokio::select! {
             done = self.run(&pip, &args, log) => done?,
-            () = tell_progress(folder, log) => {}
+            () = tell_progress(folder, log, from, before) => {}
         }
         log.at(does("brings the environment to the disk"));
         let marked = File::open(folder).and_then(|handle| {
@@ -261,10 +263,9 @@ impl Environments {
     }
 }
 
-/// Tells how far pip is, for as long as it is asked to.
-async fn tell_progress(folder: &Path, log: &PrepareLog) {
+/// Tells how far pip is, for as long as it is asked to. The log had `from` bytes and the folder `before` packages when it began.
+async fn tell_progress(folder: &Path, log: &PrepareLog, mut from: u64, before: u64) {
     let mut words = PipWords::default();
-    let (mut from, before) = (log.end(), count_installed(folder).await);
     loop {
         let said = log.read(from);
         words.take(&said.data);
