@@ -112,7 +112,7 @@ pub(crate) struct GetLogsArgs {
     /// What building the environment wrote.
     #[arg(long)]
     pub(crate) prepare: bool,
-    /// The replica that failed last instead of those there are.
+    /// The replica that failed last, or else ended last, instead of those there are.
     #[arg(short, long)]
     pub(crate) previous: bool,
     /// Azure's containers: `storage-initializer` is what building the environment wrote.
@@ -139,7 +139,7 @@ pub(crate) struct LogsArgs {
     /// What building the environment wrote.
     #[arg(long)]
     pub(crate) prepare: bool,
-    /// The replica that failed last instead of those there are.
+    /// The replica that failed last, or else ended last, instead of those there are.
     #[arg(short, long)]
     pub(crate) previous: bool,
     /// Print rows of Azure's AmlOnlineEndpointConsoleLog: a line of JSON each.

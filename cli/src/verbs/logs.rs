@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use berth_client::api::LogsRequest;
 use berth_core::{
     error::{Code, Error},
+    id::ReplicaId,
     model::DeploymentKey,
 };
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub(super) struct Wanted<'a> {
     pub(super) follow: bool,
     /// What building the environment wrote.
     pub(super) prepare: bool,
-    /// The replica that failed last instead of those there are.
+    /// The replica that failed last, or else ended last, instead of those there are.
     pub(super) previous: bool,
     /// Rows of Azure's table instead of text.
     pub(super) table: bool,
@@ -84,6 +85,8 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
     let last = Some(current.last_failed_replica.as_str()).filter(|id| !id.is_empty());
     let ids = replicas.iter().map(|found| found.replica.as_str()).chain(last);
     let replica = match wanted.replica {
+        // A whole id may be of one that has ended.
+        Some(id) if id.parse::<ReplicaId>().is_ok() => id.to_owned(),
         Some(prefix) => by_prefix("replica", prefix, ids)?.to_owned(),
         None => String::new(),
     };

@@ -115,8 +115,8 @@ impl Api {
         Ok(Box::pin(ReceiverStream::new(lines)))
     }
 
-    /// Lists what is read: the replicas there are, or the one that failed last when it is asked for or nothing else is
-    /// there.
+    /// Lists what is read: the replicas there are, or, when it is asked for or nothing else is there, the one that failed last
+    /// or else ended last.
     fn sources(
         &self,
         key: &DeploymentKey,
@@ -130,13 +130,16 @@ impl Api {
             sources
                 .extend(last_failed(&self.context, key, from)?.filter(|last| only.is_none_or(|id| id == last.replica)));
         }
+        if sources.is_empty() {
+            sources.extend(last_ended(&self.context, key, only, from)?);
+        }
         match only {
             Some(replica) if sources.is_empty() => {
                 Err(Error::new(Code::ReplicaNotFound, format!("deployment `{key}` has no replica {replica}")))
             }
             None if sources.is_empty() && previous => {
-                Err(Error::new(Code::ReplicaNotFound, format!("no replica of `{key}` has failed"))
-                    .why("what served once and ended is not kept; neither are failures of before the last change"))
+                Err(Error::new(Code::ReplicaNotFound, format!("no replica of `{key}` has failed or ended"))
+                    .why("what the cluster's kept events do not tell of is not found"))
             }
             _ => Ok(sources),
         }
@@ -153,6 +156,20 @@ fn sources(
         state.deployment(key)?;
         let asked = state.replicas_of(key).filter(|replica| only.is_none_or(|only| replica.id == only));
         Ok(asked.map(|replica| Source::new(state, replica.id, replica.node, from)).collect())
+    })
+}
+
+/// Finds the replica that ended last, or this one if it has: its node keeps its log as well.
+fn last_ended(
+    context: &Context,
+    key: &DeploymentKey,
+    only: Option<ReplicaId>,
+    from: LogFrom,
+) -> Result<Option<Source>, Error> {
+    context.machine.read(|state| {
+        state.deployment(key)?;
+        let ended = state.events.last_ended(key, only);
+        Ok(ended.map(|(replica, node)| Source::new(state, replica, node, from)))
     })
 }
 

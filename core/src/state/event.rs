@@ -40,6 +40,9 @@ pub struct EventSubject {
     pub node_name: Option<NodeName>,
 }
 
+/// Nothing of a replica is left on its node but its log.
+pub(super) const GONE: &str = "replica.gone";
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -90,6 +93,14 @@ impl EventLog {
         self.events.range(at..)
     }
 
+    /// Finds the replica of a deployment that ended last, or this one if it has: where its node keeps what it wrote.
+    pub fn last_ended(&self, key: &DeploymentKey, only: Option<ReplicaId>) -> Option<(ReplicaId, NodeId)> {
+        let ended =
+            self.iter().rev().filter(|event| event.kind == GONE && event.subject.deployment.as_ref() == Some(key));
+        let mut places = ended.filter_map(|event| event.subject.replica.zip(event.subject.node));
+        places.find(|(replica, _)| only.is_none_or(|only| only == *replica))
+    }
+
     pub(super) fn push(&mut self, mut event: Event) -> Event {
         event.seq = self.next_seq;
         self.next_seq += 1;
@@ -104,6 +115,44 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_ended_last_is_found_by_its_event() {
+        let key = |text: &str| text.parse::<DeploymentKey>().unwrap();
+        let about = |kind: &str, of: &str, replica, node| Event {
+            seq: 0,
+            index: LogIndex(1),
+            at: LogTime::default(),
+            severity: Severity::Info,
+            kind: kind.to_owned(),
+            subject: EventSubject {
+                deployment: Some(key(of)),
+                replica: Some(ReplicaId(replica)),
+                node: Some(NodeId(node)),
+                ..EventSubject::default()
+            },
+            text: String::new(),
+        };
+        let mut log = EventLog::default();
+        for (kind, of, replica, node) in [
+            (GONE, "a/blue", 1, 1),
+            (GONE, "a/blue", 2, 2),
+            (GONE, "a/green", 3, 3),
+            ("replica.serving", "a/blue", 4, 4),
+        ] {
+            log.push(about(kind, of, replica, node));
+        }
+        for (of, only, found) in [
+            ("a/blue", None, Some((2, 2))),
+            ("a/blue", Some(1), Some((1, 1))),
+            ("a/blue", Some(3), None),
+            ("a/blue", Some(4), None),
+            ("b/blue", None, None),
+        ] {
+            let found = found.map(|(replica, node)| (ReplicaId(replica), NodeId(node)));
+            assert_eq!(log.last_ended(&key(of), only.map(ReplicaId)), found, "{of} {only:?}");
+        }
+    }
 
     #[test]
     fn the_last_events_are_kept_and_their_numbers_go_on() {

@@ -5,7 +5,7 @@ use crate::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
     model::{FailedReplica, Replica, ReplicaState},
-    state::{Observed, ReplicaReport, status::FAILURES_CONDEMN},
+    state::{Observed, ReplicaReport, event::GONE, status::FAILURES_CONDEMN},
     time::{LogTime, Millis},
 };
 
@@ -181,12 +181,7 @@ impl ClusterState {
         let unexpected = replica.state.is_wanted();
         let (subject, key) = (about(replica), replica.key.clone());
         let severity = if unexpected { Severity::Warning } else { Severity::Info };
-        cx.event(
-            severity,
-            "replica.gone",
-            subject,
-            format!("nothing of replica {} of {key} is left", report.replica.short()),
-        );
+        cx.event(severity, GONE, subject, format!("nothing of replica {} of {key} is left", report.replica.short()));
         let node = replica.node;
         self.remove_replica(cx, report.replica);
         self.relieve_node(cx, node);
