@@ -135,19 +135,19 @@ mod tests {
         };
         let mut log = EventLog::default();
         for (kind, of, replica, node) in [
-            (GONE, "a/blue", 1, 1),
-            (GONE, "a/blue", 2, 2),
-            (GONE, "a/green", 3, 3),
-            ("replica.serving", "a/blue", 4, 4),
+            (GONE, "fraud/blue", 1, 1),
+            (GONE, "fraud/blue", 2, 2),
+            (GONE, "fraud/green", 3, 3),
+            ("replica.serving", "fraud/blue", 4, 4),
         ] {
             log.push(about(kind, of, replica, node));
         }
         for (of, only, found) in [
-            ("a/blue", None, Some((2, 2))),
-            ("a/blue", Some(1), Some((1, 1))),
-            ("a/blue", Some(3), None),
-            ("a/blue", Some(4), None),
-            ("b/blue", None, None),
+            ("fraud/blue", None, Some((2, 2))),
+            ("fraud/blue", Some(1), Some((1, 1))),
+            ("fraud/blue", Some(3), None),
+            ("fraud/blue", Some(4), None),
+            ("other/blue", None, None),
         ] {
             let found = found.map(|(replica, node)| (ReplicaId(replica), NodeId(node)));
             assert_eq!(log.last_ended(&key(of), only.map(ReplicaId)), found, "{of} {only:?}");
