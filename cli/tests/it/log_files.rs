@@ -127,17 +127,20 @@ fn daemons_write_their_rows_and_keep_a_bounded_part() {
     let logs = ["events.log", "console.log", "access.log"].map(path);
     logs.iter().for_each(|log| filled(log));
     let [events, console, access] = &logs;
-    let coordinator = Daemon::start(&[
-        "coordinator",
-        "--data-dir",
-        &text("coordinator"),
-        "--api",
-        "127.0.0.1:0",
-        "--bootstrap-expect",
-        "1",
-        "--event-log",
-        &text("events.log"),
-    ]);
+    let start = || {
+        Daemon::start(&[
+            "coordinator",
+            "--data-dir",
+            &text("coordinator"),
+            "--api",
+            "127.0.0.1:0",
+            "--bootstrap-expect",
+            "1",
+            "--event-log",
+            &text("events.log"),
+        ])
+    };
+    let coordinator = start();
     let api = coordinator.address.as_str();
     let node = Daemon::start(&[
         "node",
@@ -182,17 +185,7 @@ fn daemons_write_their_rows_and_keep_a_bounded_part() {
     // Another one goes on behind the last row, and repeats none.
     drop((coordinator, node));
     let before = fs::read_to_string(events).expect("rows");
-    let again = Daemon::start(&[
-        "coordinator",
-        "--data-dir",
-        &text("coordinator"),
-        "--api",
-        "127.0.0.1:0",
-        "--bootstrap-expect",
-        "1",
-        "--event-log",
-        &text("events.log"),
-    ]);
+    let again = start();
     run_until(&again.address, &["endpoint", "create", "-n", "later"]);
     row(events, |row| row["EndpointName"] == "later");
     let after = fs::read_to_string(events).expect("rows");
