@@ -1,7 +1,7 @@
 //! The model of the process tests: answers every request with its own body, over HTTP/1.1 and HTTP/2.
 //!
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
-//! grpcio client can call it. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
+//! grpcio client can call it; `ModelInfer` is answered with the id and the bytes of its input, as a model would. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
 //! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
 //! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
 //! [`DEADLINE`], and says so under [`COUNTS`]. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
@@ -24,13 +24,15 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use tokio::{net::TcpListener, sync::watch};
+
+use crate::protocol::{MODEL_INFER, echo_of};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -164,6 +166,7 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
     let kind = request.headers().get(CONTENT_TYPE).cloned();
     let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let mut response = match grpc {
+        true if request.uri().path() == MODEL_INFER => Response::new(infer_echo(request.into_body()).await?),
         true => Response::new(grpc_echo(request.into_body())),
         false => Response::new(plain_echo(request.into_body()).await?),
     };
@@ -180,12 +183,28 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
 
 async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
     let bytes = body.collect().await?.to_bytes();
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    work(&bytes).await;
+    Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
+}
+
+/// Answers a call with what it carries, and with `INVALID_ARGUMENT` where that is nothing.
+async fn infer_echo(body: Incoming) -> Result<Body, hyper::Error> {
+    let answer = echo_of(body.collect().await?.to_bytes());
+    let status = if answer.is_some() { "0" } else { "3" };
+    let (text, said) = answer.unwrap_or_default();
+    work(&text).await;
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status))]);
+    let frames = [Ok(Frame::data(said)), Ok(Frame::trailers(trailers))];
+    Ok(BodyExt::boxed(StreamBody::new(futures::stream::iter(frames))))
+}
+
+/// Takes as long as it is told to.
+async fn work(text: &[u8]) {
+    let text = std::str::from_utf8(text).unwrap_or_default();
     let wait_ms = text.strip_prefix("sleep:").and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(wait_ms) = wait_ms {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
-    Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
 }
 
 /// Says one token after the other, each with what was asked, as far as it is told; then that these were all.

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod load;
 pub mod netns;
 pub mod overload;
+pub mod protocol;
 pub mod say;
 pub mod seed;
 pub mod talk;

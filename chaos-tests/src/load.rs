@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use berth_cli::load::{LoadOptions, LoadReport, run_until};
+use berth_cli::load::{LoadOptions, LoadReport, run_over};
 use tokio::task::JoinHandle;
+
+use crate::protocol::Protocol;
 
 /// A load that somebody must end.
 #[must_use]
@@ -20,9 +22,15 @@ pub struct Load {
 impl Load {
     /// Starts one of `options.total` requests at least.
     pub fn start(options: LoadOptions) -> Self {
+        Self::start_over(options, &[Protocol::Http1])
+    }
+
+    /// Starts one over several protocols: request `n` over protocol `n` modulo their number.
+    pub fn start_over(options: LoadOptions, protocols: &[Protocol]) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let enough = over.clone();
-        Self { over, report: tokio::spawn(run_until(options, move || enough.load(Relaxed))) }
+        let carriers = protocols.iter().map(|protocol| protocol.carriers(&options.targets)).collect();
+        Self { over, report: tokio::spawn(run_over(options, carriers, move || enough.load(Relaxed))) }
     }
 
     /// Lets it end, with the last answers.

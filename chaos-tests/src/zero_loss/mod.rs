@@ -6,6 +6,9 @@
 //! Callers know every ingress, as behind a virtual address or with the SDK. Where the process they are connected to ends,
 //! they go to another one: that is the residue which the design names, and it is counted apart. Where no ingress ends, a
 //! request that had to be sent again is a lost one.
+//!
+//! The load is a mixture of protocols, and what became of each is counted apart: what is sound in HTTP/1.1 may lose a stream
+//! where a connection has many.
 
 mod event;
 mod table;
@@ -23,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     cluster::{Cluster, ENDPOINT},
     load::Load,
+    protocol::Protocol,
 };
 
 /// How long a request is at work, in milliseconds: at 100 a second five of them are at any moment.
@@ -56,18 +60,24 @@ pub struct Plan {
     pub outage: Duration,
     /// Whether a node that is asked to end counts as a planned change: requests may not be repeated then.
     pub strict: bool,
+    /// What callers speak, request by request in turn.
+    pub protocols: &'static [Protocol],
 }
 
-/// What became of the requests.
+/// What became of the requests of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What happened.
     pub event: Event,
+    /// What their callers spoke.
+    pub protocol: Protocol,
     /// How often.
     pub strikes: u64,
     /// Requests that were due.
     pub requests: u64,
-    /// Those without an answer of 200 that carries their id and their body.
+    /// Those with an answer of 200 that carries their id and their body.
+    pub answered: u64,
+    /// Those without, and where no ingress ends those that had to be sent again.
     pub lost: u64,
     /// Those whose ingress was gone before a byte of them was taken; their caller went to another one.
     pub refused: u64,
@@ -93,12 +103,12 @@ impl Plan {
         cluster
     }
 
-    /// Lets an event happen under load.
-    pub async fn measure(&self, cluster: &mut Cluster, event: Event) -> Row {
+    /// Lets an event happen under load. Returns a row for each protocol.
+    pub async fn measure(&self, cluster: &mut Cluster, event: Event) -> Vec<Row> {
         self.declare(cluster, self.may_repeat(event)).await;
         self.settled(cluster).await;
         cluster.routed().await;
-        let load = Load::start(self.load(cluster, event));
+        let load = Load::start_over(self.load(cluster, event), self.protocols);
         let began = Instant::now();
         let strikes = self.strikes_of(event);
         let apart = Duration::from_secs(self.requests) / (self.rate_per_second * strikes) as u32;
@@ -107,7 +117,12 @@ impl Plan {
             event.strike(self, cluster, turn).await;
             self.settled(cluster).await;
         }
-        Row::new(event, strikes, &load.end().await)
+        self.rows(event, strikes, &load.end().await)
+    }
+
+    fn rows(&self, event: Event, strikes: u64, report: &LoadReport) -> Vec<Row> {
+        let row = |place| Row::new(event, strikes, self.protocols, place, report);
+        (0..self.protocols.len()).map(row).collect()
     }
 
     /// Returns how often an event happens.
@@ -181,41 +196,49 @@ impl Plan {
 // === impl Row ===
 
 impl Row {
-    fn new(event: Event, strikes: u64, report: &LoadReport) -> Self {
-        let requests = report.outcomes.len() as u64;
-        let count = |is: &dyn Fn(&Outcome) -> bool| report.outcomes.iter().filter(|outcome| is(outcome)).count() as u64;
+    /// Counts what became of the requests of one of these protocols.
+    fn new(event: Event, strikes: u64, protocols: &[Protocol], place: usize, report: &LoadReport) -> Self {
+        let total = report.outcomes.len() as u64;
+        let is_own = |outcome: &&Outcome| outcome.number % protocols.len() as u64 == place as u64;
+        let own =
+            LoadReport { outcomes: report.outcomes.iter().filter(is_own).cloned().collect(), elapsed: report.elapsed };
+        let count = |is: &dyn Fn(&Outcome) -> bool| own.outcomes.iter().filter(|outcome| is(outcome)).count() as u64;
         let elsewhere = |outcome: &Outcome| outcome.retries > 0 && !event.ends_an_ingress();
         let wrong = |outcome: &Outcome| !is_right(outcome) || elsewhere(outcome);
-        let absent = u64::from(!report.is_complete(0, requests));
-        let why = report.outcomes.iter().filter(|outcome| wrong(outcome)).take(5).map(|outcome| {
-            let Outcome { number, retries, latency, result, .. } = outcome;
+        // One that has no outcome, or two, is nobody's: it is counted with the first protocol.
+        let absent = u64::from(place == 0 && !report.is_complete(0, total));
+        let why = own.outcomes.iter().filter(|outcome| wrong(outcome)).take(5).map(|outcome| {
+            let Outcome { number, retries, why_again, latency, result, .. } = outcome;
             let result = result.as_ref().map(|answer| format!("{} {:?}", answer.status, answer.body));
-            format!("request {number}, sent again {retries} times, after {latency:?}: {result:?}")
+            format!("request {number}, sent again {retries} times ({why_again}), after {latency:?}: {result:?}")
         });
         Self {
             event,
+            protocol: protocols[place],
             strikes,
-            requests,
+            requests: own.outcomes.len() as u64,
+            answered: count(&is_right),
             lost: count(&wrong) + absent,
             refused: count(&|outcome| is_right(outcome) && outcome.retries > 0 && outcome.broken == 0),
             cut: count(&|outcome| is_right(outcome) && outcome.broken > 0),
-            latency: [500, 990, 1_000].map(|permille| report.latency(permille)),
+            latency: [500, 990, 1_000].map(|permille| own.latency(permille)),
             why: why.collect(),
         }
     }
 
     /// The heading above rows.
     pub fn heading() -> String {
-        let columns =
-            format!("{:<22} {:>5} {:>8} {:>5} {:>8} {:>5}", "event", "times", "requests", "lost", "refused", "cut");
+        let columns = format!("{:<22} {:<8} {:>5} {:>8} {:>8}", "event", "protocol", "times", "requests", "answered");
+        let columns = format!("{columns} {:>5} {:>8} {:>5}", "lost", "refused", "cut");
         format!("{columns} {:>7} {:>7} {:>7}", "p50 ms", "p99 ms", "max ms")
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, strikes, requests, lost, refused, cut, latency, .. } = self;
-        write!(f, "{:<22} {strikes:>5} {requests:>8} {lost:>5} {refused:>8} {cut:>5}", event.name())?;
+        let Self { event, protocol, strikes, requests, answered, lost, refused, cut, latency, .. } = self;
+        write!(f, "{:<22} {:<8} {strikes:>5} {requests:>8} {answered:>8}", event.name(), protocol.name())?;
+        write!(f, " {lost:>5} {refused:>8} {cut:>5}")?;
         latency.iter().try_for_each(|latency| write!(f, " {:>7}", latency.as_millis()))
     }
 }
@@ -235,6 +258,19 @@ fn is_right(outcome: &Outcome) -> bool {
 mod tests {
     use super::*;
 
+    /// As a test has it.
+    pub(super) const PLAN: Plan = Plan {
+        coordinators: 3,
+        nodes: 3,
+        instances: 2,
+        rate_per_second: 100,
+        requests: 400,
+        strikes: 3,
+        outage: Duration::from_secs(6),
+        strict: false,
+        protocols: &Protocol::ALL,
+    };
+
     fn outcome(number: u64, retries: u32, broken: u32, result: Result<(u16, Bytes), &str>) -> Outcome {
         let result = result.map_err(str::to_owned).map(|(status, body)| Answer {
             status,
@@ -245,7 +281,9 @@ mod tests {
             retry_after: String::new(),
             body,
         });
-        Outcome { number, retries, broken, latency: Duration::ZERO, result, not_sent: false, timed_out: false }
+        let why_again = String::new();
+        let latency = Duration::ZERO;
+        Outcome { number, retries, broken, why_again, latency, result, not_sent: false, timed_out: false }
     }
 
     /// Each row: the outcome, and lost, refused and cut where an ingress ends and where none does.
@@ -262,11 +300,26 @@ mod tests {
         ] {
             let report = LoadReport { outcomes: vec![outcome], elapsed: Duration::ZERO };
             let counts = |event| {
-                let row = Row::new(event, 1, &report);
+                let row = Row::new(event, 1, &[Protocol::Http1], 0, &report);
                 [row.lost, row.refused, row.cut]
             };
             assert_eq!(counts(Event::NodeKill), with_end, "{what}");
             assert_eq!(counts(Event::RollingUpdate), without_end, "{what}");
         }
+    }
+
+    #[test]
+    fn what_became_of_each_protocol_is_counted_apart() {
+        let mut outcomes: Vec<_> = (0..7).map(|number| outcome(number, 0, 0, Ok((200, body(number))))).collect();
+        outcomes[1] = outcome(1, 0, 0, Err("reset"));
+        outcomes[5] = outcome(5, 1, 0, Ok((200, body(5))));
+        let report = LoadReport { outcomes, elapsed: Duration::ZERO };
+        let rows = PLAN.rows(Event::RouterRestart, 1, &report);
+        let counts = |row: &Row| (row.protocol, [row.requests, row.answered, row.lost, row.refused, row.cut]);
+        assert_eq!(
+            rows.iter().map(counts).collect::<Vec<_>>(),
+            [(Protocol::Http1, [3, 3, 0, 0, 0]), (Protocol::Http2, [2, 1, 1, 0, 0]), (Protocol::Grpc, [2, 2, 0, 1, 0]),]
+        );
+        assert!(rows[1].why[0].contains("request 1,"), "{:?}", rows[1].why);
     }
 }

@@ -7,6 +7,7 @@
 
 mod report;
 
+pub use berth_client::http1::NotAnswered;
 use report::Again;
 pub use report::{Answer, LoadReport, Outcome};
 
@@ -18,10 +19,11 @@ use std::{
 
 use berth_client::{
     Address,
-    http1::{NotAnswered, Pool, PoolPolicy},
+    http1::{Pool, PoolPolicy},
 };
+use futures::future::BoxFuture;
 use hyper::{
-    HeaderMap, Method, Request,
+    HeaderMap, Method, Request, Response,
     body::Bytes,
     header::{HeaderName, HeaderValue},
 };
@@ -76,12 +78,40 @@ pub async fn run(options: LoadOptions) -> LoadReport {
     run_until(options, || true).await
 }
 
+/// Carries requests to one target, in the words of one protocol, and brings the answers back in those of the driver.
+pub trait Carrier: Send + Sync {
+    /// Sends a request; says of one that has no answer whether it may be sent elsewhere.
+    fn carry(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, NotAnswered>>;
+}
+
+impl Carrier for Pool {
+    fn carry(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, NotAnswered>> {
+        Box::pin(self.send(request))
+    }
+}
+
 /// Drives the load for `total` requests and then for as long as it is not `enough`, which is asked before each.
 pub async fn run_until(options: LoadOptions, enough: impl Fn() -> bool + Send) -> LoadReport {
+    let carriers = vec![over_http1(&options.targets)];
+    run_over(options, carriers, enough).await
+}
+
+/// Speaks HTTP/1.1 with these targets.
+pub fn over_http1(targets: &[SocketAddr]) -> Vec<Box<dyn Carrier>> {
+    let carrier = |target: &SocketAddr| Box::new(Pool::new(Address::from(*target), POLICY)) as Box<dyn Carrier>;
+    targets.iter().map(carrier).collect()
+}
+
+/// Drives the load over several protocols, each of which has a carrier to every target: request `n` goes over protocol `n`
+/// modulo their number.
+pub async fn run_over(
+    options: LoadOptions,
+    carriers: Vec<Vec<Box<dyn Carrier>>>,
+    enough: impl Fn() -> bool + Send,
+) -> LoadReport {
     let start = Instant::now();
     let permits = Arc::new(Semaphore::new(options.in_flight_max));
-    let pools = options.targets.iter().map(|target| Pool::new(Address::from(*target), POLICY)).collect();
-    let shared = Arc::new(Shared { pools, options });
+    let shared = Arc::new(Shared { carriers, options });
     // Every request sends exactly one outcome, so a channel of the in-flight bound can never block for long.
     let (outcomes, mut arrived) = mpsc::channel(shared.options.in_flight_max.max(1));
     let collector = tokio::spawn(async move {
@@ -123,7 +153,7 @@ fn interval(n: u64, rate_per_second: u64) -> Duration {
 
 struct Shared {
     options: LoadOptions,
-    pools: Vec<Pool>,
+    carriers: Vec<Vec<Box<dyn Carrier>>>,
 }
 
 // === impl Shared ===
@@ -133,13 +163,13 @@ impl Shared {
         let deadline = due + self.options.timeout;
         let id = format!("{}-{number}", self.options.run);
         let mut again = Again::default();
-        let mut last = String::from("no target");
+        let (carriers, first) = self.carriers_of(number);
         let (mut turn, mut unreached) = (0, 0);
-        while unreached < self.pools.len() {
-            let pool = &self.pools[((number + turn) % self.pools.len() as u64) as usize];
+        while unreached < carriers.len() {
+            let carrier = &carriers[((first + turn) % carriers.len() as u64) as usize];
             turn += 1;
             unreached += 1;
-            match timeout_at(deadline, pool.send(self.request(number, &id, deadline))).await {
+            match timeout_at(deadline, carrier.carry(self.request(number, &id, deadline))).await {
                 Err(_) => return Outcome::timed_out(number, again, due.elapsed()),
                 Ok(Ok(answer)) => {
                     let answer = Answer::from(answer);
@@ -150,16 +180,25 @@ impl Shared {
                     sleep_until(back).await;
                     unreached = 0;
                 }
-                Ok(Err(NotAnswered::NotSent(why))) => last = why,
+                Ok(Err(NotAnswered::NotSent(why))) => again.why = why,
                 Ok(Err(NotAnswered::Broken(why))) if self.options.idempotent => {
                     again.broken += 1;
-                    last = why;
+                    again.why = why;
                 }
                 Ok(Err(NotAnswered::Broken(why))) => return Outcome::failed(number, again, due.elapsed(), why),
             }
             again.retries += 1;
         }
-        Outcome::failed(number, again, due.elapsed(), last)
+        let why = if again.retries == 0 { "no target".to_owned() } else { again.why.clone() };
+        Outcome::failed(number, again, due.elapsed(), why)
+    }
+
+    /// Returns the carriers of a request's protocol, and which of them it goes to first: each protocol goes to every target
+    /// in turn.
+    fn carriers_of(&self, number: u64) -> (&[Box<dyn Carrier>], u64) {
+        let protocols = self.carriers.len().max(1) as u64;
+        let carriers = self.carriers.get((number % protocols) as usize).map_or(&[][..], Vec::as_slice);
+        (carriers, number / protocols)
     }
 
     fn request(&self, number: u64, id: &str, deadline: Instant) -> Request<Bytes> {
@@ -187,6 +226,40 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Carrier for Nobody {
+        fn carry(&self, _: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, NotAnswered>> {
+            Box::pin(async { Err(NotAnswered::NotSent("nobody".to_owned())) })
+        }
+    }
+
+    #[test]
+    fn every_protocol_goes_to_every_target_in_turn() {
+        let options = LoadOptions {
+            targets: Vec::new(),
+            path: "/".to_owned(),
+            headers: HeaderMap::new(),
+            bodies: Arc::new([]),
+            first: 0,
+            total: 0,
+            rate_per_second: 1,
+            timeout: Duration::from_secs(1),
+            deadline_header: None,
+            in_flight_max: 1,
+            idempotent: false,
+            patient: false,
+            run: String::new(),
+        };
+        let of = |protocols: usize, targets: usize| {
+            let carriers = |_| (0..targets).map(|_| Box::new(Nobody) as Box<dyn Carrier>).collect();
+            let shared = Shared { carriers: (0..protocols).map(carriers).collect(), options: options.clone() };
+            (0..9).map(|number| shared.carriers_of(number).1 % targets as u64).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1, 3), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
+        assert_eq!(of(3, 3), [0, 0, 0, 1, 1, 1, 2, 2, 2], "three protocols and three targets: nine ways");
+    }
 
     #[test]
     fn requests_are_due_on_an_exact_grid() {

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub retries: u32,
     /// How many of these had been sent when their connection broke, so that they may have been worked on twice.
     pub broken: u32,
+    /// Why it was sent again the last time; empty when it was not.
+    pub why_again: String,
     /// From the moment it was due.
     pub latency: Duration,
     /// The answer, or why there is none.
@@ -74,10 +76,11 @@ pub struct Outcome {
 }
 
 /// How often a request was sent again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Again {
     pub(super) retries: u32,
     pub(super) broken: u32,
+    pub(super) why: String,
 }
 
 /// What became of all of them.
@@ -93,13 +96,12 @@ pub struct LoadReport {
 
 impl Outcome {
     pub(super) fn not_sent(number: u64) -> Self {
-        let result = Err("the driver had no room".to_owned());
-        Self { number, retries: 0, broken: 0, latency: Duration::ZERO, result, not_sent: true, timed_out: false }
+        let why = "the driver had no room".to_owned();
+        Self { not_sent: true, ..Self::failed(number, Again::default(), Duration::ZERO, why) }
     }
 
     pub(super) fn failed(number: u64, again: Again, latency: Duration, why: String) -> Self {
-        let Again { retries, broken } = again;
-        Self { number, retries, broken, latency, result: Err(why), not_sent: false, timed_out: false }
+        Self::new(number, again, latency, Err(why))
     }
 
     pub(super) fn timed_out(number: u64, again: Again, latency: Duration) -> Self {
@@ -107,12 +109,16 @@ impl Outcome {
     }
 
     pub(super) fn answered(number: u64, again: Again, latency: Duration, id: &str, answer: Answer) -> Self {
-        let Again { retries, broken } = again;
         let result = match answer.request_id == id || answer.request_id.is_empty() {
             true => Ok(answer),
             false => Err(format!("the answer to `{id}` carries the id `{}`", answer.request_id)),
         };
-        Self { number, retries, broken, latency, result, not_sent: false, timed_out: false }
+        Self::new(number, again, latency, result)
+    }
+
+    fn new(number: u64, again: Again, latency: Duration, result: Result<Answer, String>) -> Self {
+        let Again { retries, broken, why } = again;
+        Self { number, retries, broken, why_again: why, latency, result, not_sent: false, timed_out: false }
     }
 
     /// Returns whether it was answered with 200.
