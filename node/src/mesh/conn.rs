@@ -103,6 +103,8 @@ struct Live {
 pub(super) struct Carried {
     open: Cell<u32>,
     empty_frames: Rc<Cell<u32>>,
+    /// A head was handed over whose body follows as soon as its stream is open.
+    head_alone: Cell<bool>,
 }
 
 /// One stream of a connection, counted while it is open.
@@ -166,6 +168,9 @@ impl H2Link {
         match live.sender.send_request(Request::from_parts(parts, ()), whole) {
             Ok((response, stream)) => {
                 let pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
+                if pump.is_some() {
+                    live.carried.head_alone.set(true);
+                }
                 Ok(Sending { response, pump, taken, whole, stream: Stream::of(&live.carried) })
             }
             Err(error) => {
@@ -259,10 +264,18 @@ impl H2Link {
             }
             false => Keeper::idle(),
         };
+        let heads = Rc::clone(&carried);
         tokio::task::spawn_local(async move {
-            let ended = poll_fn(|cx| match gather.poll_driven(cx, |cx| Pin::new(&mut connection).poll(cx)) {
-                Poll::Pending => keeper.poll_lost(cx).map(|()| None),
-                Poll::Ready(ended) => Poll::Ready(ended.err()),
+            let ended = poll_fn(|cx| {
+                // The library opens a stream in one turn and takes its body in the next: one write for both.
+                let turn = match heads.head_alone.take() {
+                    true => gather.poll_begun(cx, |cx| Pin::new(&mut connection).poll(cx)),
+                    false => gather.poll_driven(cx, |cx| Pin::new(&mut connection).poll(cx)),
+                };
+                match turn {
+                    Poll::Pending => keeper.poll_lost(cx).map(|()| None),
+                    Poll::Ready(ended) => Poll::Ready(ended.err()),
+                }
             });
             if let Some(error) = ended.await {
                 tracing::debug!(%error, "a connection ended");
@@ -362,4 +375,69 @@ fn classify_h2(error: &h2::Error, taken: bool, whole: bool) -> SendFailure {
 /// Tells what an error of HTTP/1.1 proves about the request. `whole` says that it had no body.
 pub(super) fn classify_http1(error: &hyper::Error, taken: bool, whole: bool) -> SendFailure {
     if !taken && !whole && !error.is_parse() { SendFailure::BeforeBody } else { SendFailure::Broken }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+    use tokio::{runtime::LocalOptions, task::yield_now};
+    use tokio_util::io::InspectWriter;
+
+    use super::*;
+    use crate::mesh::{
+        replay::{Piece, Room},
+        tee::Tee,
+    };
+
+    const BYTES: usize = 1 << 10;
+
+    fn request() -> Box<Request<ReqBody>> {
+        let (tee, body) = Tee::new(BYTES, Room::new(BYTES));
+        assert!(tee.push(Piece::Data(Bytes::from_static(b"tensors"))) && tee.push(Piece::End), "there is room");
+        let request = Request::builder().method(Method::POST).uri("http://replica/infer").body(ReqBody::copied(body));
+        Box::new(request.expect("a request"))
+    }
+
+    async fn serve(stream: tokio::io::DuplexStream) {
+        let mut connection = h2::server::handshake(stream).await.expect("a client");
+        while let Some(asked) = connection.accept().await {
+            let (request, mut respond) = asked.expect("a request");
+            tokio::task::spawn_local(async move {
+                let mut body = request.into_body();
+                while body.data().await.is_some() {}
+                respond.send_response(Response::new(()), true).expect("the client waits");
+            });
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_body_that_is_there_is_one_write() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        runtime.expect("a runtime").block_on(async {
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            tokio::task::spawn_local(serve(theirs));
+            let writes = Rc::new(Cell::new(0));
+            let count = Rc::clone(&writes);
+            let link = Rc::new(H2Link::new("replica", Duration::from_secs(5), false));
+            let counted = InspectWriter::new(ours, move |_: &[u8]| count.set(count.get() + 1));
+            let (sender, carried) = link.begin_http2(counted).await.expect("a server");
+            link.live.replace(Some(Live { sender, serial: 1, carried }));
+            for round in 0..5 {
+                let before = writes.get();
+                // In a task, as every request is.
+                let link = Rc::clone(&link);
+                let answer = tokio::task::spawn_local(async move { link.send(request()).await.map(drop) }).await;
+                answer.expect("no panic").expect("an answer");
+                // What the two sides agree on, which comes with the first.
+                if round == 0 {
+                    for _ in 0..100 {
+                        yield_now().await;
+                    }
+                } else {
+                    assert_eq!(writes.get() - before, 1, "in round {round}");
+                }
+            }
+        });
+    }
 }

@@ -39,6 +39,8 @@ struct Inner<S> {
     unflushed: bool,
     /// Why it can be written to no more.
     broken: Option<io::ErrorKind>,
+    /// The last turn's end was put off to the next one's.
+    put_off: bool,
 }
 
 // === impl Gather ===
@@ -54,8 +56,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     pub(super) fn new(stream: S) -> Self {
-        let (kept, sent, unflushed, broken) = (Vec::new(), 0, false, None);
-        Self(Rc::new(RefCell::new(Inner { stream, kept, sent, unflushed, broken })))
+        let (kept, sent, unflushed, broken, put_off) = (Vec::new(), 0, false, None, false);
+        Self(Rc::new(RefCell::new(Inner { stream, kept, sent, unflushed, broken, put_off })))
+    }
+
+    /// Drives a connection for a turn of which the rest comes at once: what was written waits for the next turn, which
+    /// follows after the tasks that this one woke. One turn is never put off behind another.
+    pub(super) fn poll_begun<T>(
+        &self,
+        cx: &mut Context<'_>,
+        drive: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.inner().put_off {
+            return self.poll_driven(cx, drive);
+        }
+        let driven = drive(cx);
+        if driven.is_pending() {
+            self.inner().put_off = true;
+            cx.waker().wake_by_ref();
+        }
+        driven
     }
 
     /// Drives a connection for one turn: until it waits or ends, and then sends what it has written. While that does not
@@ -70,6 +90,7 @@ where
         // One that has something for its driver is driven again at once, and one that has ended was shut down.
         if driven.is_pending() {
             let mut inner = self.inner();
+            inner.put_off = false;
             let was_broken = inner.broken.is_some();
             let sent = inner.poll_send(cx);
             if matches!(sent, Poll::Ready(Err(_))) && !was_broken {
@@ -286,6 +307,35 @@ mod tests {
         let mut none = [0; 1];
         assert!(poll!(pin!(theirs.read(&mut none))).is_pending());
         assert_eq!(driven_until_read(&gather, &mut theirs, 4).await, b"kept");
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_put_off_once() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let gather = Gather::new(ours);
+        let mut words = ["head ", "body ", "more"].into_iter();
+        let mut turns = Vec::new();
+        let mut seen = [0; 64];
+        let mut seen_in = |turns: &mut Vec<usize>, cx: &mut Context<'_>| {
+            let mut buf = ReadBuf::new(&mut seen);
+            let _ = Pin::new(&mut theirs).poll_read(cx, &mut buf);
+            turns.push(buf.filled().len());
+        };
+        poll_fn(|cx| {
+            let Some(word) = words.next() else { return Poll::Ready(()) };
+            let _: Poll<()> = gather.poll_begun(cx, |cx| {
+                assert!(Pin::new(&mut gather.clone()).poll_write(cx, word.as_bytes()).is_ready(), "kept");
+                Poll::Pending
+            });
+            seen_in(&mut turns, cx);
+            // The first and the third are followed by another turn at once; the second is woken by what it wrote.
+            if turns.len() == 2 {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        assert_eq!(turns, [0, 10, 0], "a head waits for its body, and the two of them for nothing");
     }
 
     /// What does not fit goes out as the peer takes it, without any other reason for a turn.

@@ -3,10 +3,11 @@
 use std::{io, time::Duration};
 
 use berth_core::error::{Code, Error};
-use hyper_util::rt::TokioIo;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tower::Service as _;
 
 use super::trust::{Inside, Trust};
 
@@ -40,8 +41,12 @@ async fn connect(uri: &Uri, trust: Option<Trust>) -> Result<TokioIo<TlsStream<Tc
         Error::new(Code::Tls, format!("{authority} is called over TLS, and nobody is believed"))
             .try_("name the PEM file of the authority that signed its certificate: --ca FILE")
     })?;
-    let stream = TcpStream::connect(authority).await?;
+    // As the library connects without TLS: of a name with addresses of both families the slow one is not waited for
+    // (Happy Eyeballs, RFC 6555).
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
     // Small calls must not wait for an acknowledgement.
-    stream.set_nodelay(true)?;
+    tcp.set_nodelay(true);
+    let stream = tcp.call(uri.clone()).await?.into_inner();
     Ok(TokioIo::new(trust.connect(authority, stream, Inside::Http2).await?))
 }
