@@ -3,10 +3,13 @@
 //! The measure that Linkerd's authors chose for balancers: eleven backends, one of which begins to take two seconds while
 //! callers wait for one. Two relatives of it are harder, because the bad one looks idle: it fails at once, or it takes
 //! requests and never answers. Requests may not be repeated, so every one that the bad replica gets is lost.
+//!
+//! Other balancers have the same minute before the same model servers: see [`Peer`](crate::peer::Peer).
 
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -28,6 +31,7 @@ use crate::{
     cluster::{Cluster, ENDPOINT},
     echo::TURN,
     overload::word,
+    peer::Peer,
 };
 
 /// How long a caller waits.
@@ -42,6 +46,12 @@ pub enum Ill {
     Failing,
     /// It takes connections and requests, and nothing comes of them: its process is stopped.
     Silent,
+}
+
+/// The model server that goes bad.
+pub(crate) struct Victim {
+    pub(crate) pid: Pid,
+    pub(crate) address: Address,
 }
 
 /// How large the deployment is and how much is asked of it.
@@ -64,6 +74,7 @@ pub struct Plan {
 /// What became of the requests.
 #[derive(Clone, Debug)]
 pub struct Minute {
+    who: String,
     ill: Ill,
     report: LoadReport,
     /// Answers by replica after one went bad.
@@ -85,20 +96,28 @@ impl Ill {
         }
     }
 
-    async fn befall(self, victim: &api::Replica) {
+    async fn befall(self, victim: &Victim) {
         let turn = match self {
             Self::Slow => "slow 2000",
             Self::Failing => "failing",
             Self::Silent => {
-                let pid = Pid::from_raw(i32::try_from(victim.pid).expect("a process id"));
-                assert!(pid.as_raw() > 1, "a replica has a process");
-                return kill(pid, Signal::SIGSTOP).expect("it is stopped");
+                assert!(victim.pid.as_raw() > 1, "a replica has a process");
+                return kill(victim.pid, Signal::SIGSTOP).expect("it is stopped");
             }
         };
-        let address: Address = victim.address.parse().expect("where the replica listens");
         let request = Request::post(TURN).body(Bytes::from_static(turn.as_bytes())).expect("a request");
-        let answer = Pool::new(address, PoolPolicy::default()).send(request).await.expect("the replica answers");
+        let answer =
+            Pool::new(victim.address.clone(), PoolPolicy::default()).send(request).await.expect("the replica answers");
         assert!(answer.status().is_success(), "{}", answer.status());
+    }
+}
+
+// === impl Victim ===
+
+impl Victim {
+    fn of(replica: &api::Replica) -> Self {
+        let pid = Pid::from_raw(i32::try_from(replica.pid).expect("a process id"));
+        Self { pid, address: replica.address.parse().expect("where the replica listens") }
     }
 }
 
@@ -124,8 +143,19 @@ impl Plan {
     pub async fn measure(&self, cluster: &Cluster, ill: Ill) -> Minute {
         let replicas = cluster.client.list_replicas(ENDPOINT, "blue").await.expect("the replicas are listed");
         let victim = replicas.iter().find(|replica| replica.state == "serving").expect("some replica serves");
+        let targets = (0..self.nodes).map(|node| cluster.fleet.ingress(node)).collect();
+        let path = format!("/e/{ENDPOINT}/anything");
+        self.minute("mesh".to_owned(), targets, path, &Victim::of(victim), ill).await
+    }
+
+    /// Lets one of the model servers behind another balancer go bad under the same load.
+    pub async fn measure_peer(&self, peer: &Peer, ill: Ill) -> Minute {
+        self.minute(peer.name().to_owned(), vec![peer.ingress()], "/anything".to_owned(), &peer.victim(), ill).await
+    }
+
+    async fn minute(&self, who: String, targets: Vec<SocketAddr>, path: String, victim: &Victim, ill: Ill) -> Minute {
         let began = Instant::now();
-        let load = tokio::spawn(berth_cli::load::run(self.load(cluster, ill)));
+        let load = tokio::spawn(berth_cli::load::run(self.load(targets, path, ill)));
         sleep_until(began + Duration::from_secs(self.ill_at_s)).await;
         ill.befall(victim).await;
         let report = load.await.expect("the load ends");
@@ -135,16 +165,16 @@ impl Plan {
                 *shares.entry(answer.replica.clone()).or_default() += 1;
             }
         }
-        Minute { ill, report, shares }
+        Minute { who, ill, report, shares }
     }
 
-    fn load(&self, cluster: &Cluster, ill: Ill) -> LoadOptions {
+    fn load(&self, targets: Vec<SocketAddr>, path: String, ill: Ill) -> LoadOptions {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-timeout-ms", HeaderValue::from(DEADLINE_MS));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         LoadOptions {
-            targets: (0..self.nodes).map(|node| cluster.fleet.ingress(node)).collect(),
-            path: format!("/e/{ENDPOINT}/anything"),
+            targets,
+            path,
             headers,
             bodies: Arc::new([Bytes::from(format!("sleep:{}", self.work_ms))]),
             first: 0,
@@ -171,7 +201,8 @@ impl Minute {
 
     /// The heading above rows.
     pub fn heading() -> String {
-        let head = format!("{:<14} {:>8} {:>6} {:>9}", "one replica", "requests", "failed", "success");
+        let head =
+            format!("{:<20} {:<14} {:>8} {:>6} {:>9}", "balancer", "one replica", "requests", "failed", "success");
         format!("{head} {:>7} {:>7} {:>7}  outcomes", "p50 ms", "p99 ms", "max ms")
     }
 }
@@ -180,6 +211,7 @@ impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (requests, failed) = (self.report.outcomes.len(), self.report.failed());
         let percent = self.success_ppm() as f64 / 10_000.0;
+        write!(f, "{:<20} ", self.who)?;
         write!(f, "{:<14} {requests:>8} {failed:>6} {percent:>7.3} %", self.ill.name())?;
         [500, 990, 1_000]
             .iter()

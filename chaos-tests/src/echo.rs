@@ -5,16 +5,17 @@
 //! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
 //! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
 //! [`DEADLINE`], and says so under [`COUNTS`]. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
-//! or `failing`. Asked as OpenAI's clients ask for a stream ([`CHAT`]), it says as many tokens, an event each, as it was told at
+//! or `failing`. Whose work was taken away before it was done, and when, it says under [`LEFT`]. Asked as OpenAI's clients ask for a stream ([`CHAT`]), it says as many tokens, an event each, as it was told at
 //! [`TOKENS`]: who asks has the pace in hand. With `START_MS` it begins to listen that many milliseconds
 //! after its start, as a model that loads does.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -42,6 +43,12 @@ pub const DEADLINE: &str = "x-wanted-until-ms";
 /// Where this model says how many requests it started, and how many of them too late.
 pub const COUNTS: &str = "/model-counts";
 
+/// Where this model says whose work was taken from it, and when: ids of requests with microseconds since 1970.
+pub const LEFT: &str = "/model-left";
+
+/// How many of these it remembers.
+const LEFT_MAX: usize = 1_000;
+
 /// Where this model is told how it shall be from now on.
 pub const TURN: &str = "/model-turn";
 
@@ -68,6 +75,13 @@ struct Counts {
     too_late: AtomicU64,
     slow_ms: AtomicU64,
     failing: AtomicBool,
+    left: Mutex<VecDeque<(String, u128)>>,
+}
+
+/// The work for a request that says its id: taken away unless it is done.
+struct Work {
+    counts: Arc<Counts>,
+    id: Option<String>,
 }
 
 /// Serves on `$PORT` until killed.
@@ -114,6 +128,11 @@ impl Counts {
         }
     }
 
+    fn say_left(&self) -> String {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().map(|(id, at)| format!("{id} {at}\n")).collect()
+    }
+
     /// Takes what is said; anything unknown makes it well again.
     fn turn(&self, word: &[u8]) {
         let word = std::str::from_utf8(word).unwrap_or_default();
@@ -137,9 +156,37 @@ impl Counts {
     }
 }
 
+// === impl Work ===
+
+impl Work {
+    fn begin(request: &Request<Incoming>, counts: &Arc<Counts>) -> Self {
+        let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Self { counts: Arc::clone(counts), id }
+    }
+
+    fn done(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let mut left = self.counts.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() == LEFT_MAX {
+            left.pop_front();
+        }
+        left.push_back((id, at));
+    }
+}
+
 async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Response<Body>, hyper::Error> {
     if request.uri().path() == COUNTS {
         return Ok(Response::new(Full::new(Bytes::from(counts.say())).map_err(|never| match never {}).boxed()));
+    }
+    if request.uri().path() == LEFT {
+        return Ok(Response::new(Full::new(Bytes::from(counts.say_left())).map_err(|never| match never {}).boxed()));
     }
     if request.uri().path() == TURN {
         counts.turn(&request.into_body().collect().await?.to_bytes());
@@ -162,6 +209,7 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
         *failed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return Ok(failed);
     }
+    let work = Work::begin(&request, &counts);
     tokio::time::sleep(Duration::from_millis(counts.slow_ms.load(Ordering::Relaxed))).await;
     let kind = request.headers().get(CONTENT_TYPE).cloned();
     let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
@@ -170,6 +218,7 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
         true => Response::new(grpc_echo(request.into_body())),
         false => Response::new(plain_echo(request.into_body()).await?),
     };
+    work.done();
     response.headers_mut().insert("x-model-pid", HeaderValue::from(std::process::id()));
     let devices = std::env::var("CUDA_VISIBLE_DEVICES").ok().and_then(|devices| HeaderValue::from_str(&devices).ok());
     if let Some(devices) = devices {
@@ -183,7 +232,7 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
 
 async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
     let bytes = body.collect().await?.to_bytes();
-    work(&bytes).await;
+    take_time(&bytes).await;
     Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
 }
 
@@ -192,14 +241,14 @@ async fn infer_echo(body: Incoming) -> Result<Body, hyper::Error> {
     let answer = echo_of(body.collect().await?.to_bytes());
     let status = if answer.is_some() { "0" } else { "3" };
     let (text, said) = answer.unwrap_or_default();
-    work(&text).await;
+    take_time(&text).await;
     let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status))]);
     let frames = [Ok(Frame::data(said)), Ok(Frame::trailers(trailers))];
     Ok(BodyExt::boxed(StreamBody::new(futures::stream::iter(frames))))
 }
 
 /// Takes as long as it is told to.
-async fn work(text: &[u8]) {
+async fn take_time(text: &[u8]) {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let wait_ms = text.strip_prefix("sleep:").and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(wait_ms) = wait_ms {

@@ -221,7 +221,7 @@ impl Carrier for Grpc {
 }
 
 /// Makes a call of a request: its path gives way to the method's, its headers stay.
-fn call(request: Request<Bytes>, id: &str) -> Request<Bytes> {
+pub(crate) fn call(request: Request<Bytes>, id: &str) -> Request<Bytes> {
     let (mut head, body) = request.into_parts();
     head.uri = Uri::from_static(MODEL_INFER);
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

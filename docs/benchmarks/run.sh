@@ -72,6 +72,9 @@ under_load() {
 under_load "$target/release/examples/zero_loss" --strict | tee "$out/zero_loss.txt"
 under_load "$target/release/examples/overload" | tee "$out/overload.txt"
 under_load "$target/release/examples/open_streams" | tee "$out/open_streams.txt"
-under_load "$target/release/examples/balance" | tee "$out/balance.txt"
+# Beside haproxy and nginx, where they are installed: balance.md has their configurations.
+under_load "$target/release/examples/balance" --peers --rounds 3 | tee "$out/balance.txt"
+# From a caller's leaving to the replica's hearing of it.
+under_load "$target/release/examples/leaving" | tee "$out/leaving.txt"
 # The README's table of events is made of what was kept.
 BERTH_UPDATE_DOCS=1 cargo test --locked -p berth-chaos-tests --test it readme
