@@ -16,18 +16,21 @@ use berth_core::model::{AuthMode, DeploymentSpec, EndpointSpec, Runtime};
 
 use crate::BERTH;
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
-/// Builds a Python environment from the wheel folder, or says why these tests cannot run.
-fn python() -> Option<PathBuf> {
+/// Builds a Python environment from the wheel folder, with what a file beside the scripts asks for, or says why its tests
+/// cannot run.
+pub(crate) fn python(requirements: &str) -> Option<PathBuf> {
     let Some(wheels) = std::env::var_os("BERTH_TEST_WHEELS") else {
-        skipped("Python clients", "BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
+        let what = format!("what needs {requirements}");
+        skipped(&what, "BERTH_TEST_WHEELS names no wheel folder; `.ci/run` fills one");
         return None;
     };
-    let venv = std::env::temp_dir().join(format!("berth-clients-{}", std::process::id()));
-    let requirements = repository().join("chaos-tests/python/requirements.txt");
+    let stem = requirements.trim_end_matches(".txt");
+    let venv = std::env::temp_dir().join(format!("berth-{stem}-{}", std::process::id()));
+    let requirements = repository().join("chaos-tests/python").join(requirements);
     let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().expect("python3 runs");
     assert!(made.success(), "the environment is made");
     let python = venv.join("bin/python");
@@ -102,7 +105,7 @@ async fn deploy_python(cluster: &Cluster, endpoint: &str, python: &Path, script:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_python_clients_are_answered_by_every_node() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("requirements.txt") else { return };
     let cluster = Cluster::start(BERTH, 1, 2).await;
     cluster.endpoint().await;
     cluster.deploy("blue", 1).await;

@@ -16,6 +16,7 @@ mod reserve;
 mod stop;
 mod stranger;
 mod tls;
+mod traces;
 mod tui;
 mod upgrade;
 mod walk;
