@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # build-deb.sh BINARY OUT: packs the binary with its units, manual pages, completions and examples.
 set -euo pipefail
+# What is packed is for everybody to read, whoever packs it.
+umask 022
 binary=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
