@@ -22,6 +22,7 @@ mod options;
 mod peers;
 mod propose;
 pub mod raft;
+mod replicas;
 mod rest;
 mod restore;
 mod serve;

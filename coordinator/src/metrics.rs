@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::alert::Levels;
+use crate::{alert::Levels, replicas::ReplicaCounts};
 
 /// Seconds a call may take, from an answer out of memory to a slow election.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     seconds: Family<RpcLabels, Histogram, fn() -> Histogram>,
     pub(crate) state: StateGauges,
     pub(crate) alerts: Levels,
+    pub(crate) replicas: ReplicaCounts,
 }
 
 /// Levels, read from the state when somebody asks.
@@ -83,7 +84,9 @@ impl Metrics {
         }
         let alerts = Levels::default();
         alerts.register(&mut registry);
-        Self { registry: Arc::new(Mutex::new(registry)), calls, seconds, state, alerts }
+        let replicas = ReplicaCounts::default();
+        registry.register_collector(Box::new(replicas.clone()));
+        Self { registry: Arc::new(Mutex::new(registry)), calls, seconds, state, alerts, replicas }
     }
 
     /// Counts an answered call.

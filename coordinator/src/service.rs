@@ -433,6 +433,7 @@ fn measure(context: &Context) {
         gauges.replicas.set(level(state.replicas.len() as u64));
         gauges.nodes.set(level(state.nodes.len() as u64));
         gauges.table_version.set(level(state.routes.version().0));
+        context.metrics.replicas.set(state);
     });
 }
 

@@ -161,10 +161,7 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let (dev, metrics) = served(folder.path());
-    let web = free();
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.rules.yml");
-    let rules = fs::read_to_string(rules).expect("the rules").replace("interval: 1m", "interval: 1s");
-    fs::write(folder.path().join("berth.rules.yml"), rules).expect("a file");
+    fs::write(folder.path().join("berth.rules.yml"), quick_rules()).expect("a file");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.alerts.yml");
     // As they are, but for how long something must last before it is told.
     let patient = fs::read_to_string(file).expect("the alerts");
@@ -173,29 +170,10 @@ fn prometheus_scrapes_a_cluster_and_answers() {
         None => format!("{line}\n"),
     });
     fs::write(folder.path().join("berth.alerts.yml"), hasty.collect::<String>()).expect("a file");
-    let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [berth.rules.yml, berth.alerts.yml]\nscrape_configs:\n- job_name: berth-node\n  \
-         static_configs: [{{targets: ['{metrics}']}}]\n- job_name: berth-coordinator\n  static_configs: [{{targets: ['{}']}}]\n",
-        dev.api
-    );
-    fs::write(folder.path().join("prometheus.yml"), config).expect("a file");
-    let prometheus = Command::new(program)
-        .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
-        .arg(format!("--web.listen-address={web}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it runs");
-    let _ending = Ending(prometheus);
-    let ask = |query: &str| {
-        let text = page(web, &format!("/api/v1/query?query={query}"))?;
-        // The body may be chunked: the answer is its only line that is JSON.
-        let json = text.lines().find(|line| line.starts_with('{'))?;
-        let value: serde_json::Value = serde_json::from_str(json).ok()?;
-        value["data"]["result"].as_array().filter(|result| !result.is_empty()).cloned()
-    };
-    let sum = until(|| ask("sum(berth_mesh_answers_total%7Bendpoint=%22talk%22,status=%22200%22%7D)"));
+    fs::write(folder.path().join("prometheus.yml"), config(metrics, &dev.api)).expect("a file");
+    let prometheus = Prometheus::start(&program, folder.path());
+    let (web, ask) = (prometheus.web, |query: &str| prometheus.ask(query));
+    let sum = until(|| ask("sum(berth_mesh_answers_total{endpoint='talk',status='200'})"));
     assert_eq!(sum[0]["value"][1], "5", "{sum:?}");
     // Every alert is loaded, and what it asks can be asked.
     let rules = until(|| {
@@ -207,7 +185,7 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     until(|| ask("sum(up)").filter(|result| result[0]["value"][1] == "2"));
     let named = until(|| {
         dev.run(&["invoke", "talk", "-d", "{}"]).good();
-        ask("RequestsPerMinute%7BstatusCode=%22200%22%7D%3E0")
+        ask("RequestsPerMinute{statusCode='200'}>0")
     });
     assert_eq!(
         (&named[0]["metric"]["endpoint"], &named[0]["metric"]["statusCodeClass"]),
@@ -216,7 +194,7 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     );
     until(|| {
         dev.run(&["invoke", "talk", "-d", "{}"]).good();
-        ask("RequestLatency_P95%3E0")
+        ask("RequestLatency_P95>0")
     });
     // What is well is not told; what ends is, under the name that the handbook explains.
     let firing = || {
@@ -231,6 +209,177 @@ fn prometheus_scrapes_a_cluster_and_answers() {
     assert!(!downs.iter().any(|name| before.contains(*name)), "{before:?}");
     assert_eq!(dev.stop(), 0);
     until(|| firing().filter(|now| downs.iter().all(|name| now.contains(*name))));
+}
+
+/// Prometheus itself, over what a folder tells it.
+struct Prometheus {
+    web: SocketAddr,
+    _process: Ending,
+}
+
+impl Prometheus {
+    fn start(program: &Path, folder: &Path) -> Self {
+        let web = free();
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+            .arg(format!("--web.listen-address={web}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        Self { web, _process: Ending(child) }
+    }
+
+    /// Asks a question; nothing while there is no answer.
+    fn ask(&self, query: &str) -> Option<Vec<serde_json::Value>> {
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let text = page(self.web, &format!("/api/v1/query?query={escaped}"))?;
+        // The body may be chunked: the answer is its only line that is JSON.
+        let json = text.lines().find(|line| line.starts_with('{'))?;
+        let value: serde_json::Value = serde_json::from_str(json).ok()?;
+        value["data"]["result"].as_array().filter(|result| !result.is_empty()).cloned()
+    }
+}
+
+/// The rules as they are, but for how often they are recorded.
+fn quick_rules() -> String {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/telemetry/berth.rules.yml");
+    fs::read_to_string(rules).expect("the rules").replace("interval: 1m", "interval: 1s")
+}
+
+/// Scrapes a node and a coordinator each second.
+fn config(node: SocketAddr, coordinator: &str) -> String {
+    format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [berth.*.yml]\nscrape_configs:\n\
+         - job_name: berth-node\n  static_configs: [{{targets: ['{node}']}}]\n\
+         - job_name: berth-coordinator\n  static_configs: [{{targets: ['{coordinator}']}}]\n"
+    )
+}
+
+/// Two endpoints of one program, which takes 50 ms: `well` has one instance with a card, `ill` has two that always fail.
+const WELL_AND_ILL: &str = "\
+name: NAME
+auth_mode: none
+traffic: {blue: 100}
+---
+name: blue
+endpoint_name: NAME
+command: [python3, -uc, 'import http.server as h,os,time; R=h.BaseHTTPRequestHandler; \
+R.do_GET=lambda s:(s.send_response(200),s.send_header(\"content-length\",\"2\"),s.end_headers(),s.wfile.write(b\"ok\")); \
+R.do_POST=lambda s:(s.rfile.read(2),time.sleep(0.05),s.send_response(STATUS),s.send_header(\"content-length\",\"2\"),s.end_headers(),s.wfile.write(b\"ok\")); \
+R.log_message=lambda *a:None; h.ThreadingHTTPServer((\"127.0.0.1\",int(os.environ[\"PORT\"])),R).serve_forever()']
+resources: {cpu: 1, memory: 64MiB, gpu: GPUS}
+instance_count: COUNT
+";
+
+/// Calls an endpoint once, on a connection of its own.
+fn call(ingress: SocketAddr, endpoint: &str) {
+    let mut stream = TcpStream::connect(ingress).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let head =
+        format!("POST /e/{endpoint}/score HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it is answered");
+}
+
+/// Every alias of the example's rules, what is asked of it, and between which numbers the answer lies. Bounds are close where
+/// the number is known, and else so that another unit or another state is outside.
+const ALIASES: &[(&str, &str, f64, f64)] = &[
+    (
+        "RequestsPerMinute",
+        "sum(RequestsPerMinute{endpoint='well',deployment='blue',statusCode='200',statusCodeClass='2xx'})",
+        10.0,
+        900.0,
+    ),
+    ("RequestsPerMinute", "sum(RequestsPerMinute{endpoint='ill',statusCode='424',statusCodeClass='4xx'})", 10.0, 900.0),
+    (
+        "ModelRequestsPerMinute",
+        "ModelRequestsPerMinute{endpoint='ill',deployment='blue',modelStatusCode='500'}",
+        10.0,
+        900.0,
+    ),
+    ("RequestLatency", "RequestLatency{endpoint='well',deployment='blue'}", 50.0, 60_000.0),
+    ("RequestLatency_P50", "RequestLatency_P50{endpoint='well',deployment='blue'}", 25.0, 60_000.0),
+    ("RequestLatency_P90", "RequestLatency_P90{endpoint='well'} - RequestLatency_P50{endpoint='well'}", 0.0, 60_000.0),
+    ("RequestLatency_P95", "RequestLatency_P95{endpoint='well'} - RequestLatency_P90{endpoint='well'}", 0.0, 60_000.0),
+    ("RequestLatency_P99", "RequestLatency_P99{endpoint='well'} - RequestLatency_P95{endpoint='well'}", 0.0, 60_000.0),
+    ("ConnectionsActive", "ConnectionsActive", 3.0, 3.0),
+    ("NewConnectionsPerSecond", "NewConnectionsPerSecond", 0.1, 15.0),
+    (
+        "NetworkBytes",
+        "60 * sum(NetworkBytes{endpoint='well',deployment='blue'}) / sum(RequestsPerMinute{endpoint='well',deployment='blue'})",
+        3.9,
+        4.1,
+    ),
+    ("CpuUtilizationPercentage", "CpuUtilizationPercentage{endpoint='well',instanceId='WELL'}", 0.0, 200.0),
+    ("CpuMemoryUtilizationPercentage", "CpuMemoryUtilizationPercentage{endpoint='well',instanceId='WELL'}", 2.0, 400.0),
+    ("GpuUtilizationPercentage", "GpuUtilizationPercentage{endpoint='well',instanceId='WELL'}", 40.0, 40.0),
+    ("GpuMemoryUtilizationPercentage", "GpuMemoryUtilizationPercentage{instanceId!=''}", 10.0, 10.0),
+    ("GpuEnergyJoules", "GpuEnergyJoules{instanceId!=''}", 3_600.0, 3_600.0),
+    ("DiskUtilization", "DiskUtilization{instanceId!='',disk='data'}", 0.0, 100.0),
+    ("DeploymentCapacity", "DeploymentCapacity{endpoint='well',deployment='blue',State='serving'}", 1.0, 1.0),
+    ("DeploymentCapacity", "DeploymentCapacity{endpoint='ill',deployment='blue',State='serving'}", 2.0, 2.0),
+    ("DeploymentCapacity", "DeploymentCapacity{endpoint='none',State='serving'}", 0.0, 0.0),
+];
+
+#[test]
+fn azures_names_answer_with_azures_numbers() {
+    let recorded = quick_rules();
+    let recorded = recorded.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
+    let (recorded, asked): (BTreeSet<_>, BTreeSet<_>) = (recorded.collect(), ALIASES.iter().map(|row| row.0).collect());
+    assert_eq!(recorded, asked, "examples/telemetry/berth.rules.yml and what is asked here");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/telemetry.md")).expect("a page");
+    for name in &recorded {
+        // A row names the percentiles in one word.
+        assert!(page.contains(name.split("_P").next().expect("a name")), "docs/telemetry.md does not tell of {name}");
+    }
+    let Some(program) = prometheus() else {
+        crate::berth::not_required("prometheus");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let dev = Dev::start(&data, &["--nodes", "1", "--metrics", "127.0.0.1:0", "--fake-gpus", "1x80GiB:H100"]);
+    for (name, status, gpus, count) in [("well", "200", "1", "1"), ("ill", "500", "0", "2"), ("none", "200", "0", "0")]
+    {
+        let text = WELL_AND_ILL.replace("NAME", name).replace("STATUS", status).replace("GPUS", gpus);
+        let text = text.replace("COUNT", count);
+        let file = folder.path().join(format!("{name}.yml"));
+        fs::write(&file, text).expect("a file");
+        dev.run(&["apply", "-f", &file.display().to_string()]).good();
+    }
+    let script = data.join("node-1/gpus/gpus.ini");
+    let text = fs::read_to_string(&script).expect("the simulated card");
+    fs::write(&script, text.replace("temperature", "used_mib = 8192\nutilization = 40\ntemperature")).expect("a file");
+    fs::write(folder.path().join("berth.rules.yml"), quick_rules()).expect("a file");
+    let metrics = dev.metrics.parse().expect("an address");
+    fs::write(folder.path().join("prometheus.yml"), config(metrics, &dev.api)).expect("a file");
+    let prometheus = Prometheus::start(&program, folder.path());
+    let replica = dev.run(&["get", "replicas", "well", "-o", "name"]).good().out.trim().to_owned();
+
+    let ingress: SocketAddr = dev.ingress.parse().expect("an address");
+    let held: Vec<_> = (0..3).map(|_| TcpStream::connect(ingress).expect("a connection")).collect();
+    for (alias, query, low, high) in ALIASES {
+        let query = query.replace("WELL", &replica);
+        let mut last = None;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let told = prometheus.ask(&query);
+            let value = told.as_ref().and_then(|told| told[0]["value"][1].as_str()?.parse::<f64>().ok());
+            if value.is_some_and(|value| (low - 0.001..=high + 0.001).contains(&value)) {
+                break;
+            }
+            last = told.or(last);
+            assert!(Instant::now() < deadline, "{alias}: {query} is {last:?}, not {low} to {high}");
+            // Rates are of what happens.
+            call(ingress, "well");
+            call(ingress, "ill");
+        }
+    }
+    drop(held);
+    assert_eq!(dev.stop(), 0);
 }
 
 /// Lists the alerts that the examples have.
