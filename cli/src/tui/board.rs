@@ -66,6 +66,11 @@ impl Answered {
         self.p50_us = self.p50_us.max(other.p50_us);
         self.p95_us = self.p95_us.max(other.p95_us);
     }
+
+    /// Returns how long nearly all took; where nothing was answered, nobody knows.
+    pub(crate) fn p95(&self) -> Option<u64> {
+        (self.requests > 0).then_some(self.p95_us)
+    }
 }
 
 impl From<&LoadPoint> for Answered {

@@ -216,6 +216,7 @@ fn gpu(node: &Node, at: usize, board: &Board) -> Vec<Cell> {
     };
     let names: Vec<_> = board.replicas.iter().filter(has).map(|replica| short_id(&replica.replica)).collect();
     let model = if gpu.simulated { format!("{} simulated", gpu.model) } else { gpu.model.clone() };
+    let state = crate::view::gpu::word(node, gpu);
     let sample = gpu.sample.clone();
     let told = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
     let of_sample = |read: fn(&berth_proto::node::v1::DeviceSample) -> Option<u32>| sample.as_ref().and_then(read);
@@ -223,7 +224,7 @@ fn gpu(node: &Node, at: usize, board: &Board) -> Vec<Cell> {
         node.node.as_str().into(),
         gpu.uuid.as_str().into(),
         model.into(),
-        Cell::inked(gpu.state.as_str(), crate::view::gpu::ink(&gpu.state)),
+        Cell::inked(state, crate::view::gpu::ink(state)),
         told(of_sample(|it| it.utilization_percent).map(|percent| format!("{percent} %"))),
         told(sample.as_ref().map(|it| Mib(it.used_mib).to_string())),
         format!("{}/{}", Mib(gpu.held_mib), Mib(gpu.memory_mib)).into(),

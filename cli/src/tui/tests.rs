@@ -335,6 +335,27 @@ fn every_screen_reads_at_every_size() {
     }
 }
 
+/// The README's picture is the screen as it is, not as it once was.
+#[test]
+fn the_readme_shows_the_screen_as_it_is() {
+    const BEGIN: &str = "$ berth tui --once dashboard --size 120x30\n";
+    let mut app = app(View::Dashboard);
+    app.update(Msg::Tick(NOW_MS));
+    // What is left of thirty lines is empty.
+    let screen = text_of(&mut app, (120, 30));
+    let screen = screen.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let screen: String = screen.map(|line| format!("{line}\n")).collect();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let page = std::fs::read_to_string(&path).expect("the README");
+    let (before, rest) = page.split_once(BEGIN).expect("the picture");
+    let (shown, after) = rest.split_once("```\n").expect("its end");
+    if std::env::var_os("BERTH_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{screen}```\n{after}")).expect("the README");
+    } else {
+        assert_eq!(shown, screen, "the README is old: BERTH_UPDATE_DOCS=1 cargo test -p berth-cli the_readme_shows");
+    }
+}
+
 /// Pages: what they show comes from elsewhere, how much of it fits does not.
 #[test]
 fn every_page_reads_at_every_size() {

@@ -36,6 +36,11 @@ pub(super) fn summary(node: &Node) -> Cell {
     Cell::inked(text, if out > 0 { Ink::Red } else { Ink::Plain })
 }
 
+/// Returns the word of a card's state. What a lost node said last is no news of its cards.
+pub(crate) fn word<'a>(node: &Node, gpu: &'a Gpu) -> &'a str {
+    if node.state == "lost" { "not heard" } else { &gpu.state }
+}
+
 /// Counts the memory that is given in shares: what is given of cards beyond those that are given whole.
 fn shared_mib(gpus: &[Gpu], whole: u64) -> u64 {
     let mut held: Vec<u64> = gpus.iter().filter(|gpu| gpu.slices.is_empty()).map(|gpu| gpu.held_mib).collect();

@@ -19,6 +19,7 @@ use crate::{
     output::{Ink, state_ink},
     tui::{
         app::{App, PANELS},
+        board::Answered,
         mouse::Drawn,
         rows::Item,
         view::View,
@@ -156,15 +157,15 @@ fn of_endpoint(app: &App, endpoint: &Endpoint, paint: Paint, is_roomy: bool) -> 
     spans.push(Span::styled(format!(" {:>5}  ", format!("{ready}/{desired}")), paint.ink(ink)));
     let points = app.board.answered(&endpoint.name, None);
     let lately = Lately::of(&points, app.board.point_seconds());
-    let drawn = |at: usize, figure: String, values: Vec<u64>| {
+    let drawn = |at: usize, figure: String, values: Vec<Option<u64>>| {
         format!("{figure:>width$} {}", spark(&values, history[at]), width = figures[at])
     };
-    spans.push(Span::raw(drawn(0, lately.rate(), points.iter().map(|point| point.requests).collect())));
+    spans.push(Span::raw(drawn(0, lately.rate(), points.iter().map(|point| Some(point.requests)).collect())));
     spans.push(Span::raw("  "));
-    spans.push(Span::raw(drawn(1, lately.p95(), points.iter().map(|point| point.p95_us).collect())));
+    spans.push(Span::raw(drawn(1, lately.p95(), points.iter().map(Answered::p95).collect())));
     spans.push(Span::raw("  "));
     let ink = if lately.has_failures() { Ink::Red } else { Ink::Plain };
-    let failed = drawn(2, lately.failed(), points.iter().map(|point| point.failed).collect());
+    let failed = drawn(2, lately.failed(), points.iter().map(|point| Some(point.failed)).collect());
     spans.push(Span::styled(failed, paint.ink(ink)));
     let most_first = |shares: &std::collections::BTreeMap<String, u32>| {
         let mut shares: Vec<_> = shares.iter().filter(|(_, percent)| **percent > 0).collect();

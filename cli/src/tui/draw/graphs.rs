@@ -65,22 +65,29 @@ fn lets(filter: &Filter, node: &Node, gpu: &Gpu) -> bool {
     filter.lets([node.node.as_str(), gpu.uuid.as_str(), gpu.model.as_str(), gpu.state.as_str()])
 }
 
+/// Returns the memory in use at a time; a point at which a card said nothing else tells nothing of its memory either.
+fn used(point: &CardPoint) -> Option<u64> {
+    let figures = [point.utilization_percent, point.temperature_celsius, point.power_milliwatt];
+    (point.used_mib > 0 || figures.iter().any(Option::is_some)).then_some(point.used_mib)
+}
+
 fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize, usize)) -> Vec<Line<'static>> {
     let simulated = if gpu.simulated { " simulated" } else { "" };
     let head = format!("{} {}  {} {}{simulated}  ", node.node, gpu.uuid, gpu.model, Mib(gpu.memory_mib));
-    let state = Span::styled(gpu.state.clone(), paint.ink(crate::view::gpu::ink(&gpu.state)));
+    let word = crate::view::gpu::word(node, gpu);
+    let state = Span::styled(word.to_owned(), paint.ink(crate::view::gpu::ink(word)));
     let mut lines = vec![Line::from(vec![Span::styled(clean(&head), paint.bold()), state])];
     let history = app.board.card(&node.node, &gpu.uuid);
     // Where there is room for it, a point is as wide as fits.
     let columns = (width / POINTS).max(1);
-    let line_of = |value: fn(&CardPoint) -> u64| -> Vec<u64> {
+    let line_of = |value: fn(&CardPoint) -> Option<u64>| -> Vec<Option<u64>> {
         history.iter().flat_map(|point| std::iter::repeat_n(value(point), columns)).collect()
     };
     let sample = gpu.sample.clone().unwrap_or_default();
     let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let mut line = |name: &str, now: String, points: Vec<u64>, most: u64| {
+    let mut line = |name: &str, now: String, points: Vec<Option<u64>>, most: u64| {
         for (at, row) in graph(&points, width, height, most).into_iter().enumerate() {
-            // The words stand beside the lowest line, which is never empty.
+            // The words stand beside the lowest line, where a zero shows.
             let (name, now) = if at + 1 == height.max(1) { (name, now.as_str()) } else { ("", "") };
             lines.push(Line::from(format!("  {name:7} {now:>12}  {row}")));
         }
@@ -88,21 +95,21 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
     line(
         "busy",
         told(sample.utilization_percent.map(|it| format!("{it} %"))),
-        line_of(|it| it.utilization_percent.unwrap_or(0).into()),
+        line_of(|it| it.utilization_percent.map(u64::from)),
         100,
     );
     let memory = gpu.sample.as_ref().map(|it| Mib(it.used_mib).to_string());
-    line("memory", told(memory), line_of(|it| it.used_mib), gpu.memory_mib);
+    line("memory", told(memory), line_of(used), gpu.memory_mib);
     line(
         "heat",
         told(sample.temperature_celsius.map(|it| format!("{it} °C"))),
-        line_of(|it| it.temperature_celsius.unwrap_or(0).into()),
+        line_of(|it| it.temperature_celsius.map(u64::from)),
         CELSIUS_MOST,
     );
     line(
         "power",
         told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))),
-        line_of(|it| it.power_milliwatt.unwrap_or(0).into()),
+        line_of(|it| it.power_milliwatt.map(u64::from)),
         MILLIWATT_MOST,
     );
     for replica in app.board.replicas.iter().filter(|replica| replica.node == node.node) {

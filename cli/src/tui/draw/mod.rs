@@ -95,8 +95,9 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     let (ready, nodes) = (board.nodes_ready(), board.nodes.len());
     let ink = if ready < nodes { Ink::Yellow } else { Ink::Plain };
     spans.push(Span::styled(format!("  {ready}/{nodes} nodes ready"), paint.ink(ink)));
-    let serving = board.replicas.iter().filter(|replica| replica.state == "serving").count();
-    let serving = format!("  {serving}/{} replicas serving", board.replicas.len());
+    // Of those that are asked for: a lost one that others stand in for is none that is missing.
+    let (serving, wanted) = board.deployments.iter().fold((0, 0), |(r, d), it| (r + it.ready, d + it.desired));
+    let serving = format!("  {serving}/{wanted} replicas serving");
     // A figure that is cut is another one: it is there as a whole or not at all.
     let taken: usize = spans.iter().map(Span::width).sum();
     if taken + serving.chars().count() <= usize::from(width) {

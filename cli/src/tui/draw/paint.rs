@@ -58,25 +58,29 @@ fn filled(part: u64, whole: u64, width: usize) -> usize {
     if part > 0 { cells.max(1).min(width) } else { cells }
 }
 
-/// Draws a line of history, newest at the right: `▁▂▅█`. The highest fills it; nothing at all is `▁`.
-pub(in crate::tui) fn spark(points: &[u64], width: usize) -> String {
+/// Draws a line of history, newest at the right: `▁▂▅█`. The highest fills it; zero is `▁`, and what nobody said is a gap.
+pub(in crate::tui) fn spark(points: &[Option<u64>], width: usize) -> String {
     let shown = &points[points.len().saturating_sub(width)..];
-    spark_of(points, width, shown.iter().copied().max().unwrap_or(0))
+    spark_of(points, width, shown.iter().copied().flatten().max().unwrap_or(0))
 }
 
 /// Draws a line of history in which `most` fills it.
-pub(in crate::tui) fn spark_of(points: &[u64], width: usize, most: u64) -> String {
+pub(in crate::tui) fn spark_of(points: &[Option<u64>], width: usize, most: u64) -> String {
     const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let shown = &points[points.len().saturating_sub(width)..];
     let step = |point: &u64| usize::try_from(u128::from(*point) * 7 / u128::from(most.max(1))).unwrap_or(7).min(7);
     let mut text = " ".repeat(width - shown.len());
     // What is anything at all stands out from nothing.
-    text.extend(shown.iter().map(|point| STEPS[if *point > 0 { step(point).max(1) } else { 0 }]));
+    text.extend(shown.iter().map(|point| match point {
+        None => ' ',
+        Some(0) => STEPS[0],
+        Some(point) => STEPS[step(point).max(1)],
+    }));
     text
 }
 
 /// Draws history as a graph of several lines, the highest first, in which `most` fills it.
-pub(in crate::tui) fn graph(points: &[u64], width: usize, height: usize, most: u64) -> Vec<String> {
+pub(in crate::tui) fn graph(points: &[Option<u64>], width: usize, height: usize, most: u64) -> Vec<String> {
     const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     if height <= 1 {
         return vec![spark_of(points, width, most)];
@@ -91,7 +95,8 @@ pub(in crate::tui) fn graph(points: &[u64], width: usize, height: usize, most: u
     let row = |row: usize| {
         let below = (height - 1 - row) * 8;
         let mut text = " ".repeat(width - shown.len());
-        text.extend(shown.iter().map(|point| STEPS[eighths(point).saturating_sub(below).min(8)]));
+        let step = |point: &Option<u64>| point.map_or(0, |point| eighths(&point).saturating_sub(below).min(8));
+        text.extend(shown.iter().map(|point| STEPS[step(point)]));
         text
     };
     (0..height).map(row).collect()
@@ -127,18 +132,22 @@ mod tests {
 
     #[test]
     fn history_ends_at_the_right() {
-        assert_eq!(spark(&[0, 7, 14], 5), "  ▁▄█");
-        assert_eq!(spark(&[9, 9, 0, 1], 2), "▁█", "only what fits counts");
-        assert_eq!(spark(&[0, 1, 1_000], 3), "▁▂█", "a little is not nothing");
-        assert_eq!(spark_of(&[50, 100, 200], 3, 100), "▄██");
+        let all = |points: &[u64]| points.iter().copied().map(Some).collect::<Vec<_>>();
+        assert_eq!(spark(&all(&[0, 7, 14]), 5), "  ▁▄█");
+        assert_eq!(spark(&all(&[9, 9, 0, 1]), 2), "▁█", "only what fits counts");
+        assert_eq!(spark(&all(&[0, 1, 1_000]), 3), "▁▂█", "a little is not nothing");
+        assert_eq!(spark_of(&all(&[50, 100, 200]), 3, 100), "▄██");
         assert_eq!(spark(&[], 2), "  ");
+        assert_eq!(spark(&[Some(7), None, Some(0), Some(7)], 4), "█ ▁█", "what nobody said is no zero");
     }
 
     #[test]
     fn a_graph_is_as_high_as_there_is_room() {
-        assert_eq!(graph(&[0, 50, 100], 4, 2, 100), ["   █", " ▁██"]);
-        assert_eq!(graph(&[75, 1, 200], 3, 2, 100), ["▄ █", "█▂█"], "no more than all of it");
-        assert_eq!(graph(&[0, 50, 100], 3, 1, 100), [spark_of(&[0, 50, 100], 3, 100)]);
+        let all = |points: &[u64]| points.iter().copied().map(Some).collect::<Vec<_>>();
+        assert_eq!(graph(&all(&[0, 50, 100]), 4, 2, 100), ["   █", " ▁██"]);
+        assert_eq!(graph(&all(&[75, 1, 200]), 3, 2, 100), ["▄ █", "█▂█"], "no more than all of it");
+        assert_eq!(graph(&all(&[0, 50, 100]), 3, 1, 100), [spark_of(&all(&[0, 50, 100]), 3, 100)]);
         assert_eq!(graph(&[], 2, 2, 100), ["  ", "  "]);
+        assert_eq!(graph(&[Some(100), None, Some(100)], 3, 2, 100), ["█ █", "█ █"], "what nobody said is a gap");
     }
 }

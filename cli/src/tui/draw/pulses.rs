@@ -12,34 +12,43 @@ use super::{
     figures::Lately,
     paint::{Paint, spark},
 };
-use crate::{output::Ink, tui::app::App};
+use crate::{
+    output::Ink,
+    tui::{app::App, board::Answered},
+};
 
 /// Room before a line of history, and behind it for its largest value.
 const HEAD: usize = 24;
+
+/// What this screen counted itself has no gaps.
+fn known(points: Vec<u64>) -> Vec<Option<u64>> {
+    points.into_iter().map(Some).collect()
+}
 
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
     app.page_height = usize::from(area.height);
     let width = usize::from(area.width).saturating_sub(HEAD).clamp(10, 60);
     let mut lines = vec![Line::styled("two minutes, a point for two seconds, now at the right", paint.ink(Ink::Grey))];
-    let line =
-        |name: &str, now: String, points: &[u64]| Line::from(format!("  {name:11} {now:>8}  {}", spark(points, width)));
+    let line = |name: &str, now: String, points: &[Option<u64>]| {
+        Line::from(format!("  {name:11} {now:>8}  {}", spark(points, width)))
+    };
     for endpoint in &app.board.endpoints {
         let points = app.board.answered(&endpoint.name, None);
         let lately = Lately::of(&points, app.board.point_seconds());
-        let of = |read: fn(&crate::tui::board::Answered) -> u64| points.iter().map(read).collect::<Vec<_>>();
+        let of = |read: fn(&Answered) -> Option<u64>| points.iter().map(read).collect::<Vec<_>>();
         lines.push(Line::from(vec![
             Span::styled(clean(&endpoint.name), paint.bold()),
             Span::styled(format!("  half within {}", lately.p50()), paint.ink(Ink::Grey)),
         ]));
-        lines.push(line("requests/s", lately.rate(), &of(|point| point.requests)));
-        lines.push(line("p95", lately.p95(), &of(|point| point.p95_us)));
-        lines.push(line("failed", lately.failed(), &of(|point| point.failed)));
+        lines.push(line("requests/s", lately.rate(), &of(|point| Some(point.requests))));
+        lines.push(line("p95", lately.p95(), &of(Answered::p95)));
+        lines.push(line("failed", lately.failed(), &of(|point| Some(point.failed))));
         let in_flight = app.history.in_flight(&endpoint.name);
-        lines.push(line("in flight", in_flight.last().copied().unwrap_or(0).to_string(), &in_flight));
+        lines.push(line("in flight", in_flight.last().copied().unwrap_or(0).to_string(), &known(in_flight)));
     }
     lines.push(Line::styled("events", paint.bold()));
     let events = app.history.events();
-    lines.push(line("a second", events.last().copied().unwrap_or(0).to_string(), &events));
+    lines.push(line("a second", events.last().copied().unwrap_or(0).to_string(), &known(events)));
     let top = app.page_top(lines.len(), usize::from(area.height));
     frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
 }

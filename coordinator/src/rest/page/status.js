@@ -77,6 +77,21 @@ function shares(percent, names) {
   return cell;
 }
 
+/** Draws a bar with its figures below: a bar alone says more or less. */
+function figures(parts, total, short, words) {
+  const cell = make("td", {}, bar(parts, total, words));
+  cell.append(make("small", { class: "dim" }, short));
+  return cell;
+}
+
+/** Says why a deployment is not whole; nothing for one that is. */
+function lacks(it) {
+  if (it.reason) return `${it.name}: ${it.reason}`;
+  const short = it.reserve && it.reserve.short_since_ms > 0 ? `: ${it.reserve.arithmetic}` : "";
+  if (it.ready < it.desired) return `${it.name}: ${it.ready} of ${it.desired} serve${short}`;
+  return "";
+}
+
 function showEndpoints(endpoints, deployments, replicas) {
   const rows = endpoints.map((endpoint) => {
     const own = deployments.filter((it) => it.endpoint === endpoint.name);
@@ -85,7 +100,7 @@ function showEndpoints(endpoints, deployments, replicas) {
     const points = [...(inFlight.get(endpoint.name) || []), busy].slice(-KEPT.points);
     inFlight.set(endpoint.name, points);
     const ready = own.map((it) => `${it.name} ${it.ready}/${it.desired}`).join(", ");
-    const why = own.filter((it) => it.reason).map((it) => `${it.name}: ${it.reason}`).join("; ");
+    const why = own.map(lacks).filter((text) => text).join("; ");
     const mirrors = Object.entries(endpoint.mirror_traffic || {}).map(([name, share]) => `${name} ${share} %`).join(", ");
     return [
       endpoint.name,
@@ -123,16 +138,18 @@ function showNodes(nodes) {
   const gib = (mib) => `${(mib / 1024).toFixed(mib < 10240 ? 1 : 0)} GiB`;
   const rows = nodes.map((node) => {
     const [all, held, used] = [node.capacity || {}, node.allocated || {}, node.used || {}];
-    const cores = `${held.cpu_milli / 1000} of ${all.cpu_milli / 1000} cores held`;
+    const cores = `${(held.cpu_milli || 0) / 1000} of ${all.cpu_milli / 1000} cores held`;
     const memory = `${gib(held.memory_mib || 0)} of ${gib(all.memory_mib || 0)} held, ${gib(used.memory_mib || 0)} used`;
     const where = node.drain ? "draining" : node.cordoned ? "cordoned" : node.state;
-    const gpus = (node.gpus || []).map((it) => `${it.model} ${it.state}${it.simulated ? " (simulated)" : ""}`);
+    // What a lost node said last is no news of its cards.
+    const word = (it) => (node.state === "lost" ? "not heard" : it.state);
+    const gpus = (node.gpus || []).map((it) => `${it.model} ${word(it)}${it.simulated ? " (simulated)" : ""}`);
     return [
       node.node,
       state(where),
       age(node.since_ms),
-      bar([["held", held.cpu_milli || 0]], all.cpu_milli, cores),
-      bar([["held", held.memory_mib || 0]], all.memory_mib, memory),
+      figures([["held", held.cpu_milli || 0]], all.cpu_milli, cores.replace(" cores held", ""), cores),
+      figures([["held", held.memory_mib || 0]], all.memory_mib, memory.split(" held")[0], memory),
       gpus.length ? `${gpus.length}: ${[...new Set(gpus)].join(", ")}` : "",
       node.replicas,
       make("td", { class: "wrap dim" }, node.reason),
@@ -150,7 +167,8 @@ function showReplicas(replicas) {
     age(it.since_ms),
     it.in_flight,
     it.restarts,
-    make("td", { class: "wrap dim" }, it.reason),
+    // That all is well needs no reason.
+    make("td", { class: "wrap dim" }, it.state === "serving" ? "" : it.reason),
   ]);
   table("replicas", ["replica", "deployment", "node", "state", "for", "at work", "restarts", "why"], rows, "None runs.");
   if (replicas.length > KEPT.replicas) {
