@@ -1,13 +1,15 @@
 //! The model of the process tests: answers every request with its own body, over HTTP/1.1 and HTTP/2.
 //!
 //! A gRPC request (any method) is echoed message by message with an OK status in the trailers, so that an unmodified
-//! grpcio client can call it; `ModelInfer` is answered with the id and the bytes of its input, as a model would. A body that begins with `sleep:` and milliseconds, and goes on with a space or not at all,
-//! is answered that much later, which is how a test keeps a request in flight. The process id in `x-model-pid` tells which
-//! process answered, `x-model-devices` which GPUs it may use. It counts what it starts, and what it starts after the time in
-//! [`DEADLINE`], and says so under [`COUNTS`]. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
-//! or `failing`. Whose work was taken away before it was done, and when, it says under [`LEFT`]. Asked as OpenAI's clients ask for a stream ([`CHAT`]), it says as many tokens, an event each, as it was told at
-//! [`TOKENS`]: who asks has the pace in hand. With `START_MS` it begins to listen that many milliseconds
-//! after its start, as a model that loads does.
+//! grpcio client can call it; `ModelInfer` is answered with the id and the bytes of its input, as a model would. A body that
+//! begins with `sleep:` and milliseconds, and goes on with a space or not at all, is answered that much later, which is how a
+//! test keeps a request in flight. The process id in `x-model-pid` tells which process answered, `x-model-devices` which GPUs it
+//! may use. It counts what it starts, and what it starts after the time in [`DEADLINE`], and says so under [`COUNTS`]; under
+//! [`MOST`], how many it ever worked on at once. What is sent to [`TURN`] makes it worse from then on: `slow` and milliseconds,
+//! or `failing`. Whose work was taken away before it was done, and when, it says under [`LEFT`]. Asked as OpenAI's clients ask
+//! for a stream ([`CHAT`]), it says as many tokens, an event each, as it was told at [`TOKENS`]: who asks has the pace in hand.
+//! With `START_MS` it begins to listen that many milliseconds after its start, as a model that loads does. With `WRONG` it
+//! answers one of a hundred requests with something else: which, their numbers say ([`is_wrong`]).
 
 use std::{
     collections::VecDeque,
@@ -49,6 +51,9 @@ pub const LEFT: &str = "/model-left";
 /// How many of these it remembers.
 const LEFT_MAX: usize = 1_000;
 
+/// Where this model says how many requests it ever worked on at once.
+pub const MOST: &str = "/model-most";
+
 /// Where this model is told how it shall be from now on.
 pub const TURN: &str = "/model-turn";
 
@@ -75,8 +80,13 @@ struct Counts {
     too_late: AtomicU64,
     slow_ms: AtomicU64,
     failing: AtomicBool,
+    running: AtomicU64,
+    most: AtomicU64,
     left: Mutex<VecDeque<(String, u128)>>,
 }
+
+/// A request that is worked on.
+struct Running(Arc<Counts>);
 
 /// The work for a request that says its id: taken away unless it is done.
 struct Work {
@@ -181,12 +191,32 @@ impl Drop for Work {
     }
 }
 
+// === impl Running ===
+
+impl Running {
+    fn begin(counts: &Arc<Counts>) -> Self {
+        let running = counts.running.fetch_add(1, Ordering::Relaxed) + 1;
+        counts.most.fetch_max(running, Ordering::Relaxed);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Response<Body>, hyper::Error> {
     if request.uri().path() == COUNTS {
         return Ok(Response::new(Full::new(Bytes::from(counts.say())).map_err(|never| match never {}).boxed()));
     }
     if request.uri().path() == LEFT {
         return Ok(Response::new(Full::new(Bytes::from(counts.say_left())).map_err(|never| match never {}).boxed()));
+    }
+    if request.uri().path() == MOST {
+        let most = counts.most.load(Ordering::Relaxed).to_string();
+        return Ok(Response::new(Full::new(Bytes::from(most)).map_err(|never| match never {}).boxed()));
     }
     if request.uri().path() == TURN {
         counts.turn(&request.into_body().collect().await?.to_bytes());
@@ -197,9 +227,10 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
         return Ok(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed()));
     }
     counts.count(&request);
+    let running = Running::begin(&counts);
     if request.uri().path() == CHAT {
         let asked = request.into_body().collect().await?.to_bytes();
-        let events = BodyExt::boxed(StreamBody::new(events(asked, counts.tokens.subscribe())));
+        let events = BodyExt::boxed(StreamBody::new(events(asked, counts.tokens.subscribe(), running)));
         let mut response = Response::new(events);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         return Ok(response);
@@ -215,7 +246,7 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
     let grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let mut response = match grpc {
         true if request.uri().path() == MODEL_INFER => Response::new(infer_echo(request.into_body()).await?),
-        true => Response::new(grpc_echo(request.into_body())),
+        true => Response::new(grpc_echo(request.into_body(), running)),
         false => Response::new(plain_echo(request.into_body()).await?),
     };
     work.done();
@@ -230,8 +261,18 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Respo
     Ok(response)
 }
 
+/// Tells whether request `number` of a load is answered wrong: one of a hundred, each time by the other of two routers.
+pub fn is_wrong(number: u64) -> bool {
+    number % 100 == 37 + number / 100 % 2
+}
+
 async fn plain_echo(body: Incoming) -> Result<Body, hyper::Error> {
     let bytes = body.collect().await?.to_bytes();
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let number = text.strip_prefix("request ").and_then(|number| number.parse().ok());
+    if std::env::var_os("WRONG").is_some() && number.is_some_and(is_wrong) {
+        return Ok(Full::new(Bytes::from("wrong")).map_err(|never| match never {}).boxed());
+    }
     take_time(&bytes).await;
     Ok(Full::new(bytes).map_err(|never| match never {}).boxed())
 }
@@ -260,9 +301,10 @@ async fn take_time(text: &[u8]) {
 fn events(
     asked: Bytes,
     tokens: watch::Receiver<Said>,
+    running: Running,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Sync {
     futures::stream::unfold(Some((0, tokens)), move |state| {
-        let asked = asked.clone();
+        let (asked, _until_it_ends) = (asked.clone(), &running);
         async move {
             let (said, mut tokens) = state?;
             let (count, _) = *tokens.wait_for(|(count, last)| *count > said || *last).await.ok()?;
@@ -282,18 +324,21 @@ pub(crate) fn token(number: u64, asked: &str) -> String {
 }
 
 /// Sends every frame back as it comes, then an OK status.
-fn grpc_echo(body: Incoming) -> Body {
-    let frames = futures_stream(body);
+fn grpc_echo(body: Incoming, running: Running) -> Body {
+    let frames = futures_stream(body, running);
     BodyExt::boxed(StreamBody::new(frames))
 }
 
-fn futures_stream(body: Incoming) -> impl futures::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Sync {
-    futures::stream::unfold(Some(body), |body| async {
-        let mut body = body?;
+fn futures_stream(
+    body: Incoming,
+    running: Running,
+) -> impl futures::Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Sync {
+    futures::stream::unfold(Some((body, running)), |state| async {
+        let (mut body, running) = state?;
         loop {
             return match body.frame().await {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => Some((Ok(Frame::data(data)), Some(body))),
+                    Ok(data) => Some((Ok(Frame::data(data)), Some((body, running)))),
                     // A caller's trailers are not part of the answer.
                     Err(_) => continue,
                 },

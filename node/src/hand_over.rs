@@ -4,9 +4,11 @@
 //! its control side, writes the ledger, lets go of the folder and gives its listeners away. It goes on accepting until the
 //! newer one has found every replica again and says so; from there on it only ends what it has. When the newer one fails
 //! before that, the older one takes the folder back and goes on as if nothing had been.
+//!
+//! Who accepts has the slots: the older process stops both before it says what it has left, and the newer one begins with
+//! both when it has heard that. Connections that are made in between, a moment, wait in the listener's queue.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IoSlice, IoSliceMut, Write},
     mem::MaybeUninit,
     net::TcpListener,
@@ -32,7 +34,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::mesh::{Listening, MeshHandle};
+use crate::mesh::{Listening, MeshHandle, Remains};
 
 /// Where the older process is asked, in the node's folder, which nobody else may enter.
 const SOCKET: &str = "hand-over.sock";
@@ -50,7 +52,7 @@ const WORD_WITHIN: Duration = Duration::from_secs(20);
 /// How long the newer one may take until every replica is found again.
 const FOUND_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often the older one says what it still has.
+/// How often the older one says what it still has, beside whenever it has a slot less.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// Where a process that runs is asked to hand over.
@@ -138,13 +140,11 @@ impl Successor {
     pub(crate) async fn tell(mut self, mesh: MeshHandle) {
         let mut beat = interval(TELL_EVERY);
         loop {
-            beat.tick().await;
-            let mut line = String::new();
-            for (replica, count) in mesh.in_flight() {
-                line.push_str(&format!("{replica}={count} "));
+            tokio::select! {
+                _ = beat.tick() => {}
+                () = mesh.left_less() => {}
             }
-            line.push('\n');
-            if self.0.write_all(line.as_bytes()).await.is_err() {
+            if self.0.write_all(write_left(&mesh.left()).as_bytes()).await.is_err() {
                 return;
             }
         }
@@ -193,8 +193,8 @@ impl Inheritance {
         Ok(Self { listening, older: stream })
     }
 
-    /// Waits until these replicas take requests here, opens the doors, tells the older process, and follows what that
-    /// still has until it has nothing.
+    /// Waits until these replicas take requests here, tells the older process, opens the doors when it says what it has
+    /// left, and follows that until it has nothing.
     pub(crate) async fn begin(older: UnixStream, mesh: MeshHandle, replicas: Vec<ReplicaId>) {
         let found = timeout(FOUND_WITHIN, async {
             while !replicas.iter().all(|replica| mesh.is_published(*replica)) {
@@ -204,7 +204,8 @@ impl Inheritance {
         if found.await.is_err() {
             tracing::warn!("not every replica was found again in time; requests for it go elsewhere");
         }
-        mesh.open();
+        // Whatever becomes of the older process, nobody else opens these doors.
+        let doors = Doors(mesh.clone());
         let told = older.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(older));
         let mut older = match told {
             Ok(older) => older,
@@ -213,12 +214,18 @@ impl Inheritance {
         if let Err(error) = older.write_all(HAVE).await {
             return tracing::warn!(%error, "the older process was gone before it was told");
         }
-        tracing::info!("took over from the older process of this node");
         let mut lines = BufReader::new(older).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            mesh.set_elsewhere(read_counts(&line));
+        match timeout(WORD_WITHIN, lines.next_line()).await {
+            Ok(Ok(Some(first))) => mesh.set_elsewhere(read_left(&first)),
+            Ok(Ok(None) | Err(_)) => {}
+            Err(_) => tracing::warn!("the older process does not say what it has left"),
         }
-        mesh.set_elsewhere(BTreeMap::new());
+        drop(doors);
+        tracing::info!("took over from the older process of this node");
+        while let Ok(Some(line)) = lines.next_line().await {
+            mesh.set_elsewhere(read_left(&line));
+        }
+        mesh.set_elsewhere(Remains::default());
         tracing::info!("the older process of this node has ended");
     }
 
@@ -228,13 +235,41 @@ impl Inheritance {
     }
 }
 
-/// Reads `replica=count replica=count`.
-fn read_counts(line: &str) -> BTreeMap<ReplicaId, u64> {
-    let pair = |pair: &str| {
-        let (replica, count) = pair.split_once('=')?;
-        Some((replica.parse().ok()?, count.parse().ok()?))
-    };
-    line.split(' ').filter_map(pair).collect()
+/// Opens the mesh when it goes away.
+struct Doors(MeshHandle);
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// Writes `replica=requests` and `replica:slots`.
+fn write_left(left: &Remains) -> String {
+    let requests = left.in_flight.iter().map(|(replica, count)| format!("{replica}={count} "));
+    let slots = left.taken.iter().map(|(replica, count)| format!("{replica}:{count} "));
+    requests.chain(slots).chain(["\n".to_owned()]).collect()
+}
+
+/// Reads what [`write_left`] wrote. Of a release that does not tell slots, every request has one.
+fn read_left(line: &str) -> Remains {
+    let mut left = Remains::default();
+    for word in line.split(' ') {
+        if let Some((replica, count)) = pair::<u64>(word, '=') {
+            left.in_flight.insert(replica, count);
+        } else if let Some((replica, count)) = pair(word, ':') {
+            left.taken.insert(replica, count);
+        }
+    }
+    for (replica, count) in &left.in_flight {
+        left.taken.entry(*replica).or_insert(u32::try_from(*count).unwrap_or(u32::MAX));
+    }
+    left
+}
+
+fn pair<T: std::str::FromStr>(word: &str, between: char) -> Option<(ReplicaId, T)> {
+    let (replica, count) = word.split_once(between)?;
+    Some((replica.parse().ok()?, count.parse().ok()?))
 }
 
 fn failed(error: &io::Error) -> Error {
@@ -290,9 +325,11 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_read_and_nonsense_is_passed_over() {
-        let replica = ReplicaId(7);
-        let counts = read_counts(&format!("{replica}=3 x=1 {replica} "));
-        assert_eq!(counts, BTreeMap::from([(replica, 3)]));
+    fn what_is_left_is_read_as_written_and_nonsense_is_passed_over() {
+        let (one, two, three) = (ReplicaId(7), ReplicaId(8), ReplicaId(9));
+        let left = Remains { in_flight: [(one, 3), (three, 1)].into(), taken: [(one, 2), (two, 0), (three, 0)].into() };
+        assert_eq!(read_left(write_left(&left).trim_end()), left);
+        let older = read_left(&format!("{one}=3 x=1 {two} {two}:x "));
+        assert_eq!(older, Remains { in_flight: [(one, 3)].into(), taken: [(one, 3)].into() });
     }
 }

@@ -258,6 +258,7 @@ impl NodeService {
                 tracing::info!("another process of this node has taken over; this one ends what it has");
                 // Its file stays: it is the successor's by now, whose own desk is there for whoever comes next.
                 drop(desk);
+                mesh.yield_to_successor().await;
                 let telling = tokio::spawn(successor.tell(mesh.clone()));
                 mesh.shutdown(options.finish_within).await;
                 telling.abort();

@@ -1,10 +1,18 @@
 //! A newer process of a node takes over from the one that runs: sockets, replicas and streams, under load.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
 use berth_chaos_tests::{
     cluster::{Cluster, ENDPOINT, WITHIN, assert_all_answered},
+    echo::MOST,
     talk::Streams,
 };
 use berth_cli::fleet::{Daemon, Fleet};
+use berth_client::http1::{Pool, PoolPolicy};
+use hyper::{Request, StatusCode, body::Bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -122,4 +130,67 @@ async fn a_successor_that_fails_leaves_everything_as_it_was() {
         cluster.serving(name, 1).await;
     }
     assert_all_answered(&load.end().await, total);
+}
+
+/// Asks until told to stop, one request at a time over connections that are kept; returns how many were answered.
+async fn ask_on(ingress: std::net::SocketAddr, answered: Arc<AtomicUsize>, enough: Arc<AtomicBool>) {
+    let pool = Pool::new(ingress.to_string().parse().expect("an address"), PoolPolicy::default());
+    while !enough.load(Relaxed) {
+        let request = Request::post(format!("/e/{ENDPOINT}/work")).body(Bytes::from("sleep:20")).expect("a request");
+        let answer = timeout(WITHIN, pool.send(request)).await.expect("in time").expect("an answer");
+        match answer.status() {
+            StatusCode::OK => answered.fetch_add(1, Relaxed),
+            // A place is free a moment after the answer that made it so.
+            StatusCode::TOO_MANY_REQUESTS => continue,
+            other => panic!("{other}: {:?}", answer.headers()),
+        };
+    }
+}
+
+/// A replica has as many slots while two processes of its node send to it as it has at any other time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_gets_no_more_than_it_takes_while_its_node_is_handed_over() {
+    const SLOTS: usize = 4;
+    const TALKS: usize = 2;
+    let mut cluster = Cluster::start(BERTH, 1, 2).await;
+    cluster.endpoint().await;
+    let mut spec = cluster.command(&["echo-model"]);
+    Streams::suit(&mut spec, SLOTS);
+    cluster.put(ENDPOINT, "blue", &spec).await;
+    cluster.serving("blue", 1).await;
+    cluster.split(&[("blue", 100)]).await;
+    cluster.routed().await;
+    let replica = cluster.client.list_replicas(ENDPOINT, "blue").await.expect("the replicas").remove(0);
+    let at = (0..2).find(|n| Fleet::node_name(*n) == replica.node).expect("it is on a node");
+    let most = async || {
+        let pool = Pool::new(replica.address.parse().expect("where it listens"), PoolPolicy::default());
+        let asked = pool.send(Request::get(MOST).body(Bytes::new()).expect("a request")).await.expect("it answers");
+        String::from_utf8_lossy(asked.body()).parse::<usize>().expect("a number")
+    };
+    // What goes on in the older process, and callers beside who fill every slot and every place to wait: through the node
+    // that is handed over, and through the other one, which has connections to its gate.
+    let mut streams = Streams::open(&cluster, cluster.fleet.ingress(at), TALKS, 0).await;
+    let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let callers: Vec<_> = (0..2 * SLOTS - TALKS)
+        .map(|n| tokio::spawn(ask_on(cluster.fleet.ingress(n % 2), Arc::clone(&answered), Arc::clone(&enough))))
+        .collect();
+    let more = async |cluster: &Cluster| {
+        let before = answered.load(Relaxed);
+        cluster.until("callers are answered", async || answered.load(Relaxed) > before + 50).await;
+    };
+    more(&cluster).await;
+    assert_eq!(most().await, SLOTS, "the replica is as busy as it may be");
+    let older = cluster.fleet.succeed_node(at).expect("a newer process starts");
+    taken_over(&cluster, &replica.node).await;
+    more(&cluster).await;
+    streams.exchange("still there").await;
+    assert_eq!(most().await, SLOTS, "the streams of the older process have slots, which the newer one left them");
+    streams.end().await;
+    ended(&cluster, older).await;
+    more(&cluster).await;
+    enough.store(true, Relaxed);
+    for caller in callers {
+        caller.await.expect("every request was answered");
+    }
+    assert_eq!(most().await, SLOTS);
 }

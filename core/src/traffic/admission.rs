@@ -5,6 +5,10 @@
 //! served by deadline, because the one that expires first profits most from the next slot; one that has expired is never
 //! started, because nobody reads its answer. A slot is freed when the *work* ends, which for a worker that cannot be
 //! cancelled is later than when its caller has left; the shell decides when that is and calls [`Admission::release`].
+//!
+//! A gate that is handed over is two for a while, and the law holds for both together: the older one drains, so that what it
+//! has taken only falls, and says how much that is; the newer one counts what it heard last as taken ([`Admission::taken`]).
+//! What was said is never less than what is, whatever is on the way between them.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +21,8 @@ pub struct Admission {
     phase: Phase,
     slots: u32,
     busy: u32,
+    /// Slots that an older gate of the same replica still holds.
+    elsewhere: u32,
     waiting: BTreeSet<Waiter>,
     next_seq: u64,
     pace: Pace,
@@ -108,7 +114,8 @@ pub struct Woken {
 impl Admission {
     /// Opens a gate of `slots` slots in a phase.
     pub fn new(slots: u32, phase: Phase) -> Self {
-        Self { phase, slots: slots.max(1), busy: 0, waiting: BTreeSet::new(), next_seq: 0, pace: Pace::default() }
+        let (waiting, pace) = (BTreeSet::new(), Pace::default());
+        Self { phase, slots: slots.max(1), busy: 0, elsewhere: 0, waiting, next_seq: 0, pace }
     }
 
     /// Decides about one request.
@@ -121,9 +128,9 @@ impl Admission {
         if ask.now >= ask.deadline {
             return Answer::Refused(NotStarted::Expired);
         }
-        if self.busy < self.slots {
+        if !self.is_full() {
             self.busy += 1;
-            if self.busy >= self.slots {
+            if self.is_full() {
                 self.pace.full(ask.now);
             }
             return Answer::Start;
@@ -144,7 +151,7 @@ impl Admission {
     pub fn release(&mut self, now: Instant) -> Woken {
         self.busy = self.busy.saturating_sub(1);
         let woken = self.hand_on(now);
-        self.pace.ended(now, self.busy >= self.slots);
+        self.pace.ended(now, self.is_full());
         woken
     }
 
@@ -162,6 +169,12 @@ impl Admission {
     /// Changes how many requests may run; more may start at once, none is stopped.
     pub fn set_slots(&mut self, slots: u32, now: Instant) -> Woken {
         self.slots = slots.max(1);
+        self.hand_on(now)
+    }
+
+    /// Changes how many slots an older gate of the same replica holds; more may start at once, none is stopped.
+    pub fn set_elsewhere(&mut self, taken: u32, now: Instant) -> Woken {
+        self.elsewhere = taken;
         self.hand_on(now)
     }
 
@@ -186,6 +199,11 @@ impl Admission {
         self.busy
     }
 
+    /// Returns how many slots are taken, here and by an older gate. While this one drains, it never rises.
+    pub fn taken(&self) -> u32 {
+        self.busy.saturating_add(self.elsewhere)
+    }
+
     /// Returns how many requests wait.
     pub fn waiting(&self) -> u32 {
         self.waiting.len() as u32
@@ -196,14 +214,23 @@ impl Admission {
         self.slots
     }
 
-    /// Returns how many requests run or wait.
+    /// Returns how many requests run or wait at this gate.
     pub fn in_flight(&self) -> u32 {
         self.busy + self.waiting()
     }
 
+    /// Returns what the replica has to do, as far as this gate knows: it decides who is picked.
+    pub fn load(&self) -> u32 {
+        self.taken().saturating_add(self.waiting())
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken() >= self.slots
+    }
+
     fn hand_on(&mut self, now: Instant) -> Woken {
         let mut woken = Woken::default();
-        while self.busy < self.slots
+        while !self.is_full()
             && let Some(waiter) = self.waiting.pop_first()
         {
             if waiter.deadline <= now {
@@ -344,6 +371,32 @@ mod tests {
         assert_eq!(gate.ask(ask(0, 9_000, false)), Answer::Refused(NotStarted::Full));
     }
 
+    /// What an older gate still has of two slots, whether a request that must not wait is started beside it, and how many of
+    /// two that wait are once it has nothing left.
+    #[test]
+    fn what_an_older_gate_has_counts_as_taken() {
+        for (elsewhere, starts, started_later, why) in [
+            (0, true, 1, "one slot is left for those that wait"),
+            (1, true, 1, "the other slot is this gate's"),
+            (2, false, 2, "both are taken elsewhere"),
+            (5, false, 2, "what was started before the slots were fewer goes on"),
+            (u32::MAX, false, 2, "whatever is said, nothing overflows"),
+        ] {
+            let mut gate = open(2);
+            assert_eq!(gate.set_elsewhere(elsewhere, Instant::from_millis(0)), Woken::default());
+            let answer = gate.ask(ask(0, 9_000, false));
+            assert_eq!(answer, if starts { Answer::Start } else { Answer::Refused(NotStarted::Full) }, "{why}");
+            assert_eq!(gate.taken(), elsewhere.saturating_add(u32::from(starts)), "{why}");
+            let mut begun = 0;
+            for _ in 0..2 {
+                begun += u32::from(gate.ask(ask(0, 9_000, true)) == Answer::Start);
+            }
+            let woken = gate.set_elsewhere(0, Instant::from_millis(1));
+            assert_eq!(begun + woken.start.len() as u32, started_later, "{why}");
+            assert_eq!((gate.busy(), gate.taken()), (2, 2), "{why}");
+        }
+    }
+
     #[test]
     fn who_is_refused_hears_when_a_place_comes_free() {
         let at = Instant::from_millis;
@@ -369,6 +422,53 @@ mod tests {
     }
 
     proptest! {
+        /// An older and a newer gate of one replica, and a wire between them that is as late as it likes: together they
+        /// never have more than the slots, and when all is said and done every slot is the newer one's.
+        #[test]
+        fn two_gates_of_one_replica_keep_the_law_together(
+            slots in 1..5_u32,
+            before in prop::collection::vec((0..4_u8, 1..50_u64), 0..60),
+            after in prop::collection::vec((0..8_u8, 1..50_u64), 0..120),
+        ) {
+            let (mut older, mut newer, mut now) = (open(slots), open(slots), 0_u64);
+            let play = |gate: &mut Admission, step: u8, now: u64| {
+                if step < 2 {
+                    let _ = gate.ask(ask(now, now + 90, true));
+                } else if step == 2 && gate.busy() > 0 {
+                    let _ = gate.release(Instant::from_millis(now));
+                }
+            };
+            for (step, amount) in before {
+                now += amount;
+                play(&mut older, step, now);
+            }
+            let _ = older.set_phase(Phase::Draining);
+            let mut wire = std::collections::VecDeque::new();
+            let _ = newer.set_elsewhere(older.taken(), Instant::from_millis(now));
+            for (step, amount) in after {
+                now += amount;
+                let had = older.taken();
+                match step {
+                    0..4 => play(&mut older, step, now),
+                    7 => {
+                        if let Some(taken) = wire.pop_front() {
+                            let _ = newer.set_elsewhere(taken, Instant::from_millis(now));
+                        }
+                    }
+                    step => play(&mut newer, step - 4, now),
+                }
+                prop_assert!(older.taken() <= had, "it only falls");
+                wire.push_back(older.taken());
+                prop_assert!(older.busy() + newer.busy() <= slots, "{older:?} {newer:?}");
+            }
+            while older.busy() > 0 {
+                let _ = older.release(Instant::from_millis(now));
+            }
+            let _ = newer.set_elsewhere(older.taken(), Instant::from_millis(now));
+            while newer.ask(ask(now, now + 1, false)) == Answer::Start {}
+            prop_assert_eq!(newer.busy(), slots);
+        }
+
         /// Against a model that knows only who runs and who waits: the law holds after every step, no place is lost, and
         /// nobody waits beside a free slot.
         #[test]

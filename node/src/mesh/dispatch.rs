@@ -218,7 +218,7 @@ impl Dispatch<'_> {
         let sent = if replica.is_local {
             self.enter(replica, asking, begun).await
         } else {
-            self.forward(replica, asking, begun).await
+            self.forward(replica, &replica.gate_address, asking, begun).await
         };
         let now = Moment::now();
         match sent {
@@ -271,6 +271,12 @@ impl Dispatch<'_> {
         let gate = shared.gate.find(replica.id).ok_or(missed(Failure::NotStarted(NotStarted::Unknown)))?;
         let entry = Entry { deadline: self.deadline, may_queue: asking.may_queue, spare: false };
         let entered = gate.enter(entry).await;
+        // The slots are a newer process's.
+        if matches!(entered, Err(Refused { reason: NotStarted::Draining, .. }))
+            && let Some(successor) = shared.successor.get()
+        {
+            return Box::pin(self.forward(replica, successor, asking, begun)).await;
+        }
         let (slot, queued_ms) = entered.map_err(|Refused { reason, retry_after, queued_ms }| Missed {
             failure: Failure::NotStarted(reason),
             load: None,
@@ -284,8 +290,14 @@ impl Dispatch<'_> {
         Ok(Gated { response, queued_ms, load: None })
     }
 
-    /// Through the gate of another node.
-    async fn forward(&self, replica: &Replica, asking: Asking, begun: Moment) -> Result<Gated, Missed> {
+    /// Through the gate of another node, or of another process of this one.
+    async fn forward(
+        &self,
+        replica: &Replica,
+        gate: &Arc<str>,
+        asking: Asking,
+        begun: Moment,
+    ) -> Result<Gated, Missed> {
         let may_queue = asking.may_queue;
         let mut request = self.request(asking);
         let shared = &self.core.shared;
@@ -293,7 +305,7 @@ impl Dispatch<'_> {
         if headers::is_grpc(request.headers()) {
             self.tell(request.headers_mut(), shared.clock.of(begun));
         }
-        let link = self.core.links.to(&replica.gate_address, Lane::Primary);
+        let link = self.core.links.to(gate, Lane::Primary);
         let token = shared.token();
         let remaining_ms = self.deadline.since(shared.clock.now()).0;
         let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue, spare: false, remaining_ms };
@@ -395,7 +407,7 @@ pub(super) fn candidates(core: &Core, deployment: &Deployment, pinned: bool, now
     let mut found = Candidates { replicas: Vec::with_capacity(most), loads: Vec::with_capacity(most) };
     let gate = core.shared.gate.replicas();
     for (at, replica) in all().filter(|(_, replica)| ejected == 0 || panic || !replica.soft.is_ejected(now)) {
-        let at_gate = || gate.get(&replica.id).map_or(0, |replica| u64::from(replica.in_flight()));
+        let at_gate = || gate.get(&replica.id).map_or(0, |replica| u64::from(replica.load()));
         let at_gate = replica.is_local.then(at_gate);
         found.replicas.push(at);
         found.loads.push(replica.load(core.index, at_gate, now));

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -25,7 +25,7 @@ use berth_core::{
         table::RouteRuntime,
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
 
@@ -62,6 +62,10 @@ pub enum LocalState {
 /// All replicas of this node.
 pub(super) struct Gate {
     replicas: ArcSwap<BTreeMap<ReplicaId, Arc<GateReplica>>>,
+    /// Slots that an older process of this node still holds, also of replicas that come to this gate later.
+    elsewhere: Mutex<BTreeMap<ReplicaId, u32>>,
+    /// Told when a replica that drains has a slot less.
+    freed: Arc<Notify>,
     clock: Clock,
 }
 
@@ -70,8 +74,9 @@ pub(super) struct GateReplica {
     pub(super) id: ReplicaId,
     local: ArcSwap<LocalReplica>,
     inner: Mutex<Inner>,
-    /// Running and waiting, readable without the lock.
-    in_flight: AtomicU32,
+    /// What runs, here and in an older process, and what waits here; readable without the lock.
+    load: AtomicU32,
+    freed: Arc<Notify>,
     clock: Clock,
 }
 
@@ -121,7 +126,7 @@ impl LocalState {
 
 impl Gate {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { replicas: ArcSwap::default(), clock }
+        Self { replicas: ArcSwap::default(), elsewhere: Mutex::default(), freed: Arc::default(), clock }
     }
 
     /// Publishes a replica, or what changed about it.
@@ -129,7 +134,9 @@ impl Gate {
         if let Some(known) = self.find(id) {
             return known.update(local);
         }
-        let replica = Arc::new(GateReplica::new(id, local, self.clock));
+        let elsewhere = self.elsewhere();
+        let taken = elsewhere.get(&id).copied().unwrap_or(0);
+        let replica = Arc::new(GateReplica::new(id, local, taken, self.freed.clone(), self.clock));
         self.replicas.rcu(|replicas| {
             let mut next = BTreeMap::clone(replicas);
             next.insert(id, replica.clone());
@@ -157,22 +164,54 @@ impl Gate {
         self.replicas.load()
     }
 
-    /// Returns what a replica has, running and waiting.
+    /// Returns what a replica has of this process, running and waiting.
     pub(super) fn in_flight(&self, id: ReplicaId) -> u64 {
-        self.replicas.load().get(&id).map_or(0, |replica| u64::from(replica.in_flight()))
+        self.replicas.load().get(&id).map_or(0, |replica| replica.in_flight())
     }
 
-    /// Returns every replica with what it has.
+    /// Returns every replica with what it has of this process.
     pub(super) fn loads(&self) -> Vec<(ReplicaId, DeploymentKey, u64)> {
         let replicas = self.replicas.load();
         let load = |(id, replica): (&ReplicaId, &Arc<GateReplica>)| {
-            (*id, replica.local.load().key.clone(), u64::from(replica.in_flight()))
+            (*id, replica.local.load().key.clone(), replica.in_flight())
         };
         replicas.iter().map(load).collect()
     }
 }
 
 impl Gate {
+    /// Sets which slots an older process of this node still holds.
+    pub(super) fn set_elsewhere(&self, taken: BTreeMap<ReplicaId, u32>) {
+        let mut elsewhere = self.elsewhere();
+        *elsewhere = taken;
+        for (id, replica) in self.replicas.load().iter() {
+            replica.set_elsewhere(elsewhere.get(id).copied().unwrap_or(0));
+        }
+    }
+
+    /// Starts nothing any more but what waits: the slots are a newer process's once they are free.
+    pub(super) fn yield_slots(&self) {
+        self.replicas.load().values().for_each(|replica| replica.yield_slots());
+    }
+
+    /// Returns the slots of every replica that are taken, here or by a process that is older still.
+    pub(super) fn taken(&self) -> Vec<(ReplicaId, u32)> {
+        let mut taken = self.elsewhere().clone();
+        for (id, replica) in self.replicas.load().iter() {
+            taken.insert(*id, replica.with(|inner, _| inner.admission.taken()));
+        }
+        taken.into_iter().collect()
+    }
+
+    /// Waits until a replica that drains has a slot less than when this was last waited for.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, u32>> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns how many requests wait at every replica.
     pub(super) fn waiting(&self) -> Vec<(ReplicaId, DeploymentKey, u32)> {
         let replicas = self.replicas.load();
@@ -184,13 +223,16 @@ impl Gate {
 // === impl GateReplica ===
 
 impl GateReplica {
-    fn new(id: ReplicaId, local: LocalReplica, clock: Clock) -> Self {
-        let admission = Admission::new(local.slots, local.state.phase());
+    fn new(id: ReplicaId, local: LocalReplica, elsewhere: u32, freed: Arc<Notify>, clock: Clock) -> Self {
+        let mut admission = Admission::new(local.slots, local.state.phase());
+        // Nobody waits yet who could be started.
+        let _ = admission.set_elsewhere(elsewhere, clock.now());
         Self {
             id,
             local: ArcSwap::from_pointee(local),
+            load: AtomicU32::new(admission.load()),
             inner: Mutex::new(Inner { admission, waiters: BTreeMap::new() }),
-            in_flight: AtomicU32::new(0),
+            freed,
             clock,
         }
     }
@@ -199,8 +241,32 @@ impl GateReplica {
         self.local.load()
     }
 
-    pub(super) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+    /// Returns what it has to do: for picking it does not matter which process sent it.
+    pub(super) fn load(&self) -> u32 {
+        self.load.load(Relaxed)
+    }
+
+    fn in_flight(&self) -> u64 {
+        u64::from(self.with(|inner, _| inner.admission.in_flight()))
+    }
+
+    fn set_elsewhere(&self, taken: u32) {
+        self.with(|inner, now| {
+            let woken = inner.admission.set_elsewhere(taken, now);
+            inner.wake(woken);
+            if inner.admission.phase() == Phase::Draining {
+                self.freed.notify_one();
+            }
+        });
+    }
+
+    fn yield_slots(&self) {
+        self.with(|inner, _| {
+            if inner.admission.phase() != Phase::Closed {
+                let woken = inner.admission.set_phase(Phase::Draining);
+                inner.wake(woken);
+            }
+        });
     }
 
     fn update(&self, local: LocalReplica) {
@@ -226,7 +292,7 @@ impl GateReplica {
         let max_wait = Millis(self.local.load().max_queue_wait_ms);
         let slots = self.local.load().slots;
         let asked = self.with(|inner, now| {
-            if entry.spare && !mirror::leaves_room(slots, inner.admission.busy()) {
+            if entry.spare && !mirror::leaves_room(slots, inner.admission.taken()) {
                 return Err(inner.refused(NotStarted::Full, now, now));
             }
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
@@ -260,7 +326,7 @@ impl GateReplica {
         // A panic in between would leave counts, not memory, in doubt; refusing every later request is worse.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut inner, now);
-        self.in_flight.store(inner.admission.in_flight(), Relaxed);
+        self.load.store(inner.admission.load(), Relaxed);
         result
     }
 
@@ -272,6 +338,9 @@ impl GateReplica {
         self.with(|inner, now| {
             let woken = inner.admission.release(now);
             inner.wake(woken);
+            if inner.admission.phase() == Phase::Draining {
+                self.freed.notify_one();
+            }
         });
     }
 }

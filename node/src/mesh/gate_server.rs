@@ -1,17 +1,17 @@
 //! The gate's listener: requests from the ingress of other nodes.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use berth_core::{time::Millis, traffic::admission::NotStarted};
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::{
     auth,
-    body::{OutBody, ReqBody},
+    body::{Download, OutBody, ReqBody},
     conn::SendFailure,
     gate::Entry,
     headers::{self, Ends},
-    link::GateEntry,
+    link::{GateEntry, Lane},
     tunnel::Switch,
     wire::Wire,
     worker::Core,
@@ -24,6 +24,9 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
     }
     if request.headers().contains_key(headers::GATE_PROBE) {
         return empty(StatusCode::NO_CONTENT);
+    }
+    if let Some(successor) = core.shared.successor.get() {
+        return pass_on(&core, successor, request).await;
     }
     let Some(entry) = GateEntry::read(request.headers()) else { return empty(StatusCode::BAD_REQUEST) };
     let map = request.headers_mut();
@@ -41,8 +44,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         match replica.enter(Entry { deadline, may_queue: entry.may_queue, spare: entry.spare }).await {
             Ok(entered) => entered,
             Err(refused) => {
-                let mut response =
-                    not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.in_flight()));
+                let mut response = not_started(StatusCode::SERVICE_UNAVAILABLE, refused.reason, Some(replica.load()));
                 response.headers_mut().insert(headers::GATE_QUEUE_MS, refused.queued_ms.into());
                 if let Some(after) = refused.retry_after {
                     response.headers_mut().insert(headers::GATE_RETRY_MS, after.0.into());
@@ -63,7 +65,7 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
     let mut response = match sent {
         Ok(response) => response.map(OutBody::Download),
         Err(SendFailure::Unreachable | SendFailure::Unprocessed) => {
-            return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unreachable, Some(replica.in_flight()));
+            return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unreachable, Some(replica.load()));
         }
         Err(SendFailure::BeforeBody) => broken("head"),
         Err(SendFailure::Broken) => broken("body"),
@@ -78,8 +80,22 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
         map.insert(headers::GATE_SWITCHED, HeaderValue::from_static("1"));
     }
     map.insert(headers::GATE_QUEUE_MS, queued_ms.into());
-    map.insert(headers::GATE_LOAD, replica.in_flight().into());
+    map.insert(headers::GATE_LOAD, replica.load().into());
     response
+}
+
+/// Lets the gate of a newer process of this node decide, on a request whose caller did not know of it yet.
+async fn pass_on(core: &Rc<Core>, successor: &Arc<str>, request: Request<Wire>) -> Response<OutBody> {
+    let lane = if request.headers().contains_key(headers::MIRROR) { Lane::Mirror } else { Lane::Primary };
+    let link = core.links.to(successor, lane);
+    match link.send(Box::new(request.map(ReqBody::wire))).await {
+        Ok(response) => response.map(|wire| OutBody::Download(Download::of_gate(wire))),
+        Err(SendFailure::Unreachable | SendFailure::Unprocessed) => {
+            not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Unreachable, None)
+        }
+        Err(SendFailure::BeforeBody) => broken("head"),
+        Err(SendFailure::Broken) => broken("body"),
+    }
 }
 
 fn is_of_this_cluster(core: &Core, request: &Request<Wire>) -> bool {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
@@ -28,7 +28,7 @@ use berth_proto::{
 };
 use http::HeaderValue;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     access_log::AccessLog,
@@ -47,6 +47,18 @@ use super::{
 
 /// How long ago an endpoint may have been called for this node to count as carrying it.
 const CARRIED_MS: u64 = 60_000;
+
+/// How long the cores may take to close their doors: a turn of each.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a process of a node has that another one is to take account of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// Requests per replica, running and waiting.
+    pub(crate) in_flight: BTreeMap<ReplicaId, u64>,
+    /// Slots that are taken, of every replica it has.
+    pub(crate) taken: BTreeMap<ReplicaId, u32>,
+}
 
 /// Starts meshes.
 #[derive(Debug)]
@@ -181,6 +193,14 @@ fn entropy() -> [u8; 32] {
     seed
 }
 
+/// Where this host reaches what listens there.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    address
+}
+
 /// Puts a table in force and says so.
 fn swap(shared: &Shared, table: RouteTable) {
     let version = table.version;
@@ -284,9 +304,40 @@ impl MeshHandle {
         shared.expected.store(Arc::new(expected.collect()));
     }
 
-    /// Sets what an older process of this node still has under way.
-    pub(crate) fn set_elsewhere(&self, counts: BTreeMap<ReplicaId, u64>) {
-        self.0.shared.elsewhere.store(Arc::new(counts));
+    /// Sets what an older process of this node still has.
+    pub(crate) fn set_elsewhere(&self, left: Remains) {
+        self.0.shared.elsewhere.store(Arc::new(left.in_flight));
+        self.0.shared.gate.set_elsewhere(left.taken);
+    }
+
+    /// Returns what this process has, for a newer one.
+    pub(crate) fn left(&self) -> Remains {
+        Remains { in_flight: self.in_flight(), taken: self.0.shared.gate.taken().into_iter().collect() }
+    }
+
+    /// Waits until there may be less.
+    pub(crate) async fn left_less(&self) {
+        self.0.shared.gate.freed().await;
+    }
+
+    /// Takes no more connections and starts nothing more here: what callers of this process still ask goes through the gate
+    /// of the newer one, which has the listeners by now and opens them when it has heard what is left.
+    pub(crate) async fn yield_to_successor(&self) {
+        let shared = &self.0.shared;
+        self.stop_listening();
+        // A connection to that gate must not be taken here.
+        shared.accepting.close();
+        if timeout(ACCEPTED_WITHIN, shared.accepting.wait()).await.is_err() {
+            tracing::warn!("a core goes on taking connections: it is busy");
+        }
+        let _ = shared.successor.set(reachable(self.0.gate).to_string().into());
+        shared.gate.yield_slots();
+    }
+
+    /// A listener that nobody accepts from would keep callers waiting.
+    fn stop_listening(&self) {
+        drop(self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.0.shared.draining.cancel();
     }
 
     /// Returns the requests per replica: what this node's gate has of its own replicas, and what this node's ingress
@@ -365,9 +416,7 @@ impl MeshHandle {
     /// Takes no new requests, lets running ones end until `drain` is over, stores the table and ends the threads.
     pub async fn shutdown(&self, drain: Duration) {
         let shared = &self.0.shared;
-        // A listener that nobody accepts from would keep callers waiting.
-        drop(self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
-        shared.draining.cancel();
+        self.stop_listening();
         let deadline = tokio::time::Instant::now() + drain;
         while !self.is_idle() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -234,7 +234,8 @@ async fn ask(
     let replica = &deployment.replicas[candidates.replicas[drawn.first]];
     let outstanding = Outstanding::new(&replica.soft);
     let spare = endpoint.is_live(at);
-    if replica.is_local {
+    let successor = shared.successor.get().filter(|_| replica.is_local);
+    if replica.is_local && successor.is_none() {
         let gate = shared.gate.find(replica.id).ok_or(Missed::NoReplica)?;
         let entered = gate.enter(Entry { deadline, may_queue: false, spare }).await;
         let (slot, _) = entered.map_err(|_| Missed::Refused)?;
@@ -248,7 +249,8 @@ async fn ask(
     let token = shared.token();
     let remaining_ms = deadline.since(shared.clock.now()).0;
     let ask = GateAsk { token: token.as_deref(), replica: &replica.id_text, may_queue: false, spare, remaining_ms };
-    let called = link::call(&core.links.to(&replica.gate_address, Lane::Mirror), ask, request).await;
+    let address = successor.unwrap_or(&replica.gate_address);
+    let called = link::call(&core.links.to(address, Lane::Mirror), ask, request).await;
     let Gated { response, .. } = called.map_err(|missed| match missed.failure {
         Failure::NotStarted(_) => Missed::Refused,
         Failure::GateUnreachable | Failure::BeforeBody | Failure::Broken => Missed::Broken,

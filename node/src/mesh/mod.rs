@@ -55,6 +55,7 @@ mod worker;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use frames::empty_frames;
 pub use gate::{LocalReplica, LocalState};
+pub(crate) use handle::Remains;
 pub use handle::{Mesh, MeshHandle};
 pub use histogram::Durations;
 pub use listening::Listening;

@@ -8,7 +8,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -32,7 +32,7 @@ use tokio::{
     runtime::LocalOptions,
     sync::{Notify, watch},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     BoxError,
@@ -106,6 +106,10 @@ pub(super) struct Shared {
     pub(super) peers: Option<Peers>,
     /// Connections are taken.
     pub(super) opened: CancellationToken,
+    /// Those who take them.
+    pub(super) accepting: TaskTracker,
+    /// Where the gate of a newer process of this node is, once that has the listeners.
+    pub(super) successor: OnceLock<Arc<str>>,
     /// What an older process of this node still has under way.
     pub(super) elsewhere: ArcSwap<BTreeMap<ReplicaId, u64>>,
     /// When somebody may serve the deployments that nobody does.
@@ -197,6 +201,8 @@ impl Shared {
             tls: secured.tls,
             peers: secured.peers,
             opened: CancellationToken::new(),
+            accepting: TaskTracker::new(),
+            successor: OnceLock::new(),
             elsewhere: ArcSwap::default(),
             expected: ArcSwap::default(),
             spans: options.spans.clone().map(Spans::new),
@@ -291,6 +297,7 @@ impl Core {
     /// this is the end: closing the listener would reset them.
     async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
         let max = self.shared.options.limits.connections;
+        let _accepts = self.shared.accepting.token();
         tokio::select! {
             biased;
             () = self.drain.watch() => return,
@@ -299,7 +306,11 @@ impl Core {
         loop {
             // Who cannot even be told waits in the listener's backlog.
             while door == Door::Ingress && self.connections.get() >= max && self.refusing.get() >= full_house::AT_ONCE {
-                self.closed.notified().await;
+                tokio::select! {
+                    biased;
+                    () = self.drain.watch() => return,
+                    () = self.closed.notified() => {}
+                }
             }
             let accepted = tokio::select! {
                 biased;
@@ -433,7 +444,8 @@ impl Core {
                 pool.sweep(|id| self.shared.gate.find(id).is_some());
             }
             let gates = self.shared.routes.load().remote_gates();
-            self.links.retain(|address| gates.contains(address));
+            let successor = self.shared.successor.get().map(|address| &**address);
+            self.links.retain(|address| gates.contains(address) || Some(address) == successor);
         }
     }
 }
