@@ -33,6 +33,7 @@ async def main():
     assert await v2.is_model_ready(base, endpoint, headers=headers)
     for binary in (True, False):
         check(await v2.infer(base, request(binary), model_name=endpoint, headers=dict(headers)))
+    assert await v2.is_model_ready(base, chat), "a server of another protocol is ready when it serves"
     v1 = InferenceRESTClient(RESTConfig(protocol="v1"))
     assert await v1.is_model_ready(base, chat)
     answer = await v1.infer(base, {"instances": [[1, 2], [3, 4]]}, model_name=chat)

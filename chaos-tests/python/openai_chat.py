@@ -1,4 +1,4 @@
-"""OpenAI's own client, and what curl would send by requests and httpx."""
+"""OpenAI's own client, its class for Azure, and what curl would send by requests and httpx."""
 
 import sys
 
@@ -23,6 +23,23 @@ for prefix in ("/v1", "/openai/v1"):
         assert error.code == "E_ENDPOINT_NOT_FOUND", error
     else:
         raise AssertionError("a model that is not there answered")
+
+azure = openai.AzureOpenAI(
+    azure_endpoint=f"http://{address}", api_key="none", api_version="2024-10-21", max_retries=0, timeout=20
+)
+asked = {"model": model, "messages": [{"role": "user", "content": "one two three"}]}
+assert azure.chat.completions.create(**asked).choices[0].message.content == "one two three"
+with azure.chat.completions.create(**asked, stream=True) as stream:
+    assert [chunk.choices[0].delta.content for chunk in stream] == ["one", "two", "three"]
+vectors = azure.embeddings.create(model=model, input=["a", "bcd"], encoding_format="float").data
+assert [vector.embedding for vector in vectors] == [[1.0], [3.0]]
+assert model in [listed.id for listed in azure.models.list()]
+try:
+    azure.chat.completions.create(**{**asked, "model": "nobody-there"})
+except openai.NotFoundError as error:
+    assert error.code == "E_ENDPOINT_NOT_FOUND", error
+else:
+    raise AssertionError("a deployment that is not there answered")
 
 url = f"http://{address}/e/{model}/v1/embeddings"
 body = {"model": "any", "input": "four"}

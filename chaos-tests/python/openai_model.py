@@ -3,6 +3,7 @@
 import json
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 
 class Model(BaseHTTPRequestHandler):
@@ -13,7 +14,7 @@ class Model(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         asked = json.loads(body)
-        path = self.path.removeprefix("/openai")
+        path = urlsplit(self.path).path.removeprefix("/openai")
         if path == "/v1/chat/completions":
             words = asked["messages"][-1]["content"].split()
             self.stream(asked, words) if asked.get("stream") else self.chat(asked, words)

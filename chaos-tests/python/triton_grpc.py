@@ -7,6 +7,7 @@ import sys
 import grpc
 import numpy as np
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.utils import InferenceServerException
@@ -32,12 +33,26 @@ index = {(model.name, model.version): model.state for model in client.get_model_
 assert index[(endpoint, "green")] == "READY" and index[(talker, "one")] == "READY", index
 closed = {model.name for model in client.get_model_repository_index().models}
 assert endpoint not in closed and talker in closed, "who has no key does not learn of it"
-try:
-    client.get_system_shared_memory_status()
-except InferenceServerException as error:
-    assert error.status() == "StatusCode.UNIMPLEMENTED", error
-else:
-    raise AssertionError("memory was shared over a network")
+with grpc.insecure_channel(address) as channel:
+    asked = service_pb2.RepositoryIndexRequest(ready=True)
+    answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).RepositoryIndex(asked, metadata=list(headers.items()))
+    ready = {(model.name, model.version) for model in answer.models}
+    assert ready == {name for name, state in index.items() if state == "READY"}, ready
+for call, word in (
+    (lambda: client.get_system_shared_memory_status(), "one host only"),
+    (lambda: client.get_trace_settings(), "name the endpoint"),
+    (lambda: client.get_log_settings(), "name the endpoint"),
+    # What is said of a model is for its server, which has only some of the calls.
+    (lambda: client.get_trace_settings(talker), "not implemented!"),
+    (lambda: client.load_model(talker), "not implemented!"),
+    (lambda: client.unload_model(talker), "not implemented!"),
+):
+    try:
+        call()
+    except InferenceServerException as error:
+        assert error.status() == "StatusCode.UNIMPLEMENTED" and word in str(error), error
+    else:
+        raise AssertionError(f"it was taken, instead of: {word}")
 
 answers = queue.Queue()
 client.start_stream(callback=lambda result, error: answers.put((result, error)))

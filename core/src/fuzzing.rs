@@ -63,6 +63,7 @@ pub fn heads(bytes: &[u8]) {
     let hints = Hints { path, host: next(), endpoint: next(), deployment: next(), model: next(), version: next() };
     let dialect = Dialect::of(path, next().map(str::as_bytes));
     let _ = (Asked::of(dialect, path), Catalogue::of("GET", path), Catalogue::of("POST", path), pin::names_model(path));
+    let _ = (pin::asks_whether_ready("GET", path), pin::asks_whether_ready("POST", path));
     let table = RouteTable::default();
     for domain in ["", "localhost"] {
         let named = hints.is_named(domain);
@@ -100,7 +101,7 @@ pub fn peeks(bytes: &[u8]) {
             break;
         }
     }
-    for call in ["ModelInfer", "RepositoryModelLoad"] {
+    for call in ["ModelInfer", "RepositoryModelLoad", "TraceSetting"] {
         let path = format!("/inference.GRPCInferenceService/{call}");
         let whole = pin::peek_model(&path, bytes);
         for cut in cuts(bytes.len()) {

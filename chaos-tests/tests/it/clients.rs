@@ -126,7 +126,7 @@ async fn stock_python_clients_are_answered_by_every_node() {
             args.into_iter().chain(last.iter().map(|word| (*word).to_owned())).collect::<Vec<_>>()
         };
         assert_eq!(run(&python, "grpc_echo.py", vec![ingress.to_string(), ENDPOINT.to_owned()]).await, "ok");
-        let right = run(&python, "triton_infer.py", with(&[])).await;
+        let right = run(&python, "triton_infer.py", with(&["chatter"])).await;
         assert!(right.ends_with("of 20"), "{right}");
         assert_eq!(run(&python, "triton_grpc.py", with(&["talker"])).await, "ok");
         assert_eq!(run(&python, "kserve_infer.py", with(&["chatter"])).await, "ok");

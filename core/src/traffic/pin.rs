@@ -1,10 +1,13 @@
 //! Resolution: which endpoint a request is for, and whether it names a deployment itself.
 //!
-//! Nothing is decoded that is not needed for routing, and nothing is changed but the `/e/{endpoint}` prefix.
+//! Nothing is decoded that is not needed for routing, and nothing is changed but the prefixes that name an endpoint.
 
 use std::borrow::Cow;
 
-use super::table::{EndpointRoute, RouteTable};
+use super::{
+    status::is_open_ai,
+    table::{EndpointRoute, RouteTable},
+};
 use crate::model::EndpointName;
 
 /// The gRPC service whose requests name their model.
@@ -39,8 +42,10 @@ pub struct Hints<'a> {
 pub struct Target<'a> {
     /// The endpoint, in lower case; it may not exist.
     pub endpoint: Cow<'a, str>,
-    /// The path the replica sees.
+    /// The path the replica sees, behind `under`.
     pub path: &'a str,
+    /// What Azure's clients of OpenAI leave out of it.
+    pub under: &'static str,
     /// A deployment named outright; it must exist.
     pub pin: Option<&'a str>,
     /// A version; it pins when it is the name of a deployment and means nothing to the mesh otherwise.
@@ -103,21 +108,25 @@ impl Hints<'_> {
 // === impl Target ===
 
 impl<'a> Target<'a> {
-    /// Resolves a request, in this order: `/e/{endpoint}/…`, `x-berth-endpoint`, a host under `domain`, the model name.
+    /// Resolves a request, in this order: `/e/{endpoint}/…`, `x-berth-endpoint`, a host under `domain`, the model name,
+    /// which Azure's clients of OpenAI call a deployment.
     pub fn of(hints: &Hints<'a>, domain: &str, table: &RouteTable) -> Option<Self> {
         let sagemaker = sagemaker_path(hints.path);
         let (by_path, path) = match split_prefix(hints.path).or(sagemaker) {
             Some((endpoint, rest)) => (Some(endpoint), rest),
             None => (None, hints.path),
         };
-        let (path_model, path_version) = model_in_path(path);
-        let version = path_version.or(hints.version);
         let named = by_path.or(hints.endpoint.filter(|name| !name.is_empty()));
         let named = named.or_else(|| endpoint_of_host(hints.host?, domain));
+        // A server that is named may be Azure's own.
+        let azure = if named.is_none() { azure_open_ai(path) } else { None };
+        let (path_model, path_version) = azure.map_or_else(|| model_in_path(path), |(model, _)| (model, None));
+        let (under, path) = azure.map_or(("", path), |(_, rest)| ("/v1", rest));
+        let version = path_version.or(hints.version);
         let by_model = || path_model.or(hints.model).filter(|name| table.endpoints.contains_key(lower(name).as_ref()));
         let endpoint = lower(named.or_else(by_model)?);
         let pin = hints.deployment.filter(|name| !name.is_empty());
-        Some(Self { endpoint, by_model: named.is_none(), path, pin, version, scores: sagemaker.is_some() })
+        Some(Self { endpoint, by_model: named.is_none(), path, under, pin, version, scores: sagemaker.is_some() })
     }
 
     /// Returns whether the request names a deployment of `endpoint`.
@@ -148,20 +157,34 @@ fn sagemaker_path(path: &str) -> Option<(&str, &str)> {
     matches!(rest, "/invocations" | "/invocations-response-stream").then_some((endpoint, rest))
 }
 
+/// Splits `/openai/deployments/{model}/rest`, and `/openai/rest` of a call that names its model in its body, as Azure's
+/// clients of OpenAI ask, into the model and `/rest`.
+fn azure_open_ai(path: &str) -> Option<(Option<&str>, &str)> {
+    let rest = path.strip_prefix("/openai")?;
+    match rest.strip_prefix("/deployments/") {
+        Some(rest) => {
+            let (model, call) = rest.split_at(rest.find('/')?);
+            (!model.is_empty() && call.len() > 1).then_some((Some(model), call))
+        }
+        None => is_open_ai(rest).then_some((None, rest)),
+    }
+}
+
 impl<'a> Catalogue<'a> {
     /// Tells whether a request asks which models there are. One that names its endpoint otherwise is for its server.
     pub fn of(method: &str, path: &'a str) -> Option<Self> {
         match method {
             "GET" => Self::list(path),
-            "POST" if path == "/v2/repository/index" => Some(Self::Index),
+            "POST" if is_index(path) => Some(Self::Index),
             "POST" if path == "/inference.GRPCInferenceService/RepositoryIndex" => Some(Self::GrpcIndex),
             _ => None,
         }
     }
 
     fn list(path: &'a str) -> Option<Self> {
-        let rest = path.strip_prefix("/openai").unwrap_or(path);
-        let rest = rest.strip_prefix("/v1/models").or_else(|| (path == "/v2/models").then_some(""))?;
+        let open_ai = path.strip_prefix("/openai");
+        let rest = open_ai.unwrap_or(path).strip_prefix("/v1/models").or_else(|| open_ai?.strip_prefix("/models"));
+        let rest = rest.or_else(|| (path == "/v2/models").then_some(""))?;
         let name = rest.strip_prefix('/').unwrap_or(rest);
         match (rest.is_empty() || rest == "/", name.contains(['/', ':'])) {
             (true, _) => Some(Self::All),
@@ -171,13 +194,29 @@ impl<'a> Catalogue<'a> {
     }
 }
 
-/// Finds name and version in `/v2/models/{name}[/versions/{version}]…`, and the name in `/v1/models/{name}[:verb]`.
+/// Returns whether a path is `/v2/repository[/{repository}]/index`. There is one repository, whatever it is called.
+fn is_index(path: &str) -> bool {
+    let rest = path.strip_prefix("/v2/repository/").unwrap_or_default();
+    let repository = rest.strip_suffix("/index").unwrap_or_default();
+    rest == "index" || (!repository.is_empty() && !repository.contains('/'))
+}
+
+/// Finds the name in `/v2/repository[/{repository}]/models/{name}/{load,unload}`.
+fn model_in_repository(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/v2/repository/")?;
+    let named = rest.strip_prefix("models/").filter(|rest| rest.matches('/').count() == 1);
+    let (name, verb) = named.or_else(|| rest.split_once('/')?.1.strip_prefix("models/"))?.split_once('/')?;
+    (!name.is_empty() && matches!(verb, "load" | "unload")).then_some(name)
+}
+
+/// Finds name and version in `/v2/models/{name}[/versions/{version}]…`, and the name in `/v1/models/{name}[:verb]` and in
+/// Triton's calls about its repository.
 fn model_in_path(path: &str) -> (Option<&str>, Option<&str>) {
     if let Some(rest) = path.strip_prefix("/openai").unwrap_or(path).strip_prefix("/v1/models/") {
         let end = rest.find([':', '/']).unwrap_or(rest.len());
         return (Some(&rest[..end]).filter(|name| !name.is_empty()), None);
     }
-    let Some(rest) = path.strip_prefix("/v2/models/") else { return (None, None) };
+    let Some(rest) = path.strip_prefix("/v2/models/") else { return (model_in_repository(path), None) };
     let mut segments = rest.split('/');
     let model = segments.next().filter(|name| !name.is_empty());
     let version = match segments.next() {
@@ -210,6 +249,16 @@ fn lower(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns whether a request asks whether a model is ready, over HTTP or gRPC.
+pub fn asks_whether_ready(method: &str, path: &str) -> bool {
+    let http = || path.strip_prefix("/v2/models/").and_then(|rest| rest.strip_suffix("/ready"));
+    match method {
+        "GET" => http().is_some_and(|model| !model.is_empty()),
+        "POST" => path.strip_prefix(INFERENCE) == Some("ModelReady"),
+        _ => false,
+    }
+}
+
 /// Returns whether the first message of a gRPC call names its model.
 pub fn names_model(path: &str) -> bool {
     path.strip_prefix(INFERENCE).is_some_and(|call| {
@@ -223,13 +272,15 @@ pub fn names_model(path: &str) -> bool {
                 | "ModelStatistics"
                 | "RepositoryModelLoad"
                 | "RepositoryModelUnload"
+                | "TraceSetting"
         )
     })
 }
 
 /// Looks for the model in the beginning of a gRPC message, without decoding it. Field 1 is the name and field 2 the
 /// version in every model-scoped request of every dialect; in the two repository calls field 2, where it is there, is
-/// the name (Triton) and field 1 the repository, else field 1 is the name (KServe).
+/// the name (Triton) and field 1 the repository, else field 1 is the name (KServe). In that about tracing, field 2 is the
+/// name, and field 1 the settings.
 pub fn peek_model<'a>(path: &str, bytes: &'a [u8]) -> Peek<'a> {
     const NOTHING: Peek<'_> = Peek::Done { model: None, version: None };
     let Some(prefix) = bytes.get(..GRPC_PREFIX) else { return Peek::More };
@@ -240,7 +291,7 @@ pub fn peek_model<'a>(path: &str, bytes: &'a [u8]) -> Peek<'a> {
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
     let window = length.min(PEEK_MAX_BYTES);
     let here = &bytes[GRPC_PREFIX..bytes.len().min(GRPC_PREFIX + window)];
-    let repository = path.contains("/Repository");
+    let (repository, tracing) = (path.contains("/Repository"), path.ends_with("/TraceSetting"));
     let (mut first, mut second, mut rest) = (None, None, here);
     let ended = loop {
         if rest.is_empty() {
@@ -266,8 +317,8 @@ pub fn peek_model<'a>(path: &str, bytes: &'a [u8]) -> Peek<'a> {
         value.and_then(|value| std::str::from_utf8(value).ok()).filter(|text| !text.is_empty())
     };
     let (first, second) = (text(first), text(second));
-    if repository {
-        return Peek::Done { model: second.or(first), version: None };
+    if repository || tracing {
+        return Peek::Done { model: second.or(first.filter(|_| repository)), version: None };
     }
     Peek::Done { model: first, version: second }
 }
@@ -384,6 +435,33 @@ mod tests {
             (Hints { path: "/endpoints/fraud/invocations", ..hints }, Some("fraud"), "/invocations", "SageMaker"),
             (Hints { path: "/endpoints/fraud/other", ..hints }, None, "", "not SageMaker's"),
             (
+                Hints { path: "/v2/repository/models/fraud/load", ..hints },
+                Some("fraud"),
+                "/v2/repository/models/fraud/load",
+                "Triton",
+            ),
+            (
+                Hints { path: "/v2/repository/any/models/fraud/unload", ..hints },
+                Some("fraud"),
+                "/v2/repository/any/models/fraud/unload",
+                "Triton, of a named repository",
+            ),
+            (
+                Hints { path: "/v2/repository/models/models/fraud/load", ..hints },
+                Some("fraud"),
+                "/v2/repository/models/models/fraud/load",
+                "which may be called as it likes",
+            ),
+            (Hints { path: "/v2/repository/models/fraud/other", ..hints }, None, "", "no call of Triton's"),
+            (Hints { path: "/v2/repository/models/none/load", ..hints }, None, "", "no endpoint of that name"),
+            (
+                Hints { path: "/v2/models/fraud/trace/setting", ..hints },
+                Some("fraud"),
+                "/v2/models/fraud/trace/setting",
+                "how one model is traced",
+            ),
+            (Hints { path: "/v2/trace/setting", ..hints }, None, "", "how a server traces"),
+            (
                 Hints { path: "/v1/chat/completions", model: Some("llm"), ..hints },
                 Some("llm"),
                 "/v1/chat/completions",
@@ -402,6 +480,39 @@ mod tests {
         }
     }
 
+    /// The path, the model in the body, the endpoint, and the path the replica sees.
+    #[test]
+    fn azures_clients_of_openai_find_their_model() {
+        for (path, model, endpoint, seen, why) in [
+            ("/openai/deployments/llm/chat/completions", None, Some("llm"), "/v1/chat/completions", "the deployment"),
+            ("/openai/deployments/LLM/embeddings", Some("fraud"), Some("llm"), "/v1/embeddings", "before the body"),
+            ("/openai/deployments/none/completions", Some("llm"), None, "", "no endpoint of that name"),
+            ("/openai/deployments/llm", Some("llm"), Some("llm"), "/openai/deployments/llm", "no call"),
+            (
+                "/openai/deployments//completions",
+                Some("llm"),
+                Some("llm"),
+                "/openai/deployments//completions",
+                "no name",
+            ),
+            ("/openai/responses", Some("llm"), Some("llm"), "/v1/responses", "what is called without a deployment"),
+            ("/openai/v1/responses", Some("llm"), Some("llm"), "/openai/v1/responses", "OpenAI's own clients"),
+            (
+                "/e/llm/openai/deployments/x/completions",
+                None,
+                Some("llm"),
+                "/openai/deployments/x/completions",
+                "named",
+            ),
+        ] {
+            let hints = Hints { path, model, ..Hints::default() };
+            let table = table();
+            let target = Target::of(&hints, "localhost", &table);
+            assert_eq!(target.as_ref().map(|target| target.endpoint.as_ref()), endpoint, "{why}");
+            assert_eq!(target.map(|target| [target.under, target.path].concat()).unwrap_or_default(), seen, "{why}");
+        }
+    }
+
     #[test]
     fn models_are_listed_in_every_dialect() {
         for (path, catalogue) in [
@@ -411,6 +522,9 @@ mod tests {
             ("/v2/models", Some(Catalogue::All)),
             ("/v1/models/fraud", Some(Catalogue::One("fraud"))),
             ("/openai/v1/models/fraud", Some(Catalogue::One("fraud"))),
+            ("/openai/models", Some(Catalogue::All)),
+            ("/openai/models/fraud", Some(Catalogue::One("fraud"))),
+            ("/models", None),
             ("/v1/models/fraud:predict", None),
             ("/v1/models/fraud/load", None),
             ("/v1/modelsx", None),
@@ -422,6 +536,9 @@ mod tests {
         }
         let index = |path| Catalogue::of("POST", path);
         assert_eq!(index("/v2/repository/index"), Some(Catalogue::Index));
+        assert_eq!(index("/v2/repository/any/index"), Some(Catalogue::Index));
+        assert_eq!(index("/v2/repository//index"), None);
+        assert_eq!(index("/v2/repository/a/b/index"), None);
         assert_eq!(index("/inference.GRPCInferenceService/RepositoryIndex"), Some(Catalogue::GrpcIndex));
         assert_eq!(Catalogue::of("GET", "/v2/repository/index"), None);
     }
@@ -471,6 +588,7 @@ mod tests {
     fn the_model_is_read_from_the_first_bytes() {
         const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
         const LOAD: &str = "/inference.GRPCInferenceService/RepositoryModelLoad";
+        const TRACE: &str = "/inference.GRPCInferenceService/TraceSetting";
         let tensor = vec![7; 100_000];
         let done = |model, version| Peek::Done { model, version };
         for (path, bytes, peek, why) in [
@@ -490,12 +608,36 @@ mod tests {
             (INFER, message(&[]), done(None, None), "an empty message"),
             (LOAD, message(&[(1, b"repo"), (2, b"fraud")]), done(Some("fraud"), None), "Triton"),
             (LOAD, message(&[(1, b"fraud")]), done(Some("fraud"), None), "KServe"),
+            (
+                TRACE,
+                message(&[(1, b"level"), (1, b"rate"), (2, b"fraud")]),
+                done(Some("fraud"), None),
+                "settings first",
+            ),
+            (TRACE, message(&[(1, b"level")]), done(None, None), "of the server"),
         ] {
             assert!(names_model(path));
             assert_eq!(peek_model(path, &bytes), peek, "{why}");
         }
         assert!(!names_model("/inference.GRPCInferenceService/ServerLive"));
+        assert!(!names_model("/inference.GRPCInferenceService/LogSettings"), "those are a server's");
         assert!(!names_model("/echo.Echo/ModelInfer"));
+    }
+
+    #[test]
+    fn who_asks_whether_a_model_is_ready_is_known() {
+        for (method, path, asks) in [
+            ("GET", "/v2/models/fraud/ready", true),
+            ("GET", "/v2/models/fraud/versions/1/ready", true),
+            ("GET", "/v2/models/ready", false),
+            ("GET", "/v2/models/fraud", false),
+            ("GET", "/v2/health/ready", false),
+            ("POST", "/v2/models/fraud/ready", false),
+            ("POST", "/inference.GRPCInferenceService/ModelReady", true),
+            ("POST", "/inference.GRPCInferenceService/ModelInfer", false),
+        ] {
+            assert_eq!(asks_whether_ready(method, path), asks, "{method} {path}");
+        }
     }
 
     proptest! {

@@ -68,30 +68,34 @@ const REQUEST_ID_MAX: usize = 64;
 impl Dialect {
     /// Tells the dialect from the path (without `/e/{endpoint}`) and the content type.
     pub fn of(path: &str, content_type: Option<&[u8]>) -> Self {
-        const OPEN_AI: [&str; 9] = [
-            "/chat/completions",
-            "/completions",
-            "/embeddings",
-            "/responses",
-            "/rerank",
-            "/audio/",
-            "/images/",
-            "/files",
-            "/batches",
-        ];
         if content_type.is_some_and(|value| value.starts_with(b"application/grpc")) {
             return Self::Grpc;
         }
         if path == "/v2" || path.starts_with("/v2/") {
             return Self::Inference;
         }
-        let open_ai = path.strip_prefix("/openai").unwrap_or(path);
-        match open_ai.strip_prefix("/v1") {
-            Some(rest) if OPEN_AI.iter().any(|route| rest.starts_with(route)) => Self::OpenAi,
-            Some(_) if path.starts_with("/openai/") => Self::OpenAi,
+        match path.strip_prefix("/v1") {
+            Some(rest) if is_open_ai(rest) => Self::OpenAi,
+            _ if path.starts_with("/openai/") => Self::OpenAi,
             _ => Self::Azure,
         }
     }
+}
+
+/// Returns whether a path is one of OpenAI's calls, without its `/v1`.
+pub fn is_open_ai(path: &str) -> bool {
+    const CALLS: [&str; 9] = [
+        "/chat/completions",
+        "/completions",
+        "/embeddings",
+        "/responses",
+        "/rerank",
+        "/audio/",
+        "/images/",
+        "/files",
+        "/batches",
+    ];
+    CALLS.iter().any(|call| path.starts_with(call))
 }
 
 // === impl Refusal ===

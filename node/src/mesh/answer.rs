@@ -22,8 +22,7 @@ const RETRY_AFTER: Millis = Millis(1_000);
 const NAME: &str = "berth";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What of Triton's extensions the mesh itself answers; an endpoint's own list is its server's.
-const EXTENSIONS: [&str; 1] = ["model_repository"];
+const NO_SETTINGS: &str = "how a server traces and logs is its own: name the endpoint, or the model for its tracing";
 
 const NO_SHARED_MEMORY: &str = "memory is shared on one host only: name the endpoint whose replica is on yours";
 
@@ -130,8 +129,15 @@ fn shares_memory(path: &str) -> bool {
         .any(|family| call.starts_with(family))
 }
 
+/// Returns whether a call is about how a server traces or logs.
+fn sets_up_a_server(path: &str) -> bool {
+    let grpc = path.strip_prefix("/inference.GRPCInferenceService/");
+    grpc.is_some_and(|call| matches!(call, "TraceSetting" | "LogSettings"))
+        || matches!(path, "/v2/trace/setting" | "/v2/logging")
+}
+
 /// Answers what concerns no endpoint: whether this router lives and is ready, and what it is. Nothing for other paths.
-pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
+pub(super) fn own(path: &str, is_ready: bool, extensions: impl Fn() -> Vec<&'static str>) -> Option<Response<OutBody>> {
     let ready = if is_ready { 200 } else { 503 };
     Some(match path {
         // KServe's client reads the body, Triton's the status.
@@ -140,22 +146,27 @@ pub(super) fn own(path: &str, is_ready: bool) -> Option<Response<OutBody>> {
         // SageMaker asks a server this; of an endpoint it is for the replica.
         "/ping" => body(ready, TEXT, ""),
         "/v2" | "/v2/" => {
-            let metadata = json!({ "name": NAME, "version": VERSION, "extensions": EXTENSIONS });
+            let metadata = json!({ "name": NAME, "version": VERSION, "extensions": extensions() });
             body(200, JSON, metadata.to_string())
         }
         "/inference.GRPCInferenceService/ServerLive" => message(&ServerLiveResponse { live: true }),
         "/inference.GRPCInferenceService/ServerReady" => message(&ServerReadyResponse { ready: is_ready }),
         "/inference.GRPCInferenceService/ServerMetadata" => {
-            let extensions = EXTENSIONS.map(str::to_owned).to_vec();
+            let extensions = extensions().into_iter().map(str::to_owned).collect();
             message(&ServerMetadataResponse { name: NAME.to_owned(), version: VERSION.to_owned(), extensions })
         }
         "/grpc.health.v1.Health/Check" => message(&HealthCheckResponse { status: if is_ready { 1 } else { 2 } }),
-        _ if shares_memory(path) => match path.starts_with("/v2/") {
-            true => body(501, JSON, json!({ "error": NO_SHARED_MEMORY }).to_string()),
-            false => grpc(12, NO_SHARED_MEMORY),
-        },
+        _ if shares_memory(path) => unsupported(path, NO_SHARED_MEMORY),
+        _ if sets_up_a_server(path) => unsupported(path, NO_SETTINGS),
         _ => return None,
     })
+}
+
+fn unsupported(path: &str, why: &str) -> Response<OutBody> {
+    match path.starts_with("/v2/") {
+        true => body(501, JSON, json!({ "error": why }).to_string()),
+        false => grpc(12, why),
+    }
 }
 
 /// A gRPC message with an OK status behind it.

@@ -70,6 +70,8 @@ struct Routed {
     dialect: Dialect,
     /// Who asks, as the body says.
     user: Option<String>,
+    /// It asks whether the model is ready.
+    asks_ready: bool,
 }
 
 /// Counts a caller that leaves before its answer begins.
@@ -173,7 +175,10 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
     match admit(&routed, call) {
         Ok((at, choice)) => {
             call.recording.note(|record| record.choose(at, choice));
-            serve(core, &routed, at, call).await
+            match routed.asks_ready {
+                true => Box::pin(ready(core, &routed, at, call)).await,
+                false => serve(core, &routed, at, call).await,
+            }
         }
         Err(refusal) => {
             call.recording.note(|record| record.turn(refusal));
@@ -184,6 +189,22 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
             response
         }
     }
+}
+
+/// Says whether a model is ready: as its server does, or, where that knows no such question, as the table does.
+async fn ready(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> Response<OutBody> {
+    let endpoint = &routed.endpoint;
+    if endpoint.route.deployments[at].runtime != RouteRuntime::Python {
+        let answered = serve(core, routed, at, call).await;
+        if let Some(known) = models::known(routed.dialect, answered).await {
+            return known;
+        }
+    }
+    let pinned = routed.pin != Pin::None;
+    let ready = endpoint.deployments[at].replicas.iter().any(|replica| pinned || replica.is_serving);
+    let mut response = models::ready(routed.dialect, endpoint.route.name.as_str(), ready);
+    dress(&mut response, routed, Some(at));
+    response
 }
 
 /// Dispatches an admitted request to its deployment.
@@ -407,38 +428,52 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     };
     let peeked = body_model(core, &hints, content_type, upload.as_ref()).await.map_err(Err)?;
     let hints = Hints { model: hints.model.or(peeked.as_ref().and_then(|body| body.model.as_deref())), ..hints };
-    let routes = core.shared.routes.load();
     let domain = &core.shared.options.domain;
-    let asks = Catalogue::of(parts.method.as_str(), path);
-    if let Some(catalogue) = asks.filter(|_| !hints.is_named(domain)) {
-        let opens = |route: &EndpointRoute| auth::is_authorised(route, &parts.headers);
-        return Err(Ok(models::catalogue(catalogue, &routes, opens)));
+    let asks = Catalogue::of(parts.method.as_str(), path).filter(|_| !hints.is_named(domain));
+    let only_ready = match (asks, upload) {
+        (Some(asks), Some(upload)) => Box::pin(asks_for_ready(asks, upload)).await.map_err(Err)?,
+        _ => false,
+    };
+    let routes = core.shared.routes.load();
+    let opens = |route: &EndpointRoute| auth::is_authorised(route, &parts.headers);
+    if let Some(catalogue) = asks {
+        return Err(Ok(models::catalogue(catalogue, only_ready, &routes, opens)));
     }
     let Some(target) = Target::of(&hints, domain, &routes.table) else {
-        let own = answer::own(path, core.shared.is_ready());
+        let own = answer::own(path, core.shared.is_ready(), || models::extensions(&routes, opens));
         return Err(own.ok_or(Refusal::EndpointNotFound));
     };
     let endpoint = routes.endpoint(&target.endpoint).ok_or(Err(Refusal::EndpointNotFound))?.clone();
     let pin = target.pin(&endpoint.route);
-    let path = if target.path.len() == path.len() {
+    let path = if target.path.len() == path.len() && target.under.is_empty() {
         parts.uri.path_and_query().cloned()
     } else {
         // The rest of the path with its query, as it came.
         let kept = path.strip_suffix(target.path).map_or(path.len(), str::len);
         let rest = path_and_query.get(kept..).unwrap_or_default();
-        let rest =
-            if rest.starts_with('/') { Bytes::copy_from_slice(rest.as_bytes()) } else { format!("/{rest}").into() };
+        let rest = match (target.under, rest.starts_with('/')) {
+            ("", true) => Bytes::copy_from_slice(rest.as_bytes()),
+            (under, true) => format!("{under}{rest}").into(),
+            (under, false) => format!("{under}/{rest}").into(),
+        };
         uri::PathAndQuery::from_maybe_shared(rest).ok()
     };
     let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
     let dialect = Dialect::of(path.path(), content_type);
+    let asks_ready = pin::asks_whether_ready(parts.method.as_str(), path.path());
     let (table, scores, by_model) = (routes.version.clone(), target.scores, target.by_model);
     let user = match peeked {
         Some(body) => body.user,
         None if dialect == Dialect::OpenAi && pin == Pin::None => body_user(call, &endpoint).await,
         None => None,
     };
-    Ok(Routed { endpoint, table, path, scores, by_model, pin, dialect, user })
+    Ok(Routed { endpoint, table, path, scores, by_model, pin, dialect, user, asks_ready })
+}
+
+/// Reads what a request for an index says, which is little.
+async fn asks_for_ready(which: Catalogue<'_>, upload: &Upload) -> Result<bool, Refusal> {
+    let all = read_ahead(upload, PEEK_MAX_BYTES, |_| true).await?;
+    if all.len() >= PEEK_MAX_BYTES { Err(Refusal::TooLarge) } else { models::asks_for_ready(which, &all) }
 }
 
 /// Reads an OpenAI body as far as it names model and user, where nothing else names the endpoint; they stay in the body.
@@ -526,7 +561,7 @@ fn admit(routed: &Routed, call: &Call) -> Result<(usize, Choice), Refusal> {
         }
     };
     let speaks_grpc = endpoint.route.deployments[at].runtime != RouteRuntime::Python;
-    if routed.dialect == Dialect::Grpc && !speaks_grpc {
+    if routed.dialect == Dialect::Grpc && !speaks_grpc && !routed.asks_ready {
         return Err(Refusal::NoGrpc);
     }
     Ok((at, choice))

@@ -3,9 +3,12 @@
 use berth_core::traffic::{
     pin::Catalogue,
     status::{Dialect, Refusal},
-    table::EndpointRoute,
+    table::{EndpointRoute, RouteRuntime},
 };
-use http::Response;
+use berth_proto::inference::v2::ModelReadyResponse;
+use http::{HeaderMap, Response};
+use http_body_util::{BodyExt as _, Limited};
+use prost::Message as _;
 use serde_json::json;
 
 use super::{
@@ -21,6 +24,13 @@ struct RepositoryIndexResponse {
     models: Vec<ModelIndex>,
 }
 
+/// `inference.RepositoryIndexRequest`, as far as it is heard: there is one repository, whatever it is called.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RepositoryIndexRequest {
+    #[prost(bool, tag = "2")]
+    ready: bool,
+}
+
 /// A version of a model and where it stands.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ModelIndex {
@@ -34,13 +44,16 @@ struct ModelIndex {
     reason: String,
 }
 
+/// Triton's word for a version that answers.
+const READY: &str = "READY";
+
 /// Lists an endpoint's deployments as Triton lists versions: a version that is asked for is a pin.
 fn index(endpoint: &Endpoint) -> Vec<ModelIndex> {
     let name = endpoint.route.name.as_str();
     let row = |version: &str, ready: bool, reason: &str| ModelIndex {
         name: name.to_owned(),
         version: version.to_owned(),
-        state: if ready { "READY" } else { "UNAVAILABLE" }.to_owned(),
+        state: if ready { READY } else { "UNAVAILABLE" }.to_owned(),
         reason: if ready { String::new() } else { reason.to_owned() },
     };
     if endpoint.deployments.is_empty() {
@@ -53,10 +66,72 @@ fn index(endpoint: &Endpoint) -> Vec<ModelIndex> {
     rows.collect()
 }
 
+/// Reads from the body of a request for the index whether only what is ready is asked for.
+pub(super) fn asks_for_ready(which: Catalogue<'_>, body: &[u8]) -> Result<bool, Refusal> {
+    let ready = match which {
+        Catalogue::All | Catalogue::One(_) => Some(false),
+        Catalogue::Index if body.is_empty() => Some(false),
+        Catalogue::Index => serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|asked| {
+            let ready = asked.as_object()?.get("ready");
+            ready.map_or(Some(false), serde_json::Value::as_bool)
+        }),
+        // A flag, which says whether it is compressed, and a length.
+        Catalogue::GrpcIndex => body
+            .split_at_checked(5)
+            .filter(|(prefix, _)| prefix[0] == 0)
+            .and_then(|(_, message)| Some(RepositoryIndexRequest::decode(message).ok()?.ready)),
+    };
+    ready.ok_or(Refusal::BadRequest)
+}
+
+/// Lists what of Triton's extensions is to be had behind this router, as far as it knows: what it answers itself, and what
+/// the built-in server takes, where one serves that the caller's key opens. Of other servers it knows nothing.
+pub(super) fn extensions(routes: &Routes, opens: impl Fn(&EndpointRoute) -> bool) -> Vec<&'static str> {
+    let serves_onnx = |endpoint: &Endpoint| {
+        let deployments = endpoint.route.deployments.iter().zip(&endpoint.deployments);
+        let mut onnx = deployments.filter(|(route, _)| route.runtime == RouteRuntime::Onnx);
+        onnx.any(|(_, deployment)| deployment.replicas.iter().any(|replica| replica.is_serving))
+    };
+    let onnx = routes.endpoints().any(|endpoint| opens(&endpoint.route) && serves_onnx(endpoint));
+    onnx.then_some("binary_tensor_data").into_iter().chain(["model_repository"]).collect()
+}
+
+/// Bytes of an answer that are looked at to learn whether a server knows what it was asked.
+const UNKNOWN_MAX: usize = 16 << 10;
+
+/// Passes on what a server answered to who asks whether its model is ready; nothing where it does not know the question,
+/// as servers of other protocols do not. One of the Open Inference Protocol that lacks the model says so in words.
+pub(super) async fn known(dialect: Dialect, response: Response<OutBody>) -> Option<Response<OutBody>> {
+    let (parts, body) = response.into_parts();
+    if dialect == Dialect::Grpc {
+        let unknown = !parts.status.is_success() || is_unimplemented(&parts.headers);
+        return (!unknown).then(|| Response::from_parts(parts, body));
+    }
+    if !matches!(parts.status.as_u16(), 404 | 405 | 501) {
+        return Some(Response::from_parts(parts, body));
+    }
+    let said = Limited::new(body, UNKNOWN_MAX).collect().await.ok()?.to_bytes();
+    let json = serde_json::from_slice::<serde_json::Value>(&said).ok()?;
+    json.get("error")?.is_string().then(|| Response::from_parts(parts, OutBody::text(said)))
+}
+
+fn is_unimplemented(map: &HeaderMap) -> bool {
+    map.get("grpc-status").is_some_and(|status| status == "12")
+}
+
+/// Says whether a model is ready, by the table.
+pub(super) fn ready(dialect: Dialect, name: &str, ready: bool) -> Response<OutBody> {
+    match dialect {
+        Dialect::Grpc => message(&ModelReadyResponse { ready }),
+        _ => body(if ready { 200 } else { 503 }, JSON, json!({ "name": name, "ready": ready }).to_string()),
+    }
+}
+
 /// Lists the endpoints a caller's key opens, so that OpenAI's clients and KServe's each find what they look for: both
 /// pass over fields they do not know.
 pub(super) fn catalogue(
     which: Catalogue<'_>,
+    only_ready: bool,
     routes: &Routes,
     opens: impl Fn(&EndpointRoute) -> bool,
 ) -> Response<OutBody> {
@@ -67,6 +142,7 @@ pub(super) fn catalogue(
         })
     };
     let open = || routes.endpoints().filter(|endpoint| opens(&endpoint.route));
+    let rows = || open().flat_map(|endpoint| index(endpoint)).filter(|row| !only_ready || row.state == READY);
     match which {
         Catalogue::All => {
             let names: Vec<_> = open().map(|endpoint| endpoint.route.name.as_str()).collect();
@@ -80,12 +156,9 @@ pub(super) fn catalogue(
         },
         Catalogue::Index => {
             let row = |row: ModelIndex| json!({ "name": row.name, "version": row.version, "state": row.state, "reason": row.reason });
-            let rows: Vec<_> = open().flat_map(|endpoint| index(endpoint)).map(row).collect();
+            let rows: Vec<_> = rows().map(row).collect();
             body(200, JSON, serde_json::Value::from(rows).to_string())
         }
-        Catalogue::GrpcIndex => {
-            let models = open().flat_map(|endpoint| index(endpoint)).collect();
-            message(&RepositoryIndexResponse { models })
-        }
+        Catalogue::GrpcIndex => message(&RepositoryIndexResponse { models: rows().collect() }),
     }
 }

@@ -2,12 +2,16 @@
 
 use std::{io::Write as _, net::SocketAddr};
 
-use berth_core::{id::Digest, model::AuthMode, traffic::table::EndpointRoute};
+use berth_core::{
+    id::Digest,
+    model::{AuthMode, ReplicaState},
+    traffic::table::{EndpointRoute, RouteRuntime},
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 
-use crate::mesh_support::{Deployed, Node, backend, body_of, call, echo, endpoint, full, header, node, post};
+use crate::mesh_support::{Deployed, Node, backend, body_of, call, echo, endpoint, full, header, node, post, simple};
 
 /// `fraud` for everyone, with two deployments, and `llm` for who has the key.
 async fn cluster() -> (Node, SocketAddr) {
@@ -79,6 +83,138 @@ async fn models_are_listed_to_who_may_call_them() {
     assert_eq!(parts.status, 404, "who has no key does not learn that it is there");
     let (parts, body) = call(ingress, get("/e/fraud/v1/models")).await;
     assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"blue:"[..]), "an endpoint's own list is its server's");
+}
+
+/// What Triton's clients say of a model in its repository, or of how it is traced, is for the model's server.
+#[tokio::test]
+async fn calls_about_one_model_reach_its_server() {
+    let (_n1, ingress) = cluster().await;
+    for path in [
+        "/v2/repository/models/fraud/load",
+        "/v2/repository/models/fraud/unload",
+        "/v2/repository/any/models/fraud/load",
+        "/v2/models/fraud/trace/setting",
+    ] {
+        let (parts, _) = call(ingress, post(path, "{}")).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "seen-uri")), (200, path));
+        assert_eq!(header(&parts, "x-berth-endpoint"), "fraud");
+    }
+    let (parts, body) = call(ingress, post("/v2/repository/models/none/load", "{}")).await;
+    assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-error")), (404, "E_ENDPOINT_NOT_FOUND"));
+    assert!(body.starts_with(br#"{"error":"#), "as Triton's clients read it");
+    let (parts, _) = call(ingress, post("/v2/repository/models/llm/load", "{}")).await;
+    assert_eq!(parts.status, 401);
+    for path in ["/v2/trace/setting", "/v2/logging", "/v2/systemsharedmemory/status"] {
+        let (parts, _) = call(ingress, get(path)).await;
+        assert_eq!(parts.status, 501, "{path} is a server's, and none is named");
+        let (parts, _) = call(ingress, get(&format!("/e/fraud{path}"))).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "seen-uri")), (200, path));
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_what_is_ready_has_nothing_else() {
+    let n1 = node(1);
+    let (blue, green) = (echo("blue").await, echo("green").await);
+    let warm = Deployed { state: ReplicaState::Warm, ..Deployed::one("green", &n1, 2, green) };
+    let deployments = vec![Deployed::one("blue", &n1, 1, blue).publish("fraud"), warm.publish("fraud")];
+    n1.mesh.apply_table(full(1, vec![endpoint("fraud", &[("blue", 100)], deployments)])).expect("a table");
+    let ingress = n1.mesh.ingress_addr();
+    for (body, versions) in [
+        ("", vec!["blue", "green"]),
+        ("{}", vec!["blue", "green"]),
+        (r#"{"ready":false}"#, vec!["blue", "green"]),
+        (r#"{"ready":true}"#, vec!["blue"]),
+    ] {
+        for path in ["/v2/repository/index", "/v2/repository/any/index"] {
+            let (parts, got) = call(ingress, post(path, body)).await;
+            assert_eq!(parts.status, 200, "{body}");
+            let index: serde_json::Value = serde_json::from_slice(&got).expect("JSON");
+            let rows = index.as_array().expect("a list").iter();
+            assert_eq!(rows.map(|row| row["version"].as_str().expect("text")).collect::<Vec<_>>(), versions, "{body}");
+        }
+    }
+    for body in ["{", "[]", r#"{"ready":1}"#] {
+        let (parts, _) = call(ingress, post("/v2/repository/index", body)).await;
+        assert_eq!(parts.status, 400, "{body}");
+    }
+    for (message, versions) in [(&b""[..], 2), (b"\x10\x01", 1), (b"\x0a\x01r\x10\x01", 1), (b"\x10\x00", 2)] {
+        let framed = [&[0, 0, 0, 0, message.len() as u8], message].concat();
+        let request = Request::post("/inference.GRPCInferenceService/RepositoryIndex")
+            .header("host", "any")
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from(framed)))
+            .expect("a request");
+        let (_, got) = call(ingress, request).await;
+        let rows = got.windows(5).filter(|window| window == b"fraud").count();
+        assert_eq!(rows, versions, "{message:?}");
+    }
+}
+
+/// A server that knows no such question is ready when it serves, and one that does answers itself.
+#[tokio::test]
+async fn whether_a_model_is_ready_is_said_by_who_knows() {
+    for (runtime, status, said, ready, answered, why) in [
+        (RouteRuntime::Command, 404, "<html>", "", 200, "OpenAI's or another, which has no such path"),
+        (RouteRuntime::Command, 404, r#"{"error":{"message":"no route"}}"#, "", 200, "OpenAI's, in its own words"),
+        (RouteRuntime::Command, 405, "", "", 200, "a path that is for POST only"),
+        (
+            RouteRuntime::Command,
+            404,
+            r#"{"error":"no model fraud"}"#,
+            "no model fraud",
+            404,
+            "it knows, and has it not",
+        ),
+        (RouteRuntime::Command, 503, "", "", 503, "it is not ready"),
+        (RouteRuntime::Command, 200, "yes", "yes", 200, "it is"),
+        (RouteRuntime::Python, 500, "asked", "", 200, "a scoring script is not asked"),
+    ] {
+        let n1 = node(1);
+        let address = backend(move |_| async move {
+            let mut response = Response::new(body_of(said));
+            *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+            response
+        })
+        .await;
+        simple(&n1, &Deployed { runtime, ..Deployed::one("blue", &n1, 1, address) });
+        for path in ["/v2/models/fraud/ready", "/e/fraud/v2/models/any/ready", "/v2/models/fraud/versions/blue/ready"] {
+            let (parts, body) = call(n1.mesh.ingress_addr(), get(path)).await;
+            assert_eq!(parts.status, answered, "{path}: {why}");
+            assert_eq!(header(&parts, "azureml-model-deployment"), "blue", "{why}");
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains(ready), "{why}: {text}");
+            assert_eq!(text.contains(r#""ready":true"#), answered == 200 && ready.is_empty(), "{why}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn azures_clients_of_openai_call_a_model_a_deployment() {
+    let (_n1, ingress) = cluster().await;
+    let keyed = |path: &str| {
+        let request = Request::post(path).header("host", "any").header("content-type", "application/json");
+        request.header("api-key", "secret").body(Full::new(Bytes::from_static(b"{}"))).expect("a request")
+    };
+    for (path, seen) in [
+        (
+            "/openai/deployments/llm/chat/completions?api-version=2024-10-21",
+            "/v1/chat/completions?api-version=2024-10-21",
+        ),
+        ("/openai/deployments/llm/embeddings", "/v1/embeddings"),
+        ("/e/llm/openai/deployments/x/embeddings?a=b", "/openai/deployments/x/embeddings?a=b"),
+    ] {
+        let (parts, body) = call(ingress, keyed(path)).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "seen-uri")), (200, seen));
+        assert_eq!(&body[..], b"llm:{}");
+        assert_eq!(header(&parts, "seen-api-key"), "", "the replica does not see the key");
+    }
+    let (parts, _) = call(ingress, post("/openai/deployments/llm/completions", "{}")).await;
+    assert_eq!(parts.status, 401, "a name is no key");
+    let (parts, body) = call(ingress, keyed("/openai/deployments/none/completions")).await;
+    assert_eq!(parts.status, 404);
+    let error: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(error["error"]["code"], "E_ENDPOINT_NOT_FOUND", "as OpenAI's clients read it");
 }
 
 #[tokio::test]
