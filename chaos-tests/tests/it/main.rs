@@ -8,6 +8,7 @@ mod feed;
 mod gpu;
 mod hand_over;
 mod kill;
+mod mirror;
 mod outage;
 mod overload;
 mod partition;

@@ -4,6 +4,7 @@ mod agent;
 mod gpu;
 mod mesh_abuse;
 mod mesh_corners;
+mod mesh_drain;
 mod mesh_full;
 mod mesh_gate;
 mod mesh_hedge;

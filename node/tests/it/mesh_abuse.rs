@@ -34,23 +34,23 @@ const TAKEN_MAX: usize = 64 << 20;
 const STUCK: Duration = Duration::from_secs(3);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// The headers of `POST /e/fraud/score`, without a table entry.
-fn head(path: &str) -> Vec<u8> {
+pub(crate) fn head(path: &str) -> Vec<u8> {
     let literal = |name: u8, value: &str| [&[name, value.len() as u8][..], value.as_bytes()].concat();
     // Indexed: `:method: POST`, `:scheme: http`; literal by name: `:path`, `:authority`.
     [&[0x83, 0x86][..], &literal(0x04, path), &literal(0x01, "any")].concat()
@@ -60,7 +60,7 @@ fn opened_and_reset(stream: u32, path: &str) -> Vec<u8> {
     [frame(HEADERS, END_HEADERS, stream, &head(path)), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
 }
 
-async fn http2(node: &Node) -> TcpStream {
+pub(crate) async fn http2(node: &Node) -> TcpStream {
     let mut stream = TcpStream::connect(node.mesh.ingress_addr()).await.expect("a connection");
     stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("sent");
     stream

@@ -6,15 +6,20 @@ use berth_core::{model::MirrorRules, traffic::table::EndpointRoute};
 use berth_node::mesh::{Mesh, MeshHandle};
 use berth_proto::node::v1::MirrorTally;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+};
 
+use crate::mesh_stream::stream_of;
 use crate::mesh_support::{
-    Body, Deployed, Node, attempts, backend, body_of, call, counters, echo, endpoint, full, header, node, options,
-    shares, until, within,
+    Body, Deployed, Node, attempts, backend, body_of, call, counters, echo, endpoint, full, header, node, open,
+    options, shares, until, within,
 };
 
 /// A model that scores the number it is sent, off by half of it where `wrong` says so.
@@ -277,4 +282,156 @@ async fn a_large_body_is_copied_while_another_gate_reads_it() {
     assert_eq!((parts.status.as_u16(), answer.len()), (200, LARGE + 5));
     until(|| counted(&tally(&n1.mesh, "green")) == 1).await;
     assert_eq!(tally(&n1.mesh, "green").matched, 1, "{:?}", tally(&n1.mesh, "green"));
+}
+
+/// Says an event for each time it may.
+async fn events(may: &Arc<Semaphore>, says: &'static str) -> SocketAddr {
+    let may = may.clone();
+    backend(move |request: Request<Incoming>| {
+        let may = may.clone();
+        async move {
+            let _ = request.into_body().collect().await;
+            let (sender, receiver) = mpsc::channel(1);
+            tokio::spawn(async move {
+                for number in 0..EVENTS {
+                    may.acquire().await.expect("open").forget();
+                    if sender.send(Frame::data(event(number, says))).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut response = Response::new(stream_of(receiver));
+            response.headers_mut().insert("content-type", "text/event-stream".parse().expect("a value"));
+            response
+        }
+    })
+    .await
+}
+
+/// Events of a stream, words of a conversation.
+const EVENTS: usize = 5;
+
+fn event(number: usize, says: &str) -> Bytes {
+    format!("data: {{\"token\": \"{says} {number}\"}}\n\n").into()
+}
+
+/// Mirrors that are right, wrong, dead and stalled, each with all it is sent; `blue` is on `owner`.
+async fn beside<'a>(n1: &'a Node, owner: &'a Node, blue: SocketAddr, right: SocketAddr, wrong: SocketAddr, first: u64) {
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let stalled = silent.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let _open = silent;
+        std::future::pending::<()>().await
+    });
+    let mirror = |name, id, model| Deployed::one(name, n1, first + id, model);
+    let mirrors = [
+        mirror("right", 1, right),
+        mirror("wrong", 2, wrong),
+        mirror("dead", 3, dead),
+        Deployed { timeout_ms: 300, ..mirror("stalled", 4, stalled) },
+    ];
+    let mut route = mirrored(n1, blue, &mirrors);
+    route.deployments[0] = Deployed::one("blue", owner, first, blue).publish("fraud");
+    n1.mesh.apply_table(full(first, vec![route])).expect("a table");
+}
+
+/// Waits until every mirror's one copy is counted, and says what as.
+async fn outcomes(n1: &Node) -> Vec<(&'static str, u64, String)> {
+    let mut outcomes = Vec::new();
+    for mirror in ["right", "wrong", "dead", "stalled"] {
+        until(|| counted(&tally(&n1.mesh, mirror)) == 1).await;
+        let tally = tally(&n1.mesh, mirror);
+        let all = [&tally.mismatched, &tally.unjudged, &tally.missed];
+        outcomes.push((mirror, tally.matched, all.into_iter().flat_map(|why| why.keys().cloned()).collect()));
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn a_stream_of_events_flows_as_if_no_mirror_heard_it() {
+    for remote in [false, true] {
+        let (n1, n2) = (node(1), node(2));
+        let owner = if remote { &n2 } else { &n1 };
+        let may = Arc::new(Semaphore::new(0));
+        let at_will = Arc::new(Semaphore::new(100));
+        let (blue, right) = (events(&may, "said").await, events(&at_will, "said").await);
+        beside(&n1, owner, blue, right, events(&at_will, "lied").await, 1).await;
+        let answer = within(open(n1.mesh.ingress_addr(), ask("go"))).await;
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let mut body = answer.into_body();
+        // The next is not made before this one is here.
+        for number in 0..EVENTS {
+            may.add_permits(1);
+            let frame = within(body.frame()).await.expect("an event").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), event(number, "said"));
+        }
+        assert!(within(body.frame()).await.is_none(), "and nothing else");
+        let told = outcomes(&n1).await;
+        let expected = [("right", 1, ""), ("wrong", 0, "value"), ("dead", 0, "broken"), ("stalled", 0, "timeout")];
+        assert_eq!(told, expected.map(|(mirror, matched, why)| (mirror, matched, why.to_owned())));
+    }
+}
+
+/// Says back what it hears, word by word, and a status.
+async fn talker(says: fn(Bytes) -> Bytes) -> SocketAddr {
+    backend(move |request: Request<Incoming>| async move {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                if let Ok(data) = frame.into_data()
+                    && sender.send(Frame::data(says(data))).await.is_err()
+                {
+                    return;
+                }
+            }
+            let status = (http::HeaderName::from_static("grpc-status"), "0".parse().expect("a value"));
+            let _ = sender.send(Frame::trailers(HeaderMap::from_iter([status]))).await;
+        });
+        let mut response = Response::new(stream_of(receiver));
+        response.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
+        response
+    })
+    .await
+}
+
+fn word(number: usize) -> Bytes {
+    let text = format!("word {number}");
+    [&[0, 0, 0, 0, text.len() as u8][..], text.as_bytes()].concat().into()
+}
+
+#[tokio::test]
+async fn a_conversation_goes_to_and_fro_as_if_no_mirror_heard_it() {
+    for remote in [false, true] {
+        let (n1, n2) = (node(1), node(2));
+        let owner = if remote { &n2 } else { &n1 };
+        let (blue, right) = (talker(|word| word).await, talker(|word| word).await);
+        let wrong = talker(|word| word.iter().map(|byte| byte.saturating_sub(u8::from(*byte == b'2'))).collect()).await;
+        beside(&n1, owner, blue, right, wrong, 1).await;
+        let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let (say, receiver) = mpsc::channel(1);
+        let request = Request::post("http://any/echo.Echo/Talk")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-berth-endpoint", "fraud")
+            .body(stream_of(receiver))
+            .expect("a request");
+        let mut hear = within(client.send_request(request)).await.expect("an answer").into_body();
+        // The next word is said when this one has come back.
+        for number in 0..EVENTS {
+            say.send(Frame::data(word(number))).await.expect("the stream is open");
+            let frame = within(hear.frame()).await.expect("a word").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), word(number));
+        }
+        drop(say);
+        let last = within(hear.frame()).await.expect("trailers").expect("no error");
+        assert_eq!(last.into_trailers().expect("trailers")["grpc-status"], "0");
+        let told = outcomes(&n1).await;
+        let expected = [("right", 1, ""), ("wrong", 0, "text"), ("dead", 0, "broken"), ("stalled", 0, "timeout")];
+        assert_eq!(told, expected.map(|(mirror, matched, why)| (mirror, matched, why.to_owned())));
+    }
 }
