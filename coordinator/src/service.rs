@@ -28,7 +28,7 @@ use berth_proto::{
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
-    tls::{Server, Watch},
+    tls::{Audience, Server, Watch},
 };
 use tokio::{
     sync::Semaphore,
@@ -130,10 +130,12 @@ impl CoordinatorService {
         let scheme = if options.tls.is_some() { address::HTTPS } else { "" };
         let advertise = options.advertise.clone().unwrap_or_else(|| format!("{scheme}{api_addr}"));
         let (trust, trust_watch) = options.trust()?.unzip();
-        if let (Some(tls), Some(ca)) = (&options.tls, &options.ca) {
-            tls.check(ca, address::host(&advertise))?;
+        let host = address::host(&advertise);
+        let audience = options.ca.as_ref().map(|ca| Audience { ca: ca.clone(), host: host.to_owned() });
+        if let (Some(tls), Some(audience)) = (&options.tls, &audience) {
+            tls.check(audience)?;
         }
-        let tls = options.tls.as_ref().map(|files| Server::open(files, "of the API")).transpose()?;
+        let tls = options.tls.as_ref().map(|files| Server::open_for(files, audience, "of the API")).transpose()?;
         let (tls, tls_watch) = tls.unzip();
         let machine = Arc::new(Machine::new(options.feature_level));
         let tokens = key.member_tokens().into_iter().map(RaftToken::new).collect();

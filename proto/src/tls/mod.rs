@@ -13,5 +13,5 @@ mod trust;
 pub use channel::channel;
 pub use fault::fault;
 pub use files::{Look, Stamp, TlsFiles, Watch, is_read_by_others, stamp, warn_of_readers};
-pub use server::{Server, ServerFiles};
+pub use server::{Audience, Server, ServerFiles};
 pub use trust::{Inside, Trust, TrustFiles};

@@ -205,3 +205,42 @@ impl fmt::Debug for Shown {
         f.write_str("Shown")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+    use tokio::net::TcpListener;
+
+    use super::{
+        super::server::{Server, ServerFiles},
+        *,
+    };
+
+    /// The limit of the wait is for ends that never say a word. Ours says one: without it this would wait for ever.
+    #[tokio::test]
+    async fn who_is_believed_hears_so_without_a_word_and_waits_for_no_clock() {
+        let dir = TempDir::new().expect("a folder");
+        let own = TlsFiles { cert: dir.path().join("own.pem"), key: dir.path().join("own.key") };
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+        std::fs::write(&own.cert, params.self_signed(&key).expect("a certificate").pem()).expect("written");
+        std::fs::write(&own.key, key.serialize_pem()).expect("written");
+        let files = ServerFiles { own: own.clone(), client_ca: Some(own.cert.clone()) };
+        let (server, _watch) = Server::open(&files, "in a test").expect("files that fit");
+        let trust = Trust::open(&TrustFiles { ca: own.cert.clone(), own: Some(own) }).expect("files that fit");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            let _silent = server.accept(stream).await.expect("let in");
+            std::future::pending::<()>().await;
+        });
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let connected = trust.connect(&format!("localhost:{}", address.port()), stream, Inside::Http2).await;
+        let mut stream = connected.expect("believed");
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(30), judged(&mut stream)).await;
+        heard.expect("a ticket came").expect("it was let in");
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use berth_core::error::{Code, Error};
-use berth_proto::tls::{Inside, Server, ServerFiles, TlsFiles, Trust, TrustFiles, Watch, channel, fault};
+use berth_proto::tls::{Audience, Inside, Server, ServerFiles, TlsFiles, Trust, TrustFiles, Watch, channel, fault};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::{
@@ -222,9 +222,13 @@ fn a_certificate_nobody_would_believe_is_found_at_start() {
         ("members could not call each other", Some(theirs.ca()), ours.ca(), "c1.example", false),
         ("no such file", Some("absent".into()), ours.ca(), "c1.example", false),
     ] {
-        let checked = files(client_ca).check(&ca, host);
+        let checked = files(client_ca).check(&Audience { ca, host: host.to_owned() });
         assert_eq!(checked.is_ok(), good, "{why}: {checked:?}");
     }
     let old = ServerFiles { own: ours.signed("old", "c1.example", 2021), client_ca: None };
-    assert_eq!(old.check(&ours.ca(), "c1.example"), Ok(()), "a date is a word in the log: it will be renewed");
+    assert_eq!(
+        old.check(&Audience { ca: ours.ca(), host: "c1.example".to_owned() }),
+        Ok(()),
+        "a date is a word in the log: it will be renewed"
+    );
 }
