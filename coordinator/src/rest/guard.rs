@@ -18,13 +18,16 @@ use berth_core::{
 pub(super) struct Guard {
     /// The host others call it by.
     advertised: String,
+    /// It speaks TLS: a page that came without may be of whoever stands between.
+    secure: bool,
 }
 
 // === impl Guard ===
 
 impl Guard {
     pub(super) fn new(advertise: &str) -> Self {
-        Self { advertised: host(address::authority(advertise)).to_ascii_lowercase() }
+        let advertised = host(address::authority(advertise)).to_ascii_lowercase();
+        Self { advertised, secure: address::is_tls(advertise) }
     }
 
     /// Refuses what another site's page had sent.
@@ -39,12 +42,17 @@ impl Guard {
                 .try_("call it by its address, or by the name it advertises"));
         }
         match headers.get(header::ORIGIN).map(text) {
-            Some(origin) if origin.split_once("://").map(|(_, rest)| rest) != Some(called.as_str()) => {
+            Some(origin) if !self.is_own_page(&origin, &called) => {
                 Err(Error::new(Code::Forbidden, format!("pages of `{origin}` may not call this coordinator"))
                     .try_("open the page of the coordinator itself"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whoever speaks no TLS may stand behind somebody who does.
+    fn is_own_page(&self, origin: &str, called: &str) -> bool {
+        origin.split_once("://").is_some_and(|(scheme, site)| site == called && (scheme == "https" || !self.secure))
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -67,18 +75,22 @@ mod tests {
 
     #[test]
     fn a_foreign_page_is_refused() {
-        let guard = Guard::new("https://node-1.example:7400");
-        for (host, origin, allowed, why) in [
-            ("127.0.0.1:7400", "", true, "a program"),
-            ("[::1]:7400", "", true, "an address of the other kind"),
-            ("localhost:7400", "http://localhost:7400", true, "its own page"),
-            ("Node-1.example:7400", "", true, "the advertised name"),
-            ("evil.example:7400", "http://evil.example:7400", false, "a name pointed at us"),
-            ("evil.example", "", false, "the same without a port"),
-            ("127.0.0.1:7400", "http://evil.example", false, "another site's page"),
-            ("127.0.0.1:7400", "http://127.0.0.1:8080", false, "another server of this host"),
-            ("127.0.0.1:7400", "null", false, "a page without a site"),
-            ("", "", true, "HTTP/2 without a host"),
+        let (plain, secure) = (Guard::new("node-1.example:7400"), Guard::new("https://node-1.example:7400"));
+        for (guard, host, origin, allowed, why) in [
+            (&plain, "localhost:7400", "http://localhost:7400", true, "its own page"),
+            (&plain, "localhost:7400", "https://localhost:7400", true, "its own page, with TLS in front of it"),
+            (&secure, "localhost:7400", "https://localhost:7400", true, "its own page, over TLS"),
+            (&secure, "localhost:7400", "http://localhost:7400", false, "a page that somebody in between made up"),
+            (&plain, "127.0.0.1:7400", "http://evil.example", false, "another site's page, without TLS"),
+            (&secure, "127.0.0.1:7400", "", true, "a program"),
+            (&secure, "[::1]:7400", "", true, "an address of the other kind"),
+            (&secure, "Node-1.example:7400", "", true, "the advertised name"),
+            (&secure, "evil.example:7400", "https://evil.example:7400", false, "a name pointed at us"),
+            (&secure, "evil.example", "", false, "the same without a port"),
+            (&secure, "127.0.0.1:7400", "https://evil.example", false, "another site's page"),
+            (&secure, "127.0.0.1:7400", "https://127.0.0.1:8080", false, "another server of this host"),
+            (&secure, "127.0.0.1:7400", "null", false, "a page without a site"),
+            (&secure, "", "", true, "HTTP/2 without a host"),
         ] {
             let mut headers = HeaderMap::new();
             for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
