@@ -178,6 +178,44 @@ def test_a_coordinator_is_called_by_who_believes_its_certificate(
     assert refused.value.code == "E_TLS" and "not believed" in refused.value.what
 
 
+@pytest.fixture
+def strict() -> Iterator[str]:
+    """A listener that says why it refuses who shows no certificate, as a coordinator's does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FILES / "node.pem", FILES / "node.key")
+    context.load_verify_locations(FILES / "node.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    server = Node(("127.0.0.1", 0), Echo)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join(WITHIN_S)
+
+
+@pytest.mark.parametrize("way", [info, info_without_blocking])
+def test_who_shows_no_certificate_where_one_is_wanted_is_told_what_to_show(
+    way: Callable[..., str], strict: str
+) -> None:
+    with pytest.raises(BerthError) as refused:
+        way(strict, ca=FILES / "node.pem")
+    assert refused.value.code == "E_TLS", refused.value
+    assert strict.removeprefix("https://") in refused.value.what, refused.value
+    assert "`client_cert` and `client_key`" in refused.value.try_, refused.value
+
+
+@pytest.mark.parametrize("coordinator", [True], indirect=True, ids=["mutual"])
+def test_who_is_hung_up_on_without_a_word_is_told_what_may_be_missing(coordinator: tuple[str, bool]) -> None:
+    address, _ = coordinator
+    with Client(address, timeout=10.0, ca=FILES / "node.pem") as client, pytest.raises(BerthError) as refused:
+        client.cluster.info()
+    assert refused.value.code == "E_UNAVAILABLE", "one that is about to end hangs up as well"
+    assert "`client_cert` and `client_key`" in refused.value.try_, refused.value
+
+
 def test_what_is_missing_for_tls_is_named(tmp_path: Path) -> None:
     good = FILES / "node.pem"
     for address, files, code, part in [

@@ -109,6 +109,9 @@ _CODES = {
 _MAY_RETRY = {"E_NO_LEADER", "E_UNAVAILABLE", "E_NOT_READY", "E_FEATURE_LEVEL", "E_TIMEOUT", "E_OUTCOME_UNKNOWN"}
 
 
+_SHOW_ONE = "where callers need a certificate, show one that its authority signed: `client_cert` and `client_key`"
+
+
 def explain(address: str, failed: Failed) -> BerthError:
     """Turns a failed attempt into an error: the member's own, where it sent one."""
     if failed.details:
@@ -120,7 +123,9 @@ def explain(address: str, failed: Failed) -> BerthError:
     if not failed.reached and "this port speaks TLS" in failed.message:
         return error_of("E_TLS", f"{address}: TLS is spoken there, and was not spoken to it", "", "write https://HOST:PORT, and name whom to believe as `ca`")
     if not failed.reached:
-        return error_of("E_UNAVAILABLE", f"{address} cannot be reached", failed.message)
+        # Some ends hang up on who shows no certificate without a word, as one does that is about to end.
+        hung_up = address.startswith(_HTTPS) and "Socket closed" in failed.message
+        return error_of("E_UNAVAILABLE", f"{address} cannot be reached", failed.message, _SHOW_ONE if hung_up else "")
     return error_of(_CODES.get(failed.status, "E_INTERNAL"), failed.message)
 
 
@@ -131,7 +136,7 @@ def _distrusted(address: str, message: str) -> BerthError:
     if "CERTIFICATE_VERIFY_FAILED" in message or "ostname" in message:
         return error_of("E_TLS", f"the certificate of {address} is not believed", message, "name the authority that signed it as `ca`, and call it by a name in it")
     # A refusal that comes after the handshake is a record that does not fit, to this library.
-    return error_of("E_TLS", f"{address} and this end do not agree on TLS", message, "where callers need a certificate, show one that its authority signed: `client_cert` and `client_key`")
+    return error_of("E_TLS", f"{address} and this end do not agree on TLS", message, _SHOW_ONE)
 
 
 def call(members: Members, method: str, request: Message, answer: type[M], deadline_s: float | None = None) -> Op[M]:
@@ -182,6 +187,5 @@ def _loop(members: Members, deadline_s: float, attempt_s: float, step: Callable[
     if last.code != "E_UNAVAILABLE":
         raise last
     where = ", ".join(members.addresses)
-    raise error_of(
-        "E_UNAVAILABLE", f"no coordinator answered at {where}", last.why or last.what, "start one with `berth dev`"
-    )
+    try_ = last.try_ or "start one with `berth dev`"
+    raise error_of("E_UNAVAILABLE", f"no coordinator answered at {where}", last.why or last.what, try_)
