@@ -8,8 +8,8 @@ use std::str;
 use crate::{
     id::{Digest, NodeId, ReplicaId},
     model::{
-        DeploymentKey, DeploymentName, EndpointName, GpuAsk, MirrorRules, NodeName, ProjectName, ReplicaState,
-        instance_type,
+        Condition, DeploymentKey, DeploymentName, EndpointName, GpuAsk, MirrorRules, NodeName, ProjectName,
+        ReplicaState, instance_type,
     },
     traffic::{
         compare::{self, Answer, Asked, Rules, Verdict, path::Pattern},
@@ -17,6 +17,7 @@ use crate::{
         load_report::LoadReport,
         pin::{self, Catalogue, Hints, Peek, Target},
         status::{self, Dialect},
+        sticky,
         table::RouteTable,
         timeout::grpc_timeout_ms,
         trace::TraceContext,
@@ -45,6 +46,7 @@ pub fn words(bytes: &[u8]) {
             }
         )*};
     }
+    again!(Condition);
     again!(EndpointName, DeploymentName, NodeName, ProjectName, DeploymentKey, NodeId, ReplicaId, Digest, ReplicaState);
     let _ = (instance_type(text), Pattern::parse(text), text.parse::<NodeShape>(), text.parse::<SpikeTarget>());
 }
@@ -83,6 +85,13 @@ pub fn metadata(bytes: &[u8]) {
         // One digit more in front never makes it shorter.
         let longer = [b"1", bytes].concat();
         assert!(grpc_timeout_ms(&longer).is_none_or(|longer| longer >= ms));
+    }
+    // A key is any bytes; whom it leads to has a share, and keeps it when it grows.
+    if let (Ok(endpoint), Ok(blue), Ok(green)) = ("a".parse(), "blue".parse(), "green".parse()) {
+        let (blue, green): (DeploymentName, DeploymentName) = (blue, green);
+        let to = |share| sticky::choose(&endpoint, &[(blue.clone(), share), (green.clone(), 100 - share)], bytes);
+        assert_eq!((to(0), to(100)), (Some(1), Some(0)));
+        assert!(to(10) == Some(1) || to(20) == Some(0), "a key moved away from a share that grew");
     }
     if let Some(report) = LoadReport::parse(bytes) {
         assert!(report.taken_milli <= 1_000 && report.waiting <= 10_000, "more than counts");

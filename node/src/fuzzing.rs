@@ -1,6 +1,12 @@
 //! What is promised of the readers of other programs' bytes, as functions over any bytes; see `berth_core::fuzzing`.
 
-use crate::mesh::empty_frames;
+use crate::{
+    capacity::{self, CapacityOverride},
+    gpu::fake::FakeGpus,
+    hand_over::{read_left, write_left},
+    mesh::{self, empty_frames},
+    process,
+};
 
 /// Bytes of the head of a frame (RFC 9113 §4.1).
 const HEAD: usize = 9;
@@ -22,6 +28,25 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(whole, empty, "seen as a whole");
 }
 
+/// The head of a request or of an answer, `name: value` line by line, as a gate and an ingress read it: what ends at this hop
+/// does not go on, no wait becomes longer, and what only gates may say is heard from nobody else.
+pub fn gate(bytes: &[u8]) {
+    mesh::promises::head(bytes);
+}
+
+/// What a host, its flags and the process before this one say of it: counts of requests, `stat` lines and environments of
+/// processes, lines of cgroups, a capacity, made-up GPUs.
+pub fn host(bytes: &[u8]) {
+    process::promise_of_inspect(bytes);
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let left = read_left(text);
+    assert_eq!(read_left(&write_left(&left)), left);
+    capacity::promise_of_cgroup(text);
+    for refused in [text.parse::<CapacityOverride>().err(), text.parse::<FakeGpus>().err()].into_iter().flatten() {
+        assert!(!refused.problems.is_empty(), "refused without a word");
+    }
+}
+
 /// A request to the built-in ONNX server, behind a byte that says for which of some models and in which form it comes:
 /// JSON, JSON with binary data, Azure's scoring body, a gRPC message. Refused in words, or the same tensors in another form
 /// are understood the same.
@@ -40,6 +65,37 @@ pub fn models(bytes: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
+    /// What fuzzers and people have tried, and what it was about.
+    #[test]
+    fn inputs_that_once_mattered() {
+        for text in [
+            // Two lists of what ends at the hop.
+            "connection: keep-alive\nconnection: x-a\nx-a: 1\nte: gzip\nte: trailers",
+            // A wait that is over, and the longest there is.
+            "content-type: application/grpc\ngrpc-timeout: 0n",
+            "content-type: application/grpc\ngrpc-timeout: 99999999H",
+            "x-request-timeout-ms: 18446744073709551616",
+            "x-berth-gate-replica: zz\nx-berth-gate-deadline-ms: -1",
+            "x-berth-not-started: ",
+            // What no gate of this version knows.
+            "x-berth-gate-later: 1",
+        ] {
+            super::gate(text.as_bytes());
+        }
+        for text in [
+            "0123456789abcdef=18446744073709551615 0123456789abcdef=1",
+            // More slices than any card has memory for, in a number that overflows.
+            "1x80GiB:A/7x1g.9007199254740992gb",
+            "cpu=18446744073709551615,memory=99999999999999999999GiB",
+            "4:memory:../../etc",
+            "4:/a,memory:/b",
+            "1 (a) b) S",
+            "BERTH_REPLICA_ROOT=",
+        ] {
+            super::host(text.as_bytes());
+        }
+    }
+
     proptest! {
         /// Frames with short payloads, the last of them cut anywhere.
         #[test]
@@ -57,6 +113,29 @@ mod tests {
             }
             bytes.truncate(bytes.len().saturating_sub(cut).max(1));
             super::frames(&bytes);
+        }
+
+        /// Headers that a gate looks for, with values near to what it takes.
+        #[test]
+        fn heads_keep_what_is_promised(
+            lines in prop::collection::vec((
+                "(x-request-timeout-ms|grpc-timeout|connection|te|upgrade|expect|content-type|authorization|x-berth-gate-(replica|deadline-ms|broken)|x-berth-not-started|x-a)",
+                "(application/grpc|trailers|gzip, trailers|x-a|te, x-a|[0-9]{1,20}[HMSmun]?|[0-9a-f]{16}|full|head| )",
+            ), 0..8),
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+            super::gate(text.as_bytes());
+            super::gate(&[text.as_bytes(), &bytes].concat());
+        }
+
+        #[test]
+        fn what_a_host_says_is_read_or_refused(
+            text in "([0-9a-f]{16}=[0-9]{1,20}|[0-9]x[0-9]{1,20}GiB:[A-Z0-9]{1,4}(/[0-9]x[0-9]g.[0-9]{1,20}gb)?|(cpu|memory|gpu|disk)=[0-9]{1,20}(GiB)?|[0-9]:[a-z,]{0,6}:[/.a-z]{0,9}|[),= ]){0,4}",
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            super::host(text.as_bytes());
+            super::host(&bytes);
         }
 
         #[test]

@@ -29,7 +29,7 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixListener,
     time::{interval, timeout},
 };
@@ -54,6 +54,9 @@ const FOUND_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often the older one says what it still has, beside whenever it has a slot less.
 const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// A longer line is none: forty bytes for each of some ten thousand replicas.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a process that runs is asked to hand over.
 #[derive(Debug)]
@@ -214,15 +217,15 @@ impl Inheritance {
         if let Err(error) = older.write_all(HAVE).await {
             return tracing::warn!(%error, "the older process was gone before it was told");
         }
-        let mut lines = BufReader::new(older).lines();
-        match timeout(WORD_WITHIN, lines.next_line()).await {
-            Ok(Ok(Some(first))) => mesh.set_elsewhere(read_left(&first)),
-            Ok(Ok(None) | Err(_)) => {}
+        let mut lines = BufReader::new(older);
+        match timeout(WORD_WITHIN, next_line(&mut lines)).await {
+            Ok(Some(first)) => mesh.set_elsewhere(read_left(&first)),
+            Ok(None) => {}
             Err(_) => tracing::warn!("the older process does not say what it has left"),
         }
         drop(doors);
         tracing::info!("took over from the older process of this node");
-        while let Ok(Some(line)) = lines.next_line().await {
+        while let Some(line) = next_line(&mut lines).await {
             mesh.set_elsewhere(read_left(&line));
         }
         mesh.set_elsewhere(Remains::default());
@@ -235,6 +238,13 @@ impl Inheritance {
     }
 }
 
+/// Reads a line; nothing when none comes any more, or when it never ends.
+async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
+    let mut line = String::new();
+    let read = lines.take(LINE_BYTES_MAX).read_line(&mut line).await;
+    read.is_ok_and(|_| line.ends_with('\n')).then_some(line)
+}
+
 /// Opens the mesh when it goes away.
 struct Doors(MeshHandle);
 
@@ -245,16 +255,16 @@ impl Drop for Doors {
 }
 
 /// Writes `replica=requests` and `replica:slots`.
-fn write_left(left: &Remains) -> String {
+pub(crate) fn write_left(left: &Remains) -> String {
     let requests = left.in_flight.iter().map(|(replica, count)| format!("{replica}={count} "));
     let slots = left.taken.iter().map(|(replica, count)| format!("{replica}:{count} "));
     requests.chain(slots).chain(["\n".to_owned()]).collect()
 }
 
 /// Reads what [`write_left`] wrote. Of a release that does not tell slots, every request has one.
-fn read_left(line: &str) -> Remains {
+pub(crate) fn read_left(line: &str) -> Remains {
     let mut left = Remains::default();
-    for word in line.split(' ') {
+    for word in line.trim_end().split(' ') {
         if let Some((replica, count)) = pair::<u64>(word, '=') {
             left.in_flight.insert(replica, count);
         } else if let Some((replica, count)) = pair(word, ':') {
@@ -322,6 +332,15 @@ mod tests {
         });
         timeout(WORD_WITHIN, newer.asked()).await.expect("it is asked");
         asks.await.expect("a task");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_never_ends_is_the_last() {
+        let long = [&b"a=1\n"[..], &vec![b'x'; LINE_BYTES_MAX as usize], b"\nb=2\n"].concat();
+        let mut lines = BufReader::new(&*long);
+        assert_eq!(next_line(&mut lines).await.as_deref(), Some("a=1\n"));
+        assert_eq!(next_line(&mut lines).await, None);
+        assert_eq!(next_line(&mut BufReader::new(&b"b=2"[..])).await, None, "its writer ended in the middle");
     }
 
     #[test]

@@ -83,6 +83,14 @@ fn memory_limit(text: &str) -> Option<u64> {
     text.trim().parse::<u64>().ok().filter(|bytes| *bytes < 1 << 62).map(|bytes| bytes >> 20)
 }
 
+/// What is promised of a line of `/proc/self/cgroup`, over any text: it leads nowhere but below the mount.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn promise(line: &str) {
+    let mount = Path::new("/sys/fs/cgroup");
+    let folders = Membership::parse(line).map(|of| of.folders(mount)).unwrap_or_default();
+    assert!(folders.iter().all(|folder| folder.starts_with(mount)), "{folders:?}");
+}
+
 // === impl Membership ===
 
 impl Membership {
@@ -90,7 +98,9 @@ impl Membership {
     fn parse(line: &str) -> Option<Self> {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
-        let controllers = controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        // A name is that of a folder below the mount.
+        let is_name = |name: &&str| !name.is_empty() && !name.contains('/');
+        let controllers = controllers.split(',').filter(is_name).map(str::to_owned).collect();
         Some(Self { controllers, group: PathBuf::from(group.trim_start_matches('/')) })
     }
 

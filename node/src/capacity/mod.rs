@@ -8,6 +8,8 @@ use std::path::Path;
 
 use berth_core::{model::Device, units::Resources};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use cgroup::promise as promise_of_cgroup;
 pub use text::CapacityOverride;
 pub(crate) use text::visible_name;
 

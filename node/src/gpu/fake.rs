@@ -141,7 +141,7 @@ fn parse_slices(text: &str, memory_mib: u64) -> Result<(u64, String), String> {
     let count = count.parse().ok().filter(|count| (1..=SLICES_MAX).contains(count));
     let count: u64 = count.ok_or_else(|| format!("a card has 1 to {SLICES_MAX} slices"))?;
     let mib = mig_memory_mib(profile).ok_or("a profile is written `1g.10gb`")?;
-    if mib * count > memory_mib {
+    if mib.checked_mul(count).is_none_or(|all| all > memory_mib) {
         return Err(format!("{count} slices of {profile} are more than the card has"));
     }
     Ok((count, profile.to_owned()))

@@ -346,10 +346,13 @@ impl MeshHandle {
         let shared = &self.0.shared;
         let mut loads: BTreeMap<ReplicaId, u64> = shared.memory().remote_in_flight().collect();
         for (replica, _, load) in shared.gate.loads() {
-            *loads.entry(replica).or_default() += load;
+            let sum = loads.entry(replica).or_default();
+            *sum = sum.saturating_add(load);
         }
         for (replica, load) in self.0.shared.elsewhere.load().iter() {
-            *loads.entry(*replica).or_default() += load;
+            // Another process's word: whatever it says is a count.
+            let sum = loads.entry(*replica).or_default();
+            *sum = sum.saturating_add(*load);
         }
         loads.retain(|_, load| *load > 0);
         loads
@@ -370,7 +373,7 @@ impl MeshHandle {
     /// Returns what this node's gate has of one replica, running and waiting.
     pub fn gate_in_flight(&self, replica: ReplicaId) -> u64 {
         let elsewhere = self.0.shared.elsewhere.load().get(&replica).copied().unwrap_or(0);
-        self.0.shared.gate.in_flight(replica) + elsewhere
+        self.0.shared.gate.in_flight(replica).saturating_add(elsewhere)
     }
 
     /// Returns the endpoints that were called here within the last minute.

@@ -118,6 +118,9 @@ const INTERNAL: [HeaderName; 15] = [
     NOT_STARTED,
 ];
 
+/// What the names of headers between gates begin with.
+const GATE_PREFIX: &str = "x-berth-gate-";
+
 /// Headers that end at each hop (RFC 9110 §7.6.1), beside those that `connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::TE,
@@ -138,6 +141,8 @@ const FOR_THE_INGRESS: [HeaderName; 2] = [header::EXPECT, MIRROR];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ends {
     internal: bool,
+    /// Something that this version does not know and a gate of a later one may.
+    foreign: bool,
     hop: bool,
     ingress: bool,
     /// Something names an endpoint, a deployment or a key.
@@ -183,7 +188,10 @@ impl Ends {
                 "x-request-timeout-ms" | "grpc-timeout" => ends.timeouts = true,
                 "api-key" | "x-api-key" => ends.keys = true,
                 "host" => ends.host = true,
-                name if name.starts_with("x-berth-gate-") => ends.internal = true,
+                name if name.starts_with(GATE_PREFIX) => {
+                    ends.internal = true;
+                    ends.foreign |= !INTERNAL.iter().any(|known| known == name);
+                }
                 _ => {}
             }
         }
@@ -240,6 +248,10 @@ impl Ends {
         if self.internal {
             remove(headers, &INTERNAL);
         }
+        if self.foreign {
+            let foreign = headers.keys().filter(|name| name.as_str().starts_with(GATE_PREFIX)).cloned();
+            remove(headers, &foreign.collect::<Vec<_>>());
+        }
     }
 
     /// Drops what of an answer would say in the mesh's name who gave it.
@@ -272,7 +284,9 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
+    // Several lines are one list; there is hardly ever more than one.
+    let more: Vec<_> = headers.get_all(header::CONNECTION).iter().skip(1).cloned().collect();
+    for connection in headers.remove(header::CONNECTION).into_iter().chain(more) {
         let named = connection.to_str().unwrap_or_default().split(',').map(str::trim);
         for name in named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
             // A caller must not be able to take away what the mesh or the message itself needs.
@@ -282,7 +296,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             }
         }
     }
-    let trailers = headers.get(header::TE).is_some_and(|te| {
+    let trailers = headers.get_all(header::TE).iter().any(|te| {
         te.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     remove(headers, &HOP_BY_HOP);
@@ -390,6 +404,23 @@ mod tests {
         Ends::of(&map).strip_hop_by_hop(&mut map);
         let kept = headers(&[("host", "h"), ("trailer", "x-sum"), ("content-type", "text/plain"), ("te", "trailers")]);
         assert_eq!(map, kept);
+    }
+
+    /// Nodes of two versions serve beside each other: what a later gate would believe, no caller gets past an earlier one.
+    #[test]
+    fn what_only_a_later_gate_knows_is_dropped_too() {
+        let mut map = headers(&[("x-berth-gate-later", "1"), ("x-berth-gate-probe", "1"), ("x-kept", "1")]);
+        Ends::of(&map).strip_internal(&mut map);
+        assert_eq!(map, headers(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn what_several_lines_name_ends_at_the_hop_as_what_one_line_does() {
+        let mut map = headers(&[("connection", "keep-alive"), ("x-secret", "1"), ("te", "gzip"), ("x-kept", "1")]);
+        map.append(header::CONNECTION, HeaderValue::from_static("x-secret"));
+        map.append(header::TE, HeaderValue::from_static("trailers"));
+        Ends::of(&map).strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-kept", "1"), ("te", "trailers")]));
     }
 
     /// The pass that looks and the lists that are dropped must name the same headers.

@@ -134,7 +134,7 @@ pub(super) async fn probe(link: &H2Link, token: Option<&HeaderValue>, host: &str
 }
 
 /// Tells what a gate's own answer says; nothing when the answer is the replica's.
-fn failure(status: StatusCode, map: &HeaderMap) -> Option<Failure> {
+pub(super) fn failure(status: StatusCode, map: &HeaderMap) -> Option<Failure> {
     if let Some(reason) = map.get(headers::NOT_STARTED) {
         // A gate of a later version may know reasons this one does not: not started is what matters.
         return Some(Failure::NotStarted(NotStarted::from_word(reason.as_bytes()).unwrap_or(NotStarted::Unknown)));

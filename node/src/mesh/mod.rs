@@ -38,6 +38,8 @@ mod patient;
 mod peers;
 mod persist;
 mod pool;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod promises;
 mod pump;
 mod record;
 mod replay;

@@ -118,6 +118,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// What is promised of `stat` lines and of an environment, over any bytes; see [`crate::fuzzing`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn promise(bytes: &[u8]) {
+    if let Some(root) = mark_of(bytes) {
+        let marked = [MARK.as_bytes(), b"=", root.as_os_str().as_bytes()].concat();
+        assert!(bytes.split(|byte| *byte == 0).any(|entry| entry == marked), "a mark that is not there");
+    }
+    if let Some(stat) = str::from_utf8(bytes).ok().and_then(parse_stat) {
+        assert!(bytes.contains(&stat.state), "a state that is not there");
+    }
+}
+
 // === impl Stat ===
 
 impl Stat {

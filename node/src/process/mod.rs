@@ -9,6 +9,8 @@ mod spawner;
 mod watch;
 
 pub(crate) use group::{end_replica, signal_group};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use inspect::promise as promise_of_inspect;
 pub(crate) use inspect::{Held, held_by, is_alive, is_listed, marked_processes, owner, start_ticks};
 pub(crate) use port::Ports;
 pub use rotation::RowFile;
