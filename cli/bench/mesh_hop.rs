@@ -1,6 +1,7 @@
 //! One mesh (one hop) or two (two hops) before backends of their own, for measuring what a hop costs beside other proxies.
 //!
-//! `mesh_hop --hops 0 --backend A[,B…]` serves echo backends, one per address. `mesh_hop --hops 1 --ingress ADDR --backend
+//! `mesh_hop --hops 0 --backend A[,B…]` serves echo backends, one per address; with `--slow-ms N` each answer takes that much
+//! longer, and with `--wrong-permille N` so many of a thousand have another first byte than they should. `mesh_hop --hops 1 --ingress ADDR --backend
 //! A[,B…]` sends requests to `/e/echo/…` on the ingress to them as one replica each, gRPC ones over HTTP/2, with their body
 //! and trailers; `--hops 2` has the gate on another node, in the same process. Whatever else an endpoint may have is off
 //! unless it is asked for: `--key KEY` lets in who shows it, `--split` divides the replicas among two deployments at 90
@@ -12,7 +13,11 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use berth_core::{
@@ -76,6 +81,14 @@ struct Flags {
     has_telemetry: bool,
     traces: Option<SocketAddr>,
     collector: Option<SocketAddr>,
+    ill: Ill,
+}
+
+/// What is wrong with a backend.
+#[derive(Clone, Copy, Default)]
+struct Ill {
+    slow_ms: u64,
+    wrong_permille: u64,
 }
 
 fn flags() -> Result<Flags, AnyError> {
@@ -91,6 +104,7 @@ fn flags() -> Result<Flags, AnyError> {
         has_telemetry: true,
         traces: None,
         collector: None,
+        ill: Ill::default(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -112,6 +126,8 @@ fn flags() -> Result<Flags, AnyError> {
             "--access-log" => flags.access_log = Some(value.into()),
             "--traces" => flags.traces = Some(value.parse()?),
             "--collector" => flags.collector = Some(value.parse()?),
+            "--slow-ms" => flags.ill.slow_ms = value.parse()?,
+            "--wrong-permille" => flags.ill.wrong_permille = value.parse()?,
             "--cores" => flags.cores = value.parse()?,
             _ => return Err(format!("unknown flag {word}: the head of this file lists them").into()),
         }
@@ -125,10 +141,21 @@ fn flags() -> Result<Flags, AnyError> {
 /// Answers with the body it got; a gRPC call gets the trailers it expects.
 async fn echo(
     request: Request<Incoming>,
+    ill: Ill,
+    number: u64,
 ) -> Result<Response<http_body_util::Either<Full<Bytes>, Trailed>>, Infallible> {
     let content_type = request.headers().get("content-type").cloned();
     let is_grpc = content_type.as_ref().is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if ill.slow_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(ill.slow_ms)).await;
+    }
+    // Spread evenly, and exactly as many as were asked for: behind the head of a gRPC message.
+    let at = if is_grpc { 5 } else { 0 };
+    let body = match is_wrong(number, ill.wrong_permille) && body.len() > at {
+        true => Bytes::from([&body[..at], &[body[at] ^ 1], &body[at + 1..]].concat()),
+        false => body,
+    };
     let body = Full::new(body);
     let mut response = Response::new(if is_grpc {
         let trailers =
@@ -144,18 +171,26 @@ async fn echo(
     Ok(response)
 }
 
+/// Returns whether the answer to request `number` is one of the wrong ones.
+fn is_wrong(number: u64, permille: u64) -> bool {
+    number * permille / 1_000 != (number + 1) * permille / 1_000
+}
+
 type Trailers = std::future::Ready<Option<Result<HeaderMap, Infallible>>>;
 type Trailed = http_body_util::combinators::WithTrailers<Full<Bytes>, Trailers>;
 
-async fn serve_backend(address: SocketAddr) -> Result<(), AnyError> {
+async fn serve_backend(address: SocketAddr, ill: Ill) -> Result<(), AnyError> {
+    let number = Arc::new(AtomicU64::new(0));
     let listener = TcpListener::bind(address).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
+        let number = Arc::clone(&number);
         tokio::spawn(async move {
             let builder = auto::Builder::new(TokioExecutor::new());
+            let answer = service_fn(|request| echo(request, ill, number.fetch_add(1, Ordering::Relaxed)));
             // A connection that breaks is the load driver's to report.
-            let _ = builder.serve_connection(TokioIo::new(stream), service_fn(echo)).await;
+            let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
         });
     }
 }
@@ -280,8 +315,8 @@ fn table(owner: u64, gate: &MeshHandle, flags: &Flags) -> Result<RouteTable, Any
     Ok(RouteTable { cluster_id: "bench".into(), version: LogIndex(1), endpoints })
 }
 
-async fn serve_backends(addresses: &[SocketAddr]) -> Result<(), AnyError> {
-    futures::future::try_join_all(addresses.iter().map(|address| serve_backend(*address))).await.map(drop)
+async fn serve_backends(addresses: &[SocketAddr], ill: Ill) -> Result<(), AnyError> {
+    futures::future::try_join_all(addresses.iter().map(|address| serve_backend(*address, ill))).await.map(drop)
 }
 
 fn main() -> Result<(), AnyError> {
@@ -292,7 +327,7 @@ fn main() -> Result<(), AnyError> {
         return Ok(runtime.block_on(server.serve(collector))?);
     }
     if flags.hops == 0 {
-        return runtime.block_on(serve_backends(&flags.backends));
+        return runtime.block_on(serve_backends(&flags.backends, flags.ill));
     }
     let folder = tempfile::tempdir()?;
     let entry = mesh(ENTRY, flags.ingress, &flags, folder.path())?;

@@ -6,7 +6,7 @@ and ratios to haproxy round by round. Proxies run on one core, their caller and 
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
 usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
-               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--out FILE]
+               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--mirror-seconds N] [--out FILE]
        mesh.py MESH_HOP_BINARY --train     (loads for a build that counts what it does; nothing is measured)
 """
 
@@ -301,6 +301,7 @@ def main():
     parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
+    parser.add_argument("--mirror-seconds", type=int, default=10, help="the same beside mirrors")
     parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything that is started")
     parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,large,mirror")
@@ -362,6 +363,7 @@ def main():
                 ]
                 report.say(f"    {base.name:<24} p50 {added[0]:>6.0f}   p99 {added[1]:>6.0f}")
         if "tax" in sections:
+            # What everything costs is told to a mesh that counts nothing, and what features cost beside what always is on.
             taxed = [
                 mesh("without telemetry", 1, "--without-telemetry"),
                 ours[0],
@@ -372,7 +374,10 @@ def main():
                 mesh("mesh, access log", 1, "--access-log", os.path.join(folder, "access.log")),
             ]
             measure = lambda base: load.full(base, 136, args.requests)
-            report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, taxed[0].name, measure)
+            rows = report.section("tax", "what features cost, 136 bytes", [cpu, rate], taxed, rounds, taxed[0].name, measure)
+            bare, full = rows[ours[0].name], rows[ours[1].name]
+            over_bare = [one["cpu_us"] / other["cpu_us"] for one, other in zip(full, bare)]
+            report.say(f"{ours[1].name} over {ours[0].name}: {statistics.median(over_bare):.2f} ({min(over_bare):.2f}-{max(over_bare):.2f})")
         if "telemetry" in sections:
             [collector] = free_ports(1)
             start(other_core, args.mesh_hop, "--collector", f"127.0.0.1:{collector}")
@@ -390,18 +395,20 @@ def main():
             measure = lambda base: load.run(base, 10_000_000, "-n", "40", "-c", "4", "-m", "1")
             report.section("large", title, [cpu, rate], bases, max(3, rounds // 2), "haproxy", measure)
         if "mirror" in sections:
-            healthy, dead = free_ports(2)
-            start(other_core, args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{healthy}")
-            wait_for(healthy)
+            healthy, dead, slow, wrong = free_ports(4)
+            for port, more in {healthy: [], slow: ["--slow-ms", "200"], wrong: ["--wrong-permille", "10"]}.items():
+                start(other_core, args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{port}", *more)
+                wait_for(port)
             # It takes connections, and nobody ever reads a byte of them.
             stalled = socket.socket()
             stalled.bind(("127.0.0.1", 0))
             stalled.listen(1_024)
             copied = [ours[0]]
-            for name, port in {"healthy": healthy, "dead": dead, "stalled": stalled.getsockname()[1]}.items():
+            mirrors = {"healthy": healthy, "dead": dead, "stalled": stalled.getsockname()[1], "slow (200 ms)": slow, "1 % wrong": wrong}
+            for name, port in mirrors.items():
                 copied.append(mesh(f"mirror is {name}", 1, "--mirror", f"127.0.0.1:{port}"))
-            title = "every request copied to a mirror, 1,000 requests a second, 136 bytes"
-            measure = lambda base: load.at_rate(base, 136, 1_000, seconds)
+            title = f"every request copied to a mirror, 1,000 requests a second for {args.mirror_seconds} s, 136 bytes"
+            measure = lambda base: load.at_rate(base, 136, 1_000, args.mirror_seconds)
             report.section("mirror", title, [p99, p50, cpu], copied, rounds, ours[0].name, measure)
     report.say(f"load average at the end {os.getloadavg()}")
 
