@@ -55,6 +55,7 @@ impl Address {
             Some(port) if port.as_u16() != 0 => bare.to_owned(),
             Some(_) => return Err(refuse("port 0 cannot be called")),
             None if bare.ends_with(':') => return Err(refuse("it has no port")),
+            None if authority.host().len() < bare.len() => return Err(refuse("its port is no number up to 65535")),
             None => format!("{bare}:{default_port}"),
         };
         Ok(Self { authority, is_tls })
@@ -140,6 +141,8 @@ mod tests {
             ("https://", None),
             ("node-1:0", None),
             ("node-1:", None),
+            ("node-1:http", None),
+            ("node-1:74000", None),
             ("node 1", None),
             ("user@node-1:80", None),
             ("", None),

@@ -261,6 +261,25 @@ impl Reader {
     }
 }
 
+/// What is promised of files of settings and of the words in them, over any text; see [`crate::fuzzing`]. Names are not
+/// looked up.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn promise(text: &str) {
+    for schema in [coordinator::COORDINATOR, node::NODE] {
+        let mut reader = Reader::new(schema);
+        if let Err(error) = file::parse(schema, text, "x.toml", &mut reader) {
+            assert!(!error.what.is_empty(), "refused without a word");
+        }
+        let _ = reader.finish();
+    }
+    if let Ok(share) = parse_trace_share(text) {
+        assert!(share <= berth_core::traffic::trace::SHARE_OF);
+    }
+    let items = parse_list(text).unwrap_or_default();
+    assert!(items.iter().all(|item| !item.is_empty() && !item.contains(',')), "{items:?}");
+    let _ = (parse_bool(text), parse_bytes(text), parse_collector(text), node::parse_labels(text));
+}
+
 /// Reads anything that reads itself.
 fn parse<T: FromStr>(text: &str) -> Result<T, String>
 where

@@ -223,7 +223,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
 }
 
 /// Reads `zone=a,rack=12`.
-fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     let pair = |item: String| match item.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err(format!("`{item}` is not LABEL=VALUE")),

@@ -5,7 +5,7 @@
 
 mod fault;
 mod progress;
-mod query;
+pub(crate) mod query;
 mod style;
 mod table;
 mod tsv;

@@ -30,7 +30,7 @@ impl fmt::Debug for Query {
 
 impl Query {
     /// Picks what the expression names, in the words of the answer or, where those say nothing, in Azure's.
-    pub(super) fn pick(&self, value: &Value) -> Result<Value, Error> {
+    pub(crate) fn pick(&self, value: &Value) -> Result<Value, Error> {
         let found = self.search(value)?;
         if !is_nothing(&found) {
             return Ok(found);

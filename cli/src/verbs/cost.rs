@@ -135,7 +135,7 @@ fn prices(args: &CostArgs) -> Result<Prices, Error> {
     })
 }
 
-fn parse_micro(text: &str) -> Option<u64> {
+pub(crate) fn parse_micro(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || part.len() > 6 || !digits(whole) || !digits(part) {

@@ -102,7 +102,7 @@ pub(super) fn plain(traffic: &Traffic) -> BTreeMap<String, u32> {
 }
 
 /// Reads a flag that may be absent.
-pub(super) fn parse_flag(texts: &[String]) -> Result<Option<BTreeMap<String, u32>>, Error> {
+pub(crate) fn parse_flag(texts: &[String]) -> Result<Option<BTreeMap<String, u32>>, Error> {
     if texts.is_empty() { Ok(None) } else { parse(texts).map(Some) }
 }
 
