@@ -125,17 +125,22 @@ impl Api {
         tail: u64,
     ) -> Result<Vec<Source>, Error> {
         let from = LogFrom::Tail(tail);
-        let mut sources = if previous { Vec::new() } else { sources(&self.context, key, only, from)? };
-        if sources.is_empty() {
-            sources
-                .extend(last_failed(&self.context, key, from)?.filter(|last| only.is_none_or(|id| id == last.replica)));
-        }
-        if sources.is_empty() {
-            sources.extend(last_ended(&self.context, key, only, from)?);
-        }
+        // One look: between two of them the last replica may end, and neither would tell of it.
+        let sources = self.context.machine.read(|state| {
+            let mut sources = if previous { Vec::new() } else { there(state, key, only, from)? };
+            if sources.is_empty() {
+                sources.extend(last_failed(state, key, only, from)?);
+            }
+            if sources.is_empty() {
+                let ended = state.events.last_ended(key, only);
+                sources.extend(ended.map(|(replica, node)| Source::new(state, replica, node, from)));
+            }
+            Ok::<_, Error>(sources)
+        })?;
         match only {
             Some(replica) if sources.is_empty() => {
-                Err(Error::new(Code::ReplicaNotFound, format!("deployment `{key}` has no replica {replica}")))
+                Err(Error::new(Code::ReplicaNotFound, format!("deployment `{key}` has no replica {replica}"))
+                    .try_("`berth get replicas` lists those there are, `berth events` tells of those that ended"))
             }
             None if sources.is_empty() && previous => {
                 Err(Error::new(Code::ReplicaNotFound, format!("no replica of `{key}` has failed or ended"))
@@ -146,39 +151,27 @@ impl Api {
     }
 }
 
-fn sources(
-    context: &Context,
+/// Lists the replicas there are.
+fn there(
+    state: &ClusterState,
     key: &DeploymentKey,
     only: Option<ReplicaId>,
     from: LogFrom,
 ) -> Result<Vec<Source>, Error> {
-    context.machine.read(|state| {
-        state.deployment(key)?;
-        let asked = state.replicas_of(key).filter(|replica| only.is_none_or(|only| replica.id == only));
-        Ok(asked.map(|replica| Source::new(state, replica.id, replica.node, from)).collect())
-    })
+    state.deployment(key)?;
+    let asked = state.replicas_of(key).filter(|replica| only.is_none_or(|only| replica.id == only));
+    Ok(asked.map(|replica| Source::new(state, replica.id, replica.node, from)).collect())
 }
 
-/// Finds the replica that ended last, or this one if it has: its node keeps its log as well.
-fn last_ended(
-    context: &Context,
+/// Finds the replica that failed last: its node keeps the log when nothing else is left of it.
+fn last_failed(
+    state: &ClusterState,
     key: &DeploymentKey,
     only: Option<ReplicaId>,
     from: LogFrom,
 ) -> Result<Option<Source>, Error> {
-    context.machine.read(|state| {
-        state.deployment(key)?;
-        let ended = state.events.last_ended(key, only);
-        Ok(ended.map(|(replica, node)| Source::new(state, replica, node, from)))
-    })
-}
-
-/// Finds the replica that failed last: its node keeps the log when nothing else is left of it.
-fn last_failed(context: &Context, key: &DeploymentKey, from: LogFrom) -> Result<Option<Source>, Error> {
-    context.machine.read(|state| {
-        let failed = state.deployment(key)?.last_failed;
-        Ok(failed.map(|failed| Source::new(state, failed.replica, failed.node, from)))
-    })
+    let failed = state.deployment(key)?.last_failed.filter(|last| only.is_none_or(|only| only == last.replica));
+    Ok(failed.map(|failed| Source::new(state, failed.replica, failed.node, from)))
 }
 
 /// Reads logs for one caller.
@@ -246,5 +239,5 @@ impl Reader {
 }
 
 fn sources_now(reader: &Reader) -> Result<Vec<Source>, Error> {
-    sources(&reader.context, &reader.key, reader.only, LogFrom::Offset(0))
+    reader.context.machine.read(|state| there(state, &reader.key, reader.only, LogFrom::Offset(0)))
 }
