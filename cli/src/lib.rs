@@ -41,7 +41,9 @@ fn misread(error: clap::Error) -> ExitCode {
 
 /// Runs the program: reads the arguments, does what they say, and returns how the process ends.
 pub fn main() -> ExitCode {
-    let cli = match args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let read = args::command().try_get_matches_from(args::meant(words));
+    let cli = match read.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return misread(error),
     };

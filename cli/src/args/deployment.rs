@@ -145,6 +145,15 @@ pub(crate) struct LogsArgs {
     /// Print rows of Azure's AmlOnlineEndpointConsoleLog: a line of JSON each.
     #[arg(long)]
     pub(crate) table: bool,
+    /// Azure's containers: `storage-initializer` is what building the environment wrote.
+    #[arg(short, long, hide = true)]
+    pub(crate) container: Option<String>,
+    /// Accepted for kubectl's sake: a replica is one process.
+    #[arg(long, hide = true)]
+    pub(crate) all_containers: bool,
+    /// Accepted for kubectl's sake: lines of several replicas begin with which.
+    #[arg(long, hide = true)]
+    pub(crate) prefix: bool,
 }
 
 // === impl DeploymentName ===

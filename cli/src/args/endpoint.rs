@@ -124,7 +124,7 @@ pub(crate) struct RegenerateArgs {
     #[command(flatten)]
     pub(crate) name: EndpointName,
     /// Which of the two.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, ignore_case = true, default_value_t)]
     pub(crate) key_type: KeyType,
     /// Accepted for Azure's sake.
     #[arg(long, hide = true)]

@@ -3,7 +3,7 @@
 //!
 //! None of it stands in the help: there, every verb has one name.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -58,6 +58,9 @@ pub(crate) struct DeleteArgs {
     /// kubectl's grace: zero means `--now`, more is what the deployment's drain says.
     #[arg(long, hide = true, value_name = "SECONDS")]
     pub(crate) grace_period: Option<u64>,
+    /// What is not there is not missed.
+    #[arg(long, hide = true)]
+    pub(crate) ignore_not_found: bool,
 }
 
 /// What `berth delete` deletes.
@@ -152,13 +155,13 @@ impl AzureScope {
 
 /// Words that are no verb here, and what does what they mean.
 const ELSEWHERE: &[(&[&str], &str)] = &[
-    (&["ml", "az"], "leave it out: `berth online-endpoint create -f endpoint.yml`"),
+    (&["ml", "az", "kubectl", "k"], "leave it out: `berth online-endpoint create -f endpoint.yml`, `berth get nodes`"),
     (
-        &["model", "environment", "data", "component", "image"],
+        &["model", "environment", "data", "component", "image", "registry", "feature-store", "datastore"],
         "models, code and environments are named in a deployment's file and uploaded with it: `berth apply -f FILE`",
     ),
     (
-        &["workspace", "namespace", "project"],
+        &["workspace", "namespace", "project", "group"],
         "endpoints have a `project` in their file; `berth quota show` lists projects",
     ),
     (
@@ -166,14 +169,25 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`berth apply -f FILE` serves what a file describes, `berth deploy` what a flag names",
     ),
     (
-        &["ps", "info", "cluster-info", "api-resources", "inspect"],
+        &["batch-endpoint", "batch-deployment", "schedule"],
+        "there are no batch jobs: send requests to an endpoint, `berth invoke ENDPOINT -f FILE`",
+    ),
+    (
+        &["serverless-endpoint", "marketplace-subscription"],
+        "an endpoint of its own answers OpenAI's calls, too: `berth deploy NAME --cmd COMMAND` with a server that speaks them",
+    ),
+    (
+        &["ps", "info", "cluster-info", "api-resources", "inspect", "list", "ls", "show", "search"],
         "`berth status` shows the cluster, `berth get` lists, `berth describe` tells all about one thing",
     ),
     (
         &["alloc", "pod", "pods"],
         "`berth get replicas` lists them, `berth logs ENDPOINT/DEPLOYMENT` prints what they write",
     ),
-    (&["exec", "attach", "ssh", "cp"], "a replica is a process of its node; `berth describe REPLICA` names both"),
+    (
+        &["exec", "attach", "ssh", "cp", "debug"],
+        "a replica is a process of its node; `berth describe REPLICA` names both",
+    ),
     (
         &["port-forward", "proxy", "expose"],
         "every node answers for every endpoint: `berth endpoint show ENDPOINT` prints the address, `berth invoke` calls it",
@@ -188,33 +202,207 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "labels are a setting of the node: `berth node --labels zone=a`; `berth node cordon` keeps replicas away",
     ),
     (
-        &["config", "login", "cluster"],
-        "`berth context set NAME --api ADDRESS` names a cluster, `berth context use NAME` chooses it",
+        &["config", "login", "logout", "cluster", "configure"],
+        "`berth context ls` lists the clusters you named, `berth context use NAME` chooses one, `berth context set NAME --api ADDRESS` adds one",
     ),
     (
-        &["restart", "rollback"],
-        "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back",
+        &["auth", "certificate", "account", "role", "ad"],
+        "there are no users and roles: who reaches a coordinator may do everything, and `--client-cert` is what it may ask for",
     ),
-    (&["wait"], "verbs wait until what they did serves; `berth status ENDPOINT -w` goes on looking"),
+    (
+        &["restart", "rollback", "history"],
+        "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back, `berth rollout history` lists",
+    ),
+    (
+        &["wait"],
+        "verbs wait until what they did serves; `berth rollout status ENDPOINT/DEPLOYMENT --timeout 60s` waits for what others did",
+    ),
     (
         &["stop", "kill", "rm", "down"],
         "`berth replica replace REPLICA` ends one replica, `berth deployment delete ENDPOINT/DEPLOYMENT` all of them; `berth dev kill NODE` loses a node of `berth dev`",
     ),
     (&["server", "agent"], "the daemons are `berth coordinator` and `berth node`; `berth dev` runs both"),
+    (&["compute", "vm"], "`berth get nodes` lists the hosts, `berth quota show` what projects may take of them"),
+    (
+        &["monitor", "metrics", "stats"],
+        "`berth top` shows what is used, `berth alerts` the rules; Prometheus reads `/metrics` of every process",
+    ),
+    (&["tail", "stream", "get-logs"], "`berth logs ENDPOINT/DEPLOYMENT -f` prints what its replicas write"),
+    (&["kustomize"], "`berth apply -f - --set FIELD=VALUE` takes what another tool prints, and lays values over it"),
+    (
+        &["ui", "dashboard", "portal", "studio"],
+        "`berth tui` is the operator's screen, and the coordinator's address the cluster's page",
+    ),
+    (
+        &["options", "api-versions", "plugin", "extension", "upgrade", "find", "feedback"],
+        "`berth help` lists every verb, `berth version` the versions; `berth node upgrade` walks the fleet",
+    ),
 ];
 
-/// Adds to an error about an unknown verb where the word went.
-pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
-    let word = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => word.clone(),
-        _ => return error,
+/// Flags, and words where none belongs, that mean nothing here, and what does what they mean.
+const FLAGS: &[(&[&str], &str)] = &[
+    (
+        &["--dry-run"],
+        "`berth plan -f FILE` says what a file would change, `berth plan --drain NODE` what a drain would cost",
+    ),
+    (
+        &["-l", "--selector", "--field-selector", "--all"],
+        "name it: ENDPOINT/DEPLOYMENT, a replica or a node; `berth get replicas -l FIELD=VALUE -o name` finds names",
+    ),
+    (
+        &["--since", "--since-time", "--timestamps"],
+        "`--tail N` bounds what is printed; times are kept by a node's `console_log`, a row of JSON per line with its time",
+    ),
+    (&["--prune"], "`berth delete -f FILE` takes away what a file describes"),
+    (
+        &["-k", "--kustomize"],
+        "`berth apply -f - --set FIELD=VALUE` takes what another tool prints, and lays values over it",
+    ),
+    (&["-R", "--recursive"], "name each folder: `-f one/ -f two/`"),
+    (&["--auth-mode"], "`--set auth_mode=key`, or `auth_mode` in its file"),
+    (&["--web"], "the address of a coordinator is the cluster's page; `berth tui` is the operator's screen"),
+    (
+        &["--vscode-debug"],
+        "a replica is a process of its node: `berth describe REPLICA` names both, for a debugger to attach to",
+    ),
+    (&["--package-model"], "leave it out: the model is uploaded with its deployment"),
+    (
+        &["--add", "--remove", "--force-string"],
+        "`--set FIELD=VALUE` sets one field; `berth apply -f FILE` makes it what the file says",
+    ),
+    (&["--defaults"], "`--traffic \"blue=90 green=10\"` says the whole split"),
+    (&["-d", "--deployment-name"], "`berth deployment show ENDPOINT/DEPLOYMENT` shows a deployment of it"),
+    (
+        &["--disable-eviction", "--pod-selector", "--grace-period"],
+        "`--deadline TIME` bounds how long requests may go on, and `--force` ends then what fits nowhere else",
+    ),
+    (&["--show-labels"], "`-o wide` shows the labels of nodes, `-o yaml` everything"),
+    (&["--revision"], "`berth rollout show ENDPOINT/DEPLOYMENT N` shows one generation"),
+    (&["--template"], "`--query EXPRESSION` takes JMESPath: `berth get nodes --query '[].node' -o tsv`"),
+    (
+        &["deployment", "deploy", "namespace", "ns", "service", "svc", "secret", "configmap", "job", "quota"],
+        "`berth deploy NAME --cmd COMMAND` serves without a file, `berth endpoint create -n NAME` makes an endpoint; there are no namespaces and secrets",
+    ),
+];
+
+/// Kinds of Kubernetes and Azure that `berth get` has no list of, and where they went.
+const KINDS: &[(&[&str], &str)] = &[
+    (
+        &["ns", "namespace", "namespaces", "workspaces"],
+        "a cluster has one list of names; `berth quota show` lists projects",
+    ),
+    (
+        &["cm", "configmap", "configmaps", "secret", "secrets"],
+        "a program's values are `environment_variables` of its deployment; `berth endpoint get-credentials ENDPOINT` prints keys",
+    ),
+    (
+        &["ing", "ingress", "ingresses", "httproutes", "gateways", "routes", "networkpolicies"],
+        "every node answers for every endpoint: `berth get endpoints`, and `berth get nodes` for the addresses",
+    ),
+    (
+        &["hpa", "pdb", "vpa"],
+        "`berth scale ENDPOINT/DEPLOYMENT N` says how many instances there are; `berth get slots` lists the reserve",
+    ),
+    (
+        &["job", "jobs", "cj", "cronjob", "cronjobs"],
+        "there are no batch jobs: `berth get deployments` lists what serves",
+    ),
+    (
+        &["pv", "pvc", "sc", "storageclasses", "persistentvolumes", "persistentvolumeclaims", "volumes"],
+        "a replica's disk is part of its resources: `berth get nodes -o wide`",
+    ),
+    (
+        &["ds", "sts", "daemonsets", "statefulsets", "daemonset", "statefulset"],
+        "all that serves is a deployment: `berth get deployments`",
+    ),
+    (
+        &["sa", "serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "users", "csr"],
+        "there are no users and roles: who reaches a coordinator may do everything",
+    ),
+    (
+        &["crd", "crds", "apiservices"],
+        "`berth get --help` lists what there is; the API is described at `/openapi.json` of a coordinator",
+    ),
+    (
+        &["resourcequota", "resourcequotas", "limits", "limitranges", "quota", "quotas"],
+        "`berth quota show` lists what projects may take",
+    ),
+    (
+        &["cs", "componentstatuses", "members", "coordinators", "leases"],
+        "`berth operator raft list-peers` lists the coordinators",
+    ),
+    (&["contexts", "clusters"], "`berth context ls` lists the clusters you named"),
+    (&["models", "environments", "code", "assets"], "they belong to deployments: `berth get deployments -o yaml`"),
+    (&["alerts", "rules"], "`berth alerts` lists every rule and how it stands"),
+];
+
+/// Words of `-o` that other tools have.
+const FORMATS: &[(&str, &str)] = &[
+    ("jsonpath", "`--query` takes JMESPath: `berth get nodes --query '[].node' -o tsv`; `-o json` shows the fields"),
+    (
+        "custom-columns",
+        "`--query` takes JMESPath: `berth get replicas --query '[].[replica, node]' -o tsv`; `-o json` shows the fields",
+    ),
+    ("go-template", "`--query` takes JMESPath: `berth get nodes --query '[].node' -o tsv`; `-o json` shows the fields"),
+    ("none", "`-q` prints nothing but errors"),
+    ("csv", "`-o tsv` has tabs between values; `berth cost --csv` has commas"),
+    ("id", "`-o name` prints names alone"),
+];
+
+/// Says where a word or a flag of another tool went, if that is what is wrong with a line.
+pub(crate) fn elsewhere(error: &clap::Error) -> Option<&'static str> {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
     };
-    if let Some((_, hint)) = ELSEWHERE.iter().find(|(words, _)| words.contains(&word.as_str())) {
-        // What is merely spelled alike would lead astray.
-        error.remove(ContextKind::SuggestedSubcommand);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*hint).into()]));
+    let among = |table: &[(&[&str], &'static str)], word: &str| {
+        table.iter().find(|(words, _)| words.contains(&word)).map(|(_, hint)| *hint)
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => among(ELSEWHERE, said(ContextKind::InvalidSubcommand)?),
+        ErrorKind::UnknownArgument => among(FLAGS, said(ContextKind::InvalidArg)?),
+        ErrorKind::InvalidValue => {
+            let (of, value) = (said(ContextKind::InvalidArg)?, said(ContextKind::InvalidValue)?);
+            match of.starts_with("--output") {
+                true => FORMATS.iter().find(|(word, _)| value.starts_with(word)).map(|(_, hint)| *hint),
+                false => value.split([',', '/']).find_map(|kind| among(KINDS, kind)),
+            }
+        }
+        // A second value of `--set` is taken for the name.
+        ErrorKind::ArgumentConflict if error.to_string().contains("--set <") => {
+            Some("one field for each flag: `--set tags.a=1 --set tags.b=2`")
+        }
+        _ => None,
     }
-    error
+}
+
+/// Verbs of which kubectl takes a type and a name as two words.
+const TWO_WORDS: &[&str] = &["scale", "status", "history", "restart", "pause", "resume", "undo", "show"];
+
+/// Reads a line as hands meant it that learned kubectl: a type and a name may be two words, as in `rollout status deploy fraud`,
+/// and a flag may say that it is off.
+pub(crate) fn meant(mut words: Vec<OsString>) -> Vec<OsString> {
+    let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut names = texts.iter().enumerate().skip(1).filter(|(_, word)| !word.starts_with('-'));
+    let (first, second) = (names.next(), names.next());
+    let of = |found: Option<(usize, &String)>, word: &str| found.is_some_and(|(_, text)| text == word);
+    let waits = of(first, "rollout") && of(second, "status");
+    let verb = if of(first, "scale") { first } else { second.filter(|_| of(first, "rollout")) };
+    if let Some((verb, _)) = verb.filter(|(_, word)| TWO_WORDS.contains(&word.as_str())) {
+        // A flag may stand between the verb and what it is about.
+        let kind = (verb + 1..texts.len().saturating_sub(1)).find(|at| TYPES.contains(&texts[*at].as_str()));
+        if let Some(at) = kind.filter(|at| !texts[at + 1].starts_with('-')) {
+            let name = words.remove(at + 1);
+            words[at].push("/");
+            words[at].push(name);
+        }
+    }
+    let said = words.into_iter().filter_map(|word| match word.to_str() {
+        Some("--watch=false" | "-w=false") => waits.then(|| "--no-wait".into()),
+        Some("--watch=true" | "-w=true") => Some("--watch".into()),
+        _ => Some(word),
+    });
+    said.collect()
 }
 
 #[cfg(test)]
@@ -286,8 +474,27 @@ mod tests {
             "berth rollout history fraud -w",
             "berth quota show -w",
             "berth cost -w",
+            "berth get svc,deploy",
+            "berth get deploy,rs,po -o wide",
+            "berth get pods -l endpoint=fraud -o name",
+            "berth get pods --field-selector spec.nodeName=node-1",
+            "berth get pods --sort-by=.metadata.creationTimestamp --no-headers",
+            "berth get pods --watch=false",
+            "berth events --for deploy/blue -n default",
+            "berth logs fraud/blue -c inference-server --prefix",
+            "berth apply -f all.yml --dry-run",
+            "berth apply -f all.yml --dry-run=server --server-side",
+            "berth create -f all.yml --dry-run=client -o yaml",
+            "berth rollout status deploy/blue --watch=false",
+            "berth top pod fraud/blue",
+            "berth top node node-1",
+            "berth cordon node/node-2",
+            "berth delete svc fraud --ignore-not-found",
+            "berth version --short",
+            "berth version --client",
+            "berth online-endpoint regenerate-keys -n fraud --key-type Secondary",
         ] {
-            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+            if let Err(error) = Cli::try_parse_from(meant(line.split(' ').map(OsString::from).collect())) {
                 panic!("{line}: {error}");
             }
         }
@@ -308,23 +515,130 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_read_as_they_were_meant() {
+        for (line, read) in [
+            ("berth rollout status deploy fraud", "berth rollout status deploy/fraud"),
+            (
+                "berth rollout undo deployment fraud/blue --to-revision=2",
+                "berth rollout undo deployment/fraud/blue --to-revision=2",
+            ),
+            ("berth scale --replicas=2 deploy blue", "berth scale --replicas=2 deploy/blue"),
+            ("berth scale deploy fraud/blue --replicas=2", "berth scale deploy/fraud/blue --replicas=2"),
+            ("berth scale fraud/blue 4", "berth scale fraud/blue 4"),
+            ("berth --api deploy scale fraud/blue 4", "berth --api deploy scale fraud/blue 4"),
+            ("berth scale deploy --replicas=2", "berth scale deploy --replicas=2"),
+            ("berth get deploy fraud", "berth get deploy fraud"),
+            ("berth rollout status deploy/blue --watch=false", "berth rollout status deploy/blue --no-wait"),
+            ("berth get pods --watch=false -w=true", "berth get pods --watch"),
+            ("berth rollout", "berth rollout"),
+            ("berth", "berth"),
+        ] {
+            let words = meant(line.split(' ').map(OsString::from).collect());
+            assert_eq!(words.join(" ".as_ref()), read, "{line}");
+        }
+    }
+
+    /// What cannot be done here is said with what can.
+    #[test]
     fn words_of_other_tools_say_where_they_went() {
         for (line, part) in [
             ("berth ml online-endpoint list", "online-endpoint create"),
+            ("berth az ml online-endpoint list", "leave it out"),
             ("berth model create", "uploaded with it"),
-            ("berth exec x", "berth describe REPLICA"),
-            ("berth port-forward x", "berth invoke"),
+            ("berth exec -it x -- sh", "berth describe REPLICA"),
+            ("berth debug x", "berth describe REPLICA"),
+            ("berth port-forward svc/fraud 8080:80", "berth invoke"),
             ("berth edit fraud", "--set FIELD=VALUE"),
+            ("berth set image deploy/blue app=nginx", "--set FIELD=VALUE"),
+            ("berth wait --for=condition=available deploy/blue", "berth rollout status"),
+            ("berth config get-contexts", "berth context ls"),
+            ("berth auth can-i get pods", "no users and roles"),
+            ("berth kustomize .", "--set FIELD=VALUE"),
+            ("berth api-versions", "berth version"),
+            ("berth autoscale deploy/blue --min=1", "berth scale"),
+            ("berth batch-endpoint list", "berth invoke"),
+            ("berth serverless-endpoint list", "berth deploy"),
+            ("berth compute list", "berth get nodes"),
+            ("berth monitor metrics list", "berth top"),
+            ("berth account show", "no users and roles"),
+            ("berth configure --defaults group=a", "berth context use"),
+            ("berth get ns", "berth quota show"),
+            ("berth get secrets", "environment_variables"),
+            ("berth get ingress", "berth get endpoints"),
+            ("berth get hpa", "berth scale"),
+            ("berth get cronjobs", "no batch jobs"),
+            ("berth get pv", "berth get nodes"),
+            ("berth get sts", "berth get deployments"),
+            ("berth get pods,cm", "environment_variables"),
+            ("berth get crd", "/openapi.json"),
+            ("berth get pods -o jsonpath={.items[*].metadata.name}", "--query '[].node'"),
+            ("berth get pods -o custom-columns=NAME:.metadata.name", "[].[replica, node]"),
+            ("berth get pods -o go-template={{.items}}", "JMESPath"),
+            ("berth get pods --show-labels", "-o wide"),
+            ("berth logs fraud/blue --since=1h", "--tail N"),
+            ("berth logs fraud/blue --timestamps", "console_log"),
+            ("berth logs -l app=fraud", "ENDPOINT/DEPLOYMENT"),
+            ("berth delete pods --all", "berth get replicas -l"),
+            ("berth delete pods -l app=x", "berth get replicas -l"),
+            ("berth scale deploy --all --replicas=2", "name it"),
+            ("berth scale fraud/blue 2 --dry-run", "berth plan"),
+            ("berth apply -f a.yml --prune", "berth delete -f"),
+            ("berth apply -k .", "--set FIELD=VALUE"),
+            ("berth apply -R -f .", "-f one/"),
+            ("berth create deployment web --image=nginx", "berth deploy NAME"),
+            ("berth create namespace x", "no namespaces"),
+            ("berth rollout history deploy/blue --revision=1", "berth rollout show"),
+            ("berth drain node-3 --disable-eviction", "--deadline TIME"),
+            ("berth online-endpoint create --name a --auth-mode key", "--set auth_mode=key"),
+            ("berth online-endpoint create -f e.yml --web", "berth tui"),
+            ("berth online-endpoint show -n fraud -d blue", "berth deployment show"),
+            ("berth online-endpoint update -n fraud --set tags.a=1 properties.b=2", "--set tags.b=2"),
+            ("berth online-endpoint update -n fraud --add tags.a=b", "--set FIELD=VALUE"),
+            ("berth online-endpoint update -n fraud --defaults x", "--traffic"),
+            ("berth online-deployment create -f b.yml --local --vscode-debug", "debugger"),
+            ("berth online-deployment create -f b.yml --package-model", "uploaded with"),
         ] {
-            let error = explained(Cli::try_parse_from(line.split(' ')).expect_err(line));
-            assert!(error.to_string().contains(part), "{line}: {error}");
+            let words = meant(line.split(' ').map(OsString::from).collect());
+            let error = Cli::try_parse_from(&words).expect_err(line);
+            let hint = elsewhere(&error).unwrap_or_else(|| panic!("{line}: {error}"));
+            assert!(hint.contains(part), "{line}: {hint}");
         }
-        let error = explained(Cli::try_parse_from(["berth", "statsu"]).expect_err("no verb"));
-        assert!(error.to_string().contains("status"), "{error}");
-        let mut words: Vec<_> = ELSEWHERE.iter().flat_map(|(words, _)| *words).collect();
-        let all = words.len();
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), all, "no word is explained twice");
+        let error = Cli::try_parse_from(["berth", "statsu"]).expect_err("no verb");
+        assert!(elsewhere(&error).is_none() && error.to_string().contains("status"), "{error}");
+        for table in [ELSEWHERE, FLAGS, KINDS] {
+            let mut words: Vec<_> = table.iter().flat_map(|(words, _)| *words).collect();
+            let all = words.len();
+            words.sort_unstable();
+            words.dedup();
+            assert_eq!(words.len(), all, "no word is explained twice");
+        }
+    }
+
+    /// A pointer that names a verb or a flag which is not there leads astray.
+    #[test]
+    fn what_is_pointed_to_is_there() {
+        let hints = [ELSEWHERE, FLAGS, KINDS].into_iter().flatten().map(|(_, hint)| *hint);
+        let mut checked = 0;
+        for hint in hints.chain(FORMATS.iter().map(|(_, hint)| *hint)) {
+            for line in hint.split('`').skip(1).step_by(2).filter(|line| line.starts_with("berth ")) {
+                let words = line.replace("'[].node'", "[].node").replace("'[].[replica, node]'", "[].[replica,node]");
+                let known = [("FIELD=VALUE", "a=b"), (" TIME", " 5m"), (" N", " 2")];
+                let words = known.iter().fold(words, |words, (from, to)| words.replace(from, to));
+                let mut words: Vec<_> = words.split(' ').collect();
+                // A verb alone is named for what it is, without what it takes.
+                let error = match Cli::try_parse_from(&words) {
+                    Ok(_) => None,
+                    Err(error) if error.kind() == ErrorKind::DisplayHelp => None,
+                    Err(_) if words.len() <= 3 => {
+                        words.push("--help");
+                        Cli::try_parse_from(&words).err().filter(|error| error.kind() != ErrorKind::DisplayHelp)
+                    }
+                    Err(error) => Some(error),
+                };
+                assert!(error.is_none(), "{line}: {error:?}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 30, "{checked} lines");
     }
 }

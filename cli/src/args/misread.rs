@@ -4,12 +4,11 @@
 use berth_core::error::{Code, Error};
 use clap::{ValueEnum as _, error::ErrorKind};
 
-use super::{command, explained};
+use super::{command, elsewhere};
 use crate::output::{Fault, Format};
 
 /// Turns what clap says about a line into a fault; gives it back where it is no error but an answer: help, the version.
 pub(crate) fn misread(error: clap::Error, words: &[String]) -> Result<Fault, clap::Error> {
-    let error = explained(error);
     let is_answer = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -17,6 +16,8 @@ pub(crate) fn misread(error: clap::Error, words: &[String]) -> Result<Fault, cla
     if is_answer {
         return Err(error);
     }
+    let elsewhere = elsewhere(&error);
+    let is_verb = error.kind() == ErrorKind::InvalidSubcommand;
     let cause = std::error::Error::source(&error).map(ToString::to_string);
     let said = Said::of(&error.render().to_string());
     let verb = verb_of(words);
@@ -25,8 +26,14 @@ pub(crate) fn misread(error: clap::Error, words: &[String]) -> Result<Fault, cla
         said.what.strip_suffix(cause.as_str()).map_or(said.what.as_str(), |what| what.trim_end_matches([':', ' ']))
     });
     let why = cause.into_iter().chain(said.why).collect::<Vec<_>>().join("\n");
-    let tries = said.tips.into_iter().chain(said.usage.map(|usage| format!("`{usage}`"))).chain([help]);
-    Ok(Fault::misused(Error::new(Code::Invalid, what).why(why).try_(tries.collect::<Vec<_>>().join("; "))))
+    // The usage of the program itself says nothing that its help does not.
+    let usage = said.usage.filter(|_| !is_verb).map(|usage| format!("`{usage}`"));
+    // Where something went is the whole answer; what is merely spelled alike would lead astray.
+    let try_ = match elsewhere {
+        Some(hint) => hint.to_owned(),
+        None => said.tips.into_iter().chain(usage).chain([help]).collect::<Vec<_>>().join("; "),
+    };
+    Ok(Fault::misused(Error::new(Code::Invalid, what).why(why).try_(try_)))
 }
 
 /// The parts of what clap says, without its layout.
@@ -60,7 +67,8 @@ impl Said {
         }
         for line in paragraphs.flat_map(str::lines).map(str::trim) {
             if let Some(tip) = line.strip_prefix("tip: ") {
-                said.tips.push(tip.to_owned());
+                // Nobody means a flag as a value.
+                said.tips.extend((!tip.starts_with("to pass '")).then(|| tip.to_owned()));
             } else if let Some(usage) = line.strip_prefix("Usage: ") {
                 said.usage = Some(usage.to_owned());
             } else if let Some(possible) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {

@@ -31,8 +31,8 @@ pub(crate) use endpoint::{
     CreateEndpointArgs, DeleteEndpointArgs, EndpointCommand, EndpointName, EndpointVerb, InvokeArgs, KeyType,
     RegenerateArgs, UpdateEndpointArgs,
 };
-use habits::explained;
-pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, KubectlScope, typed};
+use habits::elsewhere;
+pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, KubectlScope, meant, typed};
 pub(crate) use help::command;
 pub(crate) use misread::{asked_format, misread};
 pub(crate) use plan::PlanArgs;
@@ -199,7 +199,7 @@ pub(crate) enum Verb {
         dir: PathBuf,
     },
     /// Print the versions of this program and of the cluster.
-    Version,
+    Version(VersionArgs),
     /// Print the names that fit behind the words of a line; what completion scripts ask.
     #[command(hide = true)]
     CompleteNames {
@@ -215,6 +215,17 @@ pub(crate) enum Verb {
     ServeOnnx(ServeOnnxArgs),
     #[command(flatten)]
     Habit(Habit),
+}
+
+/// `berth version`.
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// Accepted for kubectl's sake.
+    #[arg(long, hide = true)]
+    pub(crate) short: bool,
+    /// Of this program alone.
+    #[arg(long)]
+    pub(crate) client: bool,
 }
 
 /// `berth node`, with a verb or as the daemon.
@@ -260,7 +271,37 @@ pub(crate) struct ApplyArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// What of `kubectl apply` is understood.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TrialArgs {
+    /// Only say what would change, as `berth plan -f` does.
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "server", hide_possible_values = true)]
+    pub(crate) dry_run: Option<DryRun>,
+    /// Accepted for kubectl's sake: the coordinators decide.
+    #[arg(long, hide = true)]
+    pub(crate) server_side: bool,
+    /// Accepted for kubectl's sake.
+    #[arg(long, hide = true)]
+    pub(crate) force_conflicts: bool,
+    /// Accepted for kubectl's sake: every change is an event.
+    #[arg(long, hide = true)]
+    pub(crate) record: bool,
+}
+
+/// Where kubectl tries a file out; here the cluster is always asked, and nothing is uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// The same as `server`.
+    Client,
+    /// Ask the cluster.
+    Server,
+    /// Do it.
+    None,
 }
 
 /// `berth events`.
@@ -269,6 +310,11 @@ pub(crate) struct EventsArgs {
     /// Only those of an ENDPOINT, an ENDPOINT/DEPLOYMENT or a node.
     #[arg(value_name = "OF")]
     pub(crate) of: Option<String>,
+    /// The same, as kubectl has it.
+    #[arg(long = "for", hide = true, value_name = "OF", conflicts_with = "of")]
+    pub(crate) about: Option<String>,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
     /// Go on with what happens.
     #[arg(short, long, visible_alias = "watch", short_alias = 'w')]
     pub(crate) follow: bool,
@@ -283,6 +329,9 @@ pub(crate) struct TopArgs {
     /// What to show.
     #[arg(value_enum, default_value_t)]
     pub(crate) what: TopNoun,
+    /// Only this node, or those of ENDPOINT or ENDPOINT/DEPLOYMENT.
+    #[arg(value_name = "OF")]
+    pub(crate) of: Option<String>,
     /// Show it again every two seconds.
     #[arg(short, long)]
     pub(crate) watch: bool,
@@ -443,14 +492,16 @@ pub(crate) struct ExplainArgs {
 /// `berth get`.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// What to list; or one thing, as in `deploy/blue` and `node/n1`.
+    /// What to list, several with commas; or one thing, as in `deploy/blue` and `node/n1`.
     #[arg(value_parser = NounOrThing)]
     pub(crate) noun: Asked,
-    /// Only those of ENDPOINT or ENDPOINT/DEPLOYMENT.
+    /// Only those of ENDPOINT or ENDPOINT/DEPLOYMENT; or one replica, by its id or the beginning of it.
     pub(crate) of: Option<String>,
     /// Go on and print what changes.
     #[arg(short, long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) narrow: NarrowArgs,
     /// Print events as rows of Azure's table.
     #[arg(skip)]
     pub(crate) table: bool,
@@ -458,12 +509,27 @@ pub(crate) struct GetArgs {
     pub(crate) scope: KubectlScope,
 }
 
+/// Which items of a list are shown, in which order, as kubectl has it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NarrowArgs {
+    /// Only items whose FIELD is VALUE, as `-o json` names them; several with commas, `!=` for all others.
+    #[arg(short = 'l', long = "selector", alias = "field-selector", value_name = "FIELD=VALUE", value_delimiter = ',')]
+    pub(crate) select: Vec<String>,
+    /// In order of a field that `-o json` shows.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) sort_by: Option<String>,
+    /// Without the line of headings.
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
 // === impl GetArgs ===
 
 impl GetArgs {
     /// What another verb lists.
     pub(crate) fn new(noun: Noun, of: Option<String>, watch: bool, table: bool) -> Self {
-        Self { noun: Asked { noun, thing: None }, of, watch, table, scope: KubectlScope::default() }
+        let (noun, narrow) = (Asked { noun, also: Vec::new(), thing: None }, NarrowArgs::default());
+        Self { noun, of, watch, narrow, table, scope: KubectlScope::default() }
     }
 }
 
@@ -471,6 +537,8 @@ impl GetArgs {
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) noun: Noun,
+    /// Others that stand behind commas.
+    pub(crate) also: Vec<Noun>,
     /// What stands behind a slash: `blue` of `deploy/blue`.
     pub(crate) thing: Option<String>,
 }
@@ -490,8 +558,13 @@ impl TypedValueParser for NounOrThing {
             Some((word, thing)) if !thing.is_empty() => (OsStr::new(word), Some(thing.to_ascii_lowercase())),
             _ => (value, None),
         };
-        let noun = EnumValueParser::<Noun>::new().parse_ref(command, arg, word)?;
-        Ok(Asked { noun, thing })
+        let read = |word: &OsStr| EnumValueParser::<Noun>::new().parse_ref(command, arg, word);
+        let several = word.to_str().filter(|_| thing.is_none()).unwrap_or_default();
+        let Some((first, rest)) = several.split_once(',') else {
+            return Ok(Asked { noun: read(word)?, also: Vec::new(), thing });
+        };
+        let also = rest.split(',').map(|word| read(OsStr::new(word))).collect::<Result<_, _>>()?;
+        Ok(Asked { noun: read(OsStr::new(first))?, also, thing })
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {

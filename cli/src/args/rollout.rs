@@ -11,6 +11,9 @@ pub(crate) enum RolloutVerb {
     Status {
         #[command(flatten)]
         of: RolloutOf,
+        /// Accepted for kubectl's sake: it waits anyway.
+        #[arg(short, long, hide = true)]
+        watch: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Context, confirm, deployment, endpoint, plan, traffic, wait};
 use crate::{
-    args::ApplyArgs,
+    args::{ApplyArgs, DryRun},
     output::{Fault, Misused},
     view::advice,
     yaml::{self, DeploymentFile, Document, EndpointFile, Setting},
@@ -39,6 +39,9 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     let loaded = yaml::load_all(&args.file, &settings).or_misused()?;
     loaded.left_out.iter().for_each(|path| context.out.aside(format!("{} is a conda file: left out", path.display())));
     context.out.warnings(&loaded.warnings);
+    if args.trial.dry_run.is_some_and(|run| run != DryRun::None) {
+        return tried(context, &loaded.documents).await;
+    }
     let asked = asks(&args, io::stdin().is_terminal() && io::stderr().is_terminal());
     let agreed = if asked && !context.out.is_for_programs() { agree(context, &loaded.documents).await? } else { None };
     let (mut endpoints, mut deployments) = (Vec::new(), Vec::new());
@@ -86,6 +89,19 @@ async fn documents(context: &Context, args: ApplyArgs, with_traffic: bool) -> Re
     }
     let names: Vec<_> = applied.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     Ok(context.out.value(&applied, &names.join("\n"), || {})?)
+}
+
+/// Says what would change, as `berth plan -f` does. That something would is no failure here.
+async fn tried(context: &Context, documents: &[Document]) -> Result<(), Fault> {
+    let report = plan::of_documents(context, documents).await?;
+    context.out.value(&report, &plan::changed_names(&report), || {
+        plan::show_files(context, &report);
+        context.out.aside(format!(
+            "nothing was changed; `--check-index {}` applies what was shown, or refuses",
+            report.check_index
+        ));
+    })?;
+    Ok(())
 }
 
 /// Says which of the endpoints that were touched give requests to nobody: nothing else would, until a caller gets 404. What was
@@ -162,7 +178,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::args::{KubectlScope, WaitArgs};
+    use crate::args::{KubectlScope, TrialArgs, WaitArgs};
 
     #[test]
     fn a_person_is_asked_who_has_not_seen_the_plan() {
@@ -173,6 +189,7 @@ mod tests {
             check_index,
             strict_azure: false,
             yes,
+            trial: TrialArgs::default(),
             wait: WaitArgs { no_wait: true, timeout: Duration::ZERO },
         };
         for (yes, check_index, is_terminal, asked, why) in [

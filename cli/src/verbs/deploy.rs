@@ -16,7 +16,7 @@ use berth_core::{
 
 use super::{Context, apply, traffic};
 use crate::{
-    args::{AllOrNone, ApplyArgs, DeployArgs, KubectlScope},
+    args::{AllOrNone, ApplyArgs, DeployArgs, KubectlScope, TrialArgs},
     output::{Fault, Misused},
     view,
 };
@@ -53,6 +53,7 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> Result<(), Fault
         check_index: None,
         // The flags said it all.
         yes: true,
+        trial: TrialArgs::default(),
         wait: args.wait,
     };
     apply::without_traffic(context, applied).await?;

@@ -2,10 +2,11 @@
 
 use berth_client::{Client, api::Event};
 use berth_core::error::{Code, Error, nearest};
+use clap::ValueEnum as _;
 
 use super::{Context, deployment, explain, named, node, status};
 use crate::{
-    args::{parse_key, typed},
+    args::{Noun, parse_key, typed},
     output::{Fault, Listed, Misused, Output, Table},
     view,
 };
@@ -106,6 +107,11 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
         })?;
         return last_events(context, |event| event.replica == id).await;
     }
+    if Noun::from_str(&name, true).is_ok() {
+        let error = Error::new(Code::Invalid, format!("`{name}` is a kind, and no name is given"));
+        let tried = format!("`berth get {name}` lists them, `berth describe NAME` tells all about one");
+        return Err(Fault::misused(error.try_(tried)));
+    }
     let names = endpoints.iter().map(|it| it.name.as_str()).chain(nodes.iter().map(|it| it.node.as_str()));
     let error = Error::new(Code::EndpointNotFound, format!("no endpoint, node or replica is called `{name}`"));
     Err(match nearest(&name, names) {
@@ -132,8 +138,15 @@ async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
         context.out.line(format!("\n{}", context.out.rendered(&context.out.table(&slots))));
     }
     let verdict = context.client.explain_deployment(endpoint, deployment).await?;
-    context.out.line(format!("\n{}", verdict.text.trim_end()));
-    explain::standing(context, &key, &verdict).await?.iter().for_each(|line| context.out.line(line));
+    // What the tables above show is not told again.
+    let lines = match explain::risk(context, &key, &verdict).await? {
+        Some(risk) => risk,
+        None => vec![verdict.text.trim_end().to_owned()],
+    };
+    if !lines.is_empty() {
+        context.out.line("");
+        lines.iter().for_each(|line| context.out.line(line.trim_start()));
+    }
     last_events(context, |event| event.endpoint == endpoint && event.deployment == deployment).await
 }
 

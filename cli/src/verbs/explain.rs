@@ -5,11 +5,12 @@ use berth_core::{
     error::{Code, Error},
     model::DeploymentKey,
 };
+use clap::ValueEnum as _;
 
 use super::Context;
 use crate::output::Listed as _;
 use crate::{
-    args::{ExplainArgs, parse_key},
+    args::{ExplainArgs, Noun, parse_key},
     output::{Fault, Misused, now_ms},
     view,
 };
@@ -31,7 +32,8 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         }
         // An endpoint stands for all of its deployments.
         (of, None) if !of.contains('/') && !out.is_for_programs() => {
-            let endpoint = context.client.get_endpoint(&of.to_ascii_lowercase()).await?.name;
+            let found = context.client.get_endpoint(&of.to_ascii_lowercase()).await;
+            let endpoint = found.map_err(|error| if is_kind(of) { not_a_field(of) } else { error.into() })?.name;
             let deployments = context.client.list_deployments(&endpoint).await?;
             if deployments.is_empty() {
                 out.note(format!("{endpoint} has no deployments; `berth deployment create -f FILE` makes one"));
@@ -55,6 +57,35 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
             })?)
         }
     }
+}
+
+/// Says what a deployment's reserve does not cover or does, and nothing of where it is; none when it lacks something, which the
+/// verdict tells.
+pub(super) async fn risk(
+    context: &Context,
+    key: &DeploymentKey,
+    verdict: &Verdict,
+) -> Result<Option<Vec<String>>, Error> {
+    if verdict.ready < verdict.desired || verdict.desired == 0 {
+        return Ok(None);
+    }
+    let (endpoint, name) = (key.endpoint.as_str(), key.deployment.as_str());
+    let deployment = context.client.get_deployment(endpoint, name).await?;
+    let replicas = context.client.list_replicas(endpoint, name).await?;
+    let slots = context.client.list_slots(endpoint, name).await?;
+    Ok(Some(deployment.reserve.map_or_else(Vec::new, |reserve| view::standing::risk(&reserve, &replicas, &slots))))
+}
+
+/// Returns whether a word is what kubectl explains: a kind, or a field of one.
+fn is_kind(of: &str) -> bool {
+    of.contains('.') || Noun::from_str(of, true).is_ok()
+}
+
+fn not_a_field(of: &str) -> Fault {
+    let error = Error::new(Code::Invalid, format!("`{of}` is no deployment"));
+    let error = error.why("this explains where replicas are and why, not what a file may say");
+    let tried = "berth explain ENDPOINT/DEPLOYMENT; `berth init NAME --serves command` writes files to begin with, and a field that is not known is answered with the nearest";
+    Fault::misused(error.try_(tried))
 }
 
 /// Says where a deployment is and what it survives, when nothing is refused and nothing is waited for.

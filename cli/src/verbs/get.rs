@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use berth_client::api::{Deployment, Event};
 use berth_core::error::{Code, Error};
+use clap::ValueEnum as _;
 use tokio::time::{Duration, timeout};
 
 use super::{Context, by_prefix};
 use crate::{
     args::{GetArgs, Noun},
     output::{Fault, Listed, now_ms},
-    view::{EventRow, RolloutRow, coming, standing},
+    view::{EventRow, RolloutRow, coming, narrowed, standing},
 };
+
+/// What `berth get all` lists.
+const ALL: [Noun; 4] = [Noun::Endpoints, Noun::Deployments, Noun::Replicas, Noun::Nodes];
+
+/// Digits from which on a word without a slash may be a replica's id.
+const ID_MIN: usize = 4;
 
 /// Events that come together lead to one look.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -27,6 +34,18 @@ pub(super) async fn run(context: &Context, mut args: GetArgs) -> Result<(), Faul
         }
     }
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+    let also = std::mem::take(&mut args.noun.also);
+    if args.noun.noun == Noun::All || !also.is_empty() {
+        let asked = std::iter::once(args.noun.noun).chain(also);
+        let nouns = asked.flat_map(|noun| if noun == Noun::All { ALL.to_vec() } else { vec![noun] });
+        return several(context, &args, nouns.collect()).await;
+    }
+    if let (Noun::Replicas, Some(of)) = (args.noun.noun, &args.of) {
+        id = replica_named(context, of).await?;
+    }
+    if id.is_some() {
+        args.of = None;
+    }
     let of = args.of.as_deref().unwrap_or_default().to_ascii_lowercase();
     let (endpoint, deployment) = of.split_once('/').unwrap_or((&of, ""));
     let (endpoint, deployment) = (endpoint.to_owned(), deployment.to_owned());
@@ -37,33 +56,33 @@ pub(super) async fn run(context: &Context, mut args: GetArgs) -> Result<(), Faul
                 let all = client.list_endpoints().await?;
                 Ok(all.into_iter().filter(|found| endpoint.is_empty() || found.name == endpoint).collect())
             };
-            show(context, args.watch, "no endpoints yet; `berth endpoint create -f FILE` makes one", list).await
+            show(context, &args, "no endpoints yet; `berth endpoint create -f FILE` makes one", list).await
         }
         Noun::Deployments => {
             let list = async || {
                 let all = client.list_deployments(&endpoint).await?;
                 Ok(all.into_iter().filter(|found| deployment.is_empty() || found.name == deployment).collect())
             };
-            show(context, args.watch, "no deployments; `berth deployment create -f FILE` makes one", list).await
+            show(context, &args, "no deployments; `berth deployment create -f FILE` makes one", list).await
         }
         Noun::Replicas => {
             let list = async || {
                 let listed = client.list_replicas(&endpoint, &deployment).await?;
                 Ok(listed.into_iter().filter(|found| id.as_ref().is_none_or(|id| found.replica == *id)).collect())
             };
-            show(context, args.watch, "no replicas", list).await?;
+            show(context, &args, "no replicas", list).await?;
             if args.watch || id.is_some() { Ok(()) } else { next_tries(context, &endpoint, &deployment).await }
         }
         Noun::Slots => {
             let list = async || client.list_slots(&endpoint, &deployment).await;
-            show(context, args.watch, "no slots: nothing holds a reserve", list).await
+            show(context, &args, "no slots: nothing holds a reserve", list).await
         }
         Noun::Nodes => {
             let list = async || {
                 let all = client.list_nodes().await?;
                 Ok(all.into_iter().filter(|found| endpoint.is_empty() || found.node == endpoint).collect())
             };
-            show(context, args.watch, "no nodes yet; `berth node` starts one", list).await
+            show(context, &args, "no nodes yet; `berth node` starts one", list).await
         }
         Noun::Rollouts => {
             let list = async || {
@@ -71,30 +90,46 @@ pub(super) async fn run(context: &Context, mut args: GetArgs) -> Result<(), Faul
                 let fits = |found: &Deployment| deployment.is_empty() || found.name == deployment;
                 Ok(all.into_iter().filter(fits).map(RolloutRow).collect())
             };
-            show(context, args.watch, "no deployments, so no rollouts", list).await
+            show(context, &args, "no deployments, so no rollouts", list).await
         }
-        Noun::All => {
-            if args.watch {
-                let error = Error::new(Code::Invalid, "lists of several nouns cannot be watched together");
-                return Err(Fault::misused(error.try_("`berth status -w`, or watch one: `berth get replicas -w`")));
-            }
-            if context.out.is_for_programs() {
-                let error = Error::new(Code::Invalid, "lists of several nouns are no one answer");
-                return Err(Fault::misused(error.try_("ask for each: `berth get replicas -o json`")));
-            }
-            for (at, noun) in [Noun::Endpoints, Noun::Deployments, Noun::Replicas, Noun::Nodes].into_iter().enumerate()
-            {
-                // Nodes belong to no endpoint.
-                let of = args.of.clone().filter(|_| noun != Noun::Nodes);
-                if at > 0 && !context.out.is_names() {
-                    context.out.line("");
-                }
-                Box::pin(run(context, GetArgs::new(noun, of, false, false))).await?;
-            }
-            Ok(())
-        }
+        // Taken apart above.
+        Noun::All => Ok(()),
         Noun::Events => events(context, &args, &endpoint, &deployment).await,
     }
+}
+
+/// Prints one list after the other.
+async fn several(context: &Context, args: &GetArgs, nouns: Vec<Noun>) -> Result<(), Fault> {
+    let watched = nouns.iter().filter_map(Noun::to_possible_value).next_back();
+    let last = watched.as_ref().map_or("replicas", |value| value.get_name());
+    if args.watch {
+        let error = Error::new(Code::Invalid, "lists of several nouns cannot be watched together");
+        return Err(Fault::misused(error.try_(format!("`berth status -w`, or watch one: `berth get {last} -w`"))));
+    }
+    if context.out.is_for_programs() {
+        let error = Error::new(Code::Invalid, "lists of several nouns are no one answer");
+        return Err(Fault::misused(error.try_(format!("ask for each: `berth get {last} -o json`"))));
+    }
+    for (at, noun) in nouns.into_iter().enumerate() {
+        // Nodes belong to no endpoint.
+        let of = args.of.clone().filter(|_| noun != Noun::Nodes);
+        if at > 0 && !context.out.is_names() {
+            context.out.line("");
+        }
+        let narrow = args.narrow.clone();
+        Box::pin(run(context, GetArgs { narrow, ..GetArgs::new(noun, of, false, false) })).await?;
+    }
+    Ok(())
+}
+
+/// Finds the replica that a word behind the noun names: an id, or the beginning of one, that is no endpoint.
+async fn replica_named(context: &Context, of: &str) -> Result<Option<String>, Fault> {
+    let is_id = of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_id || context.client.list_endpoints().await?.iter().any(|endpoint| endpoint.name.eq_ignore_ascii_case(of)) {
+        return Ok(None);
+    }
+    let all = context.client.list_replicas("", "").await?;
+    Ok(Some(by_prefix("replica", of, all.iter().map(|found| found.replica.as_str()))?.to_owned()))
 }
 
 /// Finds the one thing that `deploy/blue` names, and what a list of only that is asked for with.
@@ -163,18 +198,22 @@ async fn next_tries(context: &Context, endpoint: &str, deployment: &str) -> Resu
 /// Prints a list; when watching, also every item that changed, as it changes.
 async fn show<T: Listed>(
     context: &Context,
-    watch: bool,
+    args: &GetArgs,
     nothing: &str,
     list: impl AsyncFn() -> Result<Vec<T>, Error>,
 ) -> Result<(), Fault> {
-    if !watch {
-        return Ok(context.out.list(&list().await?, nothing)?);
+    let list = async || narrowed(list().await?, &args.narrow);
+    if !args.watch {
+        let items = list().await?;
+        let nothing = if args.narrow.select.is_empty() { nothing } else { "none of them" };
+        let bare = args.narrow.no_headers && !context.out.is_for_programs();
+        return Ok(if bare { print(context, &items, false) } else { context.out.list(&items, nothing) }?);
     }
     // What happened before the first look is in it.
     let next = context.client.events().await?.last().map_or(0, |event| event.seq + 1);
     let mut events = context.client.watch_events(Some(next));
     let mut shown = BTreeMap::new();
-    let mut first = true;
+    let mut first = !args.narrow.no_headers;
     loop {
         let items = list().await?;
         let mut fresh = Vec::new();
@@ -229,20 +268,24 @@ async fn events(context: &Context, args: &GetArgs, endpoint: &str, deployment: &
             && (deployment.is_empty() || event.deployment == deployment)
     };
     let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
+    let next = kept.last().map(|event| event.seq + 1);
+    let kept = narrowed(kept, &args.narrow)?;
     let show = |events: &[Event], first: bool| match args.table {
         true => events.iter().try_for_each(|event| context.out.json_line(&EventRow::of(event))),
         false => print(context, events, first),
     };
     match (args.watch, args.table) {
+        (false, false) if args.narrow.no_headers && !context.out.is_for_programs() => {
+            return Ok(print(context, &kept, false)?);
+        }
         (false, false) => return Ok(context.out.list(&kept, "no events")?),
         (false, true) => return Ok(show(&kept, true)?),
-        (true, _) => show(&kept, true)?,
+        (true, _) => show(&kept, !args.narrow.no_headers)?,
     }
-    let next = kept.last().map(|event| event.seq + 1);
     let mut events = context.client.watch_events(next);
     while let Some(event) = events.next().await? {
         if fits(&event) {
-            show(&[event], false)?;
+            show(&narrowed(vec![event], &args.narrow)?, false)?;
         }
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! Verbs of other tools, done by ours.
 
-use berth_core::error::{Code, Error};
+use berth_core::error::{Code, Error, ErrorKind};
 use clap::ValueEnum as _;
 
 use super::{Context, deployment, endpoint, logs, named, node, replica};
 use crate::{
     args::{
-        Deletable, DeleteArgs, DeleteDeploymentArgs, DeleteEndpointArgs, DeploymentName, DeploymentVerb, EndpointName,
-        EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb, typed,
+        Deletable, DeleteArgs, DeleteDeploymentArgs, DeleteEndpointArgs, DeploymentName, DeploymentVerb, DrainArgs,
+        EndpointName, EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb, typed,
     },
     output::{Fault, Misused},
     yaml::{self, Document},
@@ -15,11 +15,25 @@ use crate::{
 
 pub(super) async fn run(context: &Context, habit: Habit) -> Result<(), Fault> {
     match habit {
-        Habit::Drain(args) => node::run(context, NodeVerb::Drain(args)).await,
-        Habit::Cordon { node } => node::run(context, NodeVerb::Cordon { node }).await,
-        Habit::Uncordon { node } => node::run(context, NodeVerb::Uncordon { node }).await,
-        Habit::Delete(args) => delete(context, args).await,
+        Habit::Drain(args) => node::run(context, NodeVerb::Drain(DrainArgs { node: bare(&args.node), ..args })).await,
+        Habit::Cordon { node } => node::run(context, NodeVerb::Cordon { node: bare(&node) }).await,
+        Habit::Uncordon { node } => node::run(context, NodeVerb::Uncordon { node: bare(&node) }).await,
+        Habit::Delete(args) => {
+            let passes = args.ignore_not_found;
+            match delete(context, args).await {
+                Err(fault) if passes && fault.error().kind() == ErrorKind::NotFound => {
+                    context.out.aside(fault.error().what.as_str());
+                    Ok(())
+                }
+                done => done,
+            }
+        }
     }
+}
+
+/// Takes a type off a name: `node/node-1` is `node-1`.
+fn bare(name: &str) -> String {
+    typed(name).map_or(name, |(_, name)| name).to_owned()
 }
 
 async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {

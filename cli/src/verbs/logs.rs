@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_client::api::LogsRequest;
+use berth_client::api::{Event, LogsRequest};
 use berth_core::{
     error::{Code, Error},
     id::ReplicaId,
@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::{Context, by_prefix, named};
 use crate::{
     args::{LogsArgs, parse_key},
-    output::{Fault, Ink, Listed, Misused},
-    view::ConsoleRow,
+    output::{Fault, Ink, Listed, Misused, now_ms},
+    view::{ConsoleRow, age},
 };
 
 /// Digits from which on a word without a slash is a replica's id.
@@ -39,7 +39,8 @@ pub(super) struct Wanted<'a> {
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let LogsArgs { follow, prepare, previous, table, .. } = args;
+    let LogsArgs { follow, previous, table, .. } = args;
+    let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let of = named(context, &args.deployment).await?;
     let of = of.as_str();
@@ -90,23 +91,43 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
         Some(prefix) => by_prefix("replica", prefix, ids)?.to_owned(),
         None => String::new(),
     };
-    if let Some(id) = last.filter(|_| previous || replicas.is_empty()) {
+    let is_over = previous || replicas.is_empty();
+    if let Some(id) = last.filter(|_| is_over) {
         let id = id.get(..8).unwrap_or(id);
         context.out.aside(format!("replica {id} on {}, which failed last:", current.last_failed_node));
     }
+    let ended = if is_over && last.is_none() && replica.is_empty() { ended_last(context, key).await? } else { None };
+    ended.iter().for_each(|line| context.out.aside(line));
     let with_names = replica.is_empty() && replicas.len() > 1 && !previous;
     let look = if table { Look::Rows } else { Look::Text { with_names } };
     let request = LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous };
     if !stream(context, request.clone(), look).await? && !follow {
         // A replica whose environment cannot be built writes nothing by itself.
         let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, look).await?;
-        context.out.aside(match (prepared, replicas.is_empty() && last.is_none()) {
+        context.out.aside(match (prepared, replicas.is_empty() && last.is_none() && ended.is_none()) {
             (true, _) => "nothing was written but this, while it was prepared",
-            (false, true) => "there is no replica, and none has failed",
+            (false, true) => "there is no replica, and the kept events tell of none that ended",
             (false, false) => "nothing was written",
         });
     }
     Ok(())
+}
+
+/// Says which replica ended last, when and why, as far as the kept events tell.
+async fn ended_last(context: &Context, key: &DeploymentKey) -> Result<Option<String>, Fault> {
+    let events = context.client.events().await?;
+    Ok(ending(&events, key, now_ms()))
+}
+
+fn ending(events: &[Event], key: &DeploymentKey, now_ms: u64) -> Option<String> {
+    let own = |event: &&Event| event.endpoint == key.endpoint.as_str() && event.deployment == key.deployment.as_str();
+    let gone = events.iter().rev().filter(own).find(|event| event.kind == "replica.gone")?;
+    let whys = ["replica.failed", "replica.stopped", "replica.draining"];
+    // The first reason is the one that led to the others: what drains is stopped for having drained.
+    let why = events.iter().find(|event| event.replica == gone.replica && whys.contains(&event.kind.as_str()));
+    let reason = why.and_then(|event| event.text.split_once(": ")).map_or(String::new(), |(_, why)| format!(": {why}"));
+    let id = gone.replica.get(..8).unwrap_or(&gone.replica);
+    Some(format!("replica {id} on {} ended {} ago{reason}", gone.node, age(gone.at_ms, now_ms)))
 }
 
 /// Prints what a call answers and returns whether it was anything.
@@ -173,4 +194,48 @@ fn show(context: &Context, of: &LogsRequest, replica: &str, node: &str, line: &[
         context.out.line(text);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ended_last_is_told_with_when_and_why() {
+        let event = |at_ms, kind: &str, replica: &str, text: &str| Event {
+            at_ms,
+            kind: kind.to_owned(),
+            endpoint: "fraud".to_owned(),
+            deployment: "blue".to_owned(),
+            replica: replica.to_owned(),
+            node: "node-1".to_owned(),
+            text: text.to_owned(),
+            ..Event::default()
+        };
+        let events = [
+            event(
+                1_000,
+                "replica.serving",
+                "1f2e3d4c5b6a7988",
+                "replica 1f2e3d4c of fraud/blue is serving: every router knows it",
+            ),
+            event(
+                2_000,
+                "replica.draining",
+                "1f2e3d4c5b6a7988",
+                "replica 1f2e3d4c of fraud/blue is draining: scaled down to 0",
+            ),
+            event(3_000, "replica.stopped", "1f2e3d4c5b6a7988", "replica 1f2e3d4c of fraud/blue is stopped: drained"),
+            event(4_000, "replica.gone", "1f2e3d4c5b6a7988", "nothing of replica 1f2e3d4c of fraud/blue is left"),
+        ];
+        let key = |text: &str| text.parse::<DeploymentKey>().expect("a key");
+        let told = "replica 1f2e3d4c on node-1 ended 5s ago: scaled down to 0";
+        assert_eq!(ending(&events, &key("fraud/blue"), 9_000).as_deref(), Some(told));
+        assert_eq!(ending(&events[..3], &key("fraud/blue"), 9_000), None, "it has not ended yet");
+        assert_eq!(ending(&events, &key("fraud/green"), 9_000), None, "another's");
+        assert_eq!(
+            ending(&events[3..], &key("fraud/blue"), 9_000).as_deref(),
+            Some("replica 1f2e3d4c on node-1 ended 5s ago")
+        );
+    }
 }

@@ -154,8 +154,12 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
             describe::run(&context, &args.of).await
         }
         Verb::Events(args) => {
-            let args = GetArgs::new(Noun::Events, args.of, args.follow, args.table);
-            get::run(&context, args).await
+            args.scope.note().into_iter().for_each(|note| context.out.aside(note));
+            let about = match args.about {
+                Some(about) => Some(about_named(&context, &about).await?),
+                None => args.of,
+            };
+            get::run(&context, GetArgs::new(Noun::Events, about, args.follow, args.table)).await
         }
         Verb::Cost(args) => cost::run(&context, args).await,
         Verb::Top(args) => top::run(&context, args).await,
@@ -165,7 +169,7 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
         Verb::Operator(OperatorVerb::Check) => operator::check(&context).await,
         Verb::Operator(verb) => operator::run(&context, verb).await,
         Verb::Tui(args) => crate::tui::run(context.client, context.out, args).await,
-        Verb::Version => version::run(&context).await,
+        Verb::Version(args) => version::run(&context, args.client).await,
         Verb::Node(command) => match command.verb {
             Some(verb) => node::run(&context, verb).await,
             None => Ok(()),
@@ -197,6 +201,20 @@ fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
         "y" | "yes" => Ok(()),
         _ => Err(Error::new(Code::Unconfirmed, "not confirmed; nothing was changed").into()),
     }
+}
+
+/// Finds what events are about that `--for pod/1f2e3d4c` names: those of a replica are its deployment's.
+async fn about_named(context: &Context, of: &str) -> Result<String, Fault> {
+    let name = named(context, of).await?;
+    let is_replica =
+        typed(of).is_some_and(|(word, name)| (word.starts_with('p') || word.starts_with("rep")) && !name.contains('/'));
+    if !is_replica {
+        return Ok(name);
+    }
+    let all = context.client.list_replicas("", "").await?;
+    let id = by_prefix("replica", &name, all.iter().map(|found| found.replica.as_str()))?;
+    let found = all.iter().find(|found| found.replica == id);
+    Ok(found.map_or(name.clone(), |found| format!("{}/{}", found.endpoint, found.deployment)))
 }
 
 /// Finds what `deploy/fraud` means, for hands that learned kubectl: the name without its type, and the one deployment that a

@@ -105,7 +105,7 @@ async fn add_deployment(request: &mut PlanRequest, file: DeploymentFile) -> Resu
     Ok(())
 }
 
-fn changed_names(report: &PlanReport) -> String {
+pub(super) fn changed_names(report: &PlanReport) -> String {
     let changed = report.changes.iter().filter(|change| change.action != "none");
     changed.map(|change| change.name.as_str()).collect::<Vec<_>>().join("\n")
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, verb: RolloutVerb) -> Result<(), Faul
     };
     scope.and_then(|of| of.scope.note()).into_iter().for_each(|note| context.out.aside(note));
     match verb {
-        RolloutVerb::Status { of, wait } => {
+        RolloutVerb::Status { of, wait, .. } => {
             for deployment in all_of(context, &of.of).await? {
                 let mut shown = deployment;
                 if !wait.no_wait {

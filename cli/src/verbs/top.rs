@@ -6,7 +6,10 @@ use berth_client::{
     api::{Deployment, Node, Replica},
     store::Resources,
 };
-use berth_core::units::{Cores, Mib};
+use berth_core::{
+    error::{Code, Error},
+    units::{Cores, Mib},
+};
 use serde::Serialize;
 
 use super::{Context, watch};
@@ -42,21 +45,34 @@ struct DeploymentUse {
 }
 
 pub(super) async fn run(context: &Context, args: TopArgs) -> Result<(), Fault> {
-    let show = async || show(context, args.what).await;
+    let of = args.of.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let show = async || show(context, args.what, &of).await;
     if args.watch { watch::every(context, AGAIN, show).await } else { show().await }
 }
 
-async fn show(context: &Context, what: TopNoun) -> Result<(), Fault> {
+async fn show(context: &Context, what: TopNoun, of: &str) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     match what {
         TopNoun::Nodes => {
             let mut rows: Vec<_> = client.list_nodes().await?.into_iter().map(NodeUse::of).collect();
+            rows.retain(|row| of.is_empty() || row.node == of);
+            if rows.is_empty() && !of.is_empty() {
+                let error = Error::new(Code::NodeNotFound, format!("there is no node `{of}`"));
+                return Err(error.try_("`berth get nodes` lists them").into());
+            }
             rows.sort_by_key(|row| std::cmp::Reverse(row.fullest()));
             out.list(&rows, "no nodes yet; `berth node` starts one")?;
         }
         TopNoun::Deployments => {
             let (deployments, replicas) = tokio::try_join!(client.list_deployments(""), client.list_replicas("", ""))?;
             let mut rows: Vec<_> = deployments.iter().map(|it| DeploymentUse::of(it, &replicas)).collect();
+            rows.retain(|row| of.is_empty() || row.endpoint == of || row.name() == of);
+            if rows.is_empty() && !of.is_empty() {
+                let error = Error::new(Code::DeploymentNotFound, format!("there is no deployment of `{of}`"));
+                return Err(error
+                    .try_("`berth get deployments` lists them; `berth describe REPLICA` has one replica")
+                    .into());
+            }
             rows.sort_by_key(|row| std::cmp::Reverse(row.in_flight));
             out.list(&rows, "no deployments; `berth deployment create -f FILE` makes one")?;
         }

@@ -4,6 +4,7 @@ pub(crate) mod advice;
 pub(crate) mod coming;
 pub(crate) mod gpu;
 mod mirror;
+mod narrow;
 mod plan;
 mod request;
 mod rows;
@@ -11,6 +12,7 @@ pub(crate) mod standing;
 mod text;
 
 pub(crate) use mirror::mirrors;
+pub(crate) use narrow::narrowed;
 pub(crate) use plan::{plan, plan_lines, plan_of_files};
 pub(crate) use request::request;
 pub(crate) use rows::{ConsoleRow, EventRow};

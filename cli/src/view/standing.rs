@@ -43,6 +43,13 @@ fn reserve_lines(reserve: &Reserve, replicas: &[Replica], slots: &[Slot]) -> Vec
     if lines.is_empty() {
         lines.push(format!("  reserve: {} of {} held", reserve.held, reserve.wanted));
     }
+    lines.extend(risk(reserve, replicas, slots));
+    lines
+}
+
+/// Says what of a reserve is away or missing, and which loss it does not cover.
+pub(crate) fn risk(reserve: &Reserve, replicas: &[Replica], slots: &[Slot]) -> Vec<String> {
+    let mut lines = Vec::new();
     if reserve.in_use > 0 {
         lines.push(format!("  reserve: {} in use, held again afterwards", Count(reserve.in_use, "place")));
     }

@@ -42,7 +42,57 @@ fn one_thing_is_shown_and_one_that_is_not_there_is_an_error() {
         assert!(refused.err.contains(code) && refused.err.contains(part), "{thing}: {refused:#?}");
         assert_eq!(refused.out, "", "{thing}");
     }
+    hands_of_kubectl(&dev, folder.path(), &replica);
     let two = dev.run(&["get", "deploy/talk", "chat"]);
     assert!(two.code == 2 && two.err.contains("are two things"), "{two:#?}");
     assert_eq!(dev.stop(), 0);
+}
+
+/// Lines that are typed without thinking, and what each prints or says.
+fn hands_of_kubectl(dev: &Dev, folder: &std::path::Path, replica: &str) {
+    let file = folder.join("talk.yml").display().to_string();
+    let (short, pod) = (&replica[..8], format!("pod/{replica}"));
+    for (line, out, err) in [
+        ("get svc,deploy -o name", "chat\ntalk\nchat/blue\ntalk/blue\n", ""),
+        ("get po,svc chat -o name", &format!("{replica}\nchat\n"), ""),
+        (&format!("get pod {short} -o name"), &format!("{replica}\n"), ""),
+        ("get pods -l endpoint=chat -o name", &format!("{replica}\n"), ""),
+        ("get pods --field-selector spec.nodeName=none -o name", "", ""),
+        ("get deploy -l endpoint!=chat --no-headers -o name", "talk/blue\n", ""),
+        ("get deploy --sort-by=desired -o name", "chat/blue\ntalk/blue\n", ""),
+        ("get deploy --sort-by={.metadata.creationTimestamp} -o name", "talk/blue\nchat/blue\n", ""),
+        ("get pods --watch=false -l state=failed", "", "none of them"),
+        ("get pods -l app=chat", "", "fields: "),
+        ("get pods,svc -o json", "", "ask for each"),
+        (&format!("apply -f {file} --dry-run=server"), "talk/blue", "nothing was changed"),
+        (&format!("create -f {file} --dry-run=client -o name"), "talk/blue\n", ""),
+        ("scale deploy chat/blue --replicas=1 --no-wait -q", "", ""),
+        ("rollout status deploy chat", "chat/blue serves generation 1 with 1 of 1\n", ""),
+        ("rollout status deploy/chat --watch=false", "chat/blue serves", ""),
+        (&format!("events --for {pod} -o name"), "", ""),
+        ("top pods chat -o name", "chat/blue\n", ""),
+        ("top node node-1 -o name", "node-1\n", ""),
+        ("top node nine", "", "E_NODE_NOT_FOUND"),
+        ("cordon node/node-1", "node-1 takes no new replicas", ""),
+        ("uncordon node/node-1", "node-1 takes replicas again", ""),
+        ("delete svc none --ignore-not-found --yes", "", "`none` does not exist"),
+        ("describe pods", "", "`berth get pods` lists them"),
+        ("explain deployment.spec", "", "berth explain ENDPOINT/DEPLOYMENT"),
+        ("explain pods", "", "is no deployment"),
+        ("version --client", "berth    ", ""),
+        ("logs chat/blue -c storage-initializer --prefix", "", ""),
+    ] {
+        let ran = dev.run(&line.split(' ').collect::<Vec<_>>());
+        let whole = line.contains("-o name");
+        assert!(
+            if whole { ran.out == out } else { ran.out.contains(out) } || line.starts_with("events"),
+            "{line}: {ran:#?}"
+        );
+        assert!(ran.err.contains(err), "{line}: {ran:#?}");
+    }
+    assert_eq!(
+        dev.run(&["get", "deploy", "talk", "-o", "json"]).good().json()[0]["desired"],
+        2,
+        "a trial changes nothing"
+    );
 }
