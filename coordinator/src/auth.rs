@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 
-use berth_core::error::{Code, Error};
+use berth_core::{
+    error::{Code, Error},
+    join::{JoinToken, RanOut},
+    time::Millis,
+};
 use berth_proto::status::to_status;
 use tonic::{
     Request, Status,
@@ -13,7 +17,7 @@ use tonic::{
     service::Interceptor,
 };
 
-use crate::keys::ClusterKey;
+use crate::{clock::wall, keys::ClusterKey};
 
 /// Metadata under which a node shows its token.
 pub const NODE_TOKEN: &str = "berth-node-token";
@@ -77,7 +81,10 @@ impl Interceptor for Gatekeeper {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let shown = |name| request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let fits = match self.admits {
-            Admits::Nodes => self.key.admits_node(shown(NODE_TOKEN)),
+            Admits::Nodes => match self.key.admits_node(shown(NODE_TOKEN), wall()) {
+                Ok(fits) => fits,
+                Err(late) => return Err(to_status(&ran_out(late))),
+            },
             Admits::Members => self.key.admits_member(shown(MEMBER_TOKEN)),
         };
         if fits {
@@ -93,6 +100,27 @@ impl Interceptor for Gatekeeper {
         };
         Err(to_status(&error))
     }
+}
+
+/// Returns whether a caller joins, and is to be given the lasting token.
+pub(crate) fn joins(metadata: &MetadataMap) -> bool {
+    let shown = metadata.get(NODE_TOKEN).and_then(|value| value.to_str().ok());
+    shown.is_some_and(|shown| JoinToken::parse(shown).is_some())
+}
+
+fn ran_out(late: RanOut) -> Error {
+    // Minutes matter to somebody who sets a machine up, seconds do not.
+    let Millis(ms) = late.ago;
+    let ago = match ms / 60_000 {
+        0 => "just now".to_owned(),
+        minutes @ 1..120 => format!("{minutes} min ago"),
+        minutes => format!("{} h ago", minutes / 60),
+    };
+    Error::new(Code::Unauthenticated, format!("the join token ran out {ago}"))
+        .why("a join token is for machines that are set up now")
+        .try_(
+            "print the line again where a coordinator runs: `berth node join-command`; `--ttl 7d` makes it hold longer",
+        )
 }
 
 // === impl MemberPass ===

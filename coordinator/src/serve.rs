@@ -35,7 +35,8 @@ impl Node for NodeRpc {
     type SessionStream = Answers<ToNode>;
 
     async fn session(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::SessionStream>, Status> {
-        let messages = session::open(self.0.clone(), request.into_inner());
+        let joins = crate::auth::joins(request.metadata());
+        let messages = session::open(self.0.clone(), request.into_inner(), joins);
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 

@@ -14,6 +14,8 @@ pub mod rng;
 pub mod time;
 pub mod units;
 
+pub mod join;
+
 pub mod cost;
 pub mod defaults;
 pub mod model;

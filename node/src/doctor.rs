@@ -1,18 +1,21 @@
 //! The doctor: what a node would find on this host, in plain sentences, before anything is started.
 
 use std::{
+    fs,
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use berth_core::{
     defaults::DEFAULTS,
     error::Error,
+    join::JoinToken,
+    time::{LogTime, Millis},
     units::{Cores, Mib},
 };
 use berth_proto::tls::is_read_by_others;
@@ -67,6 +70,8 @@ pub struct DoctorOptions {
     pub tls: Option<TlsFiles>,
     /// What other nodes would be shown.
     pub peers: Option<PeerFiles>,
+    /// What a node would show to coordinators.
+    pub token: Option<PathBuf>,
     /// Where its daemons would listen, each with what it is for.
     pub ports: Vec<(&'static str, SocketAddr)>,
 }
@@ -102,6 +107,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     findings.push(disk(&options.data_dir));
     findings.extend(options.tls.as_ref().map(tls));
     findings.extend(options.peers.as_ref().map(peers));
+    findings.extend(options.token.as_deref().map(|path| token(path, wall())));
     findings.extend([clock(), engine()]);
     findings.extend(options.ports.iter().map(|(what, address)| port(what, *address)));
     findings
@@ -132,6 +138,45 @@ fn tls(files: &TlsFiles) -> Finding {
 fn peers(files: &PeerFiles) -> Finding {
     let good = format!("the certificate {} is one that other nodes believe", files.own.cert.display());
     certificate("peers", files.check(), good, &files.own.key)
+}
+
+/// Whether what a node would show is a token, and until when it holds.
+fn token(path: &Path, now: LogTime) -> Finding {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let text = format!("{} cannot be read: {error}", path.display());
+            return finding(
+                "token",
+                Verdict::Bad,
+                text,
+                "`berth node join-command`, where a coordinator runs, prints a line with one",
+            );
+        }
+    };
+    let Some(join) = JoinToken::parse(text.trim()) else {
+        return finding("token", Verdict::Good, format!("{} is a lasting node token", path.display()), "");
+    };
+    let minutes = |ms: u64| Millis(ms).0.div_ceil(60_000);
+    match join.judge(now) {
+        Ok(()) => {
+            let left = minutes(join.until.millis().saturating_sub(now.millis()));
+            finding("token", Verdict::Good, format!("{} lets a node join for {left} min more", path.display()), "")
+        }
+        Err(late) => {
+            let text = format!(
+                "{} ran out {} min ago; a node that joined with it goes on",
+                path.display(),
+                minutes(late.ago.0)
+            );
+            finding("token", Verdict::Note, text, "for a new node: `berth node join-command` where a coordinator runs")
+        }
+    }
+}
+
+fn wall() -> LogTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn certificate(about: &'static str, checked: Result<(), Error>, good: String, key: &Path) -> Finding {
@@ -380,6 +425,24 @@ fn port(what: &str, address: SocketAddr) -> Finding {
 mod tests {
     use super::*;
     use crate::gpu::fake::FakeHost;
+
+    #[test]
+    fn a_token_is_told_with_how_long_it_lets_a_node_join() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.token");
+        let at = |minutes: u64| LogTime::from_millis(minutes * 60_000);
+        let join = JoinToken { until: at(90), nonce: "0123456789abcdef".into(), proof: "ab".into() };
+        for (text, now, verdict, part) in [
+            (join.to_string(), at(30), Verdict::Good, "for 60 min more"),
+            (format!("{join}\n"), at(100), Verdict::Note, "ran out 10 min ago"),
+            ("ab".repeat(32), at(100), Verdict::Good, "a lasting node token"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let found = token(&path, now);
+            assert!(found.verdict == verdict && found.text.contains(part), "{found:?}");
+        }
+        assert_eq!(token(&dir.path().join("none"), at(1)).verdict, Verdict::Bad);
+    }
 
     #[test]
     fn a_gpu_driver_that_is_there_and_does_not_work_is_bad() {

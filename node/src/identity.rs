@@ -108,6 +108,23 @@ pub(crate) fn keep_cluster_id(folder: &Path, cluster_id: &str) -> Result<(), Err
     write_durably(&path, cluster_id.as_bytes()).map_err(|error| io_error("cannot write", &path, &error))
 }
 
+/// The file of the lasting token that a join token was exchanged for, behind the number of that.
+const GIVEN: &str = "node.token";
+
+/// Keeps the lasting token that was given for a join token.
+pub(crate) fn keep_token(folder: &Path, nonce: &str, lasting: &str) -> Result<(), Error> {
+    let path = folder.join(GIVEN);
+    let text = format!("{nonce} {lasting}\n");
+    write_durably(&path, text.as_bytes()).map_err(|error| io_error("cannot write", &path, &error))
+}
+
+/// Reads the lasting token that was given, and for which join token; nothing while none was.
+pub(crate) fn given_token(folder: &Path) -> Option<(String, String)> {
+    let text = fs::read_to_string(folder.join(GIVEN)).ok()?;
+    let (nonce, lasting) = text.trim().split_once(' ')?;
+    Some((nonce.to_owned(), lasting.to_owned()))
+}
+
 fn lock_within(lock: &File, patience: Duration) -> Result<(), TryLockError> {
     let started = Instant::now();
     loop {

@@ -12,6 +12,7 @@ use berth_core::{
     agent::{Desired, Ledger, LedgerEntry, Signal},
     error::{Code, Error},
     id::{LogIndex, NodeId, ReplicaId},
+    join,
     model::{NodeName, NodeProfile},
     rng::SeedTree,
 };
@@ -25,13 +26,13 @@ use crate::{
     console::{self, ConsoleOptions},
     gpu::{self, GpuMonitor},
     hand_over::{Desk, Inheritance, Successor},
-    identity::{Home, random_u64},
+    identity::{self, Home, random_u64},
     keeper::{self, LogLimits},
     leave,
     ledger::{self, LedgerFile},
     mesh::{AccessLogOptions, Listening, Mesh, MeshHandle, MeshOptions, TableCodec},
     metrics::{NodeCollector, NodeHolds},
-    options::NodeOptions,
+    options::{NodeOptions, Secret},
     process::{Ports, Spawner, check_writable, end_replica, signal_group, watch_leader},
     profile::ProfileKeeper,
     runtime::{Environments, Host, Layout},
@@ -97,7 +98,10 @@ impl NodeService {
             Error::new(Code::Internal, "taking the node's folder broke off").why(error.to_string())
         })??;
         let ledger = ledger::read(home.folder())?;
-        let members = Members::new(options.coordinators.clone(), &options.token, options.trust.as_ref())?;
+        let given = identity::given_token(home.folder());
+        let given = given.as_ref().map(|(nonce, lasting)| (nonce.as_str(), lasting.as_str()));
+        let token = Secret::new(join::shown(options.token.expose(), given));
+        let members = Members::new(options.coordinators.clone(), &token, options.trust.as_ref())?;
         let cache = Cache::open(home.folder().join("assets"), options.cache_max_bytes, Arc::clone(&members))?;
         let environments = Environments::open(home.folder(), &options)?;
         if let Some(path) = &options.console_log {

@@ -111,6 +111,9 @@ pub(crate) struct DoctorArgs {
     /// The NVML library, when it is not where the loader looks.
     #[arg(long, value_name = "FILE")]
     pub(crate) nvml_lib: Option<PathBuf>,
+    /// What a node would show to coordinators: says whether it lets one join, and for how long.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// The certificate that callers would be shown, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -38,7 +38,7 @@ pub(crate) use misread::{asked_format, misread};
 pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
 pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, ShowRolloutArgs, UndoArgs};
-pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves};
+pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves, Ttl};
 
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 

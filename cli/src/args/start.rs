@@ -1,6 +1,6 @@
 //! Verbs of the first hour: a deployment without a file, a folder to begin in, a look at one thing, a second machine.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -105,4 +105,25 @@ pub(crate) struct JoinArgs {
     /// The cluster's node token; looked for where a coordinator or `berth dev` of this host keeps it when absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// How long the line lets a machine join: `2h`, `7d`, or `never`, for a token that does not run out. A node that joined in time
+    /// stays.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_ttl)]
+    pub(crate) ttl: Ttl,
+}
+
+/// How long a join token holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// For so long.
+    For(Duration),
+    /// For ever: the lasting token itself.
+    Never,
+}
+
+fn parse_ttl(text: &str) -> Result<Ttl, String> {
+    if text == "never" {
+        return Ok(Ttl::Never);
+    }
+    let span = super::parse_span(text).map_err(|why| format!("{why}, or `never` for a token that does not run out"))?;
+    if span.is_zero() { Err("a token that never holds lets nobody join".to_owned()) } else { Ok(Ttl::For(span)) }
 }

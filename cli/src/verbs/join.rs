@@ -2,14 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use berth_coordinator::keys::join_token;
 use berth_core::{
     address,
     error::{Code, Error},
+    time::LogTime,
 };
 use serde::Serialize;
 
 use super::Context;
-use crate::{args::JoinArgs, output::Fault};
+use crate::{
+    args::{JoinArgs, Ttl},
+    output::{Fault, now_ms},
+    view::iso,
+};
 
 /// Where a coordinator of this host keeps the token when it was set up by the packages.
 const PACKAGED: &str = "/var/lib/berth/coordinator/node.token";
@@ -19,6 +25,8 @@ const PACKAGED: &str = "/var/lib/berth/coordinator/node.token";
 struct Join {
     command: String,
     coordinators: Vec<String>,
+    /// Until when a machine may join with it; zero: for ever.
+    until_ms: u64,
 }
 
 pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> {
@@ -31,7 +39,7 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
     }
     let token = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
     let token = token.map(|text| text.trim().to_owned()).filter(|token| is_plain(token));
-    let token = token.ok_or_else(|| {
+    let lasting = token.ok_or_else(|| {
         let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
         Error::new(Code::PathMissing, "the cluster's node token was not found on this host")
             .why(format!("looked at {}", looked.join(", ")))
@@ -39,7 +47,15 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
     })?;
     let members = context.client.list_members().await?.members;
     let coordinators: Vec<String> = members.into_iter().map(|member| member.address).collect();
-    let join = Join { command: command(&coordinators, &token), coordinators };
+    let (token, until_ms) = match args.ttl {
+        Ttl::Never => (lasting, 0),
+        Ttl::For(span) => {
+            let until =
+                LogTime::from_millis(now_ms().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)));
+            (join_token(&lasting, until)?.to_string(), until.millis())
+        }
+    };
+    let join = Join { command: command(&coordinators, &token), coordinators, until_ms };
     Ok(context.out.value(&join, &join.command, || {
         context.out.line(&join.command);
         if join.coordinators.iter().any(|address| is_loopback(address)) {
@@ -59,7 +75,13 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
                  certificate, add --client-cert FILE --client-key FILE",
             );
         }
-        context.out.aside("the line holds the cluster's node token: whoever has it can register nodes");
+        context.out.aside(match join.until_ms {
+            0 => "the line holds the cluster's lasting node token: whoever has it can register nodes for ever".to_owned(),
+            until_ms => format!(
+                "the line lets machines join until {}; nodes that did stay, and `--ttl` makes it hold longer or shorter",
+                iso(until_ms)
+            ),
+        });
     })?)
 }
 

@@ -14,7 +14,11 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 pub use seal::{KeySlot, KeyText};
 
-use berth_core::error::{Code, Error};
+use berth_core::{
+    error::{Code, Error},
+    join::{JoinToken, RanOut},
+    time::LogTime,
+};
 
 /// Bytes of one secret: as strong as everything derived from it.
 const SECRET_BYTES: usize = 32;
@@ -82,9 +86,15 @@ impl ClusterKey {
         hex::encode(self.current().derive(Purpose::Gate))
     }
 
-    /// Returns whether `shown` proves a node of this cluster.
-    pub fn admits_node(&self, shown: &str) -> bool {
-        self.admits(Purpose::Node, shown)
+    /// Returns whether `shown` proves a node of this cluster, or one that may join it now.
+    pub fn admits_node(&self, shown: &str, now: LogTime) -> Result<bool, RanOut> {
+        let Some(token) = JoinToken::parse(shown) else { return Ok(self.admits(Purpose::Node, shown)) };
+        let fits = self.secrets.iter().fold(Choice::from(0), |fits, secret| {
+            let lasting = hex::encode(secret.derive(Purpose::Node));
+            fits | proof(&lasting, &token).as_bytes().ct_eq(token.proof.as_bytes())
+        });
+        // Who made it up learns nothing of when it would have held.
+        if bool::from(fits) { token.judge(now).map(|()| true) } else { Ok(false) }
     }
 
     /// Returns whether `shown` proves a member of this cluster.
@@ -118,6 +128,19 @@ impl fmt::Debug for ClusterKey {
     }
 }
 
+/// Makes a join token of the lasting one. Whoever has that may: it opens the same door, and for ever.
+pub fn join_token(lasting: &str, until: LogTime) -> Result<JoinToken, Error> {
+    let nonce = hex::encode(random::<8>()?);
+    let mut token = JoinToken { until, nonce, proof: String::new() };
+    token.proof = proof(lasting, &token);
+    Ok(token)
+}
+
+fn proof(lasting: &str, token: &JoinToken) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, lasting.as_bytes());
+    hex::encode(hmac::sign(&key, JoinToken::claim(token.until, &token.nonce).as_bytes()))
+}
+
 // === impl Secret ===
 
 impl Secret {
@@ -148,12 +171,35 @@ mod tests {
     #[test]
     fn a_token_opens_what_it_is_for_and_nothing_else() {
         let (ours, theirs) = (key(1), key(2));
-        assert!(ours.admits_node(&ours.node_token()));
-        assert!(!ours.admits_node(&theirs.node_token()));
-        assert!(!ours.admits_node(&ours.member_tokens()[0]));
+        let admits = |shown: &str| ours.admits_node(shown, LogTime::default()) == Ok(true);
+        assert!(admits(&ours.node_token()));
+        assert!(!admits(&theirs.node_token()));
+        assert!(!admits(&ours.member_tokens()[0]));
         assert!(!ours.admits_member(&ours.node_token()));
-        assert!(!ours.admits_node(&ours.gate_token()));
-        assert!(!ours.admits_node(""));
+        assert!(!admits(&ours.gate_token()));
+        assert!(!admits(""));
+    }
+
+    #[test]
+    fn a_join_token_opens_the_door_until_its_time() {
+        let (ours, theirs) = (key(1), key(2));
+        let at = LogTime::from_millis;
+        let token = join_token(&ours.node_token(), at(5_000)).expect("random numbers");
+        let longer = JoinToken { until: at(9_000), ..token.clone() };
+        let foreign = join_token(&theirs.node_token(), at(5_000)).expect("random numbers");
+        let late = Err(RanOut { ago: berth_core::time::Millis(1_000) });
+        for (token, now_ms, admitted, why) in [
+            (&token, 4_000, Ok(true), "in time"),
+            (&token, 6_000, late, "too late"),
+            (&longer, 6_000, Ok(false), "its time was changed by hand"),
+            (&foreign, 4_000, Ok(false), "another cluster's"),
+            (&foreign, 6_000, Ok(false), "another cluster's is not said to have run out"),
+        ] {
+            assert_eq!(ours.admits_node(&token.to_string(), at(now_ms)), admitted, "{why}");
+        }
+        let mut rotated = key(2);
+        rotated.secrets.push(Secret { id: 1, bytes: [1; SECRET_BYTES] });
+        assert_eq!(rotated.admits_node(&token.to_string(), at(4_000)), Ok(true), "of an older secret");
     }
 
     #[test]
@@ -161,7 +207,7 @@ mod tests {
         let mut rotated = key(2);
         rotated.secrets[0].id = 2;
         rotated.secrets.push(Secret { id: 1, bytes: [1; SECRET_BYTES] });
-        assert!(rotated.admits_node(&key(1).node_token()));
+        assert_eq!(rotated.admits_node(&key(1).node_token(), LogTime::default()), Ok(true));
         assert_ne!(rotated.node_token(), key(1).node_token());
         assert_eq!(rotated.member_tokens().len(), 2);
     }

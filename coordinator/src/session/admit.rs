@@ -33,20 +33,29 @@ const BEGIN: Duration = Duration::from_secs(2);
 /// Messages on their way to one node. More is never built: see [`super::serve`].
 const ON_THE_WAY: usize = 4;
 
-/// Serves one session from its first message to its end.
-pub(crate) fn open(context: Arc<Context>, inbound: Streaming<FromNode>) -> mpsc::Receiver<Result<ToNode, Status>> {
+/// Serves one session from its first message to its end. A node that `joins` is given the lasting token.
+pub(crate) fn open(
+    context: Arc<Context>,
+    inbound: Streaming<FromNode>,
+    joins: bool,
+) -> mpsc::Receiver<Result<ToNode, Status>> {
     let (out, messages) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
         let stop = context.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = session(context, inbound, out) => {}
+            () = session(context, inbound, out, joins) => {}
         }
     });
     messages
 }
 
-async fn session(context: Arc<Context>, mut inbound: Streaming<FromNode>, out: mpsc::Sender<Result<ToNode, Status>>) {
+async fn session(
+    context: Arc<Context>,
+    mut inbound: Streaming<FromNode>,
+    out: mpsc::Sender<Result<ToNode, Status>>,
+    joins: bool,
+) {
     let hello = match timeout(HELLO, inbound.message()).await {
         Ok(Ok(Some(FromNode { message: Some(from_node::Message::Hello(hello)) }))) => hello,
         Ok(Ok(Some(_))) => {
@@ -81,6 +90,7 @@ async fn session(context: Arc<Context>, mut inbound: Streaming<FromNode>, out: m
         gate_token: context.key.gate_token(),
         heartbeat_ms: berth_core::defaults::DEFAULTS.heartbeat_interval.0,
         coordinators: context.raft.status().members.iter().map(|member| member.address.clone()).collect(),
+        node_token: if joins { context.key.node_token() } else { String::new() },
     };
     if out.send(Ok(message(to_node::Message::Welcome(welcome)))).await.is_err() {
         return;

@@ -343,3 +343,34 @@ pub(crate) async fn table_at(
     }
     (table, kinds)
 }
+
+/// A machine that is set up in time is given what it shows from then on; later the same line is refused in words.
+#[tokio::test]
+async fn a_join_token_is_exchanged_for_the_lasting_one_until_it_runs_out() {
+    let fleet = Fleet::start(1).await;
+    let lasting = fleet.handle(0).node_token();
+    let now_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch").as_millis();
+    let token = |until_ms: u64| {
+        let until = berth_core::time::LogTime::from_millis(until_ms);
+        berth_coordinator::keys::join_token(&lasting, until).expect("a token").to_string()
+    };
+    let now_ms = u64::try_from(now_ms).expect("a time");
+    for (id, shown, given, why) in
+        [(1, token(now_ms + 3_600_000), lasting.as_str(), "it joins"), (2, lasting.clone(), "", "it has what lasts")]
+    {
+        let client = NodeClient::with_interceptor(fleet.channel(0), Token::new(&shown));
+        let mut session = Line::dial(client, hello(id, &format!("n{id}"))).await.expect("a session");
+        assert_eq!(session.welcome().await.node_token, given, "{why}");
+    }
+    let made_up = token(now_ms + 3_600_000).replace("join-v1-", "join-v1-9");
+    for (shown, what) in
+        [(token(now_ms - 1), "the join token ran out just now"), (made_up, "the node token does not fit")]
+    {
+        let client = NodeClient::with_interceptor(fleet.channel(0), Token::new(&shown));
+        let refused = Line::dial(client, hello(3, "n3")).await.err().expect("it is refused");
+        let error = berth_proto::status::from_status(&refused);
+        assert_eq!((error.code, error.what.as_str()), (berth_core::error::Code::Unauthenticated, what));
+        assert!(error.try_.contains("node.token") || error.try_.contains("berth node join-command"), "{error:?}");
+    }
+}

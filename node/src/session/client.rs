@@ -35,6 +35,7 @@ use crate::{
     leave::Leaving,
     mesh::MeshHandle,
     metrics::NodeHolds,
+    options::Secret,
     runtime::Progresses,
 };
 
@@ -182,7 +183,13 @@ async fn open(
     let (down, first) = match opened.await {
         Ok(opened) => opened,
         Err(error) if error.code == Code::Unauthenticated => {
-            return End::Refused(error.try_("give the node the coordinators' present `node.token`"));
+            // What is to be done the coordinator knows, unless something before it refused.
+            let is_told = !error.try_.is_empty();
+            return End::Refused(if is_told {
+                error
+            } else {
+                error.try_("give the node the coordinators' present `node.token`")
+            });
         }
         Err(error) => return End::Broken(error),
     };
@@ -246,6 +253,11 @@ async fn greet(options: &SessionOptions, address: &str, welcome: &Welcome) -> Re
     if own.is_empty() {
         identity::keep_cluster_id(&options.home, &welcome.cluster_id).map_err(End::Broken)?;
         options.agent.joined(&welcome.cluster_id);
+    }
+    if let Some(nonce) = options.members.joins_with().filter(|_| !welcome.node_token.is_empty()) {
+        // On disk before it is shown: a restart after the join token ran out must find it.
+        identity::keep_token(&options.home, &nonce, &welcome.node_token).map_err(End::Broken)?;
+        options.members.show(Secret::new(&welcome.node_token)).map_err(End::Broken)?;
     }
     options.members.learn(welcome.coordinators.clone());
     options.members.leads(Some(address));

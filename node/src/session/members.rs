@@ -9,6 +9,7 @@ use std::{
 use berth_core::{
     address,
     error::{Code, Error},
+    join::JoinToken,
 };
 use berth_proto::{
     node::v1::node_client::NodeClient,
@@ -42,7 +43,8 @@ const MEMBERS_MAX: usize = 32;
 /// Every coordinator a node knows.
 #[derive(Debug)]
 pub(crate) struct Members {
-    shown: MetadataValue<Ascii>,
+    /// Whom this node may be taken for: a join token until it was exchanged.
+    shown: Mutex<Secret>,
     /// Who is believed at addresses with TLS.
     trust: Option<Trust>,
     /// Whether nobody is called without TLS, whatever a welcome says.
@@ -74,12 +76,8 @@ pub(crate) type Client = NodeClient<InterceptedService<Channel, ShowToken>>;
 impl Members {
     pub(crate) fn new(configured: Vec<String>, token: &Secret, files: Option<&TrustFiles>) -> Result<Arc<Self>, Error> {
         let (trust, watch) = files.map(|files| Trust::watch(files, "to coordinators")).transpose()?.unzip();
-        let mut shown: MetadataValue<Ascii> = token.expose().parse().map_err(|_| {
-            Error::new(Code::Unauthenticated, "the node's token is no token")
-                .why("it holds characters that cannot be sent")
-                .try_("copy the coordinators' `node.token` file again")
-        })?;
-        shown.set_sensitive(true);
+        metadata(token)?;
+        let shown = Mutex::new(token.clone());
         let only_tls = !configured.is_empty() && configured.iter().all(|address| address::is_tls(address));
         let known = Mutex::new(Known { configured, ..Known::default() });
         Ok(Arc::new(Self { shown, trust, only_tls, _watch: watch, known }))
@@ -87,6 +85,22 @@ impl Members {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of the join token that is shown, while one is.
+    pub(crate) fn joins_with(&self) -> Option<String> {
+        JoinToken::parse(self.shown().expose()).map(|token| token.nonce)
+    }
+
+    /// Shows another token from here on.
+    pub(crate) fn show(&self, token: Secret) -> Result<(), Error> {
+        metadata(&token)?;
+        *self.shown() = token;
+        Ok(())
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Secret> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists every member, the one that led last first.
@@ -125,7 +139,8 @@ impl Members {
                 channel
             }
         };
-        Ok(NodeClient::with_interceptor(channel, ShowToken(self.shown.clone()))
+        let shown = metadata(&self.shown())?;
+        Ok(NodeClient::with_interceptor(channel, ShowToken(shown))
             .max_decoding_message_size(MESSAGE_MAX_BYTES)
             .max_encoding_message_size(MESSAGE_MAX_BYTES))
     }
@@ -161,6 +176,16 @@ impl Interceptor for ShowToken {
         request.metadata_mut().insert(TOKEN, self.0.clone());
         Ok(request)
     }
+}
+
+fn metadata(token: &Secret) -> Result<MetadataValue<Ascii>, Error> {
+    let mut shown: MetadataValue<Ascii> = token.expose().parse().map_err(|_| {
+        Error::new(Code::Unauthenticated, "the node's token is no token")
+            .why("it holds characters that cannot be sent")
+            .try_("copy the coordinators' `node.token` file again")
+    })?;
+    shown.set_sensitive(true);
+    Ok(shown)
 }
 
 #[cfg(test)]

@@ -351,6 +351,7 @@ impl Memory {
                     gate_token: "gate".to_owned(),
                     heartbeat_ms: self.pace_ms.unwrap_or(100),
                     coordinators: Vec::new(),
+                    node_token: String::new(),
                 };
                 (vec![say(Down::Welcome(welcome)), self.assignments()], true)
             }

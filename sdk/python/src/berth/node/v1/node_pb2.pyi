@@ -389,20 +389,22 @@ class ToNode(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assignments: _Optional[_Union[Assignments, _Mapping]] = ..., reports_taken: _Optional[_Union[ReportsTaken, _Mapping]] = ..., log_request: _Optional[_Union[LogRequest, _Mapping]] = ..., redirect: _Optional[_Union[Redirect, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., find_request: _Optional[_Union[FindRequest, _Mapping]] = ..., tell_mirrors: _Optional[_Union[TellMirrors, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("cluster_id", "term", "epoch", "gate_token", "heartbeat_ms", "coordinators")
+    __slots__ = ("cluster_id", "term", "epoch", "gate_token", "heartbeat_ms", "coordinators", "node_token")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GATE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     COORDINATORS_FIELD_NUMBER: _ClassVar[int]
+    NODE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     term: int
     epoch: int
     gate_token: str
     heartbeat_ms: int
     coordinators: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, cluster_id: _Optional[str] = ..., term: _Optional[int] = ..., epoch: _Optional[int] = ..., gate_token: _Optional[str] = ..., heartbeat_ms: _Optional[int] = ..., coordinators: _Optional[_Iterable[str]] = ...) -> None: ...
+    node_token: str
+    def __init__(self, cluster_id: _Optional[str] = ..., term: _Optional[int] = ..., epoch: _Optional[int] = ..., gate_token: _Optional[str] = ..., heartbeat_ms: _Optional[int] = ..., coordinators: _Optional[_Iterable[str]] = ..., node_token: _Optional[str] = ...) -> None: ...
 
 class Assignments(_message.Message):
     __slots__ = ("term", "epoch", "revision", "replicas", "prefetches")
