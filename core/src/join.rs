@@ -11,9 +11,6 @@ use crate::time::{LogTime, Millis};
 /// What a token begins with. A lasting token is hex alone, so neither is taken for the other.
 const PREFIX: &str = "join-v1-";
 
-/// How long a token holds unless somebody says otherwise: a day, as others have it, is enough to set up a machine.
-pub const TTL: Millis = Millis(24 * 3_600_000);
-
 /// Digits of the number that tells tokens apart which end at the same time.
 const NONCE_DIGITS: usize = 16;
 

@@ -140,6 +140,9 @@ fn peers(files: &PeerFiles) -> Finding {
     certificate("peers", files.check(), good, &files.own.key)
 }
 
+/// Digits of a lasting token.
+const LASTING_DIGITS: usize = 64;
+
 /// Whether what a node would show is a token, and until when it holds.
 fn token(path: &Path, now: LogTime) -> Finding {
     let text = match fs::read_to_string(path) {
@@ -154,8 +157,13 @@ fn token(path: &Path, now: LogTime) -> Finding {
             );
         }
     };
-    let Some(join) = JoinToken::parse(text.trim()) else {
-        return finding("token", Verdict::Good, format!("{} is a lasting node token", path.display()), "");
+    let text = text.trim();
+    let Some(join) = JoinToken::parse(text) else {
+        if text.len() == LASTING_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return finding("token", Verdict::Good, format!("{} is a lasting node token", path.display()), "");
+        }
+        let said = format!("{} holds neither a join token nor a lasting one", path.display());
+        return finding("token", Verdict::Bad, said, "copy it whole, or print a new line: `berth node join-command`");
     };
     let minutes = |ms: u64| Millis(ms).0.div_ceil(60_000);
     match join.judge(now) {
@@ -436,6 +444,9 @@ mod tests {
             (join.to_string(), at(30), Verdict::Good, "for 60 min more"),
             (format!("{join}\n"), at(100), Verdict::Note, "ran out 10 min ago"),
             ("ab".repeat(32), at(100), Verdict::Good, "a lasting node token"),
+            (String::new(), at(30), Verdict::Bad, "neither a join token nor a lasting one"),
+            (join.to_string()[..20].to_owned(), at(30), Verdict::Bad, "neither a join token nor a lasting one"),
+            (format!("0123456789abcdef {}", "ab".repeat(32)), at(30), Verdict::Bad, "neither a join token"),
         ] {
             fs::write(&path, text).unwrap();
             let found = token(&path, now);

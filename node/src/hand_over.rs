@@ -225,11 +225,19 @@ impl Inheritance {
         }
         drop(doors);
         tracing::info!("took over from the older process of this node");
-        while let Some(line) = next_line(&mut lines).await {
-            mesh.set_elsewhere(read_left(&line));
+        // It speaks several times a second. One that stands still holds nobody up for ever.
+        loop {
+            match timeout(WORD_WITHIN, next_line(&mut lines)).await {
+                Ok(Some(line)) => mesh.set_elsewhere(read_left(&line)),
+                Ok(None) => break tracing::info!("the older process of this node has ended"),
+                Err(_) => {
+                    break tracing::error!(
+                        "the older process of this node stands still: what it has is not counted any more"
+                    );
+                }
+            }
         }
         mesh.set_elsewhere(Remains::default());
-        tracing::info!("the older process of this node has ended");
     }
 
     /// Splits into what the mesh listens on and the way to the older process.

@@ -145,7 +145,7 @@ async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {
     };
     if !lines.is_empty() {
         context.out.line("");
-        lines.iter().for_each(|line| context.out.line(line.trim_start()));
+        lines.iter().for_each(|line| context.out.line(line.strip_prefix("  ").unwrap_or(line)));
     }
     last_events(context, |event| event.endpoint == endpoint && event.deployment == deployment).await
 }

@@ -20,14 +20,19 @@ pub(super) async fn run(context: &Context, habit: Habit) -> Result<(), Fault> {
         Habit::Uncordon { node } => node::run(context, NodeVerb::Uncordon { node: bare(&node) }).await,
         Habit::Delete(args) => {
             let passes = args.ignore_not_found;
-            match delete(context, args).await {
-                Err(fault) if passes && fault.error().kind() == ErrorKind::NotFound => {
-                    context.out.aside(fault.error().what.as_str());
-                    Ok(())
-                }
-                done => done,
-            }
+            passed(context, passes, delete(context, args).await)
         }
+    }
+}
+
+/// Lets pass that something was not there, where that was asked for.
+fn passed(context: &Context, passes: bool, done: Result<(), Fault>) -> Result<(), Fault> {
+    match done {
+        Err(fault) if passes && fault.error().kind() == ErrorKind::NotFound => {
+            context.out.aside(fault.error().what.as_str());
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -84,14 +89,14 @@ async fn delete_described(context: &Context, args: &DeleteArgs) -> Result<(), Fa
             Document::Deployment(file) => deployments.push(file.key),
         }
     }
-    let (yes, no_wait) = (args.yes, args.no_wait);
+    let (yes, no_wait, passes) = (args.yes, args.no_wait, args.ignore_not_found);
     for key in deployments.iter().filter(|key| !endpoints.iter().any(|name| *name == key.endpoint.as_str())) {
         let args = DeleteDeploymentArgs { name: DeploymentName::of(key.to_string()), yes, no_wait };
-        deployment::run(context, DeploymentVerb::Delete(args)).await?;
+        passed(context, passes, deployment::run(context, DeploymentVerb::Delete(args)).await)?;
     }
     for name in endpoints {
         let args = DeleteEndpointArgs { name: EndpointName::of(name), yes, no_wait };
-        endpoint::run(context, EndpointVerb::Delete(args)).await?;
+        passed(context, passes, endpoint::run(context, EndpointVerb::Delete(args)).await)?;
     }
     Ok(())
 }

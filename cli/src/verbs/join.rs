@@ -6,6 +6,7 @@ use berth_coordinator::keys::join_token;
 use berth_core::{
     address,
     error::{Code, Error},
+    join::JoinToken,
     time::LogTime,
 };
 use serde::Serialize;
@@ -19,6 +20,9 @@ use crate::{
 
 /// Where a coordinator of this host keeps the token when it was set up by the packages.
 const PACKAGED: &str = "/var/lib/berth/coordinator/node.token";
+
+/// Where the token is.
+const WHERE: &str = "run this where a coordinator keeps its data, or name a copy of its node.token with --token-file";
 
 /// What joins, for programs.
 #[derive(Serialize)]
@@ -37,13 +41,16 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
     if places.len() == 1 && places[0] == Path::new(PACKAGED) {
         places.extend(crate::dev::local_dir().map(|dir| dir.join("coordinator-1/node.token")));
     }
-    let token = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
-    let token = token.map(|text| text.trim().to_owned()).filter(|token| is_plain(token));
-    let lasting = token.ok_or_else(|| {
+    let found = places.iter().find_map(|path| std::fs::read_to_string(path).ok().map(|text| (path, text)));
+    let (path, text) = found.ok_or_else(|| {
         let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
         Error::new(Code::PathMissing, "the cluster's node token was not found on this host")
             .why(format!("looked at {}", looked.join(", ")))
-            .try_("run this where a coordinator keeps its data, or name a copy of its node.token with --token-file")
+            .try_(WHERE)
+    })?;
+    let lasting = lasting(&text).map_err(|why| {
+        let error = Error::new(Code::Invalid, format!("{} does not hold the cluster's node token", path.display()));
+        error.why(why).try_(WHERE)
     })?;
     let members = context.client.list_members().await?.members;
     let coordinators: Vec<String> = members.into_iter().map(|member| member.address).collect();
@@ -83,6 +90,18 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
             ),
         });
     })?)
+}
+
+/// Reads the lasting token, of which others are made. A node's own files hold what it joined with, and of that nothing is made.
+fn lasting(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if JoinToken::parse(text).is_some() {
+        return Err("it holds a join token, which a node joined with and which makes no others");
+    }
+    match is_plain(text) {
+        true => Ok(text.to_owned()),
+        false => Err("what it holds is no token; a node keeps a file of this name for itself"),
+    }
 }
 
 /// Writes the line. The token reaches the other machine's disk under a mode that others cannot read. Where the coordinators

@@ -203,11 +203,13 @@ fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
     }
 }
 
+/// What a replica is called; kubectl's replica set is a deployment here.
+const REPLICAS: &[&str] = &["po", "pod", "pods", "rep", "replica", "replicas"];
+
 /// Finds what events are about that `--for pod/1f2e3d4c` names: those of a replica are its deployment's.
 async fn about_named(context: &Context, of: &str) -> Result<String, Fault> {
     let name = named(context, of).await?;
-    let is_replica =
-        typed(of).is_some_and(|(word, name)| (word.starts_with('p') || word.starts_with("rep")) && !name.contains('/'));
+    let is_replica = typed(of).is_some_and(|(word, name)| REPLICAS.contains(&word) && !name.contains('/'));
     if !is_replica {
         return Ok(name);
     }

@@ -81,10 +81,12 @@ fn of<T: Listed>(json: &Value, item: &T, field: &str) -> Option<Value> {
     }
     let at = |path: &str| path.split('.').try_fold(json, |json, key| json.get(key)).cloned();
     let ours = KUBECTL.iter().find(|(theirs, _)| *theirs == field).map(|(_, ours)| *ours);
-    at(field).or_else(|| ours?.iter().find_map(|ours| at(ours))).or_else(|| {
+    let found = at(field).or_else(|| ours?.iter().find_map(|ours| at(ours))).or_else(|| {
         let short = field.strip_prefix("metadata.").or_else(|| field.strip_prefix("spec."))?;
         at(short).or_else(|| at(&format!("spec.{short}")))
-    })
+    });
+    // A label by its own name, as kubectl's selectors have it.
+    found.or_else(|| json.get("labels")?.get(field).cloned())
 }
 
 fn unknown(field: &str, json: &Value) -> Error {
@@ -177,6 +179,8 @@ mod tests {
             (&["node!=n1"], None, "a", "all others"),
             (&["node==n2"], None, "a", "kubectl's other equals sign"),
             (&["labels.zone=b"], None, "ab", "a field within another"),
+            (&["zone=b"], None, "ab", "a label by its name"),
+            (&["zone!=b"], None, "c", "the others by their label"),
             (&["spec.nodeName=n1"], None, "cb", "kubectl's word"),
             (&["status.phase=Running"], None, "c", "kubectl's word of a state"),
             (&["status.phase=Pending"], None, "a", "several of ours"),

@@ -45,6 +45,12 @@ fn one_thing_is_shown_and_one_that_is_not_there_is_an_error() {
     hands_of_kubectl(&dev, folder.path(), &replica);
     let two = dev.run(&["get", "deploy/talk", "chat"]);
     assert!(two.code == 2 && two.err.contains("are two things"), "{two:#?}");
+    // What is not there is passed over; what is there goes all the same.
+    let all = folder.path().join("all.yml").display().to_string();
+    std::fs::write(&all, "name: gone\nauth_mode: key\n---\nname: talk\nauth_mode: key\n").expect("a file");
+    let deleted = dev.run(&["delete", "-f", &all, "--ignore-not-found", "--yes"]).good();
+    assert!(deleted.err.contains("`gone` does not exist"), "{deleted:#?}");
+    assert_eq!(dev.run(&["get", "endpoints", "-o", "name"]).good().out, "chat\n");
     assert_eq!(dev.stop(), 0);
 }
 
@@ -63,13 +69,14 @@ fn hands_of_kubectl(dev: &Dev, folder: &std::path::Path, replica: &str) {
         ("get deploy --sort-by={.metadata.creationTimestamp} -o name", "talk/blue\nchat/blue\n", ""),
         ("get pods --watch=false -l state=failed", "", "none of them"),
         ("get pods -l app=chat", "", "fields: "),
+        ("events --for rs/chat/blue", "deployment.created", ""),
         ("get pods,svc -o json", "", "ask for each"),
         (&format!("apply -f {file} --dry-run=server"), "talk/blue", "nothing was changed"),
         (&format!("create -f {file} --dry-run=client -o name"), "talk/blue\n", ""),
         ("scale deploy chat/blue --replicas=1 --no-wait -q", "", ""),
         ("rollout status deploy chat", "chat/blue serves generation 1 with 1 of 1\n", ""),
         ("rollout status deploy/chat --watch=false", "chat/blue serves", ""),
-        (&format!("events --for {pod} -o name"), "", ""),
+        (&format!("events --for {pod}"), "replica.placed", ""),
         ("top pods chat -o name", "chat/blue\n", ""),
         ("top node node-1 -o name", "node-1\n", ""),
         ("top node nine", "", "E_NODE_NOT_FOUND"),
@@ -84,11 +91,11 @@ fn hands_of_kubectl(dev: &Dev, folder: &std::path::Path, replica: &str) {
     ] {
         let ran = dev.run(&line.split(' ').collect::<Vec<_>>());
         let whole = line.contains("-o name");
-        assert!(
-            if whole { ran.out == out } else { ran.out.contains(out) } || line.starts_with("events"),
-            "{line}: {ran:#?}"
-        );
+        assert!(if whole { ran.out == out } else { ran.out.contains(out) }, "{line}: {ran:#?}");
         assert!(ran.err.contains(err), "{line}: {ran:#?}");
+        let refused = ran.err.starts_with("error") || ran.err.starts_with("{\"error\"");
+        assert_eq!(ran.code != 0, refused, "{line}: {ran:#?}");
+        assert!(!refused || !err.is_empty(), "{line}: {ran:#?}");
     }
     assert_eq!(
         dev.run(&["get", "deploy", "talk", "-o", "json"]).good().json()[0]["desired"],

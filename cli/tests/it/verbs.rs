@@ -33,6 +33,7 @@ fn steady(text: &str) -> String {
 fn steady_by(text: &str, hide: fn(&str) -> String) -> String {
     // Which of the two a leader hears first is a race; it stands in a last column.
     let text = text.replace("is starting: its process does not answer yet", "is starting: starts its process");
+    let text = text.replace("is preparing: builds its environment", "is preparing: fetches its model and code");
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();
     let mut at = 0;

@@ -174,8 +174,16 @@ impl Admission {
 
     /// Changes how many slots an older gate of the same replica holds; more may start at once, none is stopped.
     pub fn set_elsewhere(&mut self, taken: u32, now: Instant) -> Woken {
+        let ended = taken < self.elsewhere;
         self.elsewhere = taken;
-        self.hand_on(now)
+        let woken = self.hand_on(now);
+        // Who is refused meanwhile hears how fast places come free there.
+        if ended {
+            self.pace.ended(now, self.is_full());
+        } else if self.is_full() {
+            self.pace.full(now);
+        }
+        woken
     }
 
     /// Changes the phase. A draining replica still serves those that wait: they were accepted.
@@ -395,6 +403,17 @@ mod tests {
             assert_eq!(begun + woken.start.len() as u32, started_later, "{why}");
             assert_eq!((gate.busy(), gate.taken()), (2, 2), "{why}");
         }
+    }
+
+    /// While an older gate has every slot, its ends are what says when a place comes free.
+    #[test]
+    fn who_is_refused_beside_an_older_gate_hears_its_pace() {
+        let at = Instant::from_millis;
+        let mut gate = open(2);
+        let _ = gate.set_elsewhere(3, at(0));
+        assert_eq!(gate.ask(ask(0, 9_000, false)), Answer::Refused(NotStarted::Full));
+        let _ = gate.set_elsewhere(2, at(200));
+        assert_eq!(gate.retry_after(at(200)), Millis(200));
     }
 
     #[test]

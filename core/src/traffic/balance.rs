@@ -96,9 +96,10 @@ pub fn capacity_milli(slots: u32, age: Millis) -> u64 {
 }
 
 /// Returns whether an answer says that the replica could not, rather than that the request was wrong. Being turned away
-/// by the replica itself counts: it is as full as if it had said nothing.
+/// by the replica itself counts: it is as full as if it had said nothing. One that does not know what it was asked is none
+/// the worse for it.
 pub fn has_failed(status: u16, grpc_status: Option<&[u8]>) -> bool {
-    matches!(status, 429 | 500..=599) || grpc_status.is_some_and(|status| GRPC_FAILED.contains(&status))
+    matches!(status, 429 | 500 | 502..=599) || grpc_status.is_some_and(|status| GRPC_FAILED.contains(&status))
 }
 
 /// Two replicas that were drawn, by position.
@@ -298,6 +299,9 @@ mod tests {
             (400, None, false),
             (424, None, false),
             (429, None, true),
+            (500, None, true),
+            (501, None, false),
+            (200, Some(&b"12"[..]), false),
             (503, None, true),
         ] {
             assert_eq!(has_failed(status, grpc), failed, "{status} {grpc:?}");

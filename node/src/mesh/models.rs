@@ -104,7 +104,7 @@ const UNKNOWN_MAX: usize = 16 << 10;
 pub(super) async fn known(dialect: Dialect, response: Response<OutBody>) -> Option<Response<OutBody>> {
     let (parts, body) = response.into_parts();
     if dialect == Dialect::Grpc {
-        let unknown = !parts.status.is_success() || is_unimplemented(&parts.headers);
+        let unknown = matches!(parts.status.as_u16(), 404 | 405 | 415 | 501) || is_unimplemented(&parts.headers);
         return (!unknown).then(|| Response::from_parts(parts, body));
     }
     if !matches!(parts.status.as_u16(), 404 | 405 | 501) {
