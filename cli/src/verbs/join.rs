@@ -139,6 +139,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_is_made_of_the_lasting_token_alone() {
+        let token = "ab".repeat(32);
+        let join = join_token(&token, LogTime::from_millis(1)).expect("a key").to_string();
+        for (text, is_lasting) in [
+            (format!("{token}\n"), true),
+            (join, false),
+            (format!("0123456789abcdef {token}"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(lasting(&text).is_ok(), is_lasting, "{text}");
+        }
+    }
+
+    #[test]
     fn the_line_is_one_line_and_quotes_nothing_it_should_not() {
         let line = command(&["10.0.0.1:7400".into(), "10.0.0.2:7400".into()], "node-1.abc");
         assert_eq!(line.lines().count(), 1);
