@@ -268,9 +268,10 @@ impl H2Link {
         tokio::task::spawn_local(async move {
             let ended = poll_fn(|cx| {
                 // The library opens a stream in one turn and takes its body in the next: one write for both.
+                let drive = |cx: &mut Context<'_>| Pin::new(&mut connection).poll(cx);
                 let turn = match heads.head_alone.take() {
-                    true => gather.poll_begun(cx, |cx| Pin::new(&mut connection).poll(cx)),
-                    false => gather.poll_driven(cx, |cx| Pin::new(&mut connection).poll(cx)),
+                    true => gather.poll_begun(cx, drive),
+                    false => gather.poll_driven(cx, drive),
                 };
                 match turn {
                     Poll::Pending => keeper.poll_lost(cx).map(|()| None),
