@@ -8,6 +8,7 @@ pub mod demo;
 mod dev;
 #[cfg(test)]
 mod documented;
+mod editor;
 mod event_log;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -24,7 +25,7 @@ mod yaml;
 use std::process::ExitCode;
 
 use berth_core::error::{Code, Error};
-use clap::FromArgMatches;
+use clap::{FromArgMatches, parser::ValueSource};
 
 use args::Cli;
 use output::Output;
@@ -43,13 +44,17 @@ fn misread(error: clap::Error) -> ExitCode {
 pub fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let read = args::command().try_get_matches_from(args::meant(words));
-    let cli = match read.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let read = read.and_then(|matches| {
+        let is_asked = matches.value_source("output") == Some(ValueSource::CommandLine);
+        Ok((Cli::from_arg_matches(&matches)?, is_asked))
+    });
+    let (cli, is_asked) = match read {
+        Ok(read) => read,
         Err(error) => return misread(error),
     };
     let no_color = cli.global.no_color || output::declines_color();
     let out = Output::new(cli.global.output, cli.global.quiet || cli.global.only_show_errors, no_color)
-        .with_query(cli.global.query.clone());
+        .with_query(cli.global.query.clone(), is_asked);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(verbs::run(cli, out.clone())),

@@ -193,8 +193,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "every node answers for every endpoint: `berth endpoint show ENDPOINT` prints the address, `berth invoke` calls it",
     ),
     (
-        &["edit", "patch", "set", "replace"],
-        "change the file and `berth apply -f FILE`, or `berth deployment update ENDPOINT/DEPLOYMENT --set FIELD=VALUE`; in `berth tui` it is `e`",
+        &["patch", "set", "replace"],
+        "change the file and `berth apply -f FILE`, or `berth deployment update ENDPOINT/DEPLOYMENT --set FIELD=VALUE`; `berth edit` opens an editor",
     ),
     (&["autoscale"], "`berth scale ENDPOINT/DEPLOYMENT N` says how many instances there are"),
     (
@@ -548,7 +548,7 @@ mod tests {
             ("berth exec -it x -- sh", "berth describe REPLICA"),
             ("berth debug x", "berth describe REPLICA"),
             ("berth port-forward svc/fraud 8080:80", "berth invoke"),
-            ("berth edit fraud", "--set FIELD=VALUE"),
+            ("berth patch deploy fraud", "--set FIELD=VALUE"),
             ("berth set image deploy/blue app=nginx", "--set FIELD=VALUE"),
             ("berth wait --for=condition=available deploy/blue", "berth rollout status"),
             ("berth config get-contexts", "berth context ls"),

@@ -143,6 +143,8 @@ pub(crate) enum Verb {
     Traffic(TrafficArgs),
     /// Copy a share of an endpoint's traffic: `berth mirror fraud green=10`; `berth mirror report fraud` compares the answers.
     Mirror(MirrorArgs),
+    /// Change an endpoint or a deployment in $EDITOR, as it is now; what would change is shown before it is done.
+    Edit(EditArgs),
     /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
     Scale(ScaleArgs),
     /// Follow a deployment's rollout, pause it, go on, go back to an earlier generation, or restart every replica.
@@ -272,6 +274,21 @@ pub(crate) struct ApplyArgs {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `berth edit`.
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// An ENDPOINT or an ENDPOINT/DEPLOYMENT.
+    #[arg(value_name = "ENDPOINT[/DEPLOYMENT]", num_args = 1..=2, required = true)]
+    pub(crate) of: Vec<String>,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
+    /// Do not ask. On a terminal the plan is shown first; elsewhere nobody is asked.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }

@@ -50,6 +50,9 @@ pub(crate) enum Format {
     Name,
     /// The JSON's values with tabs between them, a line per item; for the shell, best with --query.
     Tsv,
+    /// Aligned columns of what a query picked, as `az` has them.
+    #[value(skip)]
+    Picked,
 }
 
 /// Where and how to print.
@@ -106,10 +109,14 @@ impl Output {
         true
     }
 
-    /// Prints only what the expression names of every answer; as JSON where a table was to be.
-    pub(crate) fn with_query(mut self, query: Option<Query>) -> Self {
-        if query.is_some() && matches!(self.format, Format::Table | Format::Wide | Format::Name) {
-            self.format = Format::Json;
+    /// Prints only what the expression names of every answer: as JSON, unless a format was asked for that can show it.
+    pub(crate) fn with_query(mut self, query: Option<Query>, is_asked: bool) -> Self {
+        if query.is_some() {
+            self.format = match self.format {
+                Format::Table | Format::Wide if is_asked => Format::Picked,
+                Format::Table | Format::Wide | Format::Name => Format::Json,
+                other => other,
+            };
         }
         self.query = query;
         self
@@ -117,7 +124,7 @@ impl Output {
 
     /// Returns whether programs read the answer.
     pub(crate) fn is_for_programs(&self) -> bool {
-        matches!(self.format, Format::Json | Format::Yaml | Format::Tsv)
+        matches!(self.format, Format::Json | Format::Yaml | Format::Tsv | Format::Picked)
     }
 
     /// Returns whether an answer is lines of values, and nothing was picked from it.
@@ -201,7 +208,7 @@ impl Output {
     /// Prints a value as the format has it; `human` for people.
     pub(crate) fn value<T: Serialize>(&self, value: &T, name: &str, human: impl FnOnce()) -> Result<(), Error> {
         match self.format {
-            Format::Json | Format::Yaml | Format::Tsv => self.structured(value)?,
+            Format::Json | Format::Yaml | Format::Tsv | Format::Picked => self.structured(value)?,
             Format::Name => self.line(name),
             Format::Table | Format::Wide => human(),
         }
@@ -211,7 +218,7 @@ impl Output {
     /// Prints a list as the format has it.
     pub(crate) fn list<T: Listed>(&self, items: &[T], nothing: &str) -> Result<(), Error> {
         match self.format {
-            Format::Json | Format::Yaml | Format::Tsv => self.structured(&items)?,
+            Format::Json | Format::Yaml | Format::Tsv | Format::Picked => self.structured(&items)?,
             Format::Name => items.iter().for_each(|item| self.line(item.name())),
             Format::Table | Format::Wide if items.is_empty() => self.note(nothing),
             Format::Table | Format::Wide => self.line(self.table(items).render(self.color)),
@@ -270,6 +277,7 @@ impl Output {
         let value = self.picked(value)?;
         match self.format {
             Format::Tsv => tsv::render(&value).iter().for_each(|line| self.line(line)),
+            Format::Picked => self.line(table::of_values(&value).render(self.color)),
             Format::Yaml => self.line(yaml::render(&value).trim_end()),
             _ => self.line(serde_json::to_string_pretty(&value).map_err(not_json)?),
         }
@@ -292,7 +300,8 @@ impl Output {
         if fault.is_told() {
             return ExitCode::from(fault.exit());
         }
-        let text = if self.is_for_programs() { fault.as_json() } else { fault.as_text(self.color) };
+        let is_read_by_programs = self.is_for_programs() && self.format != Format::Picked;
+        let text = if is_read_by_programs { fault.as_json() } else { fault.as_text(self.color) };
         write_all(&mut io::stderr().lock(), &text, true);
         ExitCode::from(fault.exit())
     }

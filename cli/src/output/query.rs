@@ -32,11 +32,12 @@ impl Query {
     /// Picks what the expression names, in the words of the answer or, where those say nothing, in Azure's.
     pub(crate) fn pick(&self, value: &Value) -> Result<Value, Error> {
         let found = self.search(value)?;
-        if !is_nothing(&found) {
+        if blanks(&found) == 0 && !is_empty(&found) {
             return Ok(found);
         }
         let by_azure = self.search(&as_azure_says(value))?;
-        Ok(if is_nothing(&by_azure) { found } else { by_azure })
+        let says_more = (is_empty(&found) && !is_empty(&by_azure)) || blanks(&by_azure) < blanks(&found);
+        Ok(if says_more { by_azure } else { found })
     }
 
     /// Says that the answer has nothing by that name.
@@ -53,8 +54,18 @@ impl Query {
     }
 }
 
-fn is_nothing(found: &Value) -> bool {
-    found.is_null() || found.as_array().is_some_and(|list| list.iter().all(Value::is_null))
+fn is_empty(found: &Value) -> bool {
+    found.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Counts what an expression named and did not find: one of several words may be Azure's.
+fn blanks(found: &Value) -> usize {
+    match found {
+        Value::Null => 1,
+        Value::Array(list) => list.iter().map(blanks).sum(),
+        Value::Object(fields) => fields.values().map(blanks).sum(),
+        _ => 0,
+    }
 }
 
 /// Adds to every object what Azure's scripts look for in it: the fields of its specification beside its own, and each name in
@@ -120,6 +131,8 @@ mod tests {
             (&shown, "auth_mode", json!("key")),
             (&shown, "instance_count", json!(2)),
             (&shown, "state", json!("ready")),
+            (&shown, "{is: state, of: instance_count}", json!({"is": "ready", "of": 2})),
+            (&listed, "[].[name, auth_mode]", json!([["a", "key"], ["b", "aad_token"]])),
             (&listed, "[?auth_mode=='key'].name", json!(["a"])),
             (&listed, "[?name=='nobody']", json!([])),
             (&shown, "provisioningState", json!(null)),

@@ -13,6 +13,7 @@ use berth_core::{error::Code, units::Count};
 
 use super::view::{Page, PageKind, Subject};
 use crate::{
+    editor::{Draft, Wanted},
     output::now_ms,
     verbs::{describe, rollout},
     view,
@@ -295,38 +296,11 @@ async fn yaml(client: &Client, of: &Subject) -> Result<String, Error> {
     }
 }
 
-/// What a person edits: the text, and what it was made of.
-pub(crate) struct Draft {
-    pub(crate) text: String,
-    of: DraftOf,
-}
-
-enum DraftOf {
-    Endpoint(Box<PutEndpointRequest>),
-    Deployment(Box<PutDeploymentRequest>),
-}
-
 /// Writes down what may be changed of an endpoint or a deployment.
 pub(crate) async fn draft(client: &Client, of: &Subject) -> Result<Draft, Error> {
     match of {
-        Subject::Endpoint(name) => {
-            let found = client.get_endpoint(name).await?;
-            let text = crate::output::as_yaml(&found.spec)?;
-            let request =
-                PutEndpointRequest { name: name.clone(), if_revision: Some(found.revision), ..Default::default() };
-            Ok(Draft { text, of: DraftOf::Endpoint(Box::new(request)) })
-        }
-        Subject::Deployment { endpoint, name } => {
-            let found = client.get_deployment(endpoint, name).await?;
-            let text = crate::output::as_yaml(&found.spec)?;
-            let request = PutDeploymentRequest {
-                endpoint: endpoint.clone(),
-                name: name.clone(),
-                if_revision: Some(found.revision),
-                ..Default::default()
-            };
-            Ok(Draft { text, of: DraftOf::Deployment(Box::new(request)) })
-        }
+        Subject::Endpoint(name) => Draft::of_endpoint(client, name).await,
+        Subject::Deployment { endpoint, name } => Draft::of_deployment(client, endpoint, name).await,
         _ => Err(Error::new(Code::Invalid, "endpoints and deployments can be edited")),
     }
 }
@@ -337,27 +311,15 @@ pub(crate) async fn ask_edited(
     draft: Draft,
     edited: &str,
 ) -> Result<Option<(Vec<String>, Act)>, Error> {
-    let value = crate::yaml::json(edited)?;
-    let unfit = |error: serde_json::Error| {
-        Error::new(Code::Invalid, "what was edited does not fit").why(error.to_string()).try_("`e` edits it again")
-    };
-    let mut ask = PlanRequest::default();
-    let act = match draft.of {
-        DraftOf::Endpoint(mut request) => {
-            request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
-            ask.endpoints.push((*request).clone());
-            Act::PutEndpoint(request)
-        }
-        DraftOf::Deployment(mut request) => {
-            request.spec = Some(serde_json::from_value(value).map_err(unfit)?);
-            ask.deployments.push((*request).clone());
-            Act::PutDeployment(request)
-        }
-    };
-    let report = client.plan(ask).await?;
+    let wanted = draft.edited(edited).map_err(|error| error.try_("`e` edits it again"))?;
+    let report = client.plan(wanted.plan()).await?;
     if report.changes.iter().all(|change| change.action == "none") {
         return Ok(None);
     }
+    let act = match wanted {
+        Wanted::Endpoint(request) => Act::PutEndpoint(request),
+        Wanted::Deployment(request) => Act::PutDeployment(request),
+    };
     Ok(Some((view::plan_lines(&report), act)))
 }
 

@@ -1,9 +1,6 @@
 //! The terminal itself: keys, the editor, the clipboard.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    pin::Pin,
-};
+use std::{io, pin::Pin};
 
 use futures::{Stream, StreamExt};
 use ratatui::crossterm::{
@@ -14,9 +11,7 @@ use ratatui::crossterm::{
 };
 
 use super::{Msg, World};
-
-/// The largest text that is taken back from an editor.
-const EDITED_BYTES_MAX: u64 = 1 << 20;
+use crate::editor;
 
 /// The terminal this process was started in.
 pub(super) struct Real {
@@ -65,27 +60,15 @@ impl World for Real {
     }
 
     async fn edit(&mut self, text: &str) -> io::Result<String> {
-        let mut file = tempfile::Builder::new().prefix("berth-").suffix(".yaml").tempfile()?;
-        file.write_all(text.as_bytes())?;
-        file.flush()?;
+        let file = editor::written(text)?;
         self.take_mouse(false);
         execute!(io::stdout(), LeaveAlternateScreen)?;
         disable_raw_mode()?;
-        // The variable may hold arguments, so a shell reads it, as git does.
-        let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
-        let command = format!("{} \"$1\"", editor.as_deref().unwrap_or("vi"));
-        let ended = tokio::process::Command::new("sh").args(["-c", &command, "sh"]).arg(file.path()).status().await;
+        let edited = editor::edited(file).await;
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen)?;
         self.take_mouse(true);
-        let status = ended?;
-        if !status.success() {
-            return Err(io::Error::other(format!("it ended with {status}")));
-        }
-        // Editors replace the file rather than write into it.
-        let mut edited = String::new();
-        std::fs::File::open(file.path())?.take(EDITED_BYTES_MAX).read_to_string(&mut edited)?;
-        Ok(edited)
+        Ok(edited?.text)
     }
 
     /// Works through ssh as well (OSC 52).

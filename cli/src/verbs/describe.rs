@@ -65,6 +65,12 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
         return one_deployment(context, &name).await;
     }
     let client = &context.client;
+    // kubectl's `deploy/fraud`: the one deployment of `fraud`; an endpoint with several is shown as a whole.
+    if noun.starts_with("de")
+        && let [only] = client.list_deployments(&name).await.unwrap_or_default().as_slice()
+    {
+        return one_deployment(context, &only.name()).await;
+    }
     let wants_replica = noun.starts_with("rep") || noun.starts_with("po");
     let wants_node = noun.starts_with("no");
     let nodes = client.list_nodes().await?;

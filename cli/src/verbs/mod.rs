@@ -11,6 +11,7 @@ mod deployment;
 pub(crate) mod describe;
 mod doctor;
 mod drain;
+mod edit;
 mod endpoint;
 mod error;
 mod explain;
@@ -131,6 +132,7 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
         Verb::Deploy(args) => deploy::run(&context, *args).await,
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
+        Verb::Edit(args) => edit::run(&context, args).await,
         Verb::Alerts(args) => alerts::run(&context, args).await,
         Verb::Endpoint(command) => {
             command.scope.note().into_iter().for_each(|note| context.out.aside(note));

@@ -188,7 +188,15 @@ pub(crate) fn parse(
     for mut node in nodes {
         written += 1;
         if node.entries().is_none() {
-            findings.error(Code::Yaml, node.place, "", format!("expected a mapping, found {}", node.noun()), "");
+            let what = format!("expected a mapping, found {}", node.noun());
+            let printed = "`berth get -o yaml` prints answers, which are no files; `berth edit` changes what is there";
+            findings.error(Code::Yaml, node.place, "", what, if node.noun() == "a list" { printed } else { "" });
+            continue;
+        }
+        if is_manifest(&node) {
+            let try_ =
+                "`berth init NAME --serves command` writes the files this one would be: an endpoint and a deployment";
+            findings.error(Code::Invalid, node.place, "apiVersion", "this describes an object of Kubernetes", try_);
             continue;
         }
         // Of several documents, a setting is for those that have such a field.
@@ -212,6 +220,12 @@ pub(crate) fn parse(
         findings.error(Code::Yaml, Default::default(), "", "holds no document", "");
     }
     Ok(Loaded { documents, warnings: findings.into_result()?, left_out: Vec::new() })
+}
+
+/// Returns whether a document is one of Kubernetes: every field of it would be unknown here, and none of them the mistake.
+fn is_manifest(node: &Node) -> bool {
+    let has = |name: &str| node.entries().is_some_and(|entries| entries.iter().any(|entry| entry.key == name));
+    has("apiVersion") && has("kind")
 }
 
 /// Returns whether a document may have what is set, as far as one kind alone has it.

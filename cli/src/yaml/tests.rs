@@ -474,6 +474,8 @@ fn each_mistake_has_its_code_and_its_way_out() {
         ("", Code::Yaml, "holds no document"),
         ("# nothing\n", Code::Yaml, "holds no document"),
         ("- a\n", Code::Yaml, "expected a mapping, found a list"),
+        ("- a\n", Code::Yaml, "`berth edit` changes what is there"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n", Code::Invalid, "an object of Kubernetes"),
         ("just text\n", Code::Yaml, "expected a mapping, found text"),
         ("name: a-b\nname: c-d\n", Code::Yaml, "is given twice; first on line 1"),
         ("? [a]\n: b\n", Code::Yaml, "a key must be plain text"),

@@ -82,7 +82,13 @@ impl Ran {
 impl Dev {
     /// Starts a cluster and waits for its line.
     pub(crate) fn start(data_dir: &Path, more: &[&str]) -> Self {
+        Self::start_with(data_dir, more, &[])
+    }
+
+    /// The same with variables.
+    pub(crate) fn start_with(data_dir: &Path, more: &[&str], vars: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_berth"))
+            .envs(vars.iter().copied())
             .args(["dev", "--data-dir"])
             .arg(data_dir)
             .args(["--api", "127.0.0.1:0", "--ingress", "127.0.0.1:0", "--log", "error", "--quiet"])

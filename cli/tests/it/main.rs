@@ -14,6 +14,7 @@ mod programs;
 mod quota;
 mod restore;
 mod scrape;
+mod steady;
 mod story;
 mod terminal;
 mod usage;
