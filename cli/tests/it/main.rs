@@ -2,6 +2,7 @@
 
 mod alerts;
 mod berth;
+mod days;
 mod docs;
 mod examples;
 mod get;
