@@ -15,6 +15,7 @@ pub mod time;
 pub mod units;
 
 pub mod join;
+pub mod written;
 
 pub mod cost;
 pub mod defaults;

@@ -8,7 +8,7 @@ use berth_core::{
 };
 use clap::{Args, Subcommand};
 
-use super::{AzureScope, KubectlScope, WaitArgs};
+use super::{AzureScope, KubectlScope, Since, Tail, WaitArgs, parse_since, parse_tail};
 
 /// `berth deployment …`, where Azure's flags of a workspace mean nothing.
 #[derive(Debug, Args)]
@@ -130,9 +130,15 @@ pub(crate) struct LogsArgs {
     /// Go on as more is written.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How many of the last lines of each replica.
-    #[arg(long, visible_alias = "lines", default_value_t = 100)]
-    pub(crate) tail: u64,
+    /// How many of the last lines of each replica, or `all`; 100, or with --since all.
+    #[arg(long, visible_alias = "lines", allow_hyphen_values = true, value_name = "LINES", value_parser = parse_tail)]
+    pub(crate) tail: Option<Tail>,
+    /// Only what was written since: `15m`, `1h30m`, or a time as `2026-01-31T14:02:00Z` or `14:02` (UTC).
+    #[arg(long, alias = "since-time", value_name = "DURATION|TIME", value_parser = parse_since)]
+    pub(crate) since: Option<Since>,
+    /// Begin each line with when it was written, by the clock of its node.
+    #[arg(short = 't', long)]
+    pub(crate) timestamps: bool,
     /// Only this replica, by its id or the beginning of it.
     #[arg(long)]
     pub(crate) replica: Option<String>,

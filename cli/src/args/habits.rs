@@ -251,7 +251,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--since", "--since-time", "--timestamps"],
-        "`--tail N` bounds what is printed; times are kept by a node's `console_log`, a row of JSON per line with its time",
+        "`berth logs ENDPOINT/DEPLOYMENT --since TIME --timestamps` has both; elsewhere `--tail N` bounds what is printed",
     ),
     (&["--prune"], "`berth delete -f FILE` takes away what a file describes"),
     (
@@ -457,6 +457,9 @@ mod tests {
             "berth describe pod/1f2e3d4c -n team-a",
             "berth logs deploy/fraud -f",
             "berth logs -n team-a deploy/fraud --tail=20",
+            "berth logs deploy/fraud --since=1h --timestamps",
+            "berth logs deploy/fraud --since-time=2026-01-31T14:02:00Z --tail=-1",
+            "berth logs -f --tail all -t fraud/blue",
             "berth rollout status deploy/fraud --timeout=90s",
             "berth rollout undo deployment/fraud --to-revision=3",
             "berth rollout history deploy/fraud -n team-a",
@@ -575,8 +578,7 @@ mod tests {
             ("berth get pods -o custom-columns=NAME:.metadata.name", "[].[replica, node]"),
             ("berth get pods -o go-template={{.items}}", "JMESPath"),
             ("berth get pods --show-labels", "-o wide"),
-            ("berth logs fraud/blue --since=1h", "--tail N"),
-            ("berth logs fraud/blue --timestamps", "console_log"),
+            ("berth online-deployment get-logs -e fraud -n blue --since=1h", "berth logs"),
             ("berth logs -l app=fraud", "ENDPOINT/DEPLOYMENT"),
             ("berth delete pods --all", "berth get replicas -l"),
             ("berth delete pods -l app=x", "berth get replicas -l"),

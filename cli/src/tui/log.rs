@@ -71,6 +71,7 @@ async fn read(client: &Client, page: &Page, screen: &mpsc::Sender<Msg>, follow: 
         follow,
         prepare,
         previous,
+        ..LogsRequest::default()
     };
     // Where there are several, each names its own from its first line on.
     let several = request.replica.is_empty()

@@ -14,7 +14,7 @@ use berth_core::{
 
 use super::{
     Context, Deleted, confirm, get,
-    logs::{self, Wanted},
+    logs::{self, Past, Wanted},
     named, traffic, wait,
 };
 use crate::{
@@ -49,8 +49,16 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
             let key = args.name.key().or_misused()?;
             let GetLogsArgs { lines, follow, previous, .. } = args;
             let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
-            let wanted =
-                Wanted { key: &key, replica: None, tail_lines: lines, follow, prepare, previous, table: false };
+            let wanted = Wanted {
+                key: &key,
+                replica: None,
+                past: Past::lines(lines),
+                follow,
+                prepare,
+                previous,
+                table: false,
+                timestamps: false,
+            };
             logs::print(context, wanted).await
         }
     }

@@ -1,20 +1,21 @@
 //! `berth logs`: what replicas wrote, each line whole and with its replica when there are several.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use berth_client::api::{Event, LogsRequest};
 use berth_core::{
     error::{Code, Error},
     id::ReplicaId,
     model::DeploymentKey,
+    written::{Mark, time_of},
 };
 use serde::Serialize;
 
 use super::{Context, by_prefix, named};
 use crate::{
-    args::{LogsArgs, parse_key},
+    args::{LogsArgs, Since, Tail, parse_key},
     output::{Fault, Ink, Listed, Misused, now_ms},
-    view::{ConsoleRow, age},
+    view::{ConsoleRow, age, iso},
 };
 
 /// Digits from which on a word without a slash is a replica's id.
@@ -28,7 +29,7 @@ pub(super) struct Wanted<'a> {
     pub(super) key: &'a DeploymentKey,
     /// One replica, by its id or the beginning of it.
     pub(super) replica: Option<&'a str>,
-    pub(super) tail_lines: u64,
+    pub(super) past: Past,
     pub(super) follow: bool,
     /// What building the environment wrote.
     pub(super) prepare: bool,
@@ -36,10 +37,51 @@ pub(super) struct Wanted<'a> {
     pub(super) previous: bool,
     /// Rows of Azure's table instead of text.
     pub(super) table: bool,
+    /// Whether a line says when it was written.
+    pub(super) timestamps: bool,
+}
+
+/// How much of a log's past is printed, as the API has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Past {
+    tail_lines: u64,
+    since_ms: u64,
+    within_ms: u64,
+}
+
+// === impl Past ===
+
+impl Past {
+    /// The last lines.
+    pub(super) fn lines(lines: u64) -> Self {
+        Self::of(Some(Tail::Lines(lines)), None)
+    }
+
+    /// Says it as the API has it, where nothing is what nobody asked for.
+    fn of(tail: Option<Tail>, since: Option<Since>) -> Self {
+        let (since_ms, within_ms) = match since {
+            Some(Since::At(at_ms)) => (at_ms.max(1), 0),
+            Some(Since::Within(span)) => (0, u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)),
+            None => (0, 0),
+        };
+        match tail {
+            // Nothing of what is there: what is followed goes on from its end.
+            Some(Tail::Lines(0)) => Self { tail_lines: 0, since_ms: u64::MAX, within_ms: 0 },
+            Some(Tail::Lines(tail_lines)) => Self { tail_lines, since_ms, within_ms },
+            Some(Tail::All) if since.is_none() => Self { within_ms: u64::MAX, ..Self::default() },
+            Some(Tail::All) | None => Self { tail_lines: 0, since_ms, within_ms },
+        }
+    }
+
+    /// Returns whether what was written may be older than what is printed.
+    fn leaves_out(self) -> bool {
+        self.since_ms > 0 || !matches!(self.within_ms, 0 | u64::MAX)
+    }
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let LogsArgs { follow, previous, table, .. } = args;
+    let LogsArgs { follow, previous, table, timestamps, .. } = args;
+    let past = Past::of(args.tail, args.since);
     let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let of = named(context, &args.deployment).await?;
@@ -56,7 +98,7 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> 
         (only_deployment(context, of, "logs").await?, args.replica)
     };
     let replica = replica.as_deref();
-    print(context, Wanted { key: &key, replica, tail_lines: args.tail, follow, prepare, previous, table }).await
+    print(context, Wanted { key: &key, replica, past, follow, prepare, previous, table, timestamps }).await
 }
 
 /// Finds the one deployment of an endpoint: with several, which is meant is for a person to say.
@@ -79,7 +121,8 @@ pub(super) async fn only_deployment(context: &Context, of: &str, verb: &str) -> 
 /// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is
 /// what is asked for.
 pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), Fault> {
-    let Wanted { key, tail_lines, follow, prepare, previous, table, .. } = wanted;
+    let Wanted { key, past, follow, prepare, previous, table, timestamps, .. } = wanted;
+    let Past { tail_lines, since_ms, within_ms } = past;
     let (endpoint, deployment) = (key.endpoint.to_string(), key.deployment.to_string());
     let replicas = context.client.list_replicas(&endpoint, &deployment).await?;
     let current = context.client.get_deployment(&endpoint, &deployment).await?;
@@ -99,9 +142,13 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
     let ended = if is_over && last.is_none() && replica.is_empty() { ended_last(context, key).await? } else { None };
     ended.iter().for_each(|line| context.out.aside(line));
     let with_names = replica.is_empty() && replicas.len() > 1 && !previous;
-    let look = if table { Look::Rows } else { Look::Text { with_names } };
-    let request = LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous };
-    if !stream(context, request.clone(), look).await? && !follow {
+    let look = if table { Look::Rows } else { Look::Text { with_names, timestamps } };
+    let request =
+        LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous, since_ms, within_ms };
+    let some = stream(context, request.clone(), look).await?;
+    if !some && !follow && past.leaves_out() {
+        context.out.aside("nothing was written since then; `--tail 20` shows what was last");
+    } else if !some && !follow {
         // A replica whose environment cannot be built writes nothing by itself.
         let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, look).await?;
         context.out.aside(match (prepared, replicas.is_empty() && last.is_none() && ended.is_none()) {
@@ -133,7 +180,8 @@ fn ending(events: &[Event], key: &DeploymentKey, now_ms: u64) -> Option<String> 
 /// Prints what a call answers and returns whether it was anything.
 async fn stream(context: &Context, request: LogsRequest, look: Look) -> Result<bool, Fault> {
     let mut stream = context.client.logs(request.clone()).await?;
-    let mut open: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    // What has no end yet, and when it was written.
+    let mut open: BTreeMap<String, (Vec<u8>, Option<u64>)> = BTreeMap::new();
     let mut nodes: BTreeMap<String, String> = BTreeMap::new();
     let mut some = false;
     while let Some(chunk) = stream.next().await? {
@@ -141,15 +189,22 @@ async fn stream(context: &Context, request: LogsRequest, look: Look) -> Result<b
         if !nodes.contains_key(&chunk.replica) {
             nodes.insert(chunk.replica.clone(), chunk.node.clone());
         }
-        let rest = open.entry(chunk.replica.clone()).or_default();
+        let times: Vec<Mark> = chunk.times.iter().map(|time| Mark { until: time.until, at_ms: time.at_ms }).collect();
+        let (rest, last_ms) = open.entry(chunk.replica.clone()).or_default();
+        // Where a line ends in this chunk: it may have begun in the one before.
+        let mut ends = -(rest.len() as i64);
         rest.extend_from_slice(&chunk.data);
+        *last_ms = time_of(&times, (chunk.data.len() as u64).saturating_sub(1)).or(*last_ms);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or(over_long(rest)) {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            show(context, &request, &chunk.replica, &chunk.node, &line, look)?;
+            ends += line.len() as i64;
+            let at_ms = time_of(&times, u64::try_from(ends - 1).unwrap_or(0));
+            show(context, &request, &Line::new(&chunk.replica, &chunk.node, at_ms, &line), look)?;
         }
     }
-    for (replica, rest) in open.iter().filter(|(_, rest)| !rest.is_empty()) {
-        show(context, &request, replica, nodes.get(replica).map_or("", String::as_str), rest, look)?;
+    for (replica, (rest, at_ms)) in open.iter().filter(|(_, (rest, _))| !rest.is_empty()) {
+        let node = nodes.get(replica).map_or("", String::as_str);
+        show(context, &request, &Line::new(replica, node, *at_ms, rest), look)?;
     }
     Ok(some)
 }
@@ -164,41 +219,81 @@ fn over_long(line: &[u8]) -> Option<usize> {
 struct Line<'a> {
     replica: &'a str,
     node: &'a str,
-    line: &'a str,
+    /// Absent from a node that keeps no times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_ms: Option<u64>,
+    line: Cow<'a, str>,
 }
 
 /// How lines are printed.
 #[derive(Clone, Copy)]
 enum Look {
-    Text { with_names: bool },
+    Text { with_names: bool, timestamps: bool },
     Rows,
 }
 
-fn show(context: &Context, of: &LogsRequest, replica: &str, node: &str, line: &[u8], look: Look) -> Result<(), Error> {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches(['\n', '\r']);
-    let with_names = match look {
-        Look::Text { with_names } => with_names,
+// === impl Line ===
+
+impl<'a> Line<'a> {
+    fn new(replica: &'a str, node: &'a str, at_ms: Option<u64>, line: &'a [u8]) -> Self {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Self { replica, node, at_ms, line: String::from_utf8_lossy(line) }
+    }
+}
+
+fn show(context: &Context, of: &LogsRequest, line: &Line<'_>, look: Look) -> Result<(), Error> {
+    let Line { replica, node, at_ms, line: text } = line;
+    let (with_names, timestamps) = match look {
+        Look::Text { with_names, timestamps } => (with_names, timestamps),
         Look::Rows => {
-            return context.out.json_line(&ConsoleRow::of(&of.endpoint, &of.deployment, replica, text, of.prepare));
+            let (endpoint, deployment) = (&of.endpoint, &of.deployment);
+            return context.out.json_line(&ConsoleRow::of(endpoint, deployment, replica, *at_ms, text, of.prepare));
         }
     };
     if context.out.is_for_programs() {
-        return context.out.json_line(&Line { replica, node, line: text });
+        return context.out.json_line(line);
     }
+    let mut before = Vec::new();
     if with_names {
-        let id = replica.get(..8).unwrap_or(replica);
-        let name = if node.is_empty() { id.to_owned() } else { format!("{id} {node}") };
-        context.out.line(format!("{} {text}", context.out.paint(&name, Ink::Grey)));
-    } else {
-        context.out.line(text);
+        before.push(replica.get(..8).unwrap_or(replica).to_owned());
+        before.extend((!node.is_empty()).then(|| (*node).to_owned()));
+    }
+    if timestamps {
+        before.push(at_ms.map_or_else(|| "-".to_owned(), iso));
+    }
+    match before.join(" ").as_str() {
+        "" => context.out.line(text),
+        before => context.out.line(format!("{} {text}", context.out.paint(before, Ink::Grey))),
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn the_past_is_asked_for_as_it_was_typed() {
+        let lines = |lines| Some(Tail::Lines(lines));
+        let (within, at) = (Some(Since::Within(Duration::from_secs(60))), Some(Since::At(7)));
+        for (tail, since, expected) in [
+            (None, None, (0, 0, 0)),
+            (lines(20), None, (20, 0, 0)),
+            (lines(0), None, (0, u64::MAX, 0)),
+            (lines(0), within, (0, u64::MAX, 0)),
+            (Some(Tail::All), None, (0, 0, u64::MAX)),
+            (None, within, (0, 0, 60_000)),
+            (Some(Tail::All), at, (0, 7, 0)),
+            (lines(5), at, (5, 7, 0)),
+            (None, Some(Since::Within(Duration::ZERO)), (0, 0, 1)),
+        ] {
+            let Past { tail_lines, since_ms, within_ms } = Past::of(tail, since);
+            assert_eq!((tail_lines, since_ms, within_ms), expected, "{tail:?} {since:?}");
+        }
+    }
 
     #[test]
     fn who_ended_last_is_told_with_when_and_why() {

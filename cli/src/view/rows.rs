@@ -27,7 +27,7 @@ pub(crate) struct EventRow<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ConsoleRow<'a> {
-    /// When it was read: what a replica writes carries no time of its own. A node's `console_log` has the time it came.
+    /// When it was written, or from a node that keeps no times when it was read.
     time_generated: String,
     operation_name: &'static str,
     instance_id: &'a str,
@@ -81,9 +81,16 @@ impl<'a> EventRow<'a> {
 
 impl<'a> ConsoleRow<'a> {
     /// Words a line that a replica wrote, or that preparing it did.
-    pub(crate) fn of(endpoint: &'a str, deployment: &'a str, replica: &'a str, line: &'a str, prepare: bool) -> Self {
+    pub(crate) fn of(
+        endpoint: &'a str,
+        deployment: &'a str,
+        replica: &'a str,
+        at_ms: Option<u64>,
+        line: &'a str,
+        prepare: bool,
+    ) -> Self {
         Self {
-            time_generated: iso(crate::output::now_ms()),
+            time_generated: iso(at_ms.unwrap_or_else(crate::output::now_ms)),
             operation_name: "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/console",
             instance_id: replica,
             deployment_name: deployment,
@@ -119,8 +126,10 @@ mod tests {
     #[test]
     fn lines_name_their_container() {
         for (prepare, container) in [(false, "inference-server"), (true, "storage-initializer")] {
-            let row = serde_json::to_value(ConsoleRow::of("e", "d", "r", "hello", prepare)).expect("JSON");
+            let row = serde_json::to_value(ConsoleRow::of("e", "d", "r", Some(1_700_000_000_123), "hello", prepare))
+                .expect("JSON");
             assert_eq!((&row["ContainerName"], &row["Message"]), (&container.into(), &"hello".into()));
+            assert_eq!(row["TimeGenerated"], "2023-11-14T22:13:20.123Z");
         }
     }
 }

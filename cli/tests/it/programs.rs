@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use chrono::DateTime;
 use serde_json::{Value, json};
 
 use crate::berth::{Dev, run_with};
@@ -67,6 +68,23 @@ fn every_verb_tells_programs_what_it_did() {
         let of = replicas.as_array().expect("a list").iter().find(|replica| replica["replica"] == line["replica"]);
         assert_eq!((&line["line"], &line["node"]), (&"first words".into(), &of.expect("its replica")["node"]));
     }
+
+    // When a line was written is told by its node; a bound on it takes all that is younger.
+    let begun = dev.run(&["get", "replicas", "-o", "json"]).json()[0]["placed_at_ms"].as_u64().expect("a time");
+    assert!(logs.iter().all(|line| line["at_ms"].as_u64() >= Some(begun)), "{logs:?}");
+    let timed = dev.run(&["logs", "talk/blue", "--timestamps", "--since", "1h", "--tail", "all"]).good();
+    let words: Vec<Vec<&str>> = timed.out.lines().map(|line| line.splitn(4, ' ').collect()).collect();
+    assert_eq!(words.len(), 2, "{timed:#?}");
+    for (line, told) in words.iter().zip(&logs) {
+        let at_ms = DateTime::parse_from_rfc3339(line[2]).expect("a time").timestamp_millis();
+        assert_eq!((Some(at_ms), line[3]), (told["at_ms"].as_i64(), "first words"), "{timed:#?} {logs:?}");
+    }
+    let row = lines(&dev.run(&["logs", "talk/blue", "--table", "--tail", "1"]).good().out).remove(0);
+    assert_eq!(row["TimeGenerated"], words[0][2]);
+    let none = dev.run(&["logs", "talk/blue", "--since", "2100-01-01"]).good();
+    assert!(none.out.is_empty() && none.err.contains("nothing was written since then"), "{none:#?}");
+    assert_eq!(dev.run(&["logs", "talk/blue", "--tail", "0"]).good().out, "");
+    assert_eq!(dev.run(&["logs", "talk/blue", "--tail=-1", "--since", "1h"]).good().out.lines().count(), 2);
 
     let check = json(&["operator", "check"]).json();
     let has = |list: &str, id: &str| check[list].as_array().expect("a list").contains(&id.into());

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     context::Context,
     controller::Lead,
-    session::{LogAsk, LogFrom, LogPiece},
+    session::{LogAsk, LogEnd, LogFrom, LogPiece},
 };
 
 /// A node answers within this or is passed over.
@@ -91,11 +91,13 @@ impl Api {
             }
         };
         self.context.proposer.barrier(call.deadline).await?;
-        let tail = match request.tail_lines {
-            0 => TAIL_LINES,
+        let LogsRequest { since_ms, within_ms, .. } = request;
+        let lines = match request.tail_lines {
+            0 if since_ms == 0 && within_ms == 0 => TAIL_LINES,
             lines => lines.min(TAIL_LINES_MAX),
         };
-        let sources = self.sources(&key, only, request.previous, tail)?;
+        let end = LogEnd { lines, since_ms, within_ms };
+        let sources = self.sources(&key, only, request.previous, end)?;
         let (out, lines) = mpsc::channel(ON_THE_WAY);
         let reader = Reader { context: self.context.clone(), lead, key, only, prepare: request.prepare, out };
         // What is over has nothing to follow.
@@ -122,9 +124,9 @@ impl Api {
         key: &DeploymentKey,
         only: Option<ReplicaId>,
         previous: bool,
-        tail: u64,
+        end: LogEnd,
     ) -> Result<Vec<Source>, Error> {
-        let from = LogFrom::Tail(tail);
+        let from = LogFrom::End(end);
         // One look: between two of them the last replica may end, and neither would tell of it.
         let sources = self.context.machine.read(|state| {
             let mut sources = if previous { Vec::new() } else { there(state, key, only, from)? };
@@ -174,6 +176,9 @@ fn last_failed(
     Ok(failed.map(|failed| Source::new(state, failed.replica, failed.node, from)))
 }
 
+/// The caller reads no more.
+struct Gone;
+
 /// Reads logs for one caller.
 struct Reader {
     context: Arc<Context>,
@@ -191,27 +196,9 @@ impl Reader {
         loop {
             let mut quiet = true;
             for source in &mut sources {
-                let lines = match self.ask(source).await {
-                    Ok(piece) => {
-                        source.from = LogFrom::Offset(piece.next_offset);
-                        source.told = false;
-                        piece.data
-                    }
-                    // One node that does not answer must not hide what the others say.
-                    Err(error) if !source.told => {
-                        source.told = true;
-                        format!("{error}\n").into()
-                    }
-                    Err(_) => continue,
-                };
-                if lines.is_empty() {
-                    continue;
-                }
-                quiet = false;
-                let message =
-                    LogLines { replica: source.replica.to_string(), node: source.node_name.clone(), data: lines };
-                if self.out.send(Ok(message)).await.is_err() {
-                    return;
+                match self.catch_up(source).await {
+                    Ok(some) => quiet &= !some,
+                    Err(Gone) => return,
                 }
             }
             if !follow {
@@ -226,6 +213,36 @@ impl Reader {
             sources.extend(
                 now.into_iter().filter(|new| !sources.iter().any(|old| old.replica == new.replica)).collect::<Vec<_>>(),
             );
+        }
+    }
+
+    /// Hands on what one replica has written, up to where its log ended at the first look: who writes faster than is read
+    /// keeps nobody from the others. Returns whether there was anything.
+    async fn catch_up(&self, source: &mut Source) -> Result<bool, Gone> {
+        let (mut some, mut end) = (false, None);
+        loop {
+            let (data, times, more) = match self.ask(source).await {
+                Ok(piece) => {
+                    source.from = LogFrom::Offset(piece.next_offset);
+                    source.told = false;
+                    let more = !piece.data.is_empty() && piece.next_offset < *end.get_or_insert(piece.end_offset);
+                    (piece.data, piece.times, more)
+                }
+                // One node that does not answer must not hide what the others say.
+                Err(error) if !source.told => {
+                    source.told = true;
+                    (format!("{error}\n").into(), Vec::new(), false)
+                }
+                Err(_) => return Ok(some),
+            };
+            if !data.is_empty() {
+                some = true;
+                let (replica, node) = (source.replica.to_string(), source.node_name.clone());
+                self.out.send(Ok(LogLines { replica, node, data, times })).await.map_err(|_| Gone)?;
+            }
+            if !more {
+                return Ok(some);
+            }
         }
     }
 

@@ -11,4 +11,4 @@ mod reports;
 mod serve;
 
 pub(crate) use admit::open;
-pub(crate) use registry::{LogAsk, LogFrom, LogPiece, MirrorsAsk, Opened, RequestAsk, Sessions};
+pub(crate) use registry::{LogAsk, LogEnd, LogFrom, LogPiece, MirrorsAsk, Opened, RequestAsk, Sessions};

@@ -9,7 +9,10 @@ use berth_core::{
     error::{Code, Error},
     id::{NodeEpoch, NodeId, ReplicaId},
 };
-use berth_proto::{api::v1::RequestReport, node::v1::MirrorTally};
+use berth_proto::{
+    api::v1::RequestReport,
+    node::v1::{LogTime, MirrorTally},
+};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -85,10 +88,20 @@ pub(crate) struct LogAsk {
 /// Where to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFrom {
-    /// The last lines.
-    Tail(u64),
+    /// Its end, as somebody wants it.
+    End(LogEnd),
     /// Bytes from an offset on.
     Offset(u64),
+}
+
+/// How much of a log's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// The last lines; none is all of them.
+    pub(crate) lines: u64,
+    /// What was written since: milliseconds since the Unix epoch, or before now; none of both is always.
+    pub(crate) since_ms: u64,
+    pub(crate) within_ms: u64,
 }
 
 /// A part of a log.
@@ -97,6 +110,10 @@ pub(crate) struct LogPiece {
     pub(crate) data: Bytes,
     /// Where the next read starts.
     pub(crate) next_offset: u64,
+    /// Where the log ended; nothing from a node that does not say so.
+    pub(crate) end_offset: u64,
+    /// When the data was written.
+    pub(crate) times: Vec<LogTime>,
 }
 
 // === impl Sessions ===
@@ -198,8 +215,12 @@ mod tests {
     fn a_node_that_does_not_answer_cannot_pile_up_questions() {
         let sessions = Sessions::default();
         let (_opened, _ends) = sessions.enter(NodeId(1), NodeEpoch(1));
-        let ask =
-            || LogAsk { replica: ReplicaId(1), prepare: false, from: LogFrom::Tail(1), answer: oneshot::channel().0 };
+        let ask = || LogAsk {
+            replica: ReplicaId(1),
+            prepare: false,
+            from: LogFrom::End(LogEnd::default()),
+            answer: oneshot::channel().0,
+        };
         for _ in 0..ASKS_MAX {
             sessions.ask_log(NodeId(1), ask()).expect("room");
         }

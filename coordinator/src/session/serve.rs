@@ -37,7 +37,7 @@ use tonic::{Status, Streaming};
 use super::{
     admit::{message, redirect, refusal},
     orders::Told,
-    registry::{Ask, End, Ends, LogAsk, LogFrom, LogPiece, Opened},
+    registry::{Ask, End, Ends, LogAsk, LogEnd, LogFrom, LogPiece, Opened},
     reports::Reports,
 };
 use crate::{
@@ -358,18 +358,20 @@ impl Session {
     fn ask_log(&mut self, ask: LogAsk) {
         self.questions += 1;
         let stream = if ask.prepare { LogStream::Prepare } else { LogStream::Output };
-        let (tail_lines, offset) = match ask.from {
-            LogFrom::Tail(lines) => (lines, 0),
-            LogFrom::Offset(offset) => (0, offset),
+        let (end, offset) = match ask.from {
+            LogFrom::End(end) => (end, 0),
+            LogFrom::Offset(offset) => (LogEnd::default(), offset),
         };
         self.asked.insert(self.questions, Asked::Log(ask.answer));
         self.outgoing.push_back(to_node::Message::LogRequest(LogRequest {
             request: self.questions,
             replica: ask.replica.0,
             stream: stream.into(),
-            tail_lines,
+            tail_lines: end.lines,
             offset,
             max_bytes: LOG_PIECE_BYTES,
+            since_ms: end.since_ms,
+            within_ms: end.within_ms,
         }));
     }
 
@@ -378,7 +380,8 @@ impl Session {
             return;
         };
         let piece = if chunk.error.is_empty() {
-            Ok(LogPiece { data: chunk.data, next_offset: chunk.next_offset })
+            let LogChunk { data, next_offset, end_offset, times, .. } = chunk;
+            Ok(LogPiece { data, next_offset, end_offset, times })
         } else {
             Err(Error::new(Code::from_word(&chunk.error_code).unwrap_or(Code::Internal), chunk.error))
         };

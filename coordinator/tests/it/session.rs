@@ -1,5 +1,7 @@
 //! Node sessions: admission, orders, reports, fences, and what happens to them when the leader goes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use berth_core::{
     error::Code,
     id::{LogIndex, NodeEpoch, NodeId, ReplicaId},
@@ -85,13 +87,25 @@ async fn a_deployment_comes_to_serve_and_goes_again() {
 
     let request =
         LogsRequest { endpoint: "fraud".into(), deployment: "blue".into(), tail_lines: 5, ..LogsRequest::default() };
-    let mut logs = fleet.deployments(follower).logs(request).await.expect("a stream").into_inner();
+    let mut logs = fleet.deployments(follower).logs(request.clone()).await.expect("a stream").into_inner();
     let mut lines = Vec::new();
     while let Some(part) = timeout(PATIENCE, logs.message()).await.expect("in time").expect("a part") {
         lines.push((part.replica.clone(), String::from_utf8(part.data.to_vec()).expect("text")));
     }
     assert_eq!(lines.len(), 3);
     assert!(lines.iter().all(|(replica, text)| *text == format!("replica {replica} says hello\n")), "{lines:?}");
+
+    // All of it since a time takes several answers, and ends where the log did at first, although it grows.
+    let since = LogsRequest { tail_lines: 0, since_ms: 77, ..request };
+    let mut logs = fleet.deployments(follower).logs(since).await.expect("a stream").into_inner();
+    let mut whole: BTreeMap<String, String> = BTreeMap::new();
+    let mut times = BTreeSet::new();
+    while let Some(part) = timeout(PATIENCE, logs.message()).await.expect("in time").expect("a part") {
+        whole.entry(part.replica.clone()).or_default().push_str(str::from_utf8(&part.data).expect("text"));
+        times.extend(part.times.iter().map(|time| (time.until, time.at_ms)));
+    }
+    assert_eq!(whole.into_values().collect::<Vec<_>>(), ["part 0\npart 1\npart 2\n"; 3]);
+    assert_eq!(times, BTreeSet::from([(7, 77), (7, 0)]), "a time is asked for once, and handed on as it is told");
 
     // Traffic moves only to what is there; a deployment without traffic goes, and its replicas with it.
     let traffic = SetTrafficRequest {

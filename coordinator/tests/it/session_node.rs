@@ -21,8 +21,9 @@ use berth_core::{
 use berth_proto::node::{
     TableMessage, assignments_from_wire, change_from_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
-        FromNode, Heartbeat, Hello, LogChunk, PrefetchReport, PrepareProgress, ReplicaLoad, ReplicaReports, TableAcks,
-        TableUpdate, ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient, to_node,
+        FromNode, Heartbeat, Hello, LogChunk, LogRequest, LogTime, PrefetchReport, PrepareProgress, ReplicaLoad,
+        ReplicaReports, TableAcks, TableUpdate, ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient,
+        to_node,
     },
 };
 use tokio::{
@@ -196,11 +197,7 @@ impl Strings {
                     }
                     to_node::Message::ReportsTaken(_) => self.seen.lock().unwrap().reports_taken += 1,
                     to_node::Message::LogRequest(request) => {
-                        let text = if request.tail_lines > 0 { format!("replica {:016x} says hello\n", request.replica) } else { String::new() };
-                        let next_offset = 27.max(request.offset);
-                        line.send(from_node::Message::LogChunk(LogChunk {
-                            request: request.request, data: text.into(), next_offset, ..LogChunk::default()
-                        })).await;
+                        line.send(from_node::Message::LogChunk(log_of(&request))).await;
                     }
                     to_node::Message::Redirect(redirect) => {
                         self.seen.lock().unwrap().redirects += 1;
@@ -373,4 +370,20 @@ async fn a_join_token_is_exchanged_for_the_lasting_one_until_it_runs_out() {
         assert_eq!((error.code, error.what.as_str()), (berth_core::error::Code::Unauthenticated, what));
         assert!(error.try_.contains("node.token") || error.try_.contains("berth node join-command"), "{error:?}");
     }
+}
+
+/// Answers for a replica that says hello at its end, and whose log since a time is read slower than it grows, up to ten parts.
+fn log_of(of: &LogRequest) -> LogChunk {
+    const PART_BYTES: u64 = 7;
+    let is_part = of.offset.is_multiple_of(PART_BYTES) && of.offset < 10 * PART_BYTES;
+    let (text, next_offset, end_offset) = if of.since_ms > 0 || (of.offset > 0 && is_part) {
+        let text = format!("part {}\n", of.offset / PART_BYTES);
+        (text, of.offset + PART_BYTES, of.offset + 3 * PART_BYTES)
+    } else if of.tail_lines > 0 {
+        (format!("replica {:016x} says hello\n", of.replica), 27, 27)
+    } else {
+        (String::new(), of.offset, of.offset)
+    };
+    let times = vec![LogTime { until: text.len() as u64, at_ms: of.since_ms }];
+    LogChunk { request: of.request, data: text.into(), next_offset, end_offset, times, ..LogChunk::default() }
 }

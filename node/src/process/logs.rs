@@ -4,18 +4,30 @@
 //! emptied in place. Offsets count everything ever written, so that a reader follows through rotations: a rotated file
 //! carries the offset of its first byte in its name. Bytes written between the copy and the truncation are lost; that
 //! window is a few microseconds, once per rotation.
+//!
+//! Nobody stands between a child and its log, so that it writes on while its agent restarts; the times of its lines are those
+//! at which the file was written to, as the agent found them when it looked.
 
 use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
+
+use berth_core::written::{Mark, begin_of, thinned};
+
+use super::marks::Marks;
 
 /// Bytes of one answer: what fits a message well.
 pub(crate) const CHUNK_MAX: u64 = 256 << 10;
 /// Bytes looked at for the end of a log.
 const TAIL_BYTES: u64 = 64 << 10;
+/// Bytes that are looked through for the beginning of a line.
+const LINE_MAX: u64 = 64 << 10;
+/// Marks of one answer.
+const TIMES_MAX: usize = 2_048;
 /// Bytes of a log's end that go into a failure's reason.
 const REASON_BYTES: usize = 3_000;
 /// Lines of a log's end that go into a failure's reason.
@@ -82,7 +94,63 @@ impl Log {
         for part in old.iter().take(surplus) {
             fs::remove_file(&part.path)?;
         }
+        self.marks().forget(old.get(surplus).map_or(start, |part| part.start))?;
         Ok(true)
+    }
+
+    /// Keeps a mark of how far the log has grown, and returns whether there was anything to look at.
+    pub(crate) fn mark(&self) -> io::Result<bool> {
+        match self.newest()? {
+            Some(mark) => self.marks().add(mark).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Tells when the bytes from `from` to `to` were written; offsets are counted from `from`.
+    pub(crate) fn times(&self, from: u64, to: u64) -> io::Result<Vec<Mark>> {
+        let marks = self.all_marks()?;
+        let first = marks.partition_point(|mark| mark.until <= from);
+        let behind = marks.partition_point(|mark| mark.until < to);
+        let told = marks.get(first..(behind + 1).min(marks.len())).unwrap_or_default();
+        let told: Vec<Mark> = told.iter().map(|mark| Mark { until: mark.until.min(to) - from, ..*mark }).collect();
+        Ok(thinned(&told, TIMES_MAX))
+    }
+
+    /// Finds the first line that may have been written since a time.
+    pub(crate) fn since(&self, since_ms: u64) -> io::Result<u64> {
+        let begin = begin_of(&self.all_marks()?, since_ms);
+        let before = self.read(begin.saturating_sub(LINE_MAX), begin.min(LINE_MAX))?;
+        // Where what was before it is rotated away, something behind it was read.
+        let is_before = before.next_offset == begin;
+        let open = before.data.rsplit(|byte| *byte == b'\n').next().filter(|_| is_before).map_or(0, <[u8]>::len);
+        Ok(begin - open as u64)
+    }
+
+    /// Lists the marks, the last of them for what nobody has looked at yet.
+    fn all_marks(&self) -> io::Result<Vec<Mark>> {
+        let mut marks = self.marks().all()?;
+        let newest = self.newest()?;
+        marks.extend(newest.filter(|newest| marks.last().is_none_or(|last| last.until < newest.until)));
+        Ok(marks)
+    }
+
+    /// Returns where the log ends, and when it was written to last.
+    fn newest(&self) -> io::Result<Option<Mark>> {
+        let _unrotated = self.hold()?;
+        let start = self.rotated()?.last().map_or(0, |part| part.start + part.len);
+        let meta = match fs::metadata(&self.path) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let until = start + meta.len();
+        Ok((until > 0).then_some(Mark { until, at_ms: unix_ms(meta.modified()?) }))
+    }
+
+    fn marks(&self) -> Marks {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".times");
+        Marks::new(PathBuf::from(path))
     }
 
     /// Reads from an offset on; what was rotated away is skipped.
@@ -107,10 +175,10 @@ impl Log {
         Ok(chunk)
     }
 
-    /// Reads the last lines.
-    pub(crate) fn tail(&self, lines: u64) -> io::Result<Chunk> {
+    /// Reads the last lines of what lies behind an offset.
+    pub(crate) fn tail(&self, lines: u64, from: u64) -> io::Result<Chunk> {
         let end = self.end()?;
-        let mut chunk = self.read(end.saturating_sub(CHUNK_MAX), CHUNK_MAX)?;
+        let mut chunk = self.read(end.saturating_sub(CHUNK_MAX).max(from), CHUNK_MAX)?;
         let start = start_of_last(&chunk.data, usize::try_from(lines).unwrap_or(usize::MAX));
         chunk.data.drain(..start);
         Ok(chunk)
@@ -192,6 +260,11 @@ impl Log {
     }
 }
 
+/// Returns a file's time as logs tell it.
+fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn read_up_to(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     let mut got = 0;
     while got < into.len() {
@@ -261,7 +334,74 @@ mod tests {
         assert!(kept <= 3 * 320, "{kept} bytes are kept");
         let old = log.read(0, CHUNK_MAX).unwrap();
         assert_eq!(old.next_offset, written.len() as u64, "what was rotated away is skipped");
-        assert_eq!(String::from_utf8(log.tail(2).unwrap().data).unwrap(), "line 0198\nline 0199\n");
+        assert_eq!(String::from_utf8(log.tail(2, 0).unwrap().data).unwrap(), "line 0198\nline 0199\n");
+    }
+
+    fn written_at(log: &Log, at_ms: u64) {
+        let file = File::open(log.path()).unwrap();
+        file.set_modified(UNIX_EPOCH + std::time::Duration::from_millis(at_ms)).unwrap();
+    }
+
+    #[test]
+    fn lines_have_the_time_of_the_look_that_found_them_through_rotations() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("output.log"));
+        assert!(!log.mark().unwrap(), "nothing is there");
+        for (text, at_ms) in [("one\ntw", 1_000), ("o\nthree\n", 2_000), ("four\n", 3_000)] {
+            write(&log, text);
+            written_at(&log, at_ms);
+            log.mark().unwrap();
+            log.rotate(9, 9).unwrap();
+        }
+        write(&log, "five\n");
+        written_at(&log, 4_000);
+        let times = |from, to| -> Vec<(u64, u64)> {
+            log.times(from, to).unwrap().iter().map(|mark| (mark.until, mark.at_ms)).collect()
+        };
+        let all = [(6, 1_000), (14, 2_000), (19, 3_000), (24, 4_000)];
+        assert_eq!(times(0, 24), all, "the last of them from the file itself: nobody has looked since");
+        assert_eq!(times(8, 16), [(6, 2_000), (8, 3_000)], "counted from where the answer begins");
+        assert_eq!(times(24, 24), []);
+        for (since_ms, text, why) in [
+            (0, "one\ntwo\nthree\nfour\nfive\n", "all"),
+            (1_001, "two\nthree\nfour\nfive\n", "a line is whole: it ended later than it began"),
+            (2_001, "four\nfive\n", "in a part that was rotated"),
+            (3_500, "five\n", "what nobody has looked at yet"),
+            (4_001, "", "nothing since"),
+        ] {
+            let begin = log.since(since_ms).unwrap();
+            assert_eq!(String::from_utf8(log.read(begin, CHUNK_MAX).unwrap().data).unwrap(), text, "{why}");
+        }
+        assert_eq!(log.tail(1, log.since(2_001).unwrap()).unwrap().data, b"five\n");
+        assert_eq!(log.tail(9, log.since(2_001).unwrap()).unwrap().data, b"four\nfive\n");
+    }
+
+    #[test]
+    fn marks_go_with_what_is_rotated_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("output.log"));
+        for at_ms in 1..=100 {
+            write(&log, "0123456789\n");
+            written_at(&log, at_ms);
+            log.mark().unwrap();
+            log.rotate(20, 2).unwrap();
+        }
+        let kept = log.marks().all().unwrap();
+        let first = log.parts().unwrap().first().unwrap().start;
+        assert!(kept.iter().all(|mark| mark.until > first), "{first}: {kept:?}");
+        assert_eq!(kept.last(), Some(&Mark { until: 1_100, at_ms: 100 }));
+        assert_eq!(log.since(50).unwrap(), 0, "what began before is gone");
+        assert_eq!(log.since(98).unwrap(), 97 * 11);
+    }
+
+    #[test]
+    fn a_log_from_before_there_were_marks_has_the_time_at_which_its_file_was_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("output.log"));
+        write(&log, "old\nolder\n");
+        written_at(&log, 7_000);
+        assert_eq!(log.times(0, 4).unwrap(), [Mark { until: 4, at_ms: 7_000 }]);
+        assert_eq!((log.since(7_000).unwrap(), log.since(7_001).unwrap()), (0, 10));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod group;
 mod inspect;
 pub(crate) mod logs;
+mod marks;
 mod port;
 mod rotation;
 mod spawner;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from berth import BerthError, InvokeError, Problem
 from berth._call import Members, call, parse_address
 from berth._steps import Attempt, Failed, Sleep
-from berth._stream import logs_request
+from berth._stream import logs_request, text_of
 from berth.api.v1 import api_pb2 as api
+from berth.node.v1 import node_pb2
 from berth.errors import error_of
 
 
@@ -102,3 +104,28 @@ def test_errors_survive_a_process_boundary() -> None:
 )
 def test_a_container_is_named_as_azure_spells_it(container: Optional[str], prepare: bool) -> None:
     assert logs_request("fraud", "blue", 5, False, False, container).prepare is prepare
+
+
+def test_logs_are_asked_for_since_a_time() -> None:
+    for lines, since, told in [
+        (None, None, (50, 0, 0)),
+        (None, timedelta(minutes=2), (0, 0, 120_000)),
+        (5, datetime(2026, 1, 31, 14, 2, tzinfo=timezone.utc), (5, 1_769_868_120_000, 0)),
+    ]:
+        request = logs_request("fraud", "blue", lines, False, False, since=since)
+        assert (request.tail_lines, request.since_ms, request.within_ms) == told
+
+
+def test_a_line_has_the_time_of_its_last_byte() -> None:
+    def part(data: bytes, *times: tuple[int, int]) -> api.LogLines:
+        marks = [node_pb2.LogTime(until=until, at_ms=at_ms) for until, at_ms in times]
+        return api.LogLines(replica="r", data=data, times=marks)
+
+    parts = [part(b"one\ntw", (4, 1_000), (6, 2_000)), part(b"o\r-\nthree", (4, 2_500), (9, 3_000)), part(b"\n")]
+    assert text_of(parts, timestamps=True).split("\n") == [
+        "1970-01-01T00:00:01.000Z one",
+        "1970-01-01T00:00:02.500Z two\r-",
+        "- three",
+        "",
+    ]
+    assert text_of(parts) == "one\ntwo\r-\nthree\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,8 @@ def test_logs_events_nodes_and_why(client: Client, digits: str) -> None:
     following.close()  # type: ignore[attr-defined]
     logs = client.online_deployments
     assert logs.get_logs("green", digits, lines=5) is not None
+    timed = logs.get_logs("green", digits, since=timedelta(hours=1), timestamps=True)
+    assert all(line.startswith("20") for line in timed.splitlines() if not line.startswith("==>"))
     # The built-in server needs no environment: nothing was written while it was prepared.
     for container in ("storage-initializer", "StorageInitializer"):
         assert "listening" not in logs.get_logs("green", digits, container_type=container)

@@ -15,7 +15,7 @@ use super::{
 };
 
 fn ask(request: u64, replica: u64, tail_lines: u64, offset: u64) -> LogRequest {
-    LogRequest { request, replica, stream: LogStream::Output as i32, tail_lines, offset, max_bytes: 0 }
+    LogRequest { request, replica, stream: LogStream::Output as i32, tail_lines, offset, ..LogRequest::default() }
 }
 
 #[tokio::test]

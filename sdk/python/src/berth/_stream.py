@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Optional
+from datetime import datetime, timedelta, timezone
+from typing import Optional, Union
 
 from ._call import _MAY_RETRY, Members, explain
 from ._steps import Failed, Op, Sleep
@@ -80,27 +84,57 @@ _CONTAINERS = {"inferenceserver": False, "storageinitializer": True}
 
 
 def logs_request(
-    endpoint: str, deployment: str, lines: int, follow: bool, previous: bool, container_type: Optional[str] = None
+    endpoint: str,
+    deployment: str,
+    lines: Optional[int],
+    follow: bool,
+    previous: bool,
+    container_type: Optional[str] = None,
+    since: Optional[Union[timedelta, datetime]] = None,
 ) -> api.LogsRequest:
     """Asks for a deployment's log."""
     container = (container_type or "inference-server").replace("-", "").lower()
     if container not in _CONTAINERS:
         raise ValueError(f"container_type is `{container_type}`, neither `inference-server` nor `storage-initializer`")
+    if lines is None:
+        lines = 50 if since is None else 0
     return api.LogsRequest(
         endpoint=endpoint,
         deployment=deployment,
         tail_lines=lines,
+        # A time without a zone is local, as everywhere in Python.
+        since_ms=max(1, round(since.timestamp() * 1000)) if isinstance(since, datetime) else 0,
+        within_ms=max(1, round(since.total_seconds() * 1000)) if isinstance(since, timedelta) else 0,
         follow=follow,
         previous=previous,
         prepare=_CONTAINERS[container],
     )
 
 
-def text_of(parts: Iterable[api.LogLines]) -> str:
+def _timed(data: bytes, times: list[tuple[int, int]]) -> bytes:
+    """Begins each line with the time of its last byte; `-` from a node that keeps none."""
+    timed, end = [], 0
+    for line in io.BytesIO(data):
+        end += len(line)
+        at = bisect_right(times, (end - 1, sys.maxsize))
+        word = "-"
+        if at < len(times):
+            moment = datetime.fromtimestamp(times[at][1] / 1000, timezone.utc)
+            word = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        timed.append(word.encode() + b" " + line)
+    return b"".join(timed)
+
+
+def text_of(parts: Iterable[api.LogLines], timestamps: bool = False) -> str:
     """Joins a log, one replica after the other."""
     logs: dict[str, bytes] = {}
+    times: dict[str, list[tuple[int, int]]] = {}
     for part in parts:
+        begin = len(logs.get(part.replica, b""))
+        times.setdefault(part.replica, []).extend((begin + it.until, it.at_ms) for it in part.times)
         logs[part.replica] = logs.get(part.replica, b"") + part.data
+    if timestamps:
+        logs = {name: _timed(data, times[name]) for name, data in logs.items()}
     if len(logs) == 1:
         return next(iter(logs.values())).decode(errors="replace")
     whole = [f"==> {name} <==\n{data.decode(errors='replace')}" for name, data in sorted(logs.items())]

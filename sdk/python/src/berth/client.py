@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
@@ -292,17 +293,20 @@ class OnlineDeployments:
         self,
         name: str,
         endpoint_name: str,
-        lines: int = 50,
+        lines: Optional[int] = None,
         *,
         container_type: Optional[str] = None,
         previous: bool = False,
+        since: Optional[Union[timedelta, datetime]] = None,
+        timestamps: bool = False,
     ) -> str:
-        """Returns the last lines that a deployment's replicas wrote.
+        """Returns the last lines that a deployment's replicas wrote: 50, or all `since` a time or for so long.
 
         `container_type` is Azure's: `inference-server`, or `storage-initializer` for what preparing a replica wrote.
+        With `timestamps` each line begins with when it was written, by the clock of its node.
         """
-        request = _stream.logs_request(endpoint_name, name, lines, False, previous, container_type)
-        return _stream.text_of(self._logs(request))
+        request = _stream.logs_request(endpoint_name, name, lines, False, previous, container_type, since)
+        return _stream.text_of(self._logs(request), timestamps)
 
     def follow_logs(self, name: str, endpoint_name: str, lines: int = 10) -> Iterator[api.LogLines]:
         """Yields what a deployment's replicas write, as it is written."""

@@ -457,7 +457,7 @@ class NodeVerdict(_message.Message):
     def __init__(self, node: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class LogsRequest(_message.Message):
-    __slots__ = ("endpoint", "deployment", "replica", "tail_lines", "follow", "prepare", "previous")
+    __slots__ = ("endpoint", "deployment", "replica", "tail_lines", "follow", "prepare", "previous", "since_ms", "within_ms")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -465,6 +465,8 @@ class LogsRequest(_message.Message):
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     PREPARE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment: str
     replica: str
@@ -472,17 +474,21 @@ class LogsRequest(_message.Message):
     follow: bool
     prepare: bool
     previous: bool
-    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., replica: _Optional[str] = ..., tail_lines: _Optional[int] = ..., follow: bool = ..., prepare: bool = ..., previous: bool = ...) -> None: ...
+    since_ms: int
+    within_ms: int
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., replica: _Optional[str] = ..., tail_lines: _Optional[int] = ..., follow: bool = ..., prepare: bool = ..., previous: bool = ..., since_ms: _Optional[int] = ..., within_ms: _Optional[int] = ...) -> None: ...
 
 class LogLines(_message.Message):
-    __slots__ = ("replica", "node", "data")
+    __slots__ = ("replica", "node", "data", "times")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
     replica: str
     node: str
     data: bytes
-    def __init__(self, replica: _Optional[str] = ..., node: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+    times: _containers.RepeatedCompositeFieldContainer[_node_pb2.LogTime]
+    def __init__(self, replica: _Optional[str] = ..., node: _Optional[str] = ..., data: _Optional[bytes] = ..., times: _Optional[_Iterable[_Union[_node_pb2.LogTime, _Mapping]]] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("endpoint", "deployment", "replica", "node", "state", "reason", "pid", "address", "generation", "restarts", "since_ms", "placed_at_ms", "devices", "in_flight", "retry_at_ms", "reserve_spent", "used_cpu_milli", "used_memory_mib", "used_gpu_milli", "progress")

@@ -272,18 +272,30 @@ class ReplicaReports(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ..., reports: _Optional[_Iterable[_Union[_model_pb2.ReplicaReport, _Mapping]]] = ...) -> None: ...
 
 class LogChunk(_message.Message):
-    __slots__ = ("request", "data", "next_offset", "error_code", "error")
+    __slots__ = ("request", "data", "next_offset", "error_code", "error", "end_offset", "times")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
     request: int
     data: bytes
     next_offset: int
     error_code: str
     error: str
-    def __init__(self, request: _Optional[int] = ..., data: _Optional[bytes] = ..., next_offset: _Optional[int] = ..., error_code: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+    end_offset: int
+    times: _containers.RepeatedCompositeFieldContainer[LogTime]
+    def __init__(self, request: _Optional[int] = ..., data: _Optional[bytes] = ..., next_offset: _Optional[int] = ..., error_code: _Optional[str] = ..., error: _Optional[str] = ..., end_offset: _Optional[int] = ..., times: _Optional[_Iterable[_Union[LogTime, _Mapping]]] = ...) -> None: ...
+
+class LogTime(_message.Message):
+    __slots__ = ("until", "at_ms")
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    until: int
+    at_ms: int
+    def __init__(self, until: _Optional[int] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class RequestFound(_message.Message):
     __slots__ = ("question", "report")
@@ -459,20 +471,24 @@ class ReportsTaken(_message.Message):
     def __init__(self, seq: _Optional[int] = ...) -> None: ...
 
 class LogRequest(_message.Message):
-    __slots__ = ("request", "replica", "stream", "tail_lines", "offset", "max_bytes")
+    __slots__ = ("request", "replica", "stream", "tail_lines", "offset", "max_bytes", "since_ms", "within_ms")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TAIL_LINES_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     request: int
     replica: int
     stream: LogStream
     tail_lines: int
     offset: int
     max_bytes: int
-    def __init__(self, request: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[_Union[LogStream, str]] = ..., tail_lines: _Optional[int] = ..., offset: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    since_ms: int
+    within_ms: int
+    def __init__(self, request: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[_Union[LogStream, str]] = ..., tail_lines: _Optional[int] = ..., offset: _Optional[int] = ..., max_bytes: _Optional[int] = ..., since_ms: _Optional[int] = ..., within_ms: _Optional[int] = ...) -> None: ...
 
 class FindRequest(_message.Message):
     __slots__ = ("question", "id")
