@@ -2,6 +2,7 @@
 
 mod advertise;
 mod args;
+mod authority;
 mod config;
 mod contexts;
 pub mod demo;

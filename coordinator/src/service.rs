@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     net::{SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +28,7 @@ use berth_proto::{
     },
     node::v1::node_server::NodeServer,
     peer::v1::peer_server::PeerServer,
-    tls::{Audience, Server, Watch},
+    tls::{AUTHORITY_PAGE, Audience, Server, Watch, pem},
 };
 use tokio::{
     sync::Semaphore,
@@ -82,6 +82,8 @@ pub struct CoordinatorService {
     advertise: String,
     /// TLS of the listener; plain HTTP when absent.
     tls: Option<Server>,
+    /// The file of the authority, handed out to who has yet to join.
+    authority: Option<PathBuf>,
     /// Look at certificates for as long as the coordinator runs.
     watches: Vec<Watch>,
 }
@@ -189,7 +191,8 @@ impl CoordinatorService {
         };
         let handle = CoordinatorHandle { context: Arc::new(context), api_addr, advertise: advertise.as_str().into() };
         let watches = trust_watch.into_iter().chain(tls_watch).collect();
-        Ok(Self { handle, listener, raft, keeper, advertise, tls, watches })
+        let authority = options.ca.filter(|_| tls.is_some());
+        Ok(Self { handle, listener, raft, keeper, advertise, tls, authority, watches })
     }
 
     /// Returns a handle.
@@ -200,10 +203,10 @@ impl CoordinatorService {
     /// Serves until `shutdown` completes, or until the member stops by itself: then its error is returned, and the
     /// process should end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Self { handle, listener, raft, keeper, advertise, tls, watches: _watches } = self;
+        let Self { handle, listener, raft, keeper, advertise, tls, authority, watches: _watches } = self;
         let context = handle.context.clone();
         let stop = context.stop.clone();
-        let routes = routes(&context, &raft, &advertise)?;
+        let routes = routes(&context, &raft, &advertise, authority)?;
         let listener = listening(listener)?;
         let (tasks, drained) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(keeper.run(stop.clone()));
@@ -369,7 +372,7 @@ fn listening(listener: TcpListener) -> Result<tokio::net::TcpListener, Error> {
 }
 
 /// Everything on the one listener: the API over gRPC and over HTTP, nodes, members, consensus, and pages for operators.
-fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result<Routes, Error> {
+fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str, ca: Option<PathBuf>) -> Result<Routes, Error> {
     let api = Api { context: context.clone() };
     let nodes = NodeServer::new(NodeRpc(context.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let members = PeerServer::new(PeerRpc(context.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -391,10 +394,11 @@ fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result
         .add_service(InterceptedService::new(nodes, Gatekeeper::for_nodes(context.key.clone())))
         .add_service(InterceptedService::new(members, Gatekeeper::for_members(context.key.clone())))
         .add_service(raft.grpc());
-    let pages = axum::Router::new()
-        .route("/metrics", get(metrics_page))
-        .route("/healthz", get(health_page))
-        .with_state(context.clone());
+    let mut pages = axum::Router::new().route("/metrics", get(metrics_page)).route("/healthz", get(health_page));
+    if let Some(ca) = ca {
+        pages = pages.route(AUTHORITY_PAGE, get(async move || authority_page(ca).await));
+    }
+    let pages = pages.with_state(context.clone());
     let services = routes.routes().into_axum_router();
     let rest = rest::router(services.clone(), advertise)?;
     Ok(Routes::from(services.merge(pages).merge(rest)).prepare())
@@ -403,6 +407,18 @@ fn routes(context: &Arc<Context>, raft: &RaftService, advertise: &str) -> Result
 async fn metrics_page(State(context): State<Arc<Context>>) -> String {
     measure(&context);
     context.metrics.text()
+}
+
+/// Hands out the certificates of the authority, for nodes that have yet to join; of the file nothing else.
+async fn authority_page(ca: PathBuf) -> (StatusCode, String) {
+    let read = tokio::task::spawn_blocking(move || pem::written(&ca)).await;
+    match read.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(certificates) => (StatusCode::OK, certificates.concat()),
+        Err(why) => {
+            tracing::warn!(%why, "the authority cannot be handed out");
+            (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be read\n".to_owned())
+        }
+    }
 }
 
 /// Healthy means that this member can serve reads: it belongs to a cluster that has a leader.

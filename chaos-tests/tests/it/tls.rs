@@ -21,13 +21,13 @@ use tokio::net::TcpStream;
 use crate::BERTH;
 
 /// An authority and what it signed, as files.
-struct Authority {
-    dir: TempDir,
+pub(crate) struct Authority {
+    pub(crate) dir: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// Signs a certificate, in the files of this name.
-    fn signed(&self, file: &str, name: &str) -> TlsFiles {
+    pub(crate) fn signed(&self, file: &str, name: &str) -> TlsFiles {
         let key = KeyPair::generate().expect("a key");
         let certificate = CertificateParams::new([name.to_owned()]).expect("parameters").signed_by(&key, &self.issuer);
         let path = |kind: &str| self.dir.path().join(format!("{file}.{kind}"));
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// Tells a verb whom to believe and what to show.
-    fn flags(&self, own: &TlsFiles) -> Vec<String> {
+    pub(crate) fn flags(&self, own: &TlsFiles) -> Vec<String> {
         let ca = self.dir.path().join("ca.pem");
         [("--ca", ca.as_path()), ("--client-cert", &own.cert), ("--client-key", &own.key)]
             .iter()
@@ -60,7 +60,7 @@ impl Authority {
 }
 
 /// Runs a verb, and returns what it wrote.
-fn berth(api: &str, flags: &[String], words: &[&str]) -> Result<String, String> {
+pub(crate) fn berth(api: &str, flags: &[String], words: &[&str]) -> Result<String, String> {
     let mut command = Command::new(BERTH);
     ["BERTH_API", "BERTH_CA", "BERTH_CLIENT_CERT", "BERTH_CLIENT_KEY"].iter().for_each(|name| {
         command.env_remove(name);

@@ -245,6 +245,9 @@ daemon_args! {
         data_dir: "DIR",
         /// Coordinators, with commas; https://HOST:PORT where they speak TLS.
         coordinators: "ADDRS",
+        /// What the coordinators' authority hashes to, as `berth node join-command` prints it: where its file is not there it is
+        /// asked for, and believed only if it fits.
+        ca_hash: "sha256:HEX",
         /// A file with the node token, which every coordinator keeps in its data directory.
         token_file: "FILE",
         /// Where callers reach it.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{error::Error, model::NodeName};
+use berth_core::{address, error::Error, join::CaHash, model::NodeName};
 use berth_node::{
     capacity::CapacityOverride,
     mesh::{PeerFiles, TlsFiles},
@@ -28,6 +28,7 @@ pub(super) const NODE: Schema = Schema {
         ("data_dir", "/var/lib/berth/node"),
         ("coordinators", "127.0.0.1:7400"),
         ("ca", ""),
+        ("ca_hash", ""),
         ("client_cert", ""),
         ("client_key", ""),
         ("token_file", ""),
@@ -73,6 +74,8 @@ pub(crate) struct NodeConfig {
     pub(crate) coordinators: Vec<String>,
     /// Whose certificates are believed of coordinators, and what they are shown.
     pub(crate) trust: Option<TrustFiles>,
+    /// What the authority of the coordinators hashes to, where its file has yet to be asked for.
+    pub(crate) ca_hash: Option<CaHash>,
     /// The file with the node token.
     pub(crate) token_file: PathBuf,
     /// Where callers reach it.
@@ -159,9 +162,17 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
     let tls = from.certificate(["tls_cert", "tls_key"]);
     let ca = from.optional("ca", |text| Ok(PathBuf::from(text)));
     let own = from.certificate(["client_cert", "client_key"]);
-    if ca.is_none() && own.is_some() {
+    let ca_hash = from.optional("ca_hash", parse::<CaHash>);
+    if ca.is_none() && ca_hash.is_none() && own.is_some() {
         from.problems.add_try("--ca", "is missing beside the certificate for coordinators", "--ca FILE");
     }
+    if ca_hash.is_some() && !coordinators.iter().flatten().any(|one| address::is_tls(one)) {
+        let what = "no coordinator is called over TLS, so none has an authority to ask for";
+        from.problems.add_try("--ca-hash", what, "write --coordinators https://HOST:PORT");
+    }
+    // One that is asked for is kept where the node keeps what is its own.
+    let asked_for = ca_hash.as_ref().and(data_dir.as_ref()).map(|dir| dir.join("ca.pem"));
+    let ca = ca.or(asked_for);
     let trust = ca.map(|ca| TrustFiles { ca, own });
     let peers = ["peer_cert", "peer_key", "peer_ca"].map(|name| from.optional(name, |text| Ok(PathBuf::from(text))));
     let peers = match peers {
@@ -194,6 +205,7 @@ pub(super) fn read(mut from: super::Reader, host_name: &dyn Fn() -> Option<NodeN
         data_dir: data_dir.ok_or_else(unread)?,
         coordinators: coordinators.ok_or_else(unread)?,
         trust,
+        ca_hash,
         token_file: token_file.ok_or_else(unread)?,
         ingress: ingress.ok_or_else(unread)?,
         gate: gate.ok_or_else(unread)?,

@@ -290,7 +290,8 @@ impl Fleet {
         self.options.dir.join("cluster.key")
     }
 
-    fn token_file(&self) -> PathBuf {
+    /// Returns the file with the cluster's lasting node token.
+    pub fn token_file(&self) -> PathBuf {
         self.options.dir.join("coordinator-1").join("node.token")
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::{
     advertise::advertised,
     args::{CoordinatorArgs, DemoArgs, GlobalArgs, NodeArgs, ServeOnnxArgs},
-    config,
+    authority, config,
     demo::{self, DemoOptions},
     event_log,
     output::{Fault, Misused, Output},
@@ -89,6 +89,10 @@ pub(super) async fn node(args: &NodeArgs, global: GlobalArgs) -> Result<(), Faul
     let config = config::node(layer, args.config.as_deref()).or_misused()?;
     process::log(&config.log)?;
     let token = read_token(&config.token_file).or_misused()?;
+    // Before anything is shown to anybody.
+    if let (Some(hash), Some(trust)) = (&config.ca_hash, &config.trust) {
+        authority::asked_for(hash, trust, &config.coordinators).await?;
+    }
     let advertise = advertised(config.advertise, &config.coordinators)?;
     let mut options = NodeOptions::new(config.name, config.data_dir, config.coordinators, token);
     options.ingress = config.ingress;

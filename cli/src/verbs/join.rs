@@ -6,9 +6,10 @@ use berth_coordinator::keys::join_token;
 use berth_core::{
     address,
     error::{Code, Error},
-    join::JoinToken,
+    join::{CaHash, JoinToken},
     time::LogTime,
 };
+use berth_proto::tls::authority_hash;
 use serde::Serialize;
 
 use super::Context;
@@ -62,7 +63,11 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
             (join_token(&lasting, until)?.to_string(), until.millis())
         }
     };
-    let join = Join { command: command(&coordinators, &token), coordinators, until_ms };
+    // Who is believed here is who a new node will believe.
+    let trusted =
+        context.client.options().trust.as_ref().filter(|_| coordinators.iter().any(|one| address::is_tls(one)));
+    let ca_hash = trusted.map(|trust| authority_hash(trust.ca())).transpose()?;
+    let join = Join { command: command(&coordinators, &token, ca_hash.as_ref()), coordinators, until_ms };
     Ok(context.out.value(&join, &join.command, || {
         context.out.line(&join.command);
         if join.coordinators.iter().any(|address| is_loopback(address)) {
@@ -77,10 +82,13 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
             );
         }
         if join.coordinators.iter().any(|address| address::is_tls(address)) {
-            context.out.aside(
-                "copy the authority that signed the coordinators' certificates to ~/.berth/ca.pem there; where they ask for a \
-                 certificate, add --client-cert FILE --client-key FILE",
-            );
+            context.out.aside(match ca_hash {
+                Some(_) => "where coordinators ask for a certificate, add --client-cert FILE --client-key FILE",
+                None => {
+                    "copy the authority that signed the coordinators' certificates to ~/.berth/ca.pem there, or ask one at \
+                     https:// for this line; where they ask for a certificate, add --client-cert FILE --client-key FILE"
+                }
+            });
         }
         context.out.aside(match join.until_ms {
             0 => "the line holds the cluster's lasting node token: whoever has it can register nodes for ever".to_owned(),
@@ -106,7 +114,7 @@ fn lasting(text: &str) -> Result<String, &'static str> {
 
 /// Writes the line. The token reaches the other machine's disk under a mode that others cannot read. Where the coordinators
 /// can be reached from elsewhere the node can be too; a second node beside coordinators on loopback takes ports of its own.
-fn command(coordinators: &[String], token: &str) -> String {
+fn command(coordinators: &[String], token: &str, ca_hash: Option<&CaHash>) -> String {
     let listens = match coordinators {
         all if all.iter().any(|address| is_loopback(address)) => {
             "--ingress 127.0.0.1:0 --gate 127.0.0.1:0 --metrics 127.0.0.1:0"
@@ -116,7 +124,11 @@ fn command(coordinators: &[String], token: &str) -> String {
         }
         _ => "--ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --metrics 0.0.0.0:7482 --advertise auto --insecure",
     };
-    let ca = if coordinators.iter().any(|one| address::is_tls(one)) { " --ca ~/.berth/ca.pem" } else { "" };
+    let ca = match ca_hash {
+        Some(hash) => format!(" --ca-hash {hash}"),
+        None if coordinators.iter().any(|one| address::is_tls(one)) => " --ca ~/.berth/ca.pem".to_owned(),
+        None => String::new(),
+    };
     format!(
         "(umask 077 && mkdir -p ~/.berth && printf '%s\\n' '{token}' > ~/.berth/node.token) && berth node \
          --coordinators {}{ca} --token-file ~/.berth/node.token --data-dir ~/.berth/node {listens}",
@@ -154,14 +166,20 @@ mod tests {
 
     #[test]
     fn the_line_is_one_line_and_quotes_nothing_it_should_not() {
-        let line = command(&["10.0.0.1:7400".into(), "10.0.0.2:7400".into()], "node-1.abc");
+        let line = command(&["10.0.0.1:7400".into(), "10.0.0.2:7400".into()], "node-1.abc", None);
         assert_eq!(line.lines().count(), 1);
         assert!(line.contains("--coordinators 10.0.0.1:7400,10.0.0.2:7400 "), "{line}");
         let listens = " --ingress 0.0.0.0:7480 --gate 0.0.0.0:7481 --metrics 0.0.0.0:7482 --advertise auto --insecure";
         assert!(line.ends_with(listens), "{line}");
-        let second = command(&["[fd00::1]:7400".into()], "t");
+        let second = command(&["[fd00::1]:7400".into()], "t", None);
         assert!(second.contains("--gate '[::]:7481' --metrics '[::]:7482' --advertise auto"), "{second}");
-        let secured = command(&["https://c1:7400".into()], "t");
+        let hash = CaHash::of(vec![[10; 32]]).expect("one");
+        let hashed = command(&["https://c1:7400".into()], "t", Some(&hash));
+        assert!(
+            hashed.contains(&format!("https://c1:7400 --ca-hash sha256:{} --token-file", "0a".repeat(32))),
+            "{hashed}"
+        );
+        let secured = command(&["https://c1:7400".into()], "t", None);
         assert!(secured.contains("--coordinators https://c1:7400 --ca ~/.berth/ca.pem --token-file"), "{secured}");
         for (token, plain) in [("abc-1.x=", true), ("", false), ("a'b", false), ("a b", false), ("$(x)", false)] {
             assert_eq!(is_plain(token), plain, "{token}");

@@ -134,6 +134,11 @@ impl Trust {
         Ok((trust, watch))
     }
 
+    /// Returns the file of those who are believed.
+    pub fn ca(&self) -> &Path {
+        &self.0.ca
+    }
+
     /// Agrees on keys with who answers at `authority` (`HOST:PORT`), which has to show that it is the one of this address.
     ///
     /// Who calls is done with TLS 1.3 before it is believed, so an end that asked for a certificate is heard first: what it
