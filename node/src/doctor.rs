@@ -1,5 +1,9 @@
 //! The doctor: what a node would find on this host, in plain sentences, before anything is started.
 
+mod coordinator;
+
+pub use coordinator::CoordinatorTls;
+
 use std::{
     fs,
     io::ErrorKind,
@@ -68,6 +72,8 @@ pub struct DoctorOptions {
     pub nvml_library: Option<PathBuf>,
     /// The certificate that callers would be shown.
     pub tls: Option<TlsFiles>,
+    /// The certificate of a coordinator here.
+    pub coordinator: Option<CoordinatorTls>,
     /// What other nodes would be shown.
     pub peers: Option<PeerFiles>,
     /// What a node would show to coordinators.
@@ -106,6 +112,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
     let mut findings = vec![gpus(options.nvml_library.as_deref()), limits(&options.data_dir), python(&options.python)];
     findings.push(disk(&options.data_dir));
     findings.extend(options.tls.as_ref().map(tls));
+    findings.extend(options.coordinator.as_ref().map(coordinator::coordinator));
     findings.extend(options.peers.as_ref().map(peers));
     findings.extend(options.token.as_deref().map(|path| token(path, wall())));
     findings.extend([clock(), engine()]);

@@ -20,8 +20,12 @@ use std::{
     str::FromStr,
 };
 
-use berth_core::error::{Code, Error, Problems, nearest};
-use berth_proto::tls::TlsFiles;
+use berth_core::{
+    address,
+    error::{Code, Error, Problems, nearest},
+};
+use berth_node::doctor::CoordinatorTls;
+use berth_proto::tls::{Audience, ServerFiles, TlsFiles};
 
 /// Our own steps, and of the consensus library only what someone should look at: it tells every heartbeat at `info`.
 const DEFAULT_LOG: &str = "info,openraft=warn";
@@ -130,6 +134,23 @@ pub(crate) fn ports(flags: Layer, file: Option<&Path>) -> Result<Vec<(&'static s
     of_coordinator.finish()?;
     of_node.finish()?;
     Ok(ports)
+}
+
+/// Reads what a coordinator of this host would show, from the file and the variables; nothing where it speaks no TLS.
+pub(crate) fn coordinator_tls(file: Option<&Path>) -> Result<Option<CoordinatorTls>, Error> {
+    let mut from = read_layers(coordinator::COORDINATOR, Layer::default(), file)?;
+    let own = from.certificate(["tls_cert", "tls_key"]);
+    let client_ca = from.optional("tls_client_ca", |text| Ok(PathBuf::from(text)));
+    let ca = from.optional("ca", |text| Ok(PathBuf::from(text)));
+    let listens = from.optional("api", parse_listen);
+    let advertise = from.optional("advertise", |text| Ok(text.to_owned()));
+    from.finish()?;
+    let host = advertise.map(|advertise| address::host(&advertise).to_owned());
+    Ok(own.zip(ca).zip(listens).map(|((own, ca), listens)| CoordinatorTls {
+        files: ServerFiles { own, client_ca },
+        audience: Audience { ca, host: host.unwrap_or_else(|| listens.ip().to_string()) },
+        listens,
+    }))
 }
 
 // === impl Layer ===

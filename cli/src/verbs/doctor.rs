@@ -20,11 +20,13 @@ pub(super) async fn run(args: DoctorArgs, out: &Output) -> Result<(), Fault> {
     let given = [("ingress", args.ingress), ("gate", args.gate), ("metrics", args.metrics)];
     let flags = given.into_iter().filter_map(|(name, text)| Some((name, text?)));
     let ports = config::ports(Layer::flags(flags), args.config.as_deref()).or_misused()?;
+    let coordinator = config::coordinator_tls(args.config.as_deref()).or_misused()?;
     let options = DoctorOptions {
         data_dir: args.data_dir,
         python: args.python,
         nvml_library: args.nvml_lib,
         tls,
+        coordinator,
         peers,
         token: args.token_file,
         ports,
