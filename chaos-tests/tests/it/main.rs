@@ -17,6 +17,7 @@ mod reserve;
 mod stop;
 mod stranger;
 mod tls;
+mod tls_change_over;
 mod tls_join;
 mod traces;
 mod tui;

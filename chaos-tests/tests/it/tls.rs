@@ -110,7 +110,7 @@ async fn a_cluster_over_mutual_tls_serves_renews_and_tells_strangers_what_is_wro
     let trusted = TrustFiles { ca: ca.clone(), own: Some(caller.clone()) };
     let coordinators = ServerFiles { own: server.clone(), client_ca: Some(ca.clone()) };
     // Three members that found each other and a node that joined: each of these calls is over TLS.
-    let tls = FleetTls { coordinators, trust: trusted.clone() };
+    let tls = FleetTls { coordinators, trust: trusted.clone(), from_start: true };
     let cluster = Cluster::start_over_tls(BERTH, 3, 1, tls).await;
     let apis = cluster.fleet.api_addresses();
     let members = cluster.client.list_members().await.expect("the members").members;

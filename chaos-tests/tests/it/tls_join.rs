@@ -92,6 +92,7 @@ async fn the_line_is_enough_by_itself_and_a_stranger_is_shown_nothing() {
     let tls = FleetTls {
         coordinators: ServerFiles { own: server, client_ca: None },
         trust: TrustFiles { ca: ca.clone(), own: None },
+        from_start: true,
     };
     let cluster = Cluster::start_over_tls(BERTH, 1, 1, tls).await;
     let api = cluster.fleet.api_addresses()[0].clone();

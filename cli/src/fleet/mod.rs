@@ -60,6 +60,8 @@ pub struct FleetTls {
     pub coordinators: ServerFiles,
     /// Whom members, nodes and clients believe, and what the latter two show.
     pub trust: TrustFiles,
+    /// Whether coordinators begin with it; without, each speaks it once [`Fleet::secure_coordinator`] has said so.
+    pub from_start: bool,
 }
 
 /// A running cluster.
@@ -69,6 +71,8 @@ pub struct Fleet {
     /// Kept across restarts, as a host's ports are.
     node_addresses: Vec<NodeAddresses>,
     coordinators: Vec<Daemon>,
+    /// Which of them speak TLS.
+    secured: Vec<bool>,
     nodes: Vec<Daemon>,
     /// The pretended GPUs of every node.
     gpus: Vec<FakeHost>,
@@ -119,7 +123,8 @@ impl Fleet {
         let node_addresses =
             node_addresses.map(|a| NodeAddresses { ingress: a[0], gate: a[1], metrics: a[2] }).collect();
         let (coordinators, nodes, gpus) = (Vec::new(), Vec::new(), Vec::new());
-        let mut fleet = Self { addresses, node_addresses, coordinators, nodes, gpus, options };
+        let secured = vec![options.tls.as_ref().is_some_and(|tls| tls.from_start); options.coordinators];
+        let mut fleet = Self { addresses, node_addresses, coordinators, secured, nodes, gpus, options };
         for n in 0..fleet.options.coordinators {
             let daemon = fleet.spawn_coordinator(n)?;
             fleet.coordinators.push(daemon);
@@ -144,8 +149,8 @@ impl Fleet {
 
     /// Returns the addresses of the coordinators.
     pub fn api_addresses(&self) -> Vec<String> {
-        let scheme = if self.options.tls.is_some() { "https://" } else { "" };
-        self.addresses.iter().map(|address| format!("{scheme}{address}")).collect()
+        let schemes = self.secured.iter().map(|secured| if *secured { "https://" } else { "" });
+        self.addresses.iter().zip(schemes).map(|(address, scheme)| format!("{scheme}{address}")).collect()
     }
 
     /// Returns the folder with every data directory and log.
@@ -193,6 +198,12 @@ impl Fleet {
         self.coordinators[n].kill()?;
         self.coordinators[n] = self.spawn_coordinator(n)?;
         Ok(())
+    }
+
+    /// Starts a coordinator again, with TLS from then on.
+    pub fn secure_coordinator(&mut self, n: usize) -> Result<(), FleetError> {
+        self.secured[n] = true;
+        self.restart_coordinator(n)
     }
 
     /// Kills a node's agent and leaves its replicas running.
@@ -309,6 +320,11 @@ impl Fleet {
 
     fn spawn_coordinator(&self, n: usize) -> Result<Daemon, FleetError> {
         let name = format!("coordinator-{}", n + 1);
+        // One that speaks TLS is told of no other without.
+        let peers = match self.secured[n] {
+            true => self.addresses.iter().map(|address| format!("https://{address}")).collect(),
+            false => self.api_addresses(),
+        };
         let args = vec![
             "coordinator".to_owned(),
             "--data-dir".to_owned(),
@@ -320,14 +336,17 @@ impl Fleet {
             "--bootstrap-expect".to_owned(),
             self.options.coordinators.to_string(),
             "--peers".to_owned(),
-            self.api_addresses().join(","),
+            peers.join(","),
         ];
         let front = self.options.front.iter().flat_map(|front| ["--advertise".to_owned(), front.to_string()]);
         let mut args: Vec<_> = args.into_iter().chain(front).collect();
-        if let Some(FleetTls { coordinators: ServerFiles { own, client_ca }, trust }) = &self.options.tls {
-            let files = [("--ca", &trust.ca), ("--tls-cert", &own.cert), ("--tls-key", &own.key)].into_iter();
-            let files = files.chain(client_ca.iter().map(|ca| ("--tls-client-ca", ca)));
-            args.extend(files.flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
+        if let Some(FleetTls { coordinators: ServerFiles { own, client_ca }, trust, .. }) = &self.options.tls {
+            let mut files = vec![("--ca", &trust.ca)];
+            if self.secured[n] {
+                files.extend([("--tls-cert", &own.cert), ("--tls-key", &own.key)]);
+                files.extend(client_ca.iter().map(|ca| ("--tls-client-ca", ca)));
+            }
+            args.extend(files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
         }
         Daemon::spawn(&self.options, &name, &args)
     }
