@@ -73,7 +73,9 @@ fn of_arg(arg: &Arg, path: &[&str]) -> Option<Names> {
     let value = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
     match (value, arg.get_id().as_str(), path) {
         (_, "context", _) | (_, "name", ["context", "use" | "delete"]) => Some(Names::Contexts),
-        (_, "of", ["get" | "events" | "describe"]) | (_, "endpoint", ["status"]) => Some(Names::Any),
+        (_, "what", ["wait"]) | (_, "of", ["get" | "events" | "describe"]) | (_, "endpoint", ["status"]) => {
+            Some(Names::Any)
+        }
         ("ENDPOINT/DEPLOYMENT" | "ENDPOINT/DEPLOYMENT | request", ..) | (_, "deployment", ["scale" | "logs"]) => {
             Some(Names::Deployments)
         }
@@ -116,6 +118,8 @@ mod tests {
             ("plan --lose", Some(Names::Nodes)),
             ("plan --lose node-1 --drain", Some(Names::Nodes)),
             ("replica replace", Some(Names::Replicas)),
+            ("wait", Some(Names::Any)),
+            ("wait --for delete --timeout 5s", Some(Names::Any)),
             ("get replicas", Some(Names::Any)),
             ("describe", Some(Names::Any)),
             ("status", Some(Names::Any)),

@@ -214,10 +214,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back, `berth rollout history` lists",
     ),
     (
-        &["wait"],
-        "verbs wait until what they did serves; `berth rollout status ENDPOINT/DEPLOYMENT --timeout 60s` waits for what others did",
-    ),
-    (
         &["stop", "kill", "rm", "down"],
         "`berth replica replace REPLICA` ends one replica, `berth deployment delete ENDPOINT/DEPLOYMENT` all of them; `berth dev kill NODE` loses a node of `berth dev`",
     ),
@@ -458,6 +454,9 @@ mod tests {
             "berth logs deploy/fraud -f",
             "berth logs -n team-a deploy/fraud --tail=20",
             "berth logs deploy/fraud --since=1h --timestamps",
+            "berth wait --for=condition=available deploy/blue --timeout=60s",
+            "berth wait --for=delete pod/1f2e3d4c -n team-a --timeout=-1s",
+            "berth wait deployment fraud --for condition=Available=true",
             "berth logs deploy/fraud --since-time=2026-01-31T14:02:00Z --tail=-1",
             "berth logs -f --tail all -t fraud/blue",
             "berth rollout status deploy/fraud --timeout=90s",
@@ -553,7 +552,6 @@ mod tests {
             ("berth port-forward svc/fraud 8080:80", "berth invoke"),
             ("berth patch deploy fraud", "--set FIELD=VALUE"),
             ("berth set image deploy/blue app=nginx", "--set FIELD=VALUE"),
-            ("berth wait --for=condition=available deploy/blue", "berth rollout status"),
             ("berth config get-contexts", "berth context ls"),
             ("berth auth can-i get pods", "no users and roles"),
             ("berth kustomize .", "--set FIELD=VALUE"),

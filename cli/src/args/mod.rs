@@ -15,6 +15,7 @@ mod plan;
 mod quota;
 mod rollout;
 mod start;
+mod wait;
 
 pub(crate) use alerts::{AlertsArgs, AlertsVerb};
 pub(crate) use cluster::{
@@ -42,6 +43,7 @@ pub(crate) use plan::PlanArgs;
 pub(crate) use quota::{QuotaVerb, SetQuotaArgs};
 pub(crate) use rollout::{ReplaceArgs, ReplicaVerb, RolloutVerb, ShowRolloutArgs, UndoArgs};
 pub(crate) use start::{AllOrNone, DeployArgs, DescribeArgs, InitArgs, JoinArgs, Serves, Ttl};
+pub(crate) use wait::{Goal, WaitForArgs};
 
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
@@ -153,6 +155,8 @@ pub(crate) enum Verb {
     /// Follow a deployment's rollout, pause it, go on, go back to an earlier generation, or restart every replica.
     #[command(subcommand)]
     Rollout(RolloutVerb),
+    /// Wait until something serves, is ready, is there or is gone: `berth wait fraud/blue --for=available`.
+    Wait(WaitForArgs),
     /// End one replica that misbehaves; another takes its place.
     #[command(subcommand)]
     Replica(ReplicaVerb),

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apply;
+mod awaited;
 pub(crate) mod cluster;
 mod context;
 pub(crate) mod cost;
@@ -145,6 +146,7 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
         Verb::Habit(habit) => habits::run(&context, habit).await,
         Verb::Traffic(args) => traffic::run(&context, args, traffic::What::Split).await,
         Verb::Mirror(args) => traffic::mirror(&context, args).await,
+        Verb::Wait(args) => awaited::run(&context, args).await,
         Verb::Rollout(verb) => rollout::run(&context, verb).await,
         Verb::Replica(verb) => replica::run(&context, verb).await,
         Verb::Scale(args) => deployment::scale(&context, args).await,

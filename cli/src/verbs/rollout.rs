@@ -84,7 +84,7 @@ async fn all_of(context: &Context, of: &str) -> Result<Vec<Deployment>, Fault> {
     Ok(found)
 }
 
-fn tell(context: &Context, deployment: &Deployment) -> Result<(), Error> {
+pub(super) fn tell(context: &Context, deployment: &Deployment) -> Result<(), Error> {
     let name = deployment.name();
     context.out.value(deployment, &name, || {
         let Deployment { generation, updated, ready, desired, .. } = deployment;
