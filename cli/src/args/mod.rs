@@ -545,6 +545,9 @@ pub(crate) struct NarrowArgs {
     /// Without the line of headings.
     #[arg(long)]
     pub(crate) no_headers: bool,
+    /// Whether an empty line stands before the list: others came before it.
+    #[arg(skip)]
+    pub(crate) apart: bool,
 }
 
 // === impl GetArgs ===

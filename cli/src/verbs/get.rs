@@ -9,9 +9,9 @@ use tokio::time::{Duration, timeout};
 
 use super::{Context, by_prefix};
 use crate::{
-    args::{GetArgs, Noun},
+    args::{GetArgs, NarrowArgs, Noun},
     output::{Fault, Listed, now_ms},
-    view::{EventRow, RolloutRow, coming, narrowed, standing},
+    view::{EventRow, RolloutRow, coming, is_unknown_field, narrowed, standing},
 };
 
 /// What `berth get all` lists.
@@ -110,16 +110,21 @@ async fn several(context: &Context, args: &GetArgs, nouns: Vec<Noun>) -> Result<
         let error = Error::new(Code::Invalid, "lists of several nouns are no one answer");
         return Err(Fault::misused(error.try_(format!("ask for each: `berth get {last} -o json`"))));
     }
-    for (at, noun) in nouns.into_iter().enumerate() {
+    let (mut lists, mut unknown) = (0, None);
+    for noun in nouns {
         // Nodes belong to no endpoint.
         let of = args.of.clone().filter(|_| noun != Noun::Nodes);
-        if at > 0 && !context.out.is_names() {
-            context.out.line("");
+        let narrow = NarrowArgs { apart: lists > 0, ..args.narrow.clone() };
+        match Box::pin(run(context, GetArgs { narrow, ..GetArgs::new(noun, of, false, false) })).await {
+            // What has no such field is none of those that are wanted, where others have it.
+            Err(fault) if is_unknown_field(fault.error()) => unknown = unknown.or(Some(fault)),
+            done => {
+                done?;
+                lists += 1;
+            }
         }
-        let narrow = args.narrow.clone();
-        Box::pin(run(context, GetArgs { narrow, ..GetArgs::new(noun, of, false, false) })).await?;
     }
-    Ok(())
+    unknown.filter(|_| lists == 0).map_or(Ok(()), Err)
 }
 
 /// Finds the replica that a word behind the noun names: an id, or the beginning of one, that is no endpoint.
@@ -205,6 +210,9 @@ async fn show<T: Listed>(
     let list = async || narrowed(list().await?, &args.narrow);
     if !args.watch {
         let items = list().await?;
+        if args.narrow.apart && !context.out.is_names() {
+            context.out.line("");
+        }
         let nothing = if args.narrow.select.is_empty() { nothing } else { "none of them" };
         let bare = args.narrow.no_headers && !context.out.is_for_programs();
         return Ok(if bare { print(context, &items, false) } else { context.out.list(&items, nothing) }?);
@@ -214,8 +222,14 @@ async fn show<T: Listed>(
     let mut events = context.client.watch_events(Some(next));
     let mut shown = BTreeMap::new();
     let mut first = !args.narrow.no_headers;
+    let mut has_looked = false;
     loop {
-        let items = list().await?;
+        let items = match list().await {
+            // The last one that had the field is gone; another may come.
+            Err(error) if has_looked && is_unknown_field(&error) => Vec::new(),
+            items => items?,
+        };
+        has_looked = true;
         let mut fresh = Vec::new();
         let mut now = BTreeMap::new();
         for item in items {
@@ -270,6 +284,9 @@ async fn events(context: &Context, args: &GetArgs, endpoint: &str, deployment: &
     let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
     let next = kept.last().map(|event| event.seq + 1);
     let kept = narrowed(kept, &args.narrow)?;
+    if args.narrow.apart && !context.out.is_names() {
+        context.out.line("");
+    }
     let show = |events: &[Event], first: bool| match args.table {
         true => events.iter().try_for_each(|event| context.out.json_line(&EventRow::of(event))),
         false => print(context, events, first),
@@ -285,7 +302,11 @@ async fn events(context: &Context, args: &GetArgs, endpoint: &str, deployment: &
     let mut events = context.client.watch_events(next);
     while let Some(event) = events.next().await? {
         if fits(&event) {
-            show(&narrowed(vec![event], &args.narrow)?, false)?;
+            let fitting = match narrowed(vec![event], &args.narrow) {
+                Err(error) if is_unknown_field(&error) => Vec::new(),
+                fitting => fitting?,
+            };
+            show(&fitting, false)?;
         }
     }
     Ok(())

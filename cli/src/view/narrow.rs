@@ -19,7 +19,12 @@ const KUBECTL: &[(&str, &[&str])] = &[
     ("firstTimestamp", &["at_ms"]),
     ("type", &["severity"]),
     ("reason", &["kind"]),
+    // An endpoint's own name is what its deployments and replicas are of.
+    ("endpoint", &["name"]),
 ];
+
+/// What an error begins with whose cause is that nothing has a field.
+const UNKNOWN: &str = "nothing that is listed has a field ";
 
 /// What kubectl calls a state, and what it is here.
 const STATES: &[(&str, &[&str])] = &[
@@ -89,9 +94,14 @@ fn of<T: Listed>(json: &Value, item: &T, field: &str) -> Option<Value> {
     found.or_else(|| json.get("labels")?.get(field).cloned())
 }
 
+/// Returns whether a list could not be narrowed because nothing in it has such a field.
+pub(crate) fn is_unknown_field(error: &Error) -> bool {
+    error.code == Code::Invalid && error.what.starts_with(UNKNOWN)
+}
+
 fn unknown(field: &str, json: &Value) -> Error {
     let keys: Vec<_> = json.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-    let error = Error::new(Code::Invalid, format!("nothing that is listed has a field `{field}`"));
+    let error = Error::new(Code::Invalid, format!("{UNKNOWN}`{field}`"));
     let error = error.why(format!("fields: {}", keys.join(", ")));
     match nearest(field, keys.iter().copied()) {
         Some(near) => error.try_(format!("did you mean `{near}`?")),
@@ -166,7 +176,7 @@ mod tests {
 
     fn names(select: &[&str], sort_by: Option<&str>) -> Result<String, Error> {
         let select = select.iter().map(|text| (*text).to_owned()).collect();
-        let narrow = NarrowArgs { select, sort_by: sort_by.map(str::to_owned), no_headers: false };
+        let narrow = NarrowArgs { select, sort_by: sort_by.map(str::to_owned), no_headers: false, apart: false };
         Ok(narrowed(items(), &narrow)?.iter().map(Listed::name).collect())
     }
 
@@ -206,6 +216,7 @@ mod tests {
             let error = names(select, sort_by).expect_err(what);
             assert!(error.what.contains(what) && error.try_.contains(try_), "{error:?}");
             assert!(what.ends_with("condition") || error.why.contains("replica, "), "{error:?}");
+            assert_eq!(is_unknown_field(&error), !what.ends_with("condition"), "{error:?}");
         }
     }
 }
