@@ -59,7 +59,7 @@ fn next<'a>(root: &'a Command, words: &[String]) -> Option<(&'a Arg, Vec<&'a str
 }
 
 /// Finds a flag by what was typed: of the verb, or one of every verb.
-fn flag<'a>(root: &'a Command, at: &'a Command, word: &str) -> Option<&'a Arg> {
+pub(super) fn flag<'a>(root: &'a Command, at: &'a Command, word: &str) -> Option<&'a Arg> {
     let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
     let is_long = word.starts_with("--");
     let fits = |arg: &&Arg| match is_long {

@@ -10,7 +10,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::DrainArgs;
+use super::{DrainArgs, complete::flag};
 
 /// Verbs of kubectl that mean one of ours.
 #[derive(Debug, Subcommand)]
@@ -372,25 +372,53 @@ pub(crate) fn elsewhere(error: &clap::Error) -> Option<&'static str> {
     }
 }
 
-/// Verbs of which kubectl takes a type and a name as two words.
-const TWO_WORDS: &[&str] = &["scale", "status", "history", "restart", "pause", "resume", "undo", "show"];
+/// Finds the words of a line that are no flags and no values of flags.
+fn places(texts: &[String]) -> Vec<usize> {
+    let root = super::command();
+    let (mut at, mut places, mut words) = (&root, Vec::new(), texts.iter().enumerate().skip(1));
+    while let Some((place, word)) = words.next() {
+        if word == "--" {
+            places.extend(words.map(|(place, _)| place));
+            break;
+        }
+        if word.len() > 1 && word.starts_with('-') {
+            let takes = flag(&root, at, word).is_some_and(|flag| flag.get_action().takes_values());
+            if takes && !word.contains('=') {
+                words.next();
+            }
+        } else {
+            at = at.find_subcommand(word).unwrap_or(at);
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// Verbs of a rollout of which kubectl takes a type and a name as two words.
+const TWO_WORDS: &[&str] = &["status", "history", "restart", "pause", "resume", "undo", "show"];
 
 /// Reads a line as hands meant it that learned kubectl: a type and a name may be two words, as in `rollout status deploy fraud`,
 /// and a flag may say that it is off.
 pub(crate) fn meant(mut words: Vec<OsString>) -> Vec<OsString> {
     let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let mut names = texts.iter().enumerate().skip(1).filter(|(_, word)| !word.starts_with('-'));
-    let (first, second) = (names.next(), names.next());
-    let of = |found: Option<(usize, &String)>, word: &str| found.is_some_and(|(_, text)| text == word);
-    let waits = of(first, "rollout") && of(second, "status");
-    let verb = if of(first, "scale") { first } else { second.filter(|_| of(first, "rollout")) };
-    if let Some((verb, _)) = verb.filter(|(_, word)| TWO_WORDS.contains(&word.as_str())) {
-        // A flag may stand between the verb and what it is about.
-        let kind = (verb + 1..texts.len().saturating_sub(1)).find(|at| TYPES.contains(&texts[*at].as_str()));
-        if let Some(at) = kind.filter(|at| !texts[at + 1].starts_with('-')) {
-            let name = words.remove(at + 1);
-            words[at].push("/");
-            words[at].push(name);
+    let is_one = |word: &String| word == "rollout" || word == "scale";
+    // Few lines have anything to mend, and only for those it is looked up which flags take a value.
+    let places = if texts.iter().any(is_one) { places(&texts) } else { Vec::new() };
+    let word = |nth: usize| places.get(nth).map_or("", |at| texts[*at].as_str());
+    let waits = word(0) == "rollout" && word(1) == "status";
+    let kind = match word(0) {
+        "scale" => Some(1),
+        "rollout" if TWO_WORDS.contains(&word(1)) => Some(2),
+        _ => None,
+    };
+    if let Some(nth) = kind.filter(|nth| TYPES.contains(&word(*nth)) && !word(nth + 1).is_empty()) {
+        let is_count = word(0) == "scale" && word(nth + 1).parse::<u64>().is_ok();
+        let says_count = places.len() > nth + 2 || texts.iter().any(|text| text.starts_with("--replicas"));
+        // `scale service 4` is about an endpoint that is called so.
+        if !is_count || says_count {
+            let name = words.remove(places[nth + 1]);
+            words[places[nth]].push("/");
+            words[places[nth]].push(name);
         }
     }
     let said = words.into_iter().filter_map(|word| match word.to_str() {
@@ -530,6 +558,22 @@ mod tests {
             ("berth --api deploy scale fraud/blue 4", "berth --api deploy scale fraud/blue 4"),
             ("berth scale deploy --replicas=2", "berth scale deploy --replicas=2"),
             ("berth get deploy fraud", "berth get deploy fraud"),
+            ("berth --context prod rollout status deploy fraud", "berth --context prod rollout status deploy/fraud"),
+            ("berth rollout --context prod status deploy fraud", "berth rollout --context prod status deploy/fraud"),
+            ("berth -o json -q scale deploy fraud 2", "berth -o json -q scale deploy/fraud 2"),
+            ("berth -ojson scale deploy fraud 2", "berth -ojson scale deploy/fraud 2"),
+            ("berth --api=a scale -n team-a deploy fraud 2", "berth --api=a scale -n team-a deploy/fraud 2"),
+            ("berth rollout undo --context service fraud", "berth rollout undo --context service fraud"),
+            ("berth rollout undo --context service deploy fraud", "berth rollout undo --context service deploy/fraud"),
+            ("berth rollout undo deploy --to-revision 3 fraud", "berth rollout undo deploy/fraud --to-revision 3"),
+            ("berth rollout status --timeout 60s deploy fraud", "berth rollout status --timeout 60s deploy/fraud"),
+            ("berth scale service 4", "berth scale service 4"),
+            ("berth scale service/blue 4", "berth scale service/blue 4"),
+            ("berth scale service 4 2", "berth scale service/4 2"),
+            ("berth scale deploy 4 --replicas 2", "berth scale deploy/4 --replicas 2"),
+            ("berth logs --replica scale deploy fraud", "berth logs --replica scale deploy fraud"),
+            ("berth describe deploy rollout", "berth describe deploy rollout"),
+            ("berth --context rollout status deploy fraud", "berth --context rollout status deploy fraud"),
             ("berth rollout status deploy/blue --watch=false", "berth rollout status deploy/blue --no-wait"),
             ("berth get pods --watch=false -w=true", "berth get pods --watch"),
             ("berth rollout", "berth rollout"),
