@@ -7,6 +7,7 @@ use std::{
 };
 
 use berth_core::{
+    id::LogIndex,
     model::{DeploymentKey, ReplicaState},
     state::ClusterState,
 };
@@ -22,6 +23,8 @@ pub(crate) struct ReplicaCounts(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// The entry up to which they are counted: while nothing is applied, nothing is counted anew.
+    applied: Option<LogIndex>,
     /// Instances asked for.
     wanted: BTreeMap<DeploymentKey, u32>,
     /// By the word that people read. The cluster's deployments times the states that occur in each: there is no series for
@@ -32,9 +35,13 @@ struct Counts {
 // === impl ReplicaCounts ===
 
 impl ReplicaCounts {
-    /// Counts anew.
+    /// Counts what the state holds, unless it was counted as it is: heartbeats are no part of it, so that at rest a scrape
+    /// walks nothing.
     pub(crate) fn set(&self, state: &ClusterState) {
-        let mut counts = Counts::default();
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).applied == Some(state.applied) {
+            return;
+        }
+        let mut counts = Counts { applied: Some(state.applied), ..Counts::default() };
         for (key, deployment) in &state.deployments {
             counts.wanted.insert(key.clone(), deployment.spec.instance_count);
             // Nobody serving is a number worth an alert, and a series that is not there is none.
@@ -67,5 +74,58 @@ impl Collector for ReplicaCounts {
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_core::{
+        id::{Generation, NodeId, ReplicaId},
+        model::Replica,
+        time::LogTime,
+        units::Resources,
+    };
+
+    use super::*;
+
+    fn replica(id: u64, state: ReplicaState) -> Replica {
+        Replica {
+            id: ReplicaId(id),
+            key: "fraud/blue".parse().expect("a key"),
+            generation: Generation(1),
+            node: NodeId(1),
+            resources: Resources::default(),
+            devices: Vec::new(),
+            replaces: None,
+            reserve_spent: None,
+            made_room_for: None,
+            state,
+            reason: String::new(),
+            lost: false,
+            restarts: 0,
+            retry_at: LogTime::default(),
+            pid: 0,
+            address: String::new(),
+            placed_at: LogTime::default(),
+            since: LogTime::default(),
+            drain_deadline: LogTime::default(),
+            revision: LogIndex(1),
+        }
+    }
+
+    #[test]
+    fn what_is_at_rest_is_counted_once() {
+        let (counts, mut state) = (ReplicaCounts::default(), ClusterState::new());
+        let mut counted = |applied: u64, added: Replica| -> Vec<(&'static str, u64)> {
+            state.applied = LogIndex(applied);
+            state.replicas.insert(added.id, added);
+            counts.set(&state);
+            let counts = counts.0.lock().expect("nobody panicked");
+            counts.by_state.iter().map(|((_, state), count)| (*state, *count)).collect()
+        };
+        assert_eq!(counted(1, replica(1, ReplicaState::Serving)), [("serving", 1)]);
+        let unseen = "no entry was applied, so nothing can have changed";
+        assert_eq!(counted(1, replica(2, ReplicaState::Starting)), [("serving", 1)], "{unseen}");
+        assert_eq!(counted(2, replica(1, ReplicaState::Draining)), [("draining", 1), ("starting", 1)]);
     }
 }
