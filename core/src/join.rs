@@ -14,6 +14,9 @@ use crate::time::{LogTime, Millis};
 /// What a token begins with. A lasting token is hex alone, so neither is taken for the other.
 const PREFIX: &str = "join-v1-";
 
+/// Digits of a lasting token: the 32 bytes that are derived from the cluster's key.
+const LASTING_DIGITS: usize = 64;
+
 /// Digits of the number that tells tokens apart which end at the same time.
 const NONCE_DIGITS: usize = 16;
 
@@ -144,6 +147,11 @@ impl fmt::Display for CaHash {
     }
 }
 
+/// Returns whether a text is a lasting token.
+pub fn is_lasting(text: &str) -> bool {
+    text.len() == LASTING_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Chooses what a node shows: the lasting token that it was given for this very join token, or what its file has. A new join
 /// token in the file means that it is to join anew.
 pub fn shown<'a>(file: &'a str, given_for: Option<(&str, &'a str)>) -> &'a str {
@@ -183,6 +191,20 @@ mod tests {
             ("join-v2-5000-0123456789abcdef-ab12", "a later kind"),
         ] {
             assert_eq!(JoinToken::parse(text), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_lasting_token_has_a_shape() {
+        for (text, is, why) in [
+            ("ab".repeat(32), true, "32 bytes"),
+            ("ab".repeat(31), false, "cut short"),
+            ("ab".repeat(33), false, "two lines in one"),
+            ("ag".repeat(32), false, "another alphabet"),
+            (token(5_000).to_string(), false, "a join token"),
+            (String::new(), false, "nothing"),
+        ] {
+            assert_eq!(is_lasting(&text), is, "{why}");
         }
     }
 

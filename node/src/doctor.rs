@@ -18,7 +18,7 @@ use std::{
 use berth_core::{
     defaults::DEFAULTS,
     error::Error,
-    join::JoinToken,
+    join::{JoinToken, is_lasting},
     time::{LogTime, Millis},
     units::{Cores, Mib},
 };
@@ -147,9 +147,6 @@ fn peers(files: &PeerFiles) -> Finding {
     certificate("peers", files.check(), good, &files.own.key)
 }
 
-/// Digits of a lasting token.
-const LASTING_DIGITS: usize = 64;
-
 /// Whether what a node would show is a token, and until when it holds.
 fn token(path: &Path, now: LogTime) -> Finding {
     let text = match fs::read_to_string(path) {
@@ -166,7 +163,7 @@ fn token(path: &Path, now: LogTime) -> Finding {
     };
     let text = text.trim();
     let Some(join) = JoinToken::parse(text) else {
-        if text.len() == LASTING_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if is_lasting(text) {
             return finding("token", Verdict::Good, format!("{} is a lasting node token", path.display()), "");
         }
         let said = format!("{} holds neither a join token nor a lasting one", path.display());
