@@ -119,6 +119,8 @@ pub(crate) fn word(word: &str) -> String {
         "CLUSTER".to_owned()
     } else if bare.len() == 43 && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
         "KEY".to_owned()
+    } else if bare.starts_with("'join-v1-") {
+        "'TOKEN'".to_owned()
     } else if bare.len() > 19 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T' {
         "MOMENT".to_owned()
     } else if is_time {

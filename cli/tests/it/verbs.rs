@@ -3,10 +3,13 @@
 //! Snapshots are files: `INSTA_UPDATE=always cargo test -p berth-cli` rewrites them, and a reader of the change reads
 //! what users will read.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    berth::{Dev, run, run_at},
+    berth::{Dev, Ran, run, run_at},
     steady::{measured, steady, steady_by, word},
 };
 
@@ -24,6 +27,9 @@ R.log_message=lambda *a:None; h.ThreadingHTTPServer((\"127.0.0.1\",int(os.enviro
 resources: {cpu: 1, memory: 64MiB}
 instance_count: 1
 ";
+
+/// How long a verb may be refused that waits for a node to be found lost.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every verb says in one line what it does, and how it is called.
 #[test]
@@ -66,6 +72,9 @@ const SESSION: &[&str] = &[
     "get nodes --query [].node",
     "get ro",
     "get all -o name",
+    "get all -l endpoint=talk -o name",
+    "get all -l app=talk",
+    "get svc,nodes -l endpoint=talk",
     "describe ep talk -o name",
     "describe talk/blue",
     "status",
@@ -92,6 +101,8 @@ const SESSION: &[&str] = &[
     "node ls -o name",
     "node status node-1",
     "node upgrade --all --dry-run",
+    "node join-command --token-file data/coordinator-1/node.token",
+    "doctor",
     "edit talk",
     "edit deploy/talk",
     "edit node/node-1",
@@ -167,8 +178,19 @@ const SESSION: &[&str] = &[
     "deployment delete talk/blue --yes 2>/dev/null",
     "endpoint delete talk --yes",
     "dev kill node-1 --data-dir data",
+    "node forget node-1 --yes",
     "dev start node-1 --data-dir data",
 ];
+
+/// Takes what was found out of what `doctor` says: what it looked at is left.
+fn subjects(told: &str) -> String {
+    let subject = |line: &str| Some(line.split_whitespace().nth(1)?.to_owned());
+    told.lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(subject)
+        .map(|it| format!("* {it}  FOUND\n"))
+        .collect()
+}
 
 #[test]
 fn what_verbs_say_about_a_cluster() {
@@ -198,7 +220,17 @@ fn what_verbs_say_about_a_cluster() {
                 word => word.to_owned(),
             })
             .collect();
-        let ran = run(&given.iter().map(String::as_str).collect::<Vec<_>>());
+        let given: Vec<_> = given.iter().map(String::as_str).collect();
+        let mut ran = run(&given);
+        // A host that went is found lost a moment later.
+        let deadline = Instant::now() + PATIENCE;
+        while typed.starts_with("node forget") && ran.code != 0 && Instant::now() < deadline {
+            ran = run(&given);
+        }
+        if typed == "doctor" {
+            // What it finds is the host's, and so are its advice and whether it ends well.
+            ran = Ran { code: 0, out: subjects(&ran.out), ..ran };
+        }
         let is_measured = typed == "top" || (typed.starts_with("cost") && !typed.contains("--query"));
         let hidden = |text: &str| steady_by(text, if is_measured { measured } else { word });
         all.push_str(&format!("$ berth {line}\n{}", hidden(&ran.out)));
