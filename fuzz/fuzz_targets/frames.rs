@@ -1,4 +1,4 @@
-//! The frames of a connection to a model's server.
+//! What comes on a connection of HTTP/2.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| berth_node::fuzzing::frames(bytes));

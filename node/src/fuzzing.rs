@@ -4,28 +4,13 @@ use crate::{
     capacity::{self, CapacityOverride},
     gpu::fake::FakeGpus,
     hand_over::{read_left, write_left},
-    mesh::{self, empty_frames},
-    process,
+    mesh, process,
 };
 
-/// Bytes of the head of a frame (RFC 9113 §4.1).
-const HEAD: usize = 9;
-
-/// A connection's frames, behind a byte that says in which pieces they come: what is found does not depend on the pieces,
-/// and is what one finds who has all of it at hand.
+/// What comes on a connection of HTTP/2, behind a byte that says in which pieces and to which side: nothing it does depends
+/// on the pieces, and what is kept of it and answered to it is bounded.
 pub fn frames(bytes: &[u8]) {
-    let [size, bytes @ ..] = bytes else { return };
-    let whole = empty_frames([bytes]);
-    let pieces = empty_frames(bytes.chunks(usize::from(*size).max(1)));
-    assert_eq!(pieces, whole, "in pieces of {size}");
-    let (mut rest, mut empty) = (bytes, 0);
-    while let Some((head, payload)) = rest.split_first_chunk::<HEAD>() {
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let (is_data, ends) = (head[3] == 0, head[4] & 1 == 1);
-        empty += u32::from(is_data && !ends && length == 0);
-        rest = payload.get(length..).unwrap_or_default();
-    }
-    assert_eq!(whole, empty, "seen as a whole");
+    crate::http2::promises::frames(bytes);
 }
 
 /// The head of a request or of an answer, `name: value` line by line, as a gate and an ingress read it: what ends at this hop

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod fuzzing;
 pub mod gpu;
 mod hand_over;
+mod http2;
 mod identity;
 mod keeper;
 mod leave;

@@ -3,17 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use h2::{
-    Ping, PingPong, Reason, RecvStream,
-    client::{Builder, Connection, ResponseFuture, SendRequest},
-};
 use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{
@@ -23,14 +18,14 @@ use tokio::{
 };
 
 use super::{
+    BoxError,
     body::ReqBody,
-    frames::counting,
-    gather::Gather,
     keeper::Keeper,
     peers::Peers,
     pump::Pump,
     wire::{AbortOnDrop, Received, Wire},
 };
+use crate::http2::{self, By, Client, Connection, Error, Reason, Receiver, Settings};
 
 /// Window of one stream. What a stream's receiver has not read yet is held here, so it bounds memory per request.
 pub(super) const STREAM_WINDOW: u32 = 256 << 10;
@@ -38,22 +33,12 @@ pub(super) const STREAM_WINDOW: u32 = 256 << 10;
 /// Window of a connection between gates: sixty-four streams may be stuck in the middle of a body before others feel it.
 pub(super) const LINK_WINDOW: u32 = 64 * STREAM_WINDOW;
 
-/// What is taken from a body before the peer has made room; with the window, less than what is kept for a retry.
-pub(super) const SEND_BUFFER: usize = 128 << 10;
-
 /// How long a peer that could not be connected is left alone: its requests go elsewhere at once instead of each
 /// waiting for the same time-out.
 const REST: Duration = Duration::from_millis(200);
 
 /// Streams a peer is taken to allow until it says how many.
-const UNTOLD_STREAMS: usize = 100;
-
-/// Streams a connection to a model's server is used for while each may yet end, or has ended, with an empty frame: the
-/// library ends a connection at its hundredth, see [`counting`].
-const STREAMS_AND_EMPTY_FRAMES: u32 = 96;
-
-/// Streams that were given up and are remembered for a second, so that what still arrives for them is dropped in silence.
-const RESETS_KEPT: usize = 1_024;
+const UNTOLD_STREAMS: u32 = 100;
 
 /// Bytes of headers an answer may have.
 const HEADER_BYTES: u32 = 64 << 10;
@@ -92,32 +77,18 @@ pub(super) struct H2Link {
 /// A connection that was alive when it was last used.
 #[derive(Clone)]
 struct Live {
-    sender: SendRequest<Bytes>,
+    client: Client,
     /// Tells it from the one that follows it.
     serial: u64,
-    carried: Rc<Carried>,
 }
-
-/// What a connection carries.
-#[derive(Debug, Default)]
-pub(super) struct Carried {
-    open: Cell<u32>,
-    empty_frames: Rc<Cell<u32>>,
-    /// A head was handed over whose body follows as soon as its stream is open.
-    head_alone: Cell<bool>,
-}
-
-/// One stream of a connection, counted while it is open.
-pub(super) struct Stream(Rc<Carried>);
 
 /// A request whose head is on its way.
 struct Sending {
-    response: ResponseFuture,
+    answer: Receiver,
     /// The body, as long as there is any.
     pump: Option<Pump<ReqBody>>,
     taken: Rc<Cell<bool>>,
     whole: bool,
-    stream: Stream,
 }
 
 /// Connects, without delay for small writes.
@@ -152,26 +123,24 @@ impl H2Link {
 
     /// Sends a request. A connection that has ended is replaced before anything is sent.
     pub(super) async fn send(&self, request: Box<Request<ReqBody>>) -> Result<Response<Wire>, SendFailure> {
-        let live = match poll_fn(|cx| Poll::Ready(self.usable(cx))).await {
+        let live = match self.usable() {
             Some(live) => live,
             None => Box::pin(self.connected()).await?,
         };
-        let mut sending = self.begin(live, *request)?;
+        let mut sending = self.begin(live, *request).await?;
         let answer = poll_fn(|cx| sending.poll(cx)).await?;
         Ok(sending.follow(answer))
     }
 
-    /// Puts the head of a request on its way.
-    fn begin(&self, mut live: Live, request: Request<ReqBody>) -> Result<Sending, SendFailure> {
+    /// Puts the head of a request on its way, when the peer allows a stream more.
+    async fn begin(&self, live: Live, request: Request<ReqBody>) -> Result<Sending, SendFailure> {
         let (parts, body) = request.into_parts();
         let (taken, whole) = (body.taken(), body.is_end_stream());
-        match live.sender.send_request(Request::from_parts(parts, ()), whole) {
-            Ok((response, stream)) => {
+        let place = live.client.place().await;
+        match place.and_then(|place| live.client.ask(place, &Request::from_parts(parts, ()), whole)) {
+            Ok((answer, stream)) => {
                 let pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
-                if pump.is_some() {
-                    live.carried.head_alone.set(true);
-                }
-                Ok(Sending { response, pump, taken, whole, stream: Stream::of(&live.carried) })
+                Ok(Sending { answer, pump, taken, whole })
             }
             Err(error) => {
                 tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
@@ -184,17 +153,17 @@ impl H2Link {
     /// Connects, unless somebody else has just done so.
     async fn connected(&self) -> Result<Live, SendFailure> {
         let _turn = self.connecting.lock().await;
-        if let Some(live) = poll_fn(|cx| Poll::Ready(self.usable(cx))).await {
+        if let Some(live) = self.usable() {
             return Ok(live);
         }
         if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
             return Err(SendFailure::Unreachable);
         }
         match self.handshake().await {
-            Ok((sender, carried)) => {
+            Ok(client) => {
                 self.rests_until.set(None);
                 self.serial.set(self.serial.get() + 1);
-                let live = Live { sender, serial: self.serial.get(), carried };
+                let live = Live { client, serial: self.serial.get() };
                 self.live.replace(Some(live.clone()));
                 Ok(live)
             }
@@ -207,16 +176,9 @@ impl H2Link {
     }
 
     /// Returns the connection if it takes requests.
-    fn usable(&self, cx: &mut Context<'_>) -> Option<Live> {
-        let mut live = self.live.borrow().clone()?;
-        // Between gates no empty frame is passed on.
-        if !self.pings && live.carried.is_full() {
-            self.forget(&live);
-            return None;
-        }
-        // An error when the connection has ended, goes away, or has used up its stream ids. A sender that has sent nothing
-        // yet is never asked to wait.
-        if let Poll::Ready(Err(_)) = live.sender.poll_ready(cx) {
+    fn usable(&self) -> Option<Live> {
+        let live = self.live.borrow().clone()?;
+        if !live.client.is_usable() {
             self.forget(&live);
             return None;
         }
@@ -227,7 +189,7 @@ impl H2Link {
         self.live.borrow_mut().take_if(|live| live.serial == gone.serial);
     }
 
-    async fn handshake(&self) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError> {
+    async fn handshake(&self) -> Result<Client, BoxError> {
         let stream = connect(&self.address, self.connect_timeout).await?;
         match &self.peers {
             None => self.begin_http2(stream).await,
@@ -235,141 +197,96 @@ impl H2Link {
         }
     }
 
-    async fn begin_http2<S>(&self, stream: S) -> Result<(SendRequest<Bytes>, Rc<Carried>), super::BoxError>
+    async fn begin_http2<S>(&self, stream: S) -> Result<Client, BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let carried = Rc::<Carried>::default();
-        let stream = Gather::new(counting(stream, Rc::clone(&carried.empty_frames)));
-        let gather = stream.clone();
-        let mut builder = Builder::new();
-        builder
-            .enable_push(false)
-            .initial_max_send_streams(UNTOLD_STREAMS)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(LINK_WINDOW)
-            .max_header_list_size(HEADER_BYTES)
-            .max_send_buffer_size(SEND_BUFFER)
-            // Answers to callers that have left go on arriving; none of them is worth the other callers' requests.
-            .max_concurrent_reset_streams(RESETS_KEPT)
-            .max_local_error_reset_streams(None);
-        let (sender, mut connection) = gather.drive(builder.handshake::<_, Bytes>(stream)).await?;
+        let settings = Settings {
+            stream_window: STREAM_WINDOW,
+            window: LINK_WINDOW,
+            head_bytes: HEADER_BYTES,
+            streams: UNTOLD_STREAMS,
+            connect_protocol: false,
+            // Answers that break the rules end their requests; none of them is worth the other callers'.
+            unseen_resets: u32::MAX,
+            faults: None,
+        };
+        let (client, mut connection) = http2::client(stream, settings);
         let mut keeper = match self.pings {
             true => {
-                let mut pings = connection.ping_pong();
-                if let Some(pings) = &mut pings {
-                    answered(&mut connection, &gather, pings, self.connect_timeout).await?;
-                }
-                Keeper::spawn(pings, PING_EVERY, PING_WITHIN)
+                answered(&mut connection, self.connect_timeout).await?;
+                Keeper::spawn(connection.pings(), PING_EVERY, PING_WITHIN)
             }
             false => Keeper::idle(),
         };
-        let heads = Rc::clone(&carried);
         tokio::task::spawn_local(async move {
-            let ended = poll_fn(|cx| {
-                // The library opens a stream in one turn and takes its body in the next: one write for both.
-                let drive = |cx: &mut Context<'_>| Pin::new(&mut connection).poll(cx);
-                let turn = match heads.head_alone.take() {
-                    true => gather.poll_begun(cx, drive),
-                    false => gather.poll_driven(cx, drive),
-                };
-                match turn {
-                    Poll::Pending => keeper.poll_lost(cx).map(|()| None),
-                    Poll::Ready(ended) => Poll::Ready(ended.err()),
-                }
+            let ended = poll_fn(|cx| match connection.poll(cx, drop) {
+                Poll::Pending => keeper.poll_lost(cx).map(|()| None),
+                Poll::Ready(ended) => Poll::Ready(ended.err()),
             });
             if let Some(error) = ended.await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
-        Ok((sender, carried))
+        Ok(client)
     }
 }
 
 /// Waits until the other node itself has spoken on a connection. Its kernel takes connections for a process that is about
 /// to end or that stands still, and a request sent on one could not be proven not to have been started.
-async fn answered<S>(
-    connection: &mut Connection<Gather<S>, Bytes>,
-    gather: &Gather<S>,
-    pings: &mut PingPong,
-    within: Duration,
-) -> Result<(), super::BoxError>
+async fn answered<S>(connection: &mut Connection<S>, within: Duration) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // The ping first, so that it is part of the turn.
-    let mut pong = pin!(tokio::time::timeout(within, pings.ping(Ping::opaque())));
-    let heard = poll_fn(|cx| match pong.as_mut().poll(cx) {
-        Poll::Ready(pong) => Poll::Ready(Ok(pong)),
-        Poll::Pending => gather.poll_driven(cx, |cx| Pin::new(&mut *connection).poll(cx)).map(Err),
-    });
-    match heard.await {
-        Ok(pong) => Ok(pong?.map(drop)?),
-        Err(ended) => ended.map_err(Into::into).and(Err("it ended before the peer spoke".into())),
-    }
-}
-
-// === impl Carried ===
-
-impl Carried {
-    /// Returns whether one stream more could be one too many.
-    fn is_full(&self) -> bool {
-        self.open.get() + self.empty_frames.get() >= STREAMS_AND_EMPTY_FRAMES
-    }
-}
-
-// === impl Stream ===
-
-impl Stream {
-    fn of(carried: &Rc<Carried>) -> Self {
-        carried.open.set(carried.open.get() + 1);
-        Self(Rc::clone(carried))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-    }
+    let mut pings = connection.pings();
+    let mut pong = pin!(tokio::time::timeout(within, pings.ping()));
+    poll_fn(|cx| match pong.as_mut().poll(cx) {
+        Poll::Ready(Ok(pong)) => Poll::Ready(pong.map_err(Into::into)),
+        Poll::Ready(Err(late)) => Poll::Ready(Err(late.into())),
+        Poll::Pending => match connection.poll(cx, drop) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(())) => Poll::Ready(Err("it ended before the peer spoke".into())),
+            Poll::Pending => Poll::Pending,
+        },
+    })
+    .await
 }
 
 // === impl Sending ===
 
 impl Sending {
     /// Ready with the head of the answer.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendFailure>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, SendFailure>> {
         // The body first: the answer to a short one is then all there is to wait for. Why it ended early, if it did, the
         // answer or its lack will say.
         if self.pump.as_mut().is_some_and(|pump| pump.poll(cx).is_ready()) {
             self.pump = None;
         }
-        let answer = Pin::new(&mut self.response).poll(cx);
-        answer.map_err(|error| classify_h2(&error, self.taken.get(), self.whole))
+        let answer = self.answer.poll_answer(cx);
+        answer.map_err(|error| classify_http2(error, self.taken.get(), self.whole))
     }
 
     /// Wraps the answer. When the request is not over, it is a conversation: the caller goes on talking while it hears.
-    fn follow(self, answer: Response<RecvStream>) -> Response<Wire> {
+    fn follow(self, answer: Response<()>) -> Response<Wire> {
         let opposite = self.pump.map(|mut pump| {
             let task = tokio::task::spawn_local(async move {
                 let _ = poll_fn(|cx| pump.poll(cx)).await;
             });
             AbortOnDrop(task.abort_handle())
         });
-        let (parts, stream) = answer.into_parts();
-        let body = Wire::Http2(Received::new(stream, &parts.headers, opposite).counted(self.stream));
-        Response::from_parts(parts, body)
+        let body = Wire::Http2(Received::new(self.answer, answer.headers(), opposite));
+        answer.map(|()| body)
     }
 }
 
 /// Tells what an error of HTTP/2 proves about the request. `whole` says that it had no body.
-fn classify_h2(error: &h2::Error, taken: bool, whole: bool) -> SendFailure {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    // A connection that goes away in order names the last stream it looked at; this one came later.
-    let away = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
-    match (refused || away, !taken && !whole) {
-        (true, _) => SendFailure::Unprocessed,
-        (false, true) => SendFailure::BeforeBody,
-        (false, false) => SendFailure::Broken,
+fn classify_http2(error: Error, taken: bool, whole: bool) -> SendFailure {
+    match error {
+        // A connection that goes away, for whatever reason, names the last stream it looked at; this one came later
+        // (RFC 9113 §6.8).
+        Error::Reset(Reason::REFUSED_STREAM, By::Peer) | Error::Away(_, By::Peer) => SendFailure::Unprocessed,
+        _ if !taken && !whole => SendFailure::BeforeBody,
+        _ => SendFailure::Broken,
     }
 }
 
@@ -422,8 +339,8 @@ mod tests {
             let count = Rc::clone(&writes);
             let link = Rc::new(H2Link::new("replica", Duration::from_secs(5), false));
             let counted = InspectWriter::new(ours, move |_: &[u8]| count.set(count.get() + 1));
-            let (sender, carried) = link.begin_http2(counted).await.expect("a server");
-            link.live.replace(Some(Live { sender, serial: 1, carried }));
+            let client = link.begin_http2(counted).await.expect("a server");
+            link.live.replace(Some(Live { client, serial: 1 }));
             for round in 0..5 {
                 let before = writes.get();
                 // In a task, as every request is.

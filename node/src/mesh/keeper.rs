@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use h2::{Ping, PingPong};
 use tokio::task::JoinHandle;
+
+use crate::http2::Pings;
 
 /// Watches one connection, in a task of its own so that a busy connection does not look at timers with each frame.
 pub(super) struct Keeper(Option<JoinHandle<()>>);
@@ -16,8 +17,8 @@ pub(super) struct Keeper(Option<JoinHandle<()>>);
 
 impl Keeper {
     /// Pings `every` so often; the peer is lost when a ping is not answered `within`.
-    pub(super) fn spawn(pings: Option<PingPong>, every: Duration, within: Duration) -> Self {
-        Self(pings.map(|pings| tokio::task::spawn_local(watch(pings, every, within))))
+    pub(super) fn spawn(pings: Pings, every: Duration, within: Duration) -> Self {
+        Self(Some(tokio::task::spawn_local(watch(pings, every, within))))
     }
 
     /// Watches nothing: the peer may take pings for an attack.
@@ -39,10 +40,10 @@ impl Drop for Keeper {
     }
 }
 
-async fn watch(mut pings: PingPong, every: Duration, within: Duration) {
+async fn watch(mut pings: Pings, every: Duration, within: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if !matches!(tokio::time::timeout(within, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+        if !matches!(tokio::time::timeout(within, pings.ping()).await, Ok(Ok(()))) {
             return;
         }
     }

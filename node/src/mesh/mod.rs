@@ -16,11 +16,9 @@ mod clock;
 mod conn;
 mod dispatch;
 mod drain;
-mod frames;
 mod full_house;
 mod gate;
 mod gate_server;
-mod gather;
 mod h2_server;
 mod handle;
 mod headers;
@@ -45,7 +43,6 @@ mod record;
 mod replay;
 mod report;
 mod routes;
-mod share;
 mod span;
 mod tee;
 mod tunnel;
@@ -54,8 +51,6 @@ mod warm;
 mod wire;
 mod worker;
 
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use frames::empty_frames;
 pub use gate::{LocalReplica, LocalState};
 pub(crate) use handle::Remains;
 pub use handle::{Mesh, MeshHandle};

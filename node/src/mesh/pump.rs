@@ -7,16 +7,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
 use http_body::Body;
 use tokio::time::Sleep;
 
 use super::BoxError;
+use crate::http2::{Reason, Sender};
 
 /// A body on its way into a stream.
 pub(super) struct Pump<B> {
     body: B,
-    stream: SendStream<Bytes>,
+    stream: Sender,
+    /// What was taken from the body and has not gone yet, and whether it is the last.
+    taken: Option<(Bytes, bool)>,
     /// What the receiver is told when the body breaks off.
     broken: Reason,
     /// How long the receiver may take nothing.
@@ -34,8 +36,8 @@ impl<B> Pump<B>
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
-    pub(super) fn new(body: B, stream: SendStream<Bytes>, broken: Reason) -> Self {
-        Self { body, stream, broken, patience: None, timer: None }
+    pub(super) fn new(body: B, stream: Sender, broken: Reason) -> Self {
+        Self { body, stream, taken: None, broken, patience: None, timer: None }
     }
 
     /// Gives up on a receiver that takes nothing for so long.
@@ -54,20 +56,27 @@ where
     /// Sends what there is. Ready at the end of the body.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
-            // A byte of room lets the body be asked; what it gives is held by the stream until the window takes it.
-            self.stream.reserve_capacity(1);
-            if self.stream.capacity() == 0 {
-                let Poll::Ready(capacity) = self.stream.poll_capacity(cx) else {
-                    ready!(self.poll_impatient(cx));
-                    self.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(Err(Stopped));
-                };
-                self.timer = None;
-                match capacity {
-                    Some(Ok(0)) => continue,
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return Poll::Ready(Err(Stopped)),
+            // The body is asked when there is room for a byte of what it gives.
+            let sent = match &mut self.taken {
+                Some((data, is_end)) => {
+                    let left = data.len();
+                    let sent = self.stream.poll_send(cx, data, *is_end);
+                    if data.len() < left {
+                        self.timer = None;
+                    }
+                    sent
                 }
+                None => self.stream.poll_room(cx),
+            };
+            let Poll::Ready(sent) = sent else {
+                ready!(self.poll_impatient(cx));
+                self.stream.reset(Reason::CANCEL);
+                return Poll::Ready(Err(Stopped));
+            };
+            self.timer = None;
+            sent.map_err(|_| Stopped)?;
+            if self.taken.take().is_some_and(|(_, is_end)| is_end) {
+                return Poll::Ready(Ok(()));
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
@@ -77,33 +86,21 @@ where
                     return if reset.is_ready() { Poll::Ready(Err(Stopped)) } else { Poll::Pending };
                 }
             };
-            let sent = match frame {
+            match frame {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        let end = self.body.is_end_stream();
-                        if data.is_empty() && !end {
-                            continue;
-                        }
-                        let sent = self.stream.send_data(data, end);
-                        if sent.is_ok() && !end {
-                            continue;
-                        }
-                        sent
-                    }
+                    Ok(data) => self.taken = Some((data, self.body.is_end_stream())),
                     Err(frame) => {
-                        // Trailers need no window, and what was asked for goes back.
-                        self.stream.reserve_capacity(0);
-                        self.stream.send_trailers(frame.into_trailers().unwrap_or_default())
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        return Poll::Ready(self.stream.trailers(&trailers).map_err(|_| Stopped));
                     }
                 },
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a body broke off");
-                    self.stream.send_reset(self.broken);
+                    self.stream.reset(self.broken);
                     return Poll::Ready(Err(Stopped));
                 }
-                None => self.stream.send_data(Bytes::new(), true),
-            };
-            return Poll::Ready(sent.map_err(|_| Stopped));
+                None => self.taken = Some((Bytes::new(), true)),
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     wire::{AbortOnDrop, Wire},
     worker::{Core, Counted, Door},
 };
+use crate::http2::Protocol;
 
 const WEBSOCKET: &str = "websocket";
 
@@ -75,7 +76,7 @@ impl Asked {
     /// the request's own.
     pub(super) fn of(parts: &mut Parts, draw: impl Fn() -> u64) -> Option<(Self, Option<Wire>)> {
         if parts.method == Method::CONNECT {
-            let protocol = parts.extensions.get::<h2::ext::Protocol>()?;
+            let protocol = parts.extensions.get::<Protocol>()?;
             if !protocol.as_str().eq_ignore_ascii_case(WEBSOCKET) {
                 return None;
             }

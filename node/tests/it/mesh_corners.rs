@@ -264,7 +264,7 @@ async fn late_with_its_trailers(ended: watch::Receiver<bool>) -> SocketAddr {
 
 #[tokio::test]
 async fn a_replica_that_ends_its_answers_with_empty_frames_is_never_cut_off() {
-    /// Streams at once, and more one after the other; a library ends a connection at the hundredth such frame.
+    /// Streams at once, and more one after the other; some libraries end a connection at the hundredth such frame.
     const STREAMS: u32 = 250;
     let (n1, (ends, ended)) = (node(1), watch::channel(false));
     let address = late_with_its_trailers(ended).await;

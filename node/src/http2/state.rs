@@ -1,0 +1,352 @@
+//! What a connection and its streams are at: the part that the driver and the handles share.
+
+mod receiving;
+mod sending;
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use bytes::BytesMut;
+use foldhash::fast::FixedState;
+use slab::Slab;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    By, Error, Reason, Settings,
+    encode::Encoder,
+    frame::{GOAWAY, PING, SETTINGS, WINDOW_UPDATE, frame},
+    output::Output,
+    stream::{Stream, remember, wake},
+};
+
+/// A window before anything was said.
+pub(super) const FIRST_WINDOW: u32 = 65_535;
+pub(super) const WINDOW_MAX: i64 = i32::MAX as i64;
+
+/// Beyond it there are no streams.
+const ID_MAX: u32 = i32::MAX as u32;
+
+/// What a ping says that asks whether the peer has seen that this is the end.
+const GOODBYE: [u8; 8] = *b"goodbye!";
+const ALIVE: [u8; 8] = *b"alive?!?";
+
+/// Streams a peer may allow at most; it does not matter beyond.
+const STREAMS_MAX: u32 = 1 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+/// What a frame did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Connection(Reason),
+    Stream(u32, Reason),
+}
+
+/// Where a side is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    Not,
+    /// We said that this is the end, and wait until that was heard.
+    Said,
+    /// It was heard: what was sent before that has come.
+    Heard,
+    /// Nothing beyond this stream is looked at.
+    Final,
+}
+
+pub(super) type Shared = Rc<RefCell<State>>;
+
+/// A connection.
+pub(super) struct State {
+    pub(super) role: Role,
+    pub(super) settings: Settings,
+    pub(super) output: Output,
+    pub(super) encoder: Encoder,
+    streams: Slab<Stream>,
+    ids: HashMap<u32, usize, FixedState>,
+    /// The next stream that we open.
+    next_id: u32,
+    /// The last stream that the peer opened.
+    last_id: u32,
+    peer_window: u32,
+    send_window: i64,
+    recv_window: i64,
+    unreported: u32,
+    /// Streams that wait for the connection's window or for room.
+    waiting: VecDeque<(usize, u32)>,
+    /// Of a client: places for streams, how many there are, and how many of them are to go.
+    pub(super) places: Arc<Semaphore>,
+    places_told: u32,
+    places_owed: u32,
+    /// Handles that open streams.
+    pub(super) openers: u32,
+    unseen_resets: u32,
+    faults: u32,
+    pub(super) goodbye: Goodbye,
+    /// The peer has said what it allows.
+    is_introduced: bool,
+    /// The peer goes away.
+    pub(super) is_leaving: bool,
+    pub(super) ended: Option<Error>,
+    pub(super) ping: Option<Ping>,
+    /// Drives the connection.
+    driver: Option<Waker>,
+    /// It is being driven, or was woken.
+    is_driven: bool,
+}
+
+/// A ping that waits for its answer.
+#[derive(Default)]
+pub(super) struct Ping {
+    pub(super) is_answered: bool,
+    pub(super) waker: Option<Waker>,
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new(role: Role, settings: Settings) -> Self {
+        let mut state = Self {
+            role,
+            settings,
+            output: Output::default(),
+            encoder: Encoder::default(),
+            streams: Slab::new(),
+            ids: HashMap::default(),
+            next_id: 1,
+            last_id: 0,
+            peer_window: FIRST_WINDOW,
+            send_window: FIRST_WINDOW.into(),
+            recv_window: settings.window.into(),
+            unreported: 0,
+            waiting: VecDeque::new(),
+            places: Arc::new(Semaphore::new(settings.streams as usize)),
+            places_told: settings.streams,
+            places_owed: 0,
+            openers: 0,
+            unseen_resets: 0,
+            faults: 0,
+            goodbye: Goodbye::Not,
+            is_introduced: false,
+            is_leaving: false,
+            ended: None,
+            ping: None,
+            driver: None,
+            is_driven: false,
+        };
+        state.introduce();
+        state
+    }
+
+    /// Says what the peer is allowed.
+    fn introduce(&mut self) {
+        let Settings { stream_window, window, head_bytes, streams, connect_protocol, .. } = self.settings;
+        let told: &[(u16, u32)] = match self.role {
+            Role::Client => &[(2, 0), (4, stream_window), (6, head_bytes)],
+            Role::Server if connect_protocol => &[(3, streams), (4, stream_window), (6, head_bytes), (8, 1)],
+            Role::Server => &[(3, streams), (4, stream_window), (6, head_bytes)],
+        };
+        let is_client = self.role == Role::Client;
+        self.output.write(|into| {
+            if is_client {
+                into.extend_from_slice(super::connection::PREFACE);
+            }
+            frame(into, told.len() * 6, SETTINGS, 0, 0);
+            for (name, value) in told {
+                into.extend_from_slice(&name.to_be_bytes());
+                into.extend_from_slice(&value.to_be_bytes());
+            }
+            if let Some(more) = window.checked_sub(FIRST_WINDOW).filter(|more| *more > 0) {
+                frame(into, 4, WINDOW_UPDATE, 0, 0);
+                into.extend_from_slice(&more.to_be_bytes());
+            }
+        });
+    }
+
+    // --- the driver ---
+
+    pub(super) fn begin_turn(&mut self, cx: &Context<'_>) {
+        self.is_driven = true;
+        remember(&mut self.driver, cx);
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        self.is_driven = false;
+    }
+
+    /// Lets the driver send what was written.
+    fn call_driver(&mut self) {
+        if !self.is_driven {
+            self.is_driven = true;
+            if let Some(driver) = &self.driver {
+                driver.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes a place away where the peer has fewer than it had; else returns it.
+    pub(super) fn pay(&mut self, place: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
+        if self.places_owed == 0 {
+            return Some(place);
+        }
+        self.places_owed -= 1;
+        place.forget();
+        None
+    }
+
+    /// Keeps a new stream.
+    fn insert(&mut self, stream: Stream) -> usize {
+        let id = stream.id;
+        let key = self.streams.insert(stream);
+        self.ids.insert(id, key);
+        key
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// Ends everything.
+    pub(super) fn end(&mut self, error: Error) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(error);
+        self.places.close();
+        for (_, stream) in &mut self.streams {
+            // What has come whole stays whole.
+            if stream.reset.is_none() {
+                stream.reset = Some(error);
+            }
+            stream.is_open = false;
+            stream.place = None;
+            wake(&mut stream.reader);
+            wake(&mut stream.writer);
+        }
+        self.ids.clear();
+        self.waiting.clear();
+        if let Some(ping) = &mut self.ping {
+            wake(&mut ping.waker);
+        }
+        self.call_driver();
+    }
+
+    /// Ends everything for what the peer did.
+    pub(super) fn fail(&mut self, reason: Reason) {
+        let last = self.last_id;
+        self.go_away(last, reason);
+        self.end(Error::Away(reason, By::Us));
+    }
+
+    fn go_away(&mut self, last: u32, reason: Reason) {
+        self.output.write(|into| {
+            frame(into, 8, GOAWAY, 0, 0);
+            into.extend_from_slice(&last.to_be_bytes());
+            into.extend_from_slice(&reason.0.to_be_bytes());
+        });
+    }
+
+    /// Says that this is the end, and asks whether that was heard.
+    pub(super) fn say_goodbye(&mut self) {
+        if self.goodbye == Goodbye::Not && self.ended.is_none() {
+            self.goodbye = Goodbye::Said;
+            self.go_away(ID_MAX, Reason::NO_ERROR);
+            self.output.write(|into| {
+                frame(into, 8, PING, 0, 0);
+                into.extend_from_slice(&GOODBYE);
+            });
+            self.call_driver();
+        }
+    }
+
+    /// Takes nothing more.
+    pub(super) fn say_last(&mut self) {
+        self.goodbye = Goodbye::Final;
+        self.go_away(self.last_id, Reason::NO_ERROR);
+    }
+
+    // --- the ends of streams ---
+
+    fn close_if_over(&mut self, key: usize) {
+        let stream = &self.streams[key];
+        if stream.recv_ended && stream.send_ended {
+            self.close(key, None);
+        }
+    }
+
+    /// Ends a stream; nothing more comes or goes.
+    fn close(&mut self, key: usize, reset: Option<Error>) {
+        let stream = &mut self.streams[key];
+        let was_open = std::mem::replace(&mut stream.is_open, false);
+        if stream.reset.is_none() {
+            stream.reset = reset;
+        }
+        wake(&mut stream.reader);
+        wake(&mut stream.writer);
+        if was_open {
+            let (id, is_waiting, place) = (stream.id, stream.is_waiting, stream.place.take());
+            self.ids.remove(&id);
+            if is_waiting {
+                self.waiting.retain(|(_, waiting)| *waiting != id);
+            }
+            if let Some(place) = place {
+                drop(self.pay(place));
+            }
+        }
+    }
+
+    /// One of a stream's handles is gone.
+    pub(super) fn let_go(&mut self, key: usize) {
+        let stream = &mut self.streams[key];
+        stream.handles -= 1;
+        if stream.handles > 0 {
+            return;
+        }
+        if stream.is_open {
+            // A server that has said all does not want the rest (RFC 9113 §8.1).
+            let said_all = self.role == Role::Server && stream.send_ended;
+            let reason = if said_all { Reason::NO_ERROR } else { Reason::CANCEL };
+            let id = stream.id;
+            self.reset(id, reason);
+            self.close(key, None);
+        }
+        self.see(key);
+        self.streams.remove(key);
+        // The last one may be what the driver waits for.
+        if self.streams.is_empty() {
+            self.call_driver();
+        }
+    }
+
+    pub(super) fn opener_gone(&mut self) {
+        self.openers -= 1;
+        if self.openers == 0 {
+            self.call_driver();
+        }
+    }
+
+    /// Nobody reads it any more.
+    pub(super) fn reader_gone(&mut self, key: usize) {
+        let stream = &mut self.streams[key];
+        stream.reader_is_gone = true;
+        let unread = stream.first.iter().chain(&stream.more).map(BytesMut::len).sum();
+        stream.first = None;
+        stream.more.clear();
+        self.report(unread);
+    }
+}
+
+/// What an error of the stream below means for everyone on it.
+pub(super) fn broken(error: &io::Error) -> Error {
+    Error::Io(error.kind())
+}
