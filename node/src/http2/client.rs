@@ -31,7 +31,7 @@ impl Client {
     /// Returns whether it still takes requests.
     pub(crate) fn is_usable(&self) -> bool {
         let state = self.0.borrow();
-        state.ended.is_none() && !state.is_leaving
+        state.ended.is_none() && !state.is_leaving && !state.output.is_broken()
     }
 
     /// Waits until the peer allows one stream more, each in its turn.

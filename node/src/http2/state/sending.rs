@@ -25,6 +25,9 @@ impl State {
         if let Some(error) = self.ended {
             return Err(error);
         }
+        if self.output.is_broken() {
+            return Err(Error::Io(std::io::ErrorKind::BrokenPipe));
+        }
         if self.is_leaving || self.next_id > ID_MAX {
             return Err(Error::Away(Reason::NO_ERROR, By::Peer));
         }

@@ -126,14 +126,22 @@ fn what_was_said_before_the_end_is_sent() {
 }
 
 /// A stream that brings what it has and takes nothing.
-struct Deaf(Vec<u8>, usize);
+struct Deaf {
+    bytes: Vec<u8>,
+    at: usize,
+    /// It ends behind what it has.
+    is_gone: bool,
+}
 
 impl AsyncRead for Deaf {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let from = self.1;
-        let part = (self.0.len() - from).min(buf.remaining());
-        buf.put_slice(&self.0[from..from + part]);
-        self.1 += part;
+        let from = self.at;
+        let part = (self.bytes.len() - from).min(buf.remaining());
+        if part == 0 && !self.is_gone {
+            return Poll::Pending;
+        }
+        buf.put_slice(&self.bytes[from..from + part]);
+        self.at += part;
         Poll::Ready(Ok(()))
     }
 }
@@ -152,6 +160,25 @@ impl AsyncWrite for Deaf {
     }
 }
 
+fn deaf(bytes: Vec<u8>, is_gone: bool) -> Deaf {
+    Deaf { bytes, at: 0, is_gone }
+}
+
+/// What nothing can be sent on takes no more requests, although it has not ended yet.
+#[test]
+fn nothing_is_asked_where_nothing_can_be_sent() {
+    run(async {
+        let (client, mut connection) = client(deaf(frame(SETTINGS, 0, 0, &[]), false), ALLOWED);
+        let place = client.place().await.expect("a place");
+        assert!(client.is_usable());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(connection.poll(&mut cx, drop).is_pending(), "what is under way may still come");
+        assert!(!client.is_usable());
+        let request = Request::get("http://any/").body(()).expect("a request");
+        assert!(client.ask(place, &request, true).is_err());
+    });
+}
+
 /// A server that has answered and is gone has answered.
 #[test]
 fn what_has_come_is_read_although_nothing_can_be_sent() {
@@ -161,7 +188,7 @@ fn what_has_come_is_read_although_nothing_can_be_sent() {
         let begin = [frame(SETTINGS, 0, 0, &[]), frame(HEADERS, END_HEADERS, 1, OK)].concat();
         let end = [frame(DATA, END_STREAM, 1, b""), frame(GOAWAY, 0, 0, &last)].concat();
         let settings = Settings { stream_window: 1 << 20, window: 1 << 20, ..ALLOWED };
-        let (client, mut connection) = client(Deaf([begin, part.repeat(20), end].concat(), 0), settings);
+        let (client, mut connection) = client(deaf([begin, part.repeat(20), end].concat(), true), settings);
         let (mut first, mut second) = (asked(&client).await, asked(&client).await);
         tokio::task::spawn_local(async move { poll_fn(|cx| connection.poll(cx, drop)).await });
         poll_fn(|cx| first.0.poll_answer(cx)).await.expect("an answer");
