@@ -195,7 +195,9 @@ fn is_progress(line: &str) -> bool {
     let is_count = |text: &str| text.split('/').all(|part| part.parse::<u32>().is_ok());
     match words.as_slice() {
         [node, "draining", ..] if !line.starts_with(' ') && node.starts_with("node-") => true,
-        [_, "Creating" | "Updating" | "Scaling" | "Succeeded" | "Failed", count, "ready", ..] => is_count(count),
+        [_, "Creating" | "Updating" | "Scaling" | "Succeeded" | "Failed", count, "ready" | "ready,", ..] => {
+            is_count(count)
+        }
         [first, ..] => line.starts_with("  ") && (first.starts_with("node-") || *first == "replica"),
         [] => false,
     }
