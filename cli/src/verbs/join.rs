@@ -25,6 +25,11 @@ const PACKAGED: &str = "/var/lib/berth/coordinator/node.token";
 /// Where the token is.
 const WHERE: &str = "run this where a coordinator keeps its data, or name a copy of its node.token with --token-file";
 
+/// What to type where the coordinator's folder is another one: nobody but who started it knows which.
+const TYPE: &str = "with what `--data-dir` was given: `berth node join-command --token-file DIR/node.token` for a \
+                    `berth coordinator`, `berth node join-command --token-file DIR/coordinator-1/node.token` for a `berth dev`; \
+                    on another machine, a copy of that file";
+
 /// What joins, for programs.
 #[derive(Serialize)]
 struct Join {
@@ -47,7 +52,7 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<(), Fault> 
         let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
         Error::new(Code::PathMissing, "the cluster's node token was not found on this host")
             .why(format!("looked at {}", looked.join(", ")))
-            .try_(WHERE)
+            .try_(TYPE)
     })?;
     let lasting = lasting(&text).map_err(|why| {
         let error = Error::new(Code::Invalid, format!("{} does not hold the cluster's node token", path.display()));
