@@ -24,6 +24,9 @@ const ENTRIES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 64;
 /// What tools leave behind and no replica needs; it would change the digest with every local run.
 const LEFT_OUT: &[&str] = &["__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints"];
+/// What lies in every folder that one of ours keeps its data in: of `berth dev`, of a coordinator and of a node. Beside the
+/// code it is no part of it: it changes all the time, and it holds keys.
+const DATA: &[&[&str]] = &[&["lock", "berth-dev.json"], &["raft", "artifacts", "node.token"], &["lock", "node-id"]];
 /// How a file begins a line that describes an endpoint or a deployment. Beside the code it says how that is to run, and is
 /// no part of it: or a changed number of instances would be another version of the code, which replaces every replica.
 const DESCRIBES: &[&str] = &["endpoint_name:", "$schema: https://azuremlschemas.azureedge.net/"];
@@ -107,7 +110,7 @@ fn add_folder<W: Write>(
         let in_entry = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         // Links are followed: a replica elsewhere does not have what they point to.
         let meta = fs::metadata(&path).map_err(in_entry)?;
-        if depth == 0 && describes(&path, &meta) {
+        if depth == 0 && describes(&path, &meta) || is_data(&path, &meta) {
             continue;
         }
         if meta.is_dir() {
@@ -118,9 +121,8 @@ fn add_folder<W: Write>(
             let mut header = header(tar::EntryType::Regular, mode(&meta), meta.len());
             // A file that grows while it is read must not break the archive.
             archive.append_data(&mut header, &inside, Exact { file, left: meta.len() }).map_err(in_entry)?;
-        } else {
-            return Err(in_entry(io::Error::other("neither a file nor a folder")));
         }
+        // What is neither, a socket, a FIFO or a device, is of this host: a replica elsewhere could do nothing with it.
     }
     Ok(())
 }
@@ -134,6 +136,11 @@ fn describes(path: &Path, meta: &fs::Metadata) -> bool {
     // What cannot be read fails where it is packed.
     let text = fs::read(path).unwrap_or_default();
     text.split(|byte| *byte == b'\n').any(|line| DESCRIBES.iter().any(|begin| line.starts_with(begin.as_bytes())))
+}
+
+/// Returns whether a folder is one that a coordinator, a node or `berth dev` keeps its data in.
+fn is_data(path: &Path, meta: &fs::Metadata) -> bool {
+    meta.is_dir() && DATA.iter().any(|marks| marks.iter().all(|mark| path.join(mark).exists()))
 }
 
 /// Creates a header without times, owners and umask.
@@ -155,7 +162,11 @@ fn mode(meta: &fs::Metadata) -> u32 {
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     let code = if error.kind() == io::ErrorKind::NotFound { Code::PathMissing } else { Code::Invalid };
-    Error::new(code, format!("`{}` cannot be packed", path.display())).why(error.to_string())
+    let error = Error::new(code, format!("`{}` cannot be packed", path.display())).why(error.to_string());
+    match code {
+        Code::Invalid => error.try_("take that away, or name a folder that holds only what is to be served"),
+        _ => error,
+    }
 }
 
 /// Reads exactly as many bytes as the header promised.
@@ -228,8 +239,8 @@ mod tests {
 
     use super::*;
 
-    fn fill(folder: &Path, names: &[&str]) {
-        for name in names {
+    fn fill(folder: &Path, names: &[impl AsRef<str>]) {
+        for name in names.iter().map(AsRef::as_ref) {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             fs::write(path, format!("content of {name}")).expect("a file");
@@ -265,6 +276,31 @@ mod tests {
         assert_ne!(with_conda, before, "what the code may read is a part of it");
         write("below/blue.yml", "endpoint_name: fraud\n");
         assert_ne!(digest(), with_conda, "only what lies beside the code is left out");
+    }
+
+    #[test]
+    fn what_is_of_this_host_alone_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fill(folder.path(), &["score.py", "below/weights"]);
+        let digest = || Packed::read(folder.path()).expect("a folder").asset.digest;
+        let before = digest();
+        let socket = std::os::unix::net::UnixListener::bind(folder.path().join("below/hand-over.sock"));
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("null")).expect("a link");
+        assert_eq!(digest(), before, "a socket and a device");
+        drop(socket);
+        for (name, data, is_left_out) in [
+            ("berth dev", &["lock", "berth-dev.json", "cluster.key", "node-1/node-id"] as &[_], true),
+            ("a coordinator", &["cluster.key", "node.token", "raft/db", "artifacts/drafts/x"], true),
+            ("a node", &["lock", "node-id", "ledger.json"], true),
+            ("somebody's own lock", &["lock", "weights"], false),
+            ("somebody's own key", &["cluster.key", "node.token"], false),
+            ("somebody's own model", &["raft/model.py", "artifacts/weights"], false),
+        ] {
+            let within = format!("below/{name}");
+            fill(folder.path(), &data.iter().map(|file| format!("{within}/{file}")).collect::<Vec<_>>());
+            assert_eq!(digest() == before, is_left_out, "{name}");
+            fs::remove_dir_all(folder.path().join(&within)).expect("it goes");
+        }
     }
 
     #[test]
