@@ -64,6 +64,9 @@ pub(crate) struct CreateEndpointArgs {
     /// Lay FIELD=VALUE over the file.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Azure's way to say `--set auth_mode=MODE`.
+    #[arg(long, hide = true, value_name = "MODE")]
+    pub(crate) auth_mode: Option<String>,
     /// Accepted for Azure's sake; an endpoint is there at once.
     #[arg(long, hide = true)]
     pub(crate) no_wait: bool,

@@ -193,7 +193,11 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "every node answers for every endpoint: `berth endpoint show ENDPOINT` prints the address, `berth invoke` calls it",
     ),
     (
-        &["patch", "set", "replace"],
+        &["set"],
+        "`berth deployment update ENDPOINT/DEPLOYMENT --set environment_variables.NAME=VALUE` sets what a program is told; there are no images: what runs is in its file, `berth apply -f FILE`",
+    ),
+    (
+        &["patch", "replace"],
         "change the file and `berth apply -f FILE`, or `berth deployment update ENDPOINT/DEPLOYMENT --set FIELD=VALUE`; `berth edit` opens an editor",
     ),
     (&["autoscale"], "`berth scale ENDPOINT/DEPLOYMENT N` says how many instances there are"),
@@ -202,7 +206,11 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "labels are a setting of the node: `berth node --labels zone=a`; `berth node cordon` keeps replicas away",
     ),
     (
-        &["config", "login", "logout", "cluster", "configure"],
+        &["configure"],
+        "leave it out: there are no groups and workspaces to set, and `berth context use NAME` chooses the cluster",
+    ),
+    (
+        &["config", "login", "logout", "cluster"],
         "`berth context ls` lists the clusters you named, `berth context use NAME` chooses one, `berth context set NAME --api ADDRESS` adds one",
     ),
     (
@@ -255,7 +263,10 @@ const FLAGS: &[(&[&str], &str)] = &[
         "`berth apply -f - --set FIELD=VALUE` takes what another tool prints, and lays values over it",
     ),
     (&["-R", "--recursive"], "name each folder: `-f one/ -f two/`"),
-    (&["--auth-mode"], "`--set auth_mode=key`, or `auth_mode` in its file"),
+    (
+        &["--raw"],
+        "`berth doctor` looks whether all is well, `berth status` what there is; every address of a coordinator answers `/healthz`, `/metrics` and `/api/v1`",
+    ),
     (&["--web"], "the address of a coordinator is the cluster's page; `berth tui` is the operator's screen"),
     (
         &["--vscode-debug"],
@@ -523,6 +534,7 @@ mod tests {
             "berth version --short",
             "berth version --client",
             "berth online-endpoint regenerate-keys -n fraud --key-type Secondary",
+            "berth online-endpoint create --name fraud --auth-mode key",
         ] {
             if let Err(error) = Cli::try_parse_from(meant(line.split(' ').map(OsString::from).collect())) {
                 panic!("{line}: {error}");
@@ -595,7 +607,9 @@ mod tests {
             ("berth debug x", "berth describe REPLICA"),
             ("berth port-forward svc/fraud 8080:80", "berth invoke"),
             ("berth patch deploy fraud", "--set FIELD=VALUE"),
-            ("berth set image deploy/blue app=nginx", "--set FIELD=VALUE"),
+            ("berth set image deploy/blue app=nginx", "there are no images"),
+            ("berth set env deploy/blue LEVEL=debug", "--set environment_variables.NAME=VALUE"),
+            ("berth get --raw /healthz", "berth doctor"),
             ("berth config get-contexts", "berth context ls"),
             ("berth auth can-i get pods", "no users and roles"),
             ("berth kustomize .", "--set FIELD=VALUE"),
@@ -606,7 +620,7 @@ mod tests {
             ("berth compute list", "berth get nodes"),
             ("berth monitor metrics list", "berth top"),
             ("berth account show", "no users and roles"),
-            ("berth configure --defaults group=a", "berth context use"),
+            ("berth configure --defaults group=a workspace=b", "leave it out"),
             ("berth get ns", "berth quota show"),
             ("berth get secrets", "environment_variables"),
             ("berth get ingress", "berth get endpoints"),
@@ -633,7 +647,6 @@ mod tests {
             ("berth create namespace x", "no namespaces"),
             ("berth rollout history deploy/blue --revision=1", "berth rollout show"),
             ("berth drain node-3 --disable-eviction", "--deadline TIME"),
-            ("berth online-endpoint create --name a --auth-mode key", "--set auth_mode=key"),
             ("berth online-endpoint create -f e.yml --web", "berth tui"),
             ("berth online-endpoint show -n fraud -d blue", "berth deployment show"),
             ("berth online-endpoint update -n fraud --set tags.a=1 properties.b=2", "--set tags.b=2"),

@@ -48,6 +48,7 @@ pub async fn create_endpoint(client: &Client, file: &Path) -> Result<api::Endpoi
 async fn create(context: &Context, args: args::CreateEndpointArgs) -> Result<(), Fault> {
     let mut settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>().or_misused()?;
     settings.extend(args.name.as_deref().map(|name| Setting::new("name", name)));
+    settings.extend(args.auth_mode.as_deref().map(|mode| Setting::new("auth_mode", mode)));
     let file = match &args.file {
         Some(path) => {
             let (file, warnings) = load(path, &settings).or_misused()?;

@@ -7,7 +7,7 @@ use berth_core::{
 };
 use clap::ValueEnum as _;
 
-use super::Context;
+use super::{Context, named};
 use crate::output::Listed as _;
 use crate::{
     args::{ExplainArgs, Noun, parse_key},
@@ -17,7 +17,8 @@ use crate::{
 
 pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Fault> {
     let out = &context.out;
-    match (args.of.as_str(), args.id) {
+    let of = named(context, &args.of).await?;
+    match (of.as_str(), args.id) {
         ("request", Some(id)) => {
             let report = context.client.explain_request(&id).await?;
             Ok(out.value(&report, &id, || out.line(view::request(&report, now_ms())))?)
@@ -32,7 +33,7 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         }
         // An endpoint stands for all of its deployments.
         (of, None) if !of.contains('/') && !out.is_for_programs() => {
-            let found = context.client.get_endpoint(&of.to_ascii_lowercase()).await;
+            let found = context.client.get_endpoint(of).await;
             let endpoint = found.map_err(|error| if is_kind(of) { not_a_field(of) } else { error.into() })?.name;
             let deployments = context.client.list_deployments(&endpoint).await?;
             if deployments.is_empty() {

@@ -426,7 +426,9 @@ const KUBECTL: &[Step] = &[
     Type("kubectl logs $(kubectl get pods -o name | head -1)", 0, &["first words"]),
     About("A change, and back."),
     Type("kubectl rollout status deploy/web", 0, &["generation 1"]),
-    Type("kubectl set env deploy/web LEVEL=debug", 2, &["--set FIELD=VALUE"]),
+    Type("kubectl wait --for=condition=available deploy/web --timeout=60s", 0, &["web"]),
+    Type("kubectl explain deploy/web", 0, &["web/blue"]),
+    Type("kubectl set env deploy/web LEVEL=debug", 2, &["--set environment_variables.NAME=VALUE"]),
     Type(
         "EDITOR=\"sed -i 's/^environment_variables: .*/environment_variables: {LEVEL: debug}/'\" kubectl edit deploy/web",
         0,
@@ -487,6 +489,7 @@ const KUBECTL: &[Step] = &[
     About("What Berth has no place for says where it went."),
     Type("kubectl create deployment nginx --image=nginx", 2, &["berth deploy NAME"]),
     Type("kubectl get secrets", 2, &["environment_variables"]),
+    Type("kubectl get --raw /healthz", 2, &["berth doctor"]),
     Type("kubectl config use-context prod", 2, &["berth context use NAME"]),
     Type("kubectl autoscale deploy web --min=2 --max=5", 2, &["berth scale"]),
     About("The end of the day."),
