@@ -342,6 +342,9 @@ pub(crate) struct EventsArgs {
     /// Go on with what happens.
     #[arg(short, long, visible_alias = "watch", short_alias = 'w')]
     pub(crate) follow: bool,
+    /// Only what happened since: `15m`, `1h30m`, or a time as `2026-01-31T14:02:00Z` or `14:02` (UTC).
+    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_since)]
+    pub(crate) since: Option<Since>,
     /// Print rows of Azure's AmlOnlineEndpointEventLog: a line of JSON each.
     #[arg(long)]
     pub(crate) table: bool,
@@ -480,7 +483,7 @@ pub(crate) struct TrafficArgs {
 pub(crate) struct ScaleArgs {
     #[command(flatten)]
     pub(crate) scope: KubectlScope,
-    /// ENDPOINT/DEPLOYMENT.
+    /// ENDPOINT/DEPLOYMENT, or an ENDPOINT that has one deployment.
     pub(crate) deployment: String,
     /// How many instances.
     #[arg(required_unless_present = "replicas", value_name = "INSTANCES")]
@@ -529,6 +532,9 @@ pub(crate) struct GetArgs {
     /// Print events as rows of Azure's table.
     #[arg(skip)]
     pub(crate) table: bool,
+    /// Leave out events before this time.
+    #[arg(skip)]
+    pub(crate) since_ms: u64,
     #[command(flatten)]
     pub(crate) scope: KubectlScope,
 }
@@ -556,7 +562,7 @@ impl GetArgs {
     /// What another verb lists.
     pub(crate) fn new(noun: Noun, of: Option<String>, watch: bool, table: bool) -> Self {
         let (noun, narrow) = (Asked { noun, also: Vec::new(), thing: None }, NarrowArgs::default());
-        Self { noun, of, watch, narrow, table, scope: KubectlScope::default() }
+        Self { noun, of, watch, narrow, table, since_ms: 0, scope: KubectlScope::default() }
     }
 }
 

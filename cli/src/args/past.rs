@@ -23,6 +23,18 @@ pub(crate) enum Since {
 const TAILS: &str = "write how many lines, or `all`";
 const SINCE: &str = "write a time such as `90s`, `15m` or `1h30m`, or when: `2026-01-31T14:02:00Z`, `14:02` (UTC)";
 
+// === impl Since ===
+
+impl Since {
+    /// Returns the point in time, for whoever has one clock for all.
+    pub(crate) fn at_ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::At(at_ms) => at_ms,
+            Self::Within(span) => now_ms.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
 /// Reads `--tail`: kubectl's `-1` and docker's `all` are everything.
 pub(crate) fn parse_tail(text: &str) -> Result<Tail, String> {
     match text {

@@ -137,6 +137,10 @@ pub(crate) async fn run(client: Client, out: Output, args: TuiArgs) -> Result<()
 fn unknown_screen(word: &str) -> Error {
     let names = view::ALIASES.iter().flat_map(|alias| alias.names).copied();
     let error = Error::new(Code::Invalid, format!("no screen is called `{word}`"));
+    if crate::args::command().find_subcommand(word).is_some() {
+        return error
+            .try_(format!("`berth {word}` is a verb of its own; `berth tui --once aliases` lists the screens"));
+    }
     match berth_core::error::nearest(word, names) {
         Some(near) => error.try_(format!("did you mean `{near}`?")),
         None => error.try_("`berth tui --once aliases` lists them"),

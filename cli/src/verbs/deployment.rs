@@ -18,7 +18,7 @@ use super::{
     named, traffic, wait,
 };
 use crate::{
-    args::{self, DeploymentVerb, GetArgs, GetLogsArgs, Noun, WaitArgs, typed},
+    args::{self, DeploymentVerb, GetArgs, GetLogsArgs, Noun, WaitArgs},
     output::{Fault, Format, Misused, Output, Progress},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
@@ -213,12 +213,9 @@ async fn finish(
 
 pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<(), Fault> {
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
-    let mut of = args.deployment.clone();
-    if typed(&of).is_some() {
-        of = named(context, &of).await?;
-        if !of.contains('/') {
-            of = logs::only_deployment(context, &of, "scale").await?.to_string();
-        }
+    let mut of = named(context, &args.deployment).await?;
+    if !of.contains('/') {
+        of = logs::only_deployment(context, &of, "scale").await?.to_string();
     }
     let key: DeploymentKey = args::parse_key(&of).or_misused()?;
     let request = ScaleDeploymentRequest {

@@ -281,8 +281,9 @@ async fn events(context: &Context, args: &GetArgs, endpoint: &str, deployment: &
         (endpoint.is_empty() || event.endpoint == endpoint || event.node == endpoint)
             && (deployment.is_empty() || event.deployment == deployment)
     };
-    let kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
+    let mut kept: Vec<_> = context.client.events().await?.into_iter().filter(|event| fits(event)).collect();
     let next = kept.last().map(|event| event.seq + 1);
+    kept.retain(|event| event.at_ms >= args.since_ms);
     let kept = narrowed(kept, &args.narrow)?;
     if args.narrow.apart && !context.out.is_names() {
         context.out.line("");

@@ -146,13 +146,12 @@ pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), F
     let request =
         LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous, since_ms, within_ms };
     let some = stream(context, request.clone(), look).await?;
-    if !some && !follow && past.leaves_out() {
-        context.out.aside("nothing was written since then; `--tail 20` shows what was last");
-    } else if !some && !follow {
+    if !some && !follow {
         // A replica whose environment cannot be built writes nothing by itself.
         let prepared = !prepare && stream(context, LogsRequest { prepare: true, ..request }, look).await?;
         context.out.aside(match (prepared, replicas.is_empty() && last.is_none() && ended.is_none()) {
             (true, _) => "nothing was written but this, while it was prepared",
+            _ if past.leaves_out() => "nothing was written since then; `--tail 20` shows what was last",
             (false, true) => "there is no replica, and the kept events tell of none that ended",
             (false, false) => "nothing was written",
         });

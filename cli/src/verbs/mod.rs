@@ -58,7 +58,7 @@ use berth_core::error::{Code, Error};
 use crate::{
     args::{Cli, GetArgs, Noun, OperatorVerb, SnapshotVerb, Verb, typed},
     config::LogConfig,
-    output::{Fault, Misused, Output},
+    output::{Fault, Misused, Output, now_ms},
     process,
 };
 
@@ -163,7 +163,9 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
                 Some(about) => Some(about_named(&context, &about).await?),
                 None => args.of,
             };
-            get::run(&context, GetArgs::new(Noun::Events, about, args.follow, args.table)).await
+            let since_ms = args.since.map_or(0, |since| since.at_ms(now_ms()));
+            let asked = GetArgs { since_ms, ..GetArgs::new(Noun::Events, about, args.follow, args.table) };
+            get::run(&context, asked).await
         }
         Verb::Cost(args) => cost::run(&context, args).await,
         Verb::Top(args) => top::run(&context, args).await,
