@@ -1,6 +1,62 @@
 //! `berth get TYPE/NAME`, as kubectl has it, on a cluster with two endpoints whose deployments have the same name.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
 use crate::{berth::Dev, verbs::FILE};
+
+/// How long a change may take to be seen on a machine that builds something else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The field that a list is narrowed by may be one that only the last item had: that it went is news, and no mistake.
+#[test]
+fn a_watch_goes_on_when_the_last_that_had_the_field_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    dev.run(&["endpoint", "create", "-n", "chat"]).good();
+    let create = ["endpoint", "create", "-n", "talk", "--auth-mode", "none", "--set", "tags.team=risk"];
+    dev.run(&create).good();
+    let talk = dev.run(&["endpoint", "show", "talk", "-o", "json"]).good().json();
+    assert_eq!(talk["spec"]["auth_mode"], "none", "as Azure says it");
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(["--api", &dev.api, "get", "endpoints", "-l", "spec.tags.team=risk", "-w"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let (send, said) = mpsc::channel();
+    let (out, err) = (watch.stdout.take().expect("a pipe"), watch.stderr.take().expect("a pipe"));
+    let more = send.clone();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    std::thread::spawn(move || BufReader::new(err).lines().map_while(Result::ok).try_for_each(|line| more.send(line)));
+    let until = |part: &str| {
+        let mut all = String::new();
+        while !all.contains(part) {
+            let line = said.recv_timeout(PATIENCE);
+            all.push_str(&line.unwrap_or_else(|error| panic!("`{part}` is not said: {error}: {all}")));
+            assert!(!all.contains("E_INVALID"), "{all}");
+        }
+        all
+    };
+    assert!(!until("talk").contains("chat"));
+    dev.run(&["endpoint", "delete", "talk", "--yes"]).good();
+    until("talk is gone");
+    dev.run(&create).good();
+    until("talk");
+    watch.kill().expect("a signal");
+    watch.wait().expect("it ends");
+    let unknown = dev.run(&["get", "endpoints", "-l", "spec.tags.tema=risk", "-w"]);
+    assert!(
+        unknown.code != 0 && unknown.err.contains("has a field"),
+        "at the first look it is a mistake: {unknown:#?}"
+    );
+    assert_eq!(dev.stop(), 0);
+}
 
 #[test]
 fn one_thing_is_shown_and_one_that_is_not_there_is_an_error() {
@@ -74,9 +130,12 @@ fn hands_of_kubectl(dev: &Dev, folder: &std::path::Path, replica: &str) {
         (&format!("apply -f {file} --dry-run=server"), "talk/blue", "nothing was changed"),
         (&format!("create -f {file} --dry-run=client -o name"), "talk/blue\n", ""),
         ("scale deploy chat/blue --replicas=1 --no-wait -q", "", ""),
+        ("scale chat 1 --no-wait -q", "", ""),
         ("rollout status deploy chat", "chat/blue serves generation 1 with 1 of 1\n", ""),
         ("rollout status deploy/chat --watch=false", "chat/blue serves", ""),
         (&format!("events --for {pod}"), "replica.placed", ""),
+        ("events chat --since 1h", "deployment.created", ""),
+        ("explain pod/chat/blue", "chat/blue", ""),
         ("top pods chat -o name", "chat/blue\n", ""),
         ("top node node-1 -o name", "node-1\n", ""),
         ("top node nine", "", "E_NODE_NOT_FOUND"),
