@@ -125,22 +125,7 @@ impl Head {
 
     /// Makes an answer of it, and says how long its body is.
     pub(super) fn response(self) -> Result<(Response<()>, Option<u64>), Malformed> {
-        let Self {
-            method: None,
-            scheme: None,
-            authority: None,
-            path: None,
-            protocol: None,
-            status: Some(status),
-            headers,
-            length,
-            is_malformed: false,
-            is_too_large: false,
-            ..
-        } = self
-        else {
-            return Err(Malformed);
-        };
+        let (Some(status), headers, length) = self.without_a_request()? else { return Err(Malformed) };
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.version_mut() = Version::HTTP_2;
@@ -150,14 +135,21 @@ impl Head {
 
     /// Makes what follows a body of it.
     pub(super) fn trailers(self) -> Result<HeaderMap, Malformed> {
+        let (None, headers, _) = self.without_a_request()? else { return Err(Malformed) };
+        Ok(headers)
+    }
+
+    /// What there may be in a head that is none of a request.
+    fn without_a_request(self) -> Result<(Option<StatusCode>, HeaderMap, Option<u64>), Malformed> {
         let Self {
             method: None,
             scheme: None,
             authority: None,
             path: None,
             protocol: None,
-            status: None,
+            status,
             headers,
+            length,
             is_malformed: false,
             is_too_large: false,
             ..
@@ -165,7 +157,7 @@ impl Head {
         else {
             return Err(Malformed);
         };
-        Ok(headers)
+        Ok((status, headers, length))
     }
 }
 
