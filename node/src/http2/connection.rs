@@ -19,7 +19,7 @@ use super::{
     By, Error, Pings, Reason, Settings,
     frame::{FRAME_BYTES, HEAD_BYTES},
     input::{Come, Input},
-    state::{Goodbye, Role, Shared, State, broken},
+    state::{Goodbye, Role, Shared, State},
 };
 
 /// What a client says first (RFC 9113 §3.4).
@@ -96,11 +96,6 @@ impl<S> Connection<S> {
         Pings(Rc::clone(&self.state))
     }
 
-    /// Returns whether the peer has begun to speak HTTP/2.
-    pub(crate) fn is_begun(&self) -> bool {
-        self.preface == 0
-    }
-
     /// Bytes that were used since the beginning.
     #[cfg(test)]
     pub(super) fn used(&self) -> usize {
@@ -132,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn begun(&mut self, mut start: impl FnMut(Come)) -> Result<(), Error> {
         poll_fn(|cx| match self.poll(cx, &mut start) {
             Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending if self.is_begun() => Poll::Ready(Ok(())),
+            Poll::Pending if self.preface == 0 => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         })
         .await
@@ -236,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     filled = buf.filled().len();
                 }
                 Poll::Ready(Err(error)) => {
-                    self.state.borrow_mut().end(broken(&error));
+                    self.state.borrow_mut().end(Error::Io(error.kind()));
                     return Ok(());
                 }
             }

@@ -1,5 +1,7 @@
 //! Frames: their kinds, their flags, and how their heads are written (RFC 9113 §4, §6).
 
+use super::Reason;
+
 /// Kinds of frames (RFC 9113 §6).
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -28,4 +30,20 @@ pub(super) fn frame(into: &mut Vec<u8>, length: usize, kind: u8, flags: u8, id: 
     let [_, high, middle, low] = (length as u32).to_be_bytes();
     let [a, b, c, d] = id.to_be_bytes();
     into.extend_from_slice(&[high, middle, low, kind, flags, a, b, c, d]);
+}
+
+pub(super) fn ping(into: &mut Vec<u8>, flags: u8, word: [u8; 8]) {
+    frame(into, word.len(), PING, flags, 0);
+    into.extend_from_slice(&word);
+}
+
+pub(super) fn reset(into: &mut Vec<u8>, id: u32, reason: Reason) {
+    frame(into, 4, RST_STREAM, 0, id);
+    into.extend_from_slice(&reason.0.to_be_bytes());
+}
+
+/// Gives room, for 0 that of the connection.
+pub(super) fn window_update(into: &mut Vec<u8>, id: u32, more: u32) {
+    frame(into, 4, WINDOW_UPDATE, 0, id);
+    into.extend_from_slice(&more.to_be_bytes());
 }

@@ -6,7 +6,6 @@ mod sending;
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
-    io,
     rc::Rc,
     sync::Arc,
     task::{Context, Waker},
@@ -20,14 +19,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     By, Error, Reason, Settings,
     encode::Encoder,
-    frame::{GOAWAY, PING, SETTINGS, WINDOW_UPDATE, frame},
+    frame::{GOAWAY, SETTINGS, frame, ping, window_update},
     output::Output,
     stream::{Stream, remember, wake},
 };
 
 /// A window before anything was said.
-pub(super) const FIRST_WINDOW: u32 = 65_535;
-pub(super) const WINDOW_MAX: i64 = i32::MAX as i64;
+const FIRST_WINDOW: u32 = 65_535;
+const WINDOW_MAX: i64 = i32::MAX as i64;
 
 /// Beyond it there are no streams.
 const ID_MAX: u32 = i32::MAX as u32;
@@ -167,8 +166,7 @@ impl State {
                 into.extend_from_slice(&value.to_be_bytes());
             }
             if let Some(more) = window.checked_sub(FIRST_WINDOW).filter(|more| *more > 0) {
-                frame(into, 4, WINDOW_UPDATE, 0, 0);
-                into.extend_from_slice(&more.to_be_bytes());
+                window_update(into, 0, more);
             }
         });
     }
@@ -261,10 +259,7 @@ impl State {
         if self.goodbye == Goodbye::Not && self.ended.is_none() {
             self.goodbye = Goodbye::Said;
             self.go_away(ID_MAX, Reason::NO_ERROR);
-            self.output.write(|into| {
-                frame(into, 8, PING, 0, 0);
-                into.extend_from_slice(&GOODBYE);
-            });
+            self.output.write(|into| ping(into, 0, GOODBYE));
             self.call_driver();
         }
     }
@@ -344,9 +339,4 @@ impl State {
         stream.more.clear();
         self.report(unread);
     }
-}
-
-/// What an error of the stream below means for everyone on it.
-pub(super) fn broken(error: &io::Error) -> Error {
-    Error::Io(error.kind())
 }

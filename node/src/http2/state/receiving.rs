@@ -8,7 +8,7 @@ use http::{HeaderMap, Response};
 use super::{ALIVE, Fault, GOODBYE, Goodbye, ID_MAX, Ping, Role, STREAMS_MAX, State, WINDOW_MAX};
 use crate::http2::{
     By, Error, Reason,
-    frame::{ACK, FRAME_BYTES, PING, SETTINGS, WINDOW_UPDATE, frame},
+    frame::{ACK, FRAME_BYTES, SETTINGS, frame, ping, window_update},
     stream::{Stream, remember, wake},
 };
 
@@ -72,10 +72,7 @@ impl State {
     pub(in crate::http2) fn pinged(&mut self, is_answer: bool, payload: &[u8]) -> Result<(), Fault> {
         let Ok(word) = <[u8; 8]>::try_from(payload) else { return Err(Fault::Connection(Reason::FRAME_SIZE_ERROR)) };
         match (is_answer, word) {
-            (false, word) => self.output.answer(|into| {
-                frame(into, 8, PING, ACK, 0);
-                into.extend_from_slice(&word);
-            }),
+            (false, word) => self.output.answer(|into| ping(into, ACK, word)),
             (true, GOODBYE) if self.goodbye == Goodbye::Said => self.goodbye = Goodbye::Heard,
             (true, ALIVE) => {
                 if let Some(ping) = &mut self.ping {
@@ -91,10 +88,7 @@ impl State {
     /// Asks whether the peer is there.
     pub(in crate::http2) fn send_ping(&mut self) {
         self.ping = Some(Ping::default());
-        self.output.write(|into| {
-            frame(into, 8, PING, 0, 0);
-            into.extend_from_slice(&ALIVE);
-        });
+        self.output.write(|into| ping(into, 0, ALIVE));
         self.call_driver();
     }
 
@@ -220,10 +214,7 @@ impl State {
             let more = std::mem::take(&mut stream.unreported);
             stream.recv_window += i64::from(more);
             let id = stream.id;
-            self.output.write(|into| {
-                frame(into, 4, WINDOW_UPDATE, 0, id);
-                into.extend_from_slice(&more.to_be_bytes());
-            });
+            self.output.write(|into| window_update(into, id, more));
             self.call_driver();
         }
     }
@@ -234,10 +225,7 @@ impl State {
         if self.unreported >= self.settings.window / 2 {
             let more = std::mem::take(&mut self.unreported);
             self.recv_window += i64::from(more);
-            self.output.write(|into| {
-                frame(into, 4, WINDOW_UPDATE, 0, 0);
-                into.extend_from_slice(&more.to_be_bytes());
-            });
+            self.output.write(|into| window_update(into, 0, more));
             self.call_driver();
         }
     }

@@ -10,12 +10,12 @@ use super::{Fault, ID_MAX, State};
 use crate::http2::{
     By, Error, OUTPUT_BYTES, Reason,
     encode::Encoder,
-    frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEAD_BYTES, HEADERS, RST_STREAM, frame},
+    frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEAD_BYTES, HEADERS, frame, reset},
     stream::{Stream, remember, wake},
 };
 
 impl State {
-    /// Of a client: opens a stream. `None` if there can be no more on this connection.
+    /// Of a client: opens a stream. An error if there can be no more on this connection.
     pub(in crate::http2) fn open(
         &mut self,
         request: &Request<()>,
@@ -194,9 +194,4 @@ impl State {
         self.streams[key].send_ended = true;
         self.close_if_over(key);
     }
-}
-
-fn reset(into: &mut Vec<u8>, id: u32, reason: Reason) {
-    frame(into, 4, RST_STREAM, 0, id);
-    into.extend_from_slice(&reason.0.to_be_bytes());
 }
