@@ -103,6 +103,30 @@ def test_logs_events_nodes_and_why(client: Client, digits: str) -> None:
     assert report.checked and not report.violations
 
 
+def test_the_cluster_is_watched(client: Client, dev: Dev, digits: str) -> None:
+    (board,) = client.watch(follow=False)
+    assert board.endpoints[digits].name == digits and board.deployments[digits, "green"].ready >= 1
+    assert {it.deployment for it in board.replicas.values() if it.endpoint == digits} == {"green"}
+    assert board.nodes.keys() == {it.node for it in client.nodes.list()} and board.info is not None
+    seen = client.watch()
+    first = next(seen)
+    assert "watched" not in first.endpoints
+    client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint("watched", auth_mode="none")).result()
+    made = next(board for board in seen if "watched" in board.endpoints)
+    assert made.index > first.index and made.deployments.keys() == first.deployments.keys()
+    client.online_endpoints.begin_delete("watched").result(timeout=60)
+    assert digits in next(board for board in seen if "watched" not in board.endpoints).endpoints
+    seen.close()  # type: ignore[attr-defined]
+
+    async def watch() -> None:
+        async with AsyncClient(dev.api) as client:
+            async for board in client.watch():
+                assert digits in board.endpoints
+                return
+
+    asyncio.run(asyncio.wait_for(watch(), 60))
+
+
 def test_a_whole_life(client: Client, dev: Dev, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     endpoint = ManagedOnlineEndpoint("life", auth_mode="none")
     client.online_endpoints.begin_create_or_update(endpoint).result()

@@ -3,8 +3,10 @@
 `Client` blocks, `AsyncClient` is awaited; both have the same names, which are azure-ai-ml's where those exist.
 """
 
+from ._objects import load_online_deployment, load_online_endpoint
 from ._ops import Applied
 from .aio import AsyncClient, AsyncPoller
+from .board import Board
 from .client import Client, Poller
 from .entities import (
     CodeConfiguration,
@@ -32,6 +34,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPoller",
     "BerthError",
+    "Board",
     "Client",
     "CodeConfiguration",
     "ConflictError",
@@ -49,4 +52,6 @@ __all__ = [
     "Problem",
     "UnavailableError",
     "WaitTimeoutError",
+    "load_online_deployment",
+    "load_online_endpoint",
 ]

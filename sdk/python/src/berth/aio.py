@@ -18,7 +18,8 @@ from ._progress import Progress, wanted
 from ._steps import Failed, Op
 from ._async import Driver
 from .api.v1 import api_pb2 as api
-from .api.v1 import mirror_pb2, plan_pb2, request_pb2
+from .api.v1 import board_pb2, mirror_pb2, plan_pb2, request_pb2
+from .board import FOLLOW, Board, Following
 from .entities import EndpointAuthKeys, ManagedOnlineDeployment, ManagedOnlineEndpoint
 from .client import body_of
 
@@ -130,6 +131,24 @@ class AsyncClient:
                 reading.finished()
             except Failed as failed:
                 await self._run(reading.broke(address, failed))
+
+    async def watch(self, *, follow: bool = True) -> AsyncIterator[Board]:
+        """Yields everything in the cluster as it is, and again whenever something of it changed.
+
+        Endpoints, deployments, replicas, places in reserve, nodes and what deployments answered: what came between two of them is
+        in the later one. Ends after the first unless it follows; goes on at another coordinator when one is lost.
+        """
+        following = Following(self._ctx.members, follow)
+        while not following.ended:
+            address = self._ctx.members.address()
+            request = following.request()
+            try:
+                async for part in self._driver.stream(address, FOLLOW, request, board_pb2.BoardUpdate):
+                    for board in following.take(part):
+                        yield board
+                following.finished()
+            except Failed as failed:
+                await self._run(following.broke(address, failed))
 
     async def replicas(self, endpoint: str = "", deployment: str = "") -> list[api.Replica]:
         """Lists replicas; an empty name stands for all."""

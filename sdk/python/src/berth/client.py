@@ -23,7 +23,8 @@ from ._progress import Progress, wanted
 from ._steps import Failed, Op
 from ._sync import Driver
 from .api.v1 import api_pb2 as api
-from .api.v1 import mirror_pb2, plan_pb2, request_pb2
+from .api.v1 import board_pb2, mirror_pb2, plan_pb2, request_pb2
+from .board import FOLLOW, Board, Following
 from .entities import EndpointAuthKeys, ManagedOnlineDeployment, ManagedOnlineEndpoint
 from .errors import error_of
 
@@ -133,6 +134,23 @@ class Client:
                 reading.finished()
             except Failed as failed:
                 self._run(reading.broke(address, failed))
+
+    def watch(self, *, follow: bool = True) -> Iterator[Board]:
+        """Yields everything in the cluster as it is, and again whenever something of it changed.
+
+        Endpoints, deployments, replicas, places in reserve, nodes and what deployments answered: what came between two of them is
+        in the later one. Ends after the first unless it follows; goes on at another coordinator when one is lost.
+        """
+        following = Following(self._ctx.members, follow)
+        while not following.ended:
+            address = self._ctx.members.address()
+            request = following.request()
+            try:
+                for part in self._driver.stream(address, FOLLOW, request, board_pb2.BoardUpdate):
+                    yield from following.take(part)
+                following.finished()
+            except Failed as failed:
+                self._run(following.broke(address, failed))
 
     def replicas(self, endpoint: str = "", deployment: str = "") -> list[api.Replica]:
         """Lists replicas; an empty name stands for all."""

@@ -79,6 +79,7 @@ class ManagedOnlineEndpoint:
     max_body_mib: Optional[int] = None
     idempotent: Optional[bool] = None
     hedging: Optional[Union[bool, dict[str, Any]]] = None
+    alerts: Optional[list[Any]] = None
     # Read-only: what the cluster says.
     provisioning_state: str = field(default="", compare=False)
     scoring_uri: str = field(default="", compare=False)
