@@ -220,6 +220,7 @@ impl Dispatch<'_> {
         } else {
             self.forward(replica, &replica.gate_address, asking, begun).await
         };
+        core.quiet.stir();
         let now = Moment::now();
         match sent {
             Ok(Gated { mut response, queued_ms, load }) => {

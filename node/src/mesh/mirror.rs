@@ -1,4 +1,5 @@
-//! Copies of requests: sent after a gate has taken the primary, answered to nobody, waited for by nobody.
+//! Copies of requests: sent after a gate has taken the primary and when its core has nothing else to do, answered to
+//! nobody, waited for by nobody.
 //!
 //! What comes back is compared with what the caller got, once both are whole.
 
@@ -62,6 +63,13 @@ pub(super) struct Mirrored {
 /// One of the copies that may be under way at once on a node.
 struct Permit(Arc<AtomicU32>);
 
+/// One copy that has its place among those of the node and its body, and is sent when its core is quiet.
+pub(super) struct Due {
+    sending: Sending,
+    permit: Permit,
+    copy: Copy,
+}
+
 /// One copy on its way.
 struct Sending {
     core: Rc<Core>,
@@ -93,7 +101,7 @@ impl Drop for Permit {
 // === impl Planned ===
 
 impl Planned {
-    /// Begins the copies. Never waits: what finds no room is counted and forgotten.
+    /// Gives every copy its place. Never waits: what finds no room is counted and forgotten.
     pub(super) fn start(self) {
         for mirrored in &self.targets {
             self.begin(mirrored);
@@ -123,29 +131,9 @@ impl Planned {
         };
         let (core, endpoint, head) = (core.clone(), endpoint.clone(), self.head.clone());
         let (upload, answer) = (self.upload.clone(), self.answer.clone());
-        let compares = endpoint.route.mirror_rules.compare;
-        let sending = Sending { core, endpoint, at: *at, head, body, fate, upload, answer: answer.clone() };
-        tokio::task::spawn_local(async move {
-            let core = sending.core.clone();
-            let outcome = Box::pin(sending.send()).await;
-            drop(permit);
-            let counted = stats.of(core.index);
-            match outcome {
-                Ok((status, heard)) => {
-                    counted.mirrored.fetch_add(1, Relaxed);
-                    counted.mirror_answer(status);
-                    copy.told.answered();
-                    if let Some(heard) = heard.filter(|_| compares) {
-                        let primary = whole(answer).await;
-                        core.shared.comparator.compare(copy, primary, heard);
-                    }
-                }
-                Err(why) => {
-                    counted.mirror_dropped.fetch_add(1, Relaxed);
-                    copy.missed(why);
-                }
-            }
-        });
+        let core_of = core.clone();
+        let sending = Sending { core, endpoint, at: *at, head, body, fate, upload, answer };
+        core_of.quiet.push(Due { sending, permit, copy });
     }
 
     fn copy(&self, at: usize, told: Told) -> Copy {
@@ -168,6 +156,34 @@ impl Planned {
 async fn whole(mut answer: watch::Receiver<Option<Arc<Heard>>>) -> Option<Arc<Heard>> {
     let heard = answer.wait_for(Option::is_some).await.ok()?;
     heard.clone()
+}
+
+// === impl Due ===
+
+impl Due {
+    /// Sends the copy, and has what comes back compared.
+    pub(super) async fn send(self) {
+        let Self { sending, permit, copy } = self;
+        let (core, endpoint, answer) = (sending.core.clone(), sending.endpoint.clone(), sending.answer.clone());
+        let counted = endpoint.deployments[sending.at].stats.of(core.index);
+        let outcome = Box::pin(sending.send()).await;
+        drop(permit);
+        match outcome {
+            Ok((status, heard)) => {
+                counted.mirrored.fetch_add(1, Relaxed);
+                counted.mirror_answer(status);
+                copy.told.answered();
+                if let Some(heard) = heard.filter(|_| endpoint.route.mirror_rules.compare) {
+                    let primary = whole(answer).await;
+                    core.shared.comparator.compare(copy, primary, heard);
+                }
+            }
+            Err(why) => {
+                counted.mirror_dropped.fetch_add(1, Relaxed);
+                copy.missed(why);
+            }
+        }
+    }
 }
 
 // === impl Sending ===

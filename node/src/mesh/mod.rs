@@ -39,6 +39,7 @@ mod pool;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod promises;
 mod pump;
+mod quiet;
 mod record;
 mod replay;
 mod report;

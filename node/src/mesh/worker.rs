@@ -51,6 +51,7 @@ use super::{
     patient::Patient,
     peers::Peers,
     pool::Pool,
+    quiet::Quiet,
     record::Recent,
     replay::{Left, Room},
     routes::{Memory, Routes},
@@ -137,6 +138,8 @@ pub(super) struct Core {
     pub(super) copies: Rc<Pool>,
     pub(super) links: Links,
     pub(super) room: Room,
+    /// Copies that wait until nothing of a caller is at hand.
+    pub(super) quiet: Rc<Quiet>,
     /// What copies of requests may be behind.
     pub(super) copy_room: Room,
     /// What the connections of this core see of [`Shared::draining`].
@@ -261,6 +264,7 @@ impl Core {
             copies: Rc::default(),
             links: Links::new(shared.peers.clone()),
             room: Room::of(shared.replay_left.clone()),
+            quiet: Rc::default(),
             copy_room: Room::new(shared.options.limits.copy_bytes_per_core),
             drain: Rc::default(),
             told: RefCell::default(),
@@ -455,6 +459,7 @@ impl Core {
 impl Door {
     /// Answers one request that came in here.
     pub(super) fn answer(self, core: Rc<Core>, request: Request<Wire>) -> Work {
+        core.quiet.stir();
         match self {
             Self::Ingress => boxed(|| ingress::handle(core, request)),
             Self::Gate => boxed(|| gate_server::handle(core, request)),
@@ -527,6 +532,7 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize, seed: &SeedTree, listeners
         tokio::task::spawn_local(core.clone().drain_in_time());
         tokio::task::spawn_local(core.pool.clone().read_orphans());
         tokio::task::spawn_local(core.copies.clone().read_orphans());
+        tokio::task::spawn_local(core.quiet.clone().run());
         tokio::task::spawn_local(core.clone().sweep());
         if index == 0 {
             tokio::task::spawn_local(warm::run(core.clone()));
