@@ -66,7 +66,7 @@ def main():
                 report.say(f"{name}: not installed, left out")
                 continue
             [port] = free_ports(1)
-            command = mesh.configured(name, port, folder, backends)
+            command = mesh.configured(*mesh.PEERS[name][:2], port, folder, backends)
             took = count(folder, name, port, "/bench.Echo/Say", (), command, load, args.requests)
             first = took if name == "haproxy" else first
             report.say(f"{name:<28}{took:>24,.0f}" + (f"{took / first:>12.2f}" if first else ""))

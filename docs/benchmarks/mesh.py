@@ -6,7 +6,7 @@ and ratios to haproxy round by round. Proxies run on one core, their caller and 
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
 usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
-               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--mirror-seconds N] [--out FILE]
+               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--mirror-rounds N] [--out FILE]
        mesh.py MESH_HOP_BINARY --train     (loads for a build that counts what it does; nothing is measured)
 """
 
@@ -42,6 +42,8 @@ PEERS = {
     "caddy": ("Caddyfile", ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], ["caddy", "version"]),
 }
 BACKENDS = 4
+# nginx with its own `mirror`.
+NGINX_MIRROR = "nginx_mirror.conf"
 
 
 class Base:
@@ -159,11 +161,17 @@ class Load:
         """As many requests as the proxy takes: closed loop, 16 connections of 8 streams."""
         return self.run(base, size, "-n", str(requests), "-c", str(CONNECTIONS), "-m", "8")
 
-    def at_rate(self, base, size, rate, seconds):
-        """Requests at fixed moments, however many are unanswered (up to a hundred per connection)."""
+    def at_rate(self, base, size, rate, seconds, *flags):
+        """Requests at fixed moments, however many are unanswered (up to a hundred per connection). Connections that were
+        made together ask together."""
         each = max(1, rate // CONNECTIONS)
         total = each * CONNECTIONS * seconds
-        return self.run(base, size, "-n", str(total), "-c", str(CONNECTIONS), "-m", "100", f"--rps={each}")
+        return self.run(base, size, "-n", str(total), "-c", str(CONNECTIONS), "-m", "100", f"--rps={each}", *flags)
+
+    def evenly(self, base, size, seconds):
+        """A thousand requests a second, one after the other: connections are made a millisecond apart, and each asks every
+        sixteen."""
+        return self.at_rate(base, size, 1_000, seconds, "--rate=1", "--rate-period=1ms")
 
 
 # === bases ===
@@ -175,10 +183,9 @@ def configurations():
     return dict(re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", page, re.M | re.S))
 
 
-def configured(name, port, folder, backends):
+def configured(file, command, port, folder, backends, mirror=None):
     """Writes the configuration of a peer; returns what starts it."""
-    file, command, _ = PEERS[name]
-    text = configurations()[file].replace("PORT", str(port)).replace("FOLDER", folder)
+    text = configurations()[file].replace("PORT", str(port)).replace("FOLDER", folder).replace("MIRROR", f"127.0.0.1:{mirror}")
     for place, backend in enumerate(backends, 1):
         text = text.replace(f"BACKEND{place}", f"127.0.0.1:{backend}").replace(f"PEER{place}", f"127.0.0.1,{backend}")
     config = os.path.join(folder, file)
@@ -189,14 +196,14 @@ def configured(name, port, folder, backends):
 def start_peers(folder, core, backends):
     """Starts what is installed; returns the bases and a line per peer."""
     bases, lines = [], []
-    for name, (_, command, version) in PEERS.items():
+    for name, (file, command, version) in PEERS.items():
         if not shutil.which(command[0]):
             lines.append(f"{name}: not installed, left out")
             continue
         [port] = free_ports(1)
         said = subprocess.run(version, capture_output=True, text=True)
         lines.append(f"{name}: {(said.stdout + said.stderr).strip().splitlines()[0]}")
-        command = configured(name, port, folder, backends)
+        command = configured(file, command, port, folder, backends)
         pid = start(core, *command, env={**os.environ, "HOME": folder, "GOMAXPROCS": "1"})
         wait_for(port)
         bases.append(Base(name, port, "/bench.Echo/Say", pid))
@@ -211,6 +218,17 @@ def start_pingora(binary, core, backends):
     with open(os.path.join(HERE, "pingora", "Cargo.lock")) as lock:
         version = re.search(r'name = "pingora"\nversion = "(.*)"', lock.read()).group(1)
     return Base("pingora", port, "/bench.Echo/Say", pid), f"pingora: {version}"
+
+
+def start_nginx_mirror(name, core, backends, mirror):
+    """Starts nginx with a mirror of everything."""
+    [port] = free_ports(1)
+    folder = tempfile.mkdtemp(dir=tempfile.gettempdir())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o755)
+    pid = start(core, *configured(NGINX_MIRROR, PEERS["nginx"][1], port, folder, backends, mirror))
+    wait_for(port)
+    return Base(name, port, "/bench.Echo/Say", pid)
 
 
 class Meshes:
@@ -301,7 +319,7 @@ def main():
     parser.add_argument("--before", help="an older build, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="how long a round of one base at a fixed rate takes")
-    parser.add_argument("--mirror-seconds", type=int, default=10, help="the same beside mirrors")
+    parser.add_argument("--mirror-rounds", type=int, default=30, help="rounds of a second beside each mirror")
     parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything that is started")
     parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,large,mirror")
@@ -397,19 +415,28 @@ def main():
         if "mirror" in sections:
             healthy, dead, slow, wrong = free_ports(4)
             for port, more in {healthy: [], slow: ["--slow-ms", "200"], wrong: ["--wrong-permille", "10"]}.items():
-                start(other_core, args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{port}", *more)
+                # What the target of a mirror computes is not what a caller pays: it gives way to the caller on their core.
+                start(other_core, "chrt", "--idle", "0", args.mesh_hop, "--hops", "0", "--backend", f"127.0.0.1:{port}", *more)
                 wait_for(port)
             # It takes connections, and nobody ever reads a byte of them.
             stalled = socket.socket()
             stalled.bind(("127.0.0.1", 0))
             stalled.listen(1_024)
-            copied = [ours[0]]
             mirrors = {"healthy": healthy, "dead": dead, "stalled": stalled.getsockname()[1], "slow (200 ms)": slow, "1 % wrong": wrong}
-            for name, port in mirrors.items():
-                copied.append(mesh(f"mirror is {name}", 1, "--mirror", f"127.0.0.1:{port}"))
-            title = f"every request copied to a mirror, 1,000 requests a second for {args.mirror_seconds} s, 136 bytes"
-            measure = lambda base: load.at_rate(base, 136, 1_000, args.mirror_seconds)
-            report.section("mirror", title, [p99, p50, cpu], copied, rounds, ours[0].name, measure)
+            copied = [mesh(f"mirror is {name}", 1, "--mirror", f"127.0.0.1:{port}") for name, port in mirrors.items()]
+            columns, rounds = [p99, p50, cpu], args.mirror_rounds
+            # Seconds of one base between seconds of the others: the machine stops for milliseconds now and then, and a p99
+            # of more would be of that alone.
+            second = lambda base: load.evenly(base, 136, 1)
+            burst = lambda base: load.at_rate(base, 136, 1_000, 1)
+            title = "every request copied to a mirror, 1,000 requests a second, 136 bytes"
+            report.section("mirror", title, columns, [ours[0], *copied], rounds, ours[0].name, second)
+            report.section("mirror, bursts", f"{title}, sixteen at a time", columns, [ours[0], *copied], rounds, ours[0].name, burst)
+            nginx = [peer for peer in peers if peer.name == "nginx"]
+            if nginx:
+                copied = [start_nginx_mirror(f"nginx, mirror is {name}", proxy_core, backends, mirrors[name]) for name in ("healthy", "dead", "stalled")]
+                report.section("mirror of nginx", title, columns, [*nginx, *copied], rounds, "nginx", second)
+                report.section("mirror of nginx, bursts", f"{title}, sixteen at a time", columns, [*nginx, *copied], rounds, "nginx", burst)
     report.say(f"load average at the end {os.getloadavg()}")
 
 
