@@ -2,8 +2,8 @@
 //!
 //! The newest of every core are kept for whoever asks what happened to one, each becomes a line of the access log where
 //! that is on, and its time goes into the deployment's histogram. A record holds positions and shared values, the few words
-//! of the caller's that it tells, and nothing of a body. It is one piece of memory, and those that are kept lie side by side:
-//! what is written thousands of requests before it is read again must cost no more than being written.
+//! of the caller's that it tells, and nothing of a body. It is one piece of memory that is written where it is kept: what is
+//! written thousands of requests before it is read again must cost no more than being written.
 
 use std::{
     rc::Rc,
@@ -145,7 +145,8 @@ pub(super) struct Recording {
 pub(super) struct Recent(Mutex<Ring>);
 
 struct Ring {
-    records: Vec<Record>,
+    #[expect(clippy::vec_box, reason = "a record is given a place without being moved")]
+    records: Vec<Box<Record>>,
     /// The oldest, once there are as many as are kept.
     next: usize,
 }
@@ -208,29 +209,34 @@ impl Words {
 
 impl Record {
     pub(super) fn open(begun: Instant, parts: &Parts, id: &HeaderValue, client_id: Option<&HeaderValue>) -> Box<Self> {
-        Box::new(Self {
-            words: Words::of(parts, id, client_id),
-            begun,
-            method: parts.method.clone(),
-            version: parts.version,
-            routed: None,
-            answered_by: None,
-            drawn: [None, None],
-            candidates: 0,
-            attempts: SmallVec::new(),
-            attempt_count: 0,
-            mirrors: Vec::new(),
-            status: 0,
-            model_status: None,
-            turned: None,
-            request_bytes: 0,
-            response_bytes: 0,
-            head: None,
-            total: Duration::ZERO,
-            end: End::Left,
-            lost: None,
-            trace: None,
-        })
+        // Written in its place: made before its box, all of it would be moved.
+        let place = Box::new_uninit();
+        Box::write(
+            place,
+            Self {
+                words: Words::of(parts, id, client_id),
+                begun,
+                method: parts.method.clone(),
+                version: parts.version,
+                routed: None,
+                answered_by: None,
+                drawn: [None, None],
+                candidates: 0,
+                attempts: SmallVec::new(),
+                attempt_count: 0,
+                mirrors: Vec::new(),
+                status: 0,
+                model_status: None,
+                turned: None,
+                request_bytes: 0,
+                response_bytes: 0,
+                head: None,
+                total: Duration::ZERO,
+                end: End::Left,
+                lost: None,
+                trace: None,
+            },
+        )
     }
 
     /// Notes where the request goes.
@@ -346,7 +352,7 @@ impl Recording {
         if let Some(log) = &shared.access_log {
             log.write(self.core.index, &record);
         }
-        shared.recent[self.core.index].push(*record);
+        shared.recent[self.core.index].push(record);
     }
 }
 
@@ -366,10 +372,10 @@ impl Default for Recent {
 }
 
 impl Recent {
-    fn push(&self, record: Record) {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    fn push(&self, record: Box<Record>) {
+        let oldest = self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         // Freed outside the lock: it may be the last to hold an old version of its endpoint.
-        drop(left);
+        drop(oldest);
     }
 
     /// Reads the newest record of an id, the mesh's or the caller's own.
@@ -383,22 +389,20 @@ impl Recent {
 // === impl Ring ===
 
 impl Ring {
-    /// Writes a record in the place of the oldest. Returns what that one led to.
-    fn push(&mut self, record: Record) -> Option<RoutedTo> {
+    /// Puts a record in the place of the oldest, which it returns.
+    fn push(&mut self, record: Box<Record>) -> Option<Box<Record>> {
         if self.records.len() < KEPT_PER_CORE {
             self.records.push(record);
             return None;
         }
-        let place = &mut self.records[self.next];
-        let left = place.routed.take();
-        *place = record;
+        let oldest = std::mem::replace(&mut self.records[self.next], record);
         self.next = (self.next + 1) % KEPT_PER_CORE;
-        left
+        Some(oldest)
     }
 
     fn newest_first(&self) -> impl Iterator<Item = &Record> {
         let (newer, older) = self.records.split_at(self.next);
-        newer.iter().rev().chain(older.iter().rev())
+        newer.iter().rev().chain(older.iter().rev()).map(|record| &**record)
     }
 }
 
@@ -408,9 +412,9 @@ mod tests {
 
     use super::*;
 
-    fn record(id: &str) -> Record {
+    fn record(id: &str) -> Box<Record> {
         let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
-        *Record::open(Instant::now(), &parts, &id.parse().unwrap(), None)
+        Record::open(Instant::now(), &parts, &id.parse().unwrap(), None)
     }
 
     #[test]
