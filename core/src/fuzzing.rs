@@ -56,7 +56,7 @@ pub fn heads(bytes: &[u8]) {
     let keeps = status::keeps_request_id(bytes);
     assert!(!keeps || bytes.iter().all(u8::is_ascii_graphic), "an id is kept that no header may hold");
     if let Some(context) = TraceContext::parse(bytes) {
-        assert_eq!(TraceContext::parse(context.text().as_bytes()), Some(context));
+        assert_eq!(TraceContext::parse(&context.text()), Some(context));
     }
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut parts = text.split('\n').map(Some).chain(std::iter::repeat(None));

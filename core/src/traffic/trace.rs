@@ -56,9 +56,16 @@ impl TraceContext {
         Some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
     }
 
-    /// Writes the `traceparent`.
-    pub fn text(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+    /// Writes the `traceparent`. Every request has one: the formatter would take ten times as long.
+    pub fn text(&self) -> [u8; TEXT_LEN] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let parts =
+            [(3, &self.trace_id.to_be_bytes()[..]), (36, &self.span_id.to_be_bytes()), (53, &[self.sampled.into()])];
+        for (at, bytes) in parts {
+            // The places have the lengths of the parts.
+            let _ = hex::encode_to_slice(bytes, &mut text[at..at + 2 * bytes.len()]);
+        }
+        text
     }
 }
 
@@ -115,9 +122,11 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
+        let context = TraceContext { trace_id: TRACE, span_id: SPAN, sampled: true };
+        assert_eq!(&context.text(), b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         for sampled in [true, false] {
             let context = TraceContext { trace_id: TRACE, span_id: 1, sampled };
-            assert_eq!(TraceContext::parse(context.text().as_bytes()), Some(context));
+            assert_eq!(TraceContext::parse(&context.text()), Some(context));
         }
     }
 

@@ -3,6 +3,7 @@
 use berth_core::traffic::{
     status::Dialect,
     timeout::{grpc_timeout, grpc_timeout_ms},
+    trace::TraceContext,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -155,6 +156,8 @@ pub(super) struct Ends {
     keys: bool,
     /// Where HTTP/1.1 says whom it means.
     host: bool,
+    /// The caller's trace.
+    traces: bool,
 }
 
 // === impl Ends ===
@@ -188,6 +191,7 @@ impl Ends {
                 "x-request-timeout-ms" | "grpc-timeout" => ends.timeouts = true,
                 "api-key" | "x-api-key" => ends.keys = true,
                 "host" => ends.host = true,
+                "traceparent" | "tracestate" => ends.traces = true,
                 name if name.starts_with(GATE_PREFIX) => {
                     ends.internal = true;
                     ends.foreign |= !INTERNAL.iter().any(|known| known == name);
@@ -209,6 +213,20 @@ impl Ends {
     /// Returns a name of the request's own, if there is one of this kind.
     pub(super) fn id<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
         if self.ids { headers.get(name) } else { None }
+    }
+
+    /// Returns the trace that the caller is in, and takes away what goes with none.
+    pub(super) fn trace(self, headers: &mut HeaderMap) -> Option<TraceContext> {
+        if !self.traces {
+            return None;
+        }
+        let mut contexts = headers.get_all(TRACEPARENT).iter();
+        let only = contexts.next().filter(|_| contexts.next().is_none());
+        let caller = only.and_then(|value| TraceContext::parse(value.as_bytes()));
+        if caller.is_none() {
+            headers.remove(TRACESTATE);
+        }
+        caller
     }
 
     /// Reads how long a caller waits for its answer, in milliseconds: `x-request-timeout-ms`, or `grpc-timeout` of a gRPC

@@ -22,7 +22,7 @@ use berth_core::{
         status::{self, Dialect, Refusal},
         table::{EndpointRoute, RouteRuntime},
         timeout,
-        trace::{self, Entered, TraceContext},
+        trace::{self, Entered},
         upload,
     },
 };
@@ -115,7 +115,7 @@ impl Call {
         let id = request_id(core, ends.id(&parts.headers, &headers::REQUEST_ID));
         let client_id = ends.id(&parts.headers, &headers::CLIENT_REQUEST_ID).and_then(client_request_id);
         let mut recording = Recording::new(core, || Record::open(begun, &parts, &id, client_id.as_ref()));
-        let trace = core.shared.spans.as_ref().map(|spans| enter(core, &mut parts.headers, spans.options.share));
+        let trace = core.shared.spans.as_ref().map(|spans| enter(core, ends, &mut parts.headers, spans.options.share));
         recording.note(|record| record.trace = trace);
         let begun = core.shared.clock.of(begun);
         Self { begun, recording, parts, ends, upload: taken_up(core, body), id, client_id, asked }
@@ -372,15 +372,9 @@ fn azure(scoring: bool, response: &mut Response<OutBody>) -> Option<u16> {
 
 /// Opens the span of a request and tells the replica of it. State without a context means nothing (W3C Trace Context
 /// §3.3), and more than one context is none.
-fn enter(core: &Core, map: &mut HeaderMap, share: u32) -> Entered {
-    let mut contexts = map.get_all(headers::TRACEPARENT).iter();
-    let only = contexts.next().filter(|_| contexts.next().is_none());
-    let caller = only.and_then(|value| TraceContext::parse(value.as_bytes()));
-    if caller.is_none() {
-        map.remove(headers::TRACESTATE);
-    }
-    let entered = trace::enter(caller, [core.draw(), core.draw(), core.draw()], share);
-    if let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(entered.context.text())) {
+fn enter(core: &Core, ends: Ends, map: &mut HeaderMap, share: u32) -> Entered {
+    let entered = trace::enter(ends.trace(map), [core.draw(), core.draw(), core.draw()], share);
+    if let Ok(mut value) = HeaderValue::from_bytes(&entered.context.text()) {
         // As with a request's id: never the same twice.
         value.set_sensitive(true);
         map.insert(headers::TRACEPARENT, value);
