@@ -128,7 +128,7 @@ async fn agree(context: &Context, documents: &[Document]) -> Result<Option<u64>,
         return Ok(None);
     }
     plan::show_files(context, &report);
-    confirm("This is what would be done.", false)?;
+    confirm(&context.out, "This is what would be done.", false)?;
     Ok(Some(report.check_index))
 }
 

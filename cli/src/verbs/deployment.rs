@@ -218,10 +218,13 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
         of = logs::only_deployment(context, &of, "scale").await?.to_string();
     }
     let key: DeploymentKey = args::parse_key(&of).or_misused()?;
+    let instances = args.instances.or(args.replicas).unwrap_or_default();
+    let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
+    view::advice::on_scaling(&current, instances.into()).into_iter().for_each(|said| context.out.aside(said));
     let request = ScaleDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),
-        instance_count: args.instances.or(args.replicas).unwrap_or_default(),
+        instance_count: instances,
         ..Default::default()
     };
     let deployment = context.client.scale_deployment(request).await?;
@@ -231,7 +234,7 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
 async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(), Fault> {
     let key = args.name.key().or_misused()?;
     let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-    confirm(&format!("This deletes {key} and stops {}.", Count(current.ready, "instance")), args.yes)?;
+    confirm(&context.out, &format!("This deletes {key} and stops {}.", Count(current.ready, "instance")), args.yes)?;
     let request = DeleteDeploymentRequest {
         endpoint: key.endpoint.to_string(),
         name: key.deployment.to_string(),

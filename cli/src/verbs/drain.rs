@@ -35,6 +35,11 @@ pub(super) async fn run(context: &Context, args: DrainArgs) -> Result<(), Fault>
         cancel: args.cancel,
         ..Default::default()
     };
+    if !args.cancel {
+        let replicas = client.list_replicas("", "").await?;
+        let here = replicas.iter().filter(|replica| replica.node == args.node);
+        out.aside(view::advice::on_draining(&args.node, here));
+    }
     let node = client.drain_node(request).await?;
     if args.cancel {
         return Ok(out.value(&node, &node.node, || {

@@ -66,7 +66,7 @@ async fn change(context: &Context, draft: Draft, text: &str, args: &EditArgs) ->
     }
     if !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
         plan::show_files(context, &report);
-        confirm("This is what would be done.", false)?;
+        confirm(out, "This is what would be done.", false)?;
     }
     match wanted {
         Wanted::Endpoint(request) => {

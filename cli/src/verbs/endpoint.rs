@@ -147,7 +147,7 @@ async fn delete(context: &Context, args: args::DeleteEndpointArgs) -> Result<(),
     let deployments = context.client.list_deployments(name.as_str()).await?;
     let names: Vec<_> = deployments.into_iter().map(|deployment| deployment.name).collect();
     let with = if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) };
-    confirm(&format!("This deletes the endpoint {name}{with}."), args.yes)?;
+    confirm(&context.out, &format!("This deletes the endpoint {name}{with}."), args.yes)?;
     let request = DeleteEndpointRequest { name: name.to_string(), ..Default::default() };
     context.client.delete_endpoint(request).await?;
     let deleted = Deleted { deleted: name.to_string(), noun: "endpoint", with: names };
@@ -165,6 +165,11 @@ async fn regenerate(context: &Context, args: args::RegenerateArgs) -> Result<(),
         args::KeyType::Secondary => KeyType::Secondary,
     };
     let name = args.name.get();
+    let (new, other) = match args.key_type {
+        args::KeyType::Primary => ("primary", "secondary"),
+        args::KeyType::Secondary => ("secondary", "primary"),
+    };
+    context.out.aside(format!("callers of {name} with the {new} key of before are refused; the {other} key stays"));
     let request = RegenerateKeyRequest { endpoint: name.to_owned(), key_type: key_type.into(), ..Default::default() };
     let keys = context.client.regenerate_key(request).await?;
     print_keys(context, name, &keys)

@@ -189,9 +189,10 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
     }
 }
 
-/// Asks before something is destroyed. Without a person to ask, `--yes` is the answer that counts.
-fn confirm(what: &str, yes: bool) -> Result<(), Fault> {
+/// Says what is about to be destroyed, and asks. Without a person to ask, `--yes` is the answer that counts.
+fn confirm(out: &Output, what: &str, yes: bool) -> Result<(), Fault> {
     if yes {
+        out.aside(what);
         return Ok(());
     }
     let refused = |what: &str| Error::new(Code::Unconfirmed, what).try_("add --yes to do it without being asked");

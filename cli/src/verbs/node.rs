@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
         NodeVerb::Upgrade(args) => upgrade::run(context, args).await,
         NodeVerb::JoinCommand(args) => join::run(context, args).await,
         NodeVerb::Forget { node, yes } => {
-            confirm(&format!("This forgets {node}; should it come back, it registers anew."), yes)?;
+            confirm(out, &format!("This forgets {node}; should it come back, it registers anew."), yes)?;
             client.forget_node(&node).await?;
             let deleted = Deleted { deleted: node, noun: "node", with: Vec::new() };
             Ok(out.did(&deleted, &deleted.deleted, format!("{} is forgotten", deleted.deleted))?)

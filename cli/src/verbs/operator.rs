@@ -59,7 +59,7 @@ async fn raft(context: &Context, verb: RaftVerb) -> Result<(), Fault> {
         RaftVerb::AddPeer { id, address } => client.add_member(&id, &address).await?.members,
         RaftVerb::RemovePeer { id, yes } => {
             let id = by_prefix("coordinator", &id, ids())?;
-            confirm(&format!("This removes the coordinator {id} for good."), yes)?;
+            confirm(&context.out, &format!("This removes the coordinator {id} for good."), yes)?;
             client.remove_member(id).await?.members
         }
     };

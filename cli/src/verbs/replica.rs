@@ -29,7 +29,7 @@ async fn replace(context: &Context, args: ReplaceArgs) -> Result<(), Fault> {
         (_, false) => format!(" once {busy} under way came to an end"),
     };
     let what = format!("Replica {short} of {of} on {} ends{fate}.", found.node);
-    confirm(&what, args.yes)?;
+    confirm(&context.out, &what, args.yes)?;
     let answer = context.client.replace_replica(&id, args.now.then_some(Duration::ZERO)).await?;
     Ok(context.out.value(&answer, &id, || {
         context.out.done(format!("replica {short} of {of} goes; `berth get replicas {of} -w` shows what comes"));

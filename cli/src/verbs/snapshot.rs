@@ -87,7 +87,7 @@ pub(super) fn restore(args: RestoreArgs, out: &Output) -> Result<(), Fault> {
         Count(state.endpoints.len() as u64, "endpoint"),
         Count(state.deployments.len() as u64, "deployment"),
     );
-    confirm(&what, yes)?;
+    confirm(out, &what, yes)?;
     let options = RestoreOptions { snapshot: file, data_dir, key_file: cluster_key, advertise };
     let restored = berth_coordinator::restore(&options)?;
     let data_dir = options.data_dir.display().to_string();

@@ -47,6 +47,9 @@ pub(super) async fn run(context: &Context, args: TrafficArgs, what: What) -> Res
         What::Split => (Some(shares), None),
         What::Mirror => (None, Some(shares)),
     };
+    if split.as_ref().is_some_and(BTreeMap::is_empty) {
+        context.out.aside(format!("requests to {} are refused until a deployment has traffic again", args.endpoint));
+    }
     let changed = set(context, &args.endpoint, split, mirror, args.strict_azure).await?;
     endpoint::show(context, &changed)
 }

@@ -1,11 +1,12 @@
-//! What to type next about traffic: the rules are `core`'s, the words are those of the verbs.
+//! What a verb is about to end, and what to type next about traffic: the rules are `core`'s, the words are those of the verbs.
 
 use std::collections::BTreeMap;
 
-use berth_client::api::{Deployment, Endpoint};
+use berth_client::api::{Deployment, Endpoint, Replica};
 use berth_core::{
     error::Problem,
     model::{DeploymentName, Traffic},
+    units::Count,
 };
 
 use super::text::shares;
@@ -34,6 +35,33 @@ pub(crate) fn without_traffic(endpoint: &Endpoint, deployments: &[Deployment]) -
     })
 }
 
+/// Says what a deployment loses that is to have so many instances; nothing when it loses none.
+pub(crate) fn on_scaling(deployment: &Deployment, instances: u64) -> Option<String> {
+    let fewer = deployment.desired.checked_sub(instances).filter(|fewer| *fewer > 0)?;
+    let name = format!("{}/{}", deployment.endpoint, deployment.name);
+    let of = Count(deployment.desired, "instance");
+    let so = match (instances, deployment.traffic_percent) {
+        (0, percent @ 1..) => {
+            format!(", and nobody answers its {percent} % of the requests to {}", deployment.endpoint)
+        }
+        _ => String::new(),
+    };
+    Some(format!("this stops {fewer} of {of} of {name}{so}"))
+}
+
+/// Says which replicas a drain ends.
+pub(crate) fn on_draining<'a>(node: &str, replicas: impl Iterator<Item = &'a Replica>) -> String {
+    let mut of = BTreeMap::<String, u64>::new();
+    for replica in replicas {
+        *of.entry(format!("{}/{}", replica.endpoint, replica.deployment)).or_default() += 1;
+    }
+    if of.is_empty() {
+        return format!("nothing runs on {node}");
+    }
+    let of: Vec<_> = of.iter().map(|(name, count)| format!("{} of {name}", Count(*count, "replica"))).collect();
+    format!("this moves off {node}: {}", of.join(", "))
+}
+
 fn traffic(split: &BTreeMap<String, u32>) -> Traffic {
     split.iter().filter_map(|(name, percent)| Some((DeploymentName::new(name).ok()?, *percent))).collect()
 }
@@ -54,6 +82,37 @@ mod tests {
         ] {
             assert_eq!(first_share("digits", &before, "blue"), typed);
         }
+    }
+
+    #[test]
+    fn what_is_about_to_end_is_told() {
+        let blue = |desired, traffic_percent| Deployment {
+            endpoint: "digits".to_owned(),
+            name: "blue".to_owned(),
+            desired,
+            traffic_percent,
+            ..Default::default()
+        };
+        let none = "this stops 2 of 2 instances of digits/blue";
+        for (deployment, instances, told) in [
+            (blue(2, 100), 3, None),
+            (blue(2, 100), 2, None),
+            (blue(0, 100), 0, None),
+            (blue(4, 100), 3, Some("this stops 1 of 4 instances of digits/blue".to_owned())),
+            (blue(2, 0), 0, Some(none.to_owned())),
+            (blue(2, 90), 0, Some(format!("{none}, and nobody answers its 90 % of the requests to digits"))),
+        ] {
+            assert_eq!(on_scaling(&deployment, instances), told);
+        }
+        let replica = |deployment: &str| Replica {
+            endpoint: "digits".to_owned(),
+            deployment: deployment.to_owned(),
+            ..Default::default()
+        };
+        let here = [replica("blue"), replica("green"), replica("blue")];
+        let told = "this moves off n1: 2 replicas of digits/blue, 1 replica of digits/green";
+        assert_eq!(on_draining("n1", here.iter()), told);
+        assert_eq!(on_draining("n1", [].iter()), "nothing runs on n1");
     }
 
     #[test]
