@@ -6,12 +6,25 @@ use berth_client::{
     Client,
     api::{PlanRequest, PutDeploymentRequest, PutEndpointRequest},
 };
-use berth_core::error::{Code, Error, Problem};
-use serde::de::DeserializeOwned;
+use berth_core::error::{Code, Error, Problem, nearest};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 /// The largest text that is taken back from an editor.
 const EDITED_BYTES_MAX: u64 = 1 << 20;
+
+/// Fields of files, by the names that they have here.
+const RENAMED: &[(&str, &str)] = &[
+    ("constraints", "label_rules"),
+    ("max_body_mib", "max_body_bytes"),
+    ("mirror_settings", "mirror_rules"),
+    ("code_configuration", "code"),
+    ("cpu", "cpu_milli"),
+    ("memory", "memory_mib"),
+    ("disk", "disk_mib"),
+    ("lost_after", "lost_after_ms"),
+];
 
 /// What came back, and the file it is in: whoever cannot use it leaves it there, for what was typed not to be lost.
 pub(crate) struct Edited {
@@ -85,16 +98,49 @@ impl Draft {
     }
 }
 
-/// Reads a specification, or says which of its fields cannot be read.
-fn fitted<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Error> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let unfit = Error::new(Code::Invalid, "what was edited does not fit");
+/// Reads a specification, or says which of its fields cannot be read and which nobody knows.
+fn fitted<T: DeserializeOwned + Serialize>(value: Value) -> Result<T, Error> {
+    let unfit = Error::new(Code::Invalid, "what was edited does not fit");
+    let read: T = serde_path_to_error::deserialize(&value).map_err(|error| {
         let (field, what) = (error.path().to_string(), told(&error.inner().to_string()));
         if field == "." {
-            return unfit.why(what);
+            return unfit.clone().why(what);
         }
-        Error { problems: vec![Problem { field, what, try_: String::new() }], ..unfit }
-    })
+        Error { problems: vec![Problem { field, what, try_: String::new() }], ..unfit.clone() }
+    })?;
+    let known = serde_json::to_value(&read).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let mut problems = Vec::new();
+    find_unknown("", &value, &known, &mut problems);
+    if problems.is_empty() { Ok(read) } else { Err(Error { code: Code::UnknownField, problems, ..unfit }) }
+}
+
+/// Finds what was typed and not read: a message that is written down again has every field that it may have. What was parsed
+/// is of bounded depth, so the recursion is.
+fn find_unknown(path: &str, typed: &Value, known: &Value, problems: &mut Vec<Problem>) {
+    match (typed, known) {
+        (Value::Object(typed), Value::Object(known)) => {
+            for (key, value) in typed {
+                let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match known.get(key) {
+                    Some(known) => find_unknown(&field, value, known, problems),
+                    None => problems.push(Problem { try_: meant(key, known), what: "unknown field".to_owned(), field }),
+                }
+            }
+        }
+        (Value::Array(typed), Value::Array(known)) => {
+            for (at, (typed, known)) in typed.iter().zip(known).enumerate() {
+                find_unknown(&format!("{path}[{at}]"), typed, known, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Names the field that a word was probably meant to be.
+fn meant(key: &str, known: &serde_json::Map<String, Value>) -> String {
+    let renamed = RENAMED.iter().find(|(file, here)| *file == key && known.contains_key(*here));
+    let near = renamed.map(|(_, here)| *here).or_else(|| nearest(key, known.keys().map(String::as_str)));
+    near.map(|name| format!("`{name}`")).unwrap_or_default()
 }
 
 /// Turns what the reader of JSON says about a type into words of a file.
@@ -151,7 +197,7 @@ pub(crate) async fn edited(file: NamedTempFile) -> io::Result<Edited> {
 
 #[cfg(test)]
 mod tests {
-    use berth_client::store::DeploymentSpec;
+    use berth_client::store::{DeploymentSpec, EndpointSpec};
 
     use super::*;
 
@@ -172,5 +218,41 @@ mod tests {
         }
         let whole = fitted::<DeploymentSpec>(serde_json::json!("all")).expect_err("no mapping");
         assert_eq!((whole.why.as_str(), whole.problems.len()), ("expected a mapping, found \"all\"", 0));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_told_with_the_nearest_name() {
+        fn unknown<T: DeserializeOwned + Serialize + std::fmt::Debug>(text: &str) -> Vec<(String, String)> {
+            let error = fitted::<T>(crate::yaml::json(text).expect("YAML")).expect_err(text);
+            assert_eq!(error.code, Code::UnknownField, "{error:?}");
+            error.problems.into_iter().map(|problem| (problem.field, problem.try_)).collect()
+        }
+        for (text, field, try_) in [
+            ("prioriti: 5", "prioriti", "`priority`"),
+            ("resources: {cpu_mili: 500}", "resources.cpu_mili", "`cpu_milli`"),
+            ("resources: {cpu: 2}", "resources.cpu", "`cpu_milli`"),
+            ("constraints: {zone: a}", "constraints", "`label_rules`"),
+            ("label_rules: {zone: {value: [a]}}", "label_rules.zone.value", "`values`"),
+            ("disconnect: {lost_after: 9}", "disconnect.lost_after", "`lost_after_ms`"),
+            ("zzzzzzzzz: 1", "zzzzzzzzz", ""),
+        ] {
+            assert_eq!(unknown::<DeploymentSpec>(text), [(field.to_owned(), try_.to_owned())], "{text}");
+        }
+        let both = unknown::<EndpointSpec>("max_body_mib: 5\nalerts: [{when: errors > 1}, {wen: p99 > 1}]\n");
+        let both: Vec<_> = both.iter().map(|(field, try_)| (field.as_str(), try_.as_str())).collect();
+        assert_eq!(both, [("alerts[1].wen", "`when`"), ("max_body_mib", "`max_body_bytes`")]);
+    }
+
+    /// Every field of what is edited is known, whatever it holds.
+    #[test]
+    fn what_was_written_down_is_known() {
+        let text = "tags: {any: thing}\nenvironment_variables: {LEVEL: debug}\ngpu: {ask: {memory: {mib: 1}}}\n\
+                    runtime: {runtime: {command: {argv: [a]}}}\nspread: {by: zone, max_per_domain: 1}\npriority: null\n\
+                    label_rules: {zone: {not: true, values: [a]}}\nresources: {cpu_milli: 1}\n";
+        let read = fitted::<DeploymentSpec>(crate::yaml::json(text).expect("YAML")).expect("known");
+        let again = crate::output::as_yaml(&read).expect("has a JSON form");
+        assert_eq!(fitted::<DeploymentSpec>(crate::yaml::json(&again).expect("YAML")), Ok(read));
+        let hedging = serde_json::json!({"hedging": {"after": {"delay_ms": 3}, "budget_percent": 1}});
+        assert!(fitted::<EndpointSpec>(hedging).is_ok());
     }
 }

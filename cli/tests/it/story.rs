@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::berth::{Dev, is_alive};
+use crate::berth::{Dev, is_alive, run_with};
 
 fn digits(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits").join(name).display().to_string()
@@ -129,5 +129,34 @@ fn what_cannot_run_says_why() {
     assert!(previous.out.contains("last words") && previous.err.contains("which failed last"), "{previous:#?}");
     let ends = dev.run(&["deployment", "show", "fraud/ends", "-o", "json"]).good().json();
     assert!(ends["last_failed_node"] == "node-1" && ends["retry_at_ms"].as_u64() > Some(0), "{ends}");
+    assert_eq!(dev.stop(), 0);
+}
+
+/// What is typed into an editor is held to the rule of files: a field that nobody knows is no wish that may be left out.
+#[test]
+fn what_nobody_knows_is_refused_in_an_editor_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    dev.run(&["endpoint", "create", "-n", "talk", "--auth-mode", "none"]).good();
+    let edit = |line: &str| {
+        let editor = format!("echo '{line}' >>");
+        run_with(&["edit", "talk"], &[("BERTH_API", &dev.api), ("VISUAL", &editor)])
+    };
+    for (line, field, near) in
+        [("descripton: toys", "descripton", "`description`"), ("max_body_mib: 5", "max_body_mib", "`max_body_bytes`")]
+    {
+        let refused = edit(line);
+        assert_eq!(refused.code, 1, "{refused:#?}");
+        for part in ["E_UNKNOWN_FIELD", &format!("{field}: unknown field (try: {near})"), "what was typed is in "] {
+            assert!(refused.err.contains(part), "{part} in {refused:#?}");
+        }
+        // What was kept is read, and not left to those who come after.
+        let kept = refused.err.lines().find_map(|line| line.strip_prefix("what was typed is in ")).expect("a path");
+        assert!(fs::read_to_string(kept).expect("it is kept").contains(line));
+        fs::remove_file(kept).expect("it is there");
+    }
+    let edited = edit("hedging: {after: {delay_ms: 5}, budget_percent: 1}");
+    assert_eq!(edited.code, 1, "a field twice is a mistake: {edited:#?}");
+    assert!(edited.err.contains("is given twice"), "{edited:#?}");
     assert_eq!(dev.stop(), 0);
 }
