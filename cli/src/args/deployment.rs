@@ -103,21 +103,11 @@ pub(crate) struct DeleteDeploymentArgs {
 pub(crate) struct GetLogsArgs {
     #[command(flatten)]
     pub(crate) name: DeploymentName,
-    /// How many of the last lines of each replica.
-    #[arg(short, long, visible_alias = "tail", default_value_t = 50)]
-    pub(crate) lines: u64,
-    /// Go on as more is written.
-    #[arg(long)]
-    pub(crate) follow: bool,
-    /// What building the environment wrote.
-    #[arg(long)]
-    pub(crate) prepare: bool,
-    /// The replica that failed last, or else ended last, instead of those there are.
-    #[arg(short, long)]
-    pub(crate) previous: bool,
-    /// Azure's containers: `storage-initializer` is what building the environment wrote.
-    #[arg(short, long, hide = true)]
-    pub(crate) container: Option<String>,
+    /// How many of the last lines of each replica, or `all`; 50, or with --since all.
+    #[arg(short, long, visible_alias = "tail", allow_hyphen_values = true, value_name = "LINES", value_parser = parse_tail)]
+    pub(crate) lines: Option<Tail>,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
 }
 
 /// `berth logs`.
@@ -127,12 +117,25 @@ pub(crate) struct LogsArgs {
     pub(crate) scope: KubectlScope,
     /// ENDPOINT/DEPLOYMENT, an ENDPOINT that has one deployment, or a replica by its id or the beginning of it.
     pub(crate) deployment: String,
-    /// Go on as more is written.
-    #[arg(short, long)]
-    pub(crate) follow: bool,
     /// How many of the last lines of each replica, or `all`; 100, or with --since all.
     #[arg(long, visible_alias = "lines", allow_hyphen_values = true, value_name = "LINES", value_parser = parse_tail)]
     pub(crate) tail: Option<Tail>,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
+    /// Accepted for kubectl's sake: a replica is one process.
+    #[arg(long, hide = true)]
+    pub(crate) all_containers: bool,
+    /// Accepted for kubectl's sake: lines of several replicas begin with which.
+    #[arg(long, hide = true)]
+    pub(crate) prefix: bool,
+}
+
+/// What of a log is shown and how, whichever verb is asked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShownArgs {
+    /// Go on as more is written.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
     /// Only what was written since: `15m`, `1h30m`, or a time as `2026-01-31T14:02:00Z` or `14:02` (UTC).
     #[arg(long, alias = "since-time", value_name = "DURATION|TIME", value_parser = parse_since)]
     pub(crate) since: Option<Since>,
@@ -154,12 +157,15 @@ pub(crate) struct LogsArgs {
     /// Azure's containers: `storage-initializer` is what building the environment wrote.
     #[arg(short, long, hide = true)]
     pub(crate) container: Option<String>,
-    /// Accepted for kubectl's sake: a replica is one process.
-    #[arg(long, hide = true)]
-    pub(crate) all_containers: bool,
-    /// Accepted for kubectl's sake: lines of several replicas begin with which.
-    #[arg(long, hide = true)]
-    pub(crate) prefix: bool,
+}
+
+// === impl ShownArgs ===
+
+impl ShownArgs {
+    /// Returns whether what building the environment wrote is asked for, in whichever words.
+    pub(crate) fn is_of_preparing(&self) -> bool {
+        self.prepare || self.container.as_deref() == Some("storage-initializer")
+    }
 }
 
 // === impl DeploymentName ===

@@ -255,7 +255,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--since", "--since-time", "--timestamps"],
-        "`berth logs ENDPOINT/DEPLOYMENT --since TIME --timestamps` has both; elsewhere `--tail N` bounds what is printed",
+        "`berth logs ENDPOINT/DEPLOYMENT --since TIME --timestamps` has both, and `berth events --since TIME` has one",
     ),
     (&["--prune"], "`berth delete -f FILE` takes away what a file describes"),
     (
@@ -484,6 +484,7 @@ mod tests {
             "berth online-endpoint invoke -n fraud -r sample.json -d blue",
             "berth online-deployment create -n blue -e fraud -f b.yml --all-traffic -w ws",
             "berth online-deployment get-logs -n blue -e fraud --container storage-initializer --lines 100",
+            "berth online-deployment get-logs -n blue -e fraud -w ws --since=1h --timestamps -f",
             "berth online-deployment update --name blue --endpoint-name fraud --set instance_count=2 -g rg",
             "berth node drain node-1 -m why --deadline 1h",
             "berth node list",
@@ -634,7 +635,7 @@ mod tests {
             ("berth get pods -o custom-columns=NAME:.metadata.name", "[].[replica, node]"),
             ("berth get pods -o go-template={{.items}}", "JMESPath"),
             ("berth get pods --show-labels", "-o wide"),
-            ("berth online-deployment get-logs -e fraud -n blue --since=1h", "berth logs"),
+            ("berth get pods --since=1h", "berth logs"),
             ("berth logs -l app=fraud", "ENDPOINT/DEPLOYMENT"),
             ("berth delete pods --all", "berth get replicas -l"),
             ("berth delete pods -l app=x", "berth get replicas -l"),

@@ -27,7 +27,7 @@ pub(crate) use cost::{By, CostArgs};
 pub(crate) use daemon::{CoordinatorArgs, DemoArgs, DevArgs, DevVerb, DoctorArgs, NodeArgs, tls_files};
 pub(crate) use deployment::{
     DeleteDeploymentArgs, DeploymentCommand, DeploymentName, DeploymentVerb, GetLogsArgs, LogsArgs, PutDeploymentArgs,
-    parse_key,
+    ShownArgs, parse_key,
 };
 pub(crate) use endpoint::{
     CreateEndpointArgs, DeleteEndpointArgs, EndpointCommand, EndpointName, EndpointVerb, InvokeArgs, KeyType,

@@ -14,11 +14,11 @@ use berth_core::{
 
 use super::{
     Context, Deleted, confirm, get,
-    logs::{self, Past, Wanted},
+    logs::{self, Past},
     named, traffic, wait,
 };
 use crate::{
-    args::{self, DeploymentVerb, GetArgs, GetLogsArgs, Noun, WaitArgs},
+    args::{self, DeploymentVerb, GetArgs, GetLogsArgs, Noun, Tail, WaitArgs},
     output::{Fault, Format, Misused, Output, Progress},
     view,
     yaml::{self, DeploymentFile, Document, Kind, Setting},
@@ -26,6 +26,9 @@ use crate::{
 
 /// How often a person is shown how far an upload is.
 const REDRAW: Duration = Duration::from_millis(150);
+
+/// How many lines Azure shows of a log.
+const AZURE_LINES: u64 = 50;
 
 pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), Fault> {
     match verb {
@@ -47,19 +50,10 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
         DeploymentVerb::Delete(args) => delete(context, args).await,
         DeploymentVerb::GetLogs(args) => {
             let key = args.name.key().or_misused()?;
-            let GetLogsArgs { lines, follow, previous, .. } = args;
-            let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
-            let wanted = Wanted {
-                key: &key,
-                replica: None,
-                past: Past::lines(lines),
-                follow,
-                prepare,
-                previous,
-                table: false,
-                timestamps: false,
-            };
-            logs::print(context, wanted).await
+            let GetLogsArgs { lines, shown, .. } = args;
+            // All that was written since then, unless somebody bounds it.
+            let tail = lines.or(shown.since.is_none().then_some(Tail::Lines(AZURE_LINES)));
+            logs::print(context, &key, Past::of(tail, shown.since), &shown).await
         }
     }
 }

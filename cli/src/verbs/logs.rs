@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Context, by_prefix, named};
 use crate::{
-    args::{LogsArgs, Since, Tail, parse_key},
+    args::{LogsArgs, ShownArgs, Since, Tail, parse_key},
     output::{Fault, Ink, Listed, Misused, now_ms},
     view::{ConsoleRow, age, iso},
 };
@@ -23,23 +23,6 @@ const ID_MIN: usize = 4;
 
 /// A line longer than this is printed in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
-
-/// What of a deployment's logs is printed.
-pub(super) struct Wanted<'a> {
-    pub(super) key: &'a DeploymentKey,
-    /// One replica, by its id or the beginning of it.
-    pub(super) replica: Option<&'a str>,
-    pub(super) past: Past,
-    pub(super) follow: bool,
-    /// What building the environment wrote.
-    pub(super) prepare: bool,
-    /// The replica that failed last, or else ended last, instead of those there are.
-    pub(super) previous: bool,
-    /// Rows of Azure's table instead of text.
-    pub(super) table: bool,
-    /// Whether a line says when it was written.
-    pub(super) timestamps: bool,
-}
 
 /// How much of a log's past is printed, as the API has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,13 +35,8 @@ pub(super) struct Past {
 // === impl Past ===
 
 impl Past {
-    /// The last lines.
-    pub(super) fn lines(lines: u64) -> Self {
-        Self::of(Some(Tail::Lines(lines)), None)
-    }
-
     /// Says it as the API has it, where nothing is what nobody asked for.
-    fn of(tail: Option<Tail>, since: Option<Since>) -> Self {
+    pub(super) fn of(tail: Option<Tail>, since: Option<Since>) -> Self {
         let (since_ms, within_ms) = match since {
             Some(Since::At(at_ms)) => (at_ms.max(1), 0),
             Some(Since::Within(span)) => (0, u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)),
@@ -80,25 +58,24 @@ impl Past {
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let LogsArgs { follow, previous, table, timestamps, .. } = args;
-    let past = Past::of(args.tail, args.since);
-    let prepare = args.prepare || args.container.as_deref() == Some("storage-initializer");
+    let LogsArgs { tail, mut shown, .. } = args;
+    let past = Past::of(tail, shown.since);
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let of = named(context, &args.deployment).await?;
     let of = of.as_str();
-    let (key, replica) = if of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let key = if of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let replicas = context.client.list_replicas("", "").await?;
         let id = by_prefix("replica", of, replicas.iter().map(|found| found.replica.as_str()))?;
         let found = replicas.iter().find(|found| found.replica == id);
         let name = found.map(|found| format!("{}/{}", found.endpoint, found.deployment)).unwrap_or_default();
-        (parse_key(&name)?, Some(id.to_owned()))
+        shown.replica = Some(id.to_owned());
+        parse_key(&name)?
     } else if of.contains('/') {
-        (parse_key(of).or_misused()?, args.replica)
+        parse_key(of).or_misused()?
     } else {
-        (only_deployment(context, of, "logs").await?, args.replica)
+        only_deployment(context, of, "logs").await?
     };
-    let replica = replica.as_deref();
-    print(context, Wanted { key: &key, replica, past, follow, prepare, previous, table, timestamps }).await
+    print(context, &key, past, &shown).await
 }
 
 /// Finds the one deployment of an endpoint: with several, which is meant is for a person to say.
@@ -120,15 +97,16 @@ pub(super) async fn only_deployment(context: &Context, of: &str, verb: &str) -> 
 
 /// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is
 /// what is asked for.
-pub(super) async fn print(context: &Context, wanted: Wanted<'_>) -> Result<(), Fault> {
-    let Wanted { key, past, follow, prepare, previous, table, timestamps, .. } = wanted;
+pub(super) async fn print(context: &Context, key: &DeploymentKey, past: Past, shown: &ShownArgs) -> Result<(), Fault> {
+    let ShownArgs { follow, previous, table, timestamps, .. } = *shown;
+    let prepare = shown.is_of_preparing();
     let Past { tail_lines, since_ms, within_ms } = past;
     let (endpoint, deployment) = (key.endpoint.to_string(), key.deployment.to_string());
     let replicas = context.client.list_replicas(&endpoint, &deployment).await?;
     let current = context.client.get_deployment(&endpoint, &deployment).await?;
     let last = Some(current.last_failed_replica.as_str()).filter(|id| !id.is_empty());
     let ids = replicas.iter().map(|found| found.replica.as_str()).chain(last);
-    let replica = match wanted.replica {
+    let replica = match shown.replica.as_deref() {
         // A whole id may be of one that has ended.
         Some(id) if id.parse::<ReplicaId>().is_ok() => id.to_owned(),
         Some(prefix) => by_prefix("replica", prefix, ids)?.to_owned(),

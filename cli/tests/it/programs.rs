@@ -79,6 +79,12 @@ fn every_verb_tells_programs_what_it_did() {
         let at_ms = DateTime::parse_from_rfc3339(line[2]).expect("a time").timestamp_millis();
         assert_eq!((Some(at_ms), line[3]), (told["at_ms"].as_i64(), "first words"), "{timed:#?} {logs:?}");
     }
+    // Azure's verb is the same log.
+    let since = ["deployment", "get-logs", "-e", "talk", "-n", "blue", "--since", "1h", "--timestamps"];
+    assert_eq!(dev.run(&since).good().out, timed.out);
+    for none in [&["--lines", "0"], &["--since", "2100-01-01"]] {
+        assert_eq!(dev.run(&[&since[..6], none].concat()).good().out, "", "{none:?}");
+    }
     let row = lines(&dev.run(&["logs", "talk/blue", "--table", "--tail", "1"]).good().out).remove(0);
     assert_eq!(row["TimeGenerated"], words[0][2]);
     let none = dev.run(&["logs", "talk/blue", "--since", "2100-01-01"]).good();

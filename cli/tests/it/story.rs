@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use crate::berth::{Dev, is_alive, run_with};
+use crate::{
+    berth::{Dev, is_alive, run_with},
+    verbs::FILE,
+};
 
 fn digits(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits").join(name).display().to_string()
@@ -158,5 +161,26 @@ fn what_nobody_knows_is_refused_in_an_editor_too() {
     let edited = edit("hedging: {after: {delay_ms: 5}, budget_percent: 1}");
     assert_eq!(edited.code, 1, "a field twice is a mistake: {edited:#?}");
     assert!(edited.err.contains("is given twice"), "{edited:#?}");
+    assert_eq!(dev.stop(), 0);
+}
+
+/// A program that says nothing has the log of how it was prepared, as far as that is of the time that is asked about.
+#[test]
+fn the_log_of_a_quiet_program_is_that_of_its_preparing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1"]);
+    fs::write(folder.path().join("weights.bin"), "weights").expect("a file");
+    let file = folder.path().join("talk.yml");
+    let quiet = FILE.replace("print(\"first words\"); ", "");
+    assert_ne!(quiet, FILE);
+    fs::write(&file, format!("{quiet}model: {{path: weights.bin}}\n")).expect("a file");
+    dev.run(&["apply", "-f", &file.display().to_string()]).good();
+    for line in ["logs talk --since 1h", "logs talk", "deployment get-logs -e talk -n blue --since 1h"] {
+        let logs = dev.run(&line.split(' ').collect::<Vec<_>>()).good();
+        assert!(logs.out.contains("fetched weights.bin"), "{line}: {logs:#?}");
+        assert!(logs.err.contains("nothing was written but this, while it was prepared"), "{line}: {logs:#?}");
+    }
+    let none = dev.run(&["logs", "talk", "--since", "2100-01-01"]).good();
+    assert!(none.out.is_empty() && none.err.contains("nothing was written since then"), "{none:#?}");
     assert_eq!(dev.stop(), 0);
 }
