@@ -76,10 +76,8 @@ fn of_arg(arg: &Arg, path: &[&str]) -> Option<Names> {
         (_, "what", ["wait"]) | (_, "of", ["get" | "events" | "describe"]) | (_, "endpoint", ["status"]) => {
             Some(Names::Any)
         }
-        ("ENDPOINT/DEPLOYMENT" | "ENDPOINT/DEPLOYMENT | request", ..) | (_, "deployment", ["scale" | "logs"]) => {
-            Some(Names::Deployments)
-        }
-        ("ENDPOINT[/DEPLOYMENT]", ..) => Some(Names::Served),
+        ("ENDPOINT/DEPLOYMENT", ..) | (_, "deployment", ["scale" | "logs"]) => Some(Names::Deployments),
+        ("ENDPOINT[/DEPLOYMENT]" | "ENDPOINT[/DEPLOYMENT] | request", ..) => Some(Names::Served),
         ("NODE", ..) | (_, "node", _) => Some(Names::Nodes),
         ("REPLICA", ..) | (_, "replica", _) => Some(Names::Replicas),
         ("ENDPOINT", ..) | (_, "endpoint", ["traffic" | "cost" | "alerts" | "mirror", ..]) => Some(Names::Endpoints),
@@ -112,6 +110,7 @@ mod tests {
             ("invoke", Some(Names::Endpoints)),
             ("scale", Some(Names::Deployments)),
             ("rollout status", Some(Names::Served)),
+            ("explain", Some(Names::Served)),
             ("rollout undo --to-generation 3", Some(Names::Served)),
             ("node drain", Some(Names::Nodes)),
             ("cordon", Some(Names::Nodes)),

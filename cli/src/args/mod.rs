@@ -508,8 +508,8 @@ pub(crate) struct StatusArgs {
 /// `berth explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// ENDPOINT/DEPLOYMENT, or `request` with the ID of one.
-    #[arg(value_name = "ENDPOINT/DEPLOYMENT | request")]
+    /// A deployment, an endpoint for all of its deployments, or `request` with the ID of one.
+    #[arg(value_name = "ENDPOINT[/DEPLOYMENT] | request")]
     pub(crate) of: String,
     /// The `x-request-id` of the answer, or the caller's own `x-ms-client-request-id`.
     #[arg(value_name = "ID")]

@@ -8,10 +8,9 @@ use berth_core::{
 use clap::ValueEnum as _;
 
 use super::{Context, named};
-use crate::output::Listed as _;
 use crate::{
     args::{ExplainArgs, Noun, parse_key},
-    output::{Fault, Misused, now_ms},
+    output::{Fault, Listed as _, Misused, now_ms},
     view,
 };
 
@@ -29,35 +28,47 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> Result<(), Faul
         }
         (_, Some(id)) => {
             let error = Error::new(Code::Invalid, format!("`{id}` is one word too many"));
-            Err(Fault::misused(error.try_("berth explain ENDPOINT/DEPLOYMENT, or berth explain request ID")))
+            Err(Fault::misused(error.try_("berth explain ENDPOINT[/DEPLOYMENT], or berth explain request ID")))
         }
         // An endpoint stands for all of its deployments.
-        (of, None) if !of.contains('/') && !out.is_for_programs() => {
+        (of, None) if !of.contains('/') => {
             let found = context.client.get_endpoint(of).await;
             let endpoint = found.map_err(|error| if is_kind(of) { not_a_field(of) } else { error.into() })?.name;
             let deployments = context.client.list_deployments(&endpoint).await?;
             if deployments.is_empty() {
                 out.note(format!("{endpoint} has no deployments; `berth deployment create -f FILE` makes one"));
             }
-            for (at, found) in deployments.into_iter().enumerate() {
-                if at > 0 {
+            let mut verdicts = Vec::new();
+            for found in &deployments {
+                verdicts.push(context.client.explain_deployment(&endpoint, &found.name).await?);
+            }
+            if out.is_for_programs() {
+                return Ok(out.value(&verdicts, of, || {})?);
+            }
+            for (at, (found, verdict)) in deployments.iter().zip(&verdicts).enumerate() {
+                if at > 0 && !out.is_names() {
                     out.line("");
                 }
-                let args = ExplainArgs { of: found.name(), id: None };
-                Box::pin(run(context, args)).await?;
+                show(context, &parse_key(&found.name())?, verdict).await?;
             }
             Ok(())
         }
         (of, None) => {
             let key = parse_key(of).or_misused()?;
             let verdict = context.client.explain_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-            let standing = if out.is_for_programs() { Vec::new() } else { standing(context, &key, &verdict).await? };
-            Ok(out.value(&verdict, of, || {
-                out.line(verdict.text.trim_end());
-                standing.iter().for_each(|line| out.line(line));
-            })?)
+            show(context, &key, &verdict).await
         }
     }
+}
+
+/// Prints the verdict on one deployment.
+async fn show(context: &Context, key: &DeploymentKey, verdict: &Verdict) -> Result<(), Fault> {
+    let out = &context.out;
+    let standing = if out.is_for_programs() { Vec::new() } else { standing(context, key, verdict).await? };
+    Ok(out.value(verdict, &key.to_string(), || {
+        out.line(verdict.text.trim_end());
+        standing.iter().for_each(|line| out.line(line));
+    })?)
 }
 
 /// Says what a deployment's reserve does not cover or does, and nothing of where it is; none when it lacks something, which the

@@ -92,6 +92,14 @@ fn every_verb_tells_programs_what_it_did() {
     assert_eq!(dev.run(&["logs", "talk/blue", "--tail", "0"]).good().out, "");
     assert_eq!(dev.run(&["logs", "talk/blue", "--tail=-1", "--since", "1h"]).good().out.lines().count(), 2);
 
+    // An endpoint is explained as a list of its deployments, one of them by itself.
+    let one = json(&["explain", "talk/blue"]).json();
+    assert_eq!((&one["deployment"], &one["placed"]), (&"blue".into(), &2.into()), "{one}");
+    assert_eq!(json(&["explain", "talk"]).json(), json!([one]));
+    assert_eq!(dev.run(&["explain", "talk", "-o", "name"]).good().out, "talk/blue\n");
+    let yaml = dev.run(&["explain", "talk", "-o", "yaml"]).good();
+    assert!(yaml.out.starts_with("-\n  deployment: blue\n"), "{yaml:#?}");
+
     let check = json(&["operator", "check"]).json();
     let has = |list: &str, id: &str| check[list].as_array().expect("a list").contains(&id.into());
     assert!(has("checked", "PL01") && !has("checked", "WR01") && has("need_history", "WR01"), "{check}");
