@@ -1,6 +1,7 @@
-//! Help of the daemons' settings: what the flags alone cannot say, from the table that the settings are read by.
+//! Help that the flags alone cannot give: of the daemons' settings, from the table that they are read by, and without the flags
+//! of every verb where they mean nothing.
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 
 use super::Cli;
 use crate::config::{self, Shown};
@@ -17,11 +18,52 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("client_key", "FILE", "That certificate's key, in PEM"),
 ];
 
+/// Flags of every verb that say which cluster is meant.
+const CONNECTION: &[&str] = &["api", "local", "ca", "client_cert", "client_key", "context"];
+
+/// A verb by its words, and flags with what they say there.
+type Told = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
+/// Verbs that ask no cluster, with the flags of [`CONNECTION`] that mean something there all the same, and what.
+const ASK_NOBODY: &[Told] = &[
+    (&["dev"], &[("api", "Where the coordinators are reached; of several, the first [default: 127.0.0.1:7400]")]),
+    (&["dev", "kill"], &[]),
+    (&["dev", "start"], &[]),
+    (&["coordinator"], &[]),
+    (&["doctor"], &[]),
+    (&["demo"], &[]),
+    (&["init"], &[]),
+    (&["sim"], &[]),
+    (&["error"], &[]),
+    (&["completion"], &[]),
+    (&["man"], &[]),
+    (&["operator", "snapshot", "inspect"], &[]),
+    (&["operator", "snapshot", "restore"], &[]),
+];
+
 /// Builds the whole program's commands, every daemon's flag with its variable and its default.
 pub(crate) fn command() -> Command {
-    Cli::command()
-        .mut_subcommand("coordinator", |command| with_settings(command, &config::coordinator_settings()))
+    let root = Cli::command();
+    let connection: Vec<Arg> =
+        root.get_arguments().filter(|arg| CONNECTION.contains(&arg.get_id().as_str())).cloned().collect();
+    let root = ASK_NOBODY.iter().fold(root, |root, (path, kept)| {
+        at(root, path, &|command| {
+            command.args(connection.iter().map(|arg| {
+                let own = kept.iter().find(|(name, _)| arg.get_id() == name);
+                own.map_or_else(|| arg.clone().hide(true), |(_, help)| arg.clone().help(*help))
+            }))
+        })
+    });
+    root.mut_subcommand("coordinator", |command| with_settings(command, &config::coordinator_settings()))
         .mut_subcommand("node", |command| with_settings(command, &config::node_settings()))
+}
+
+/// Changes the verb at the end of a path. An argument that it has itself is not laid over it by those above.
+fn at(command: Command, path: &[&'static str], change: &dyn Fn(Command) -> Command) -> Command {
+    match path {
+        [] => change(command),
+        [first, rest @ ..] => command.mut_subcommand(first, |verb| at(verb, rest, change)),
+    }
 }
 
 fn with_settings(command: Command, settings: &[Shown]) -> Command {
@@ -65,6 +107,41 @@ mod tests {
                 assert!(help.contains(&format!("--{}", shown.name.replace('_', "-"))), "{verb} {shown:?} in {help}");
                 assert!(help.contains(&source(&shown)), "{verb} {shown:?} in {help}");
             }
+        }
+    }
+
+    /// Writes a flag as help lists it.
+    fn said(flag: &str) -> String {
+        format!("  --{}{}", flag.replace('_', "-"), if flag == "local" { "\n" } else { " <" })
+    }
+
+    /// A verb that asks a cluster says how it is found, and one that asks none does not.
+    #[test]
+    fn only_verbs_that_ask_a_cluster_say_how_it_is_found() {
+        let mut root = command();
+        root.build();
+        let mut all = BTreeSet::new();
+        verbs(&root, "", &mut all);
+        let help = |verb: &str| {
+            let found = verb.split(' ').fold(&root, |at, word| at.find_subcommand(word).expect("a verb"));
+            found.clone().render_long_help().to_string()
+        };
+        let told = |verb: &&String| CONNECTION.iter().any(|flag| help(verb).contains(&said(flag)));
+        let silent: Vec<_> = all.iter().filter(|verb| !told(verb)).map(String::as_str).collect();
+        let expected = "completion, coordinator, demo, dev kill, dev start, doctor, error, init, man, \
+                        operator snapshot inspect, operator snapshot restore, sim cluster, sim pack, sim run, sim swarm";
+        assert_eq!(silent.join(", "), expected);
+        let of_dev = help("dev");
+        assert!(of_dev.contains("Where the coordinators are reached") && !of_dev.contains("BERTH_API"), "{of_dev}");
+        assert!(!CONNECTION[1..].iter().any(|flag| of_dev.contains(&said(flag))), "{of_dev}");
+        for verb in all.iter().filter(|verb| told(verb) && *verb != "dev") {
+            assert!(CONNECTION.iter().all(|flag| help(verb).contains(&said(flag))), "{verb}");
+        }
+        // They are taken there as everywhere else.
+        for line in ["berth init shop --api a:1", "berth sim run --seed 1 --local", "berth --api 127.0.0.1:0 dev"] {
+            let matches = command().try_get_matches_from(line.split(' ')).expect(line);
+            let read = <Cli as clap::FromArgMatches>::from_arg_matches(&matches).expect(line).global;
+            assert!(read.local || read.api.is_some(), "{line}: {read:?}");
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Coordinators to talk to: HOST:PORT, or https://HOST:PORT where they speak TLS, several with commas [env: BERTH_API]
-    /// [default: 127.0.0.1:7400]; for `dev` and `coordinator`: where to listen.
+    /// [default: 127.0.0.1:7400].
     // The variable is read where a client is made: a daemon must not take it for the address to listen on.
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Global options")]
     pub(crate) api: Option<String>,
