@@ -70,7 +70,7 @@ pub(super) fn read(document: &Node, context: Context<'_>, findings: &mut Finding
         spec.description = field.text(findings).unwrap_or_default().to_owned();
     }
     if let Some(field) = fields.take("tags") {
-        spec.tags = field.text_map(findings);
+        spec.tags.extend(field.text_map(findings));
     }
     let model = fields.take("model").and_then(|field| read_model(&field, context.folder, &mut spec, findings));
     if let Some(field) = fields.take("model_mount_path") {
@@ -82,7 +82,7 @@ pub(super) fn read(document: &Node, context: Context<'_>, findings: &mut Finding
         spec.environment = environment::read(&field, context.folder, findings);
     }
     if let Some(field) = fields.take("environment_variables") {
-        spec.environment_variables = read_variables(&field, findings);
+        spec.environment_variables.extend(read_variables(&field, findings));
     }
     read_size(&mut fields, &mut spec, findings);
     read_serving(&mut fields, &mut spec, findings);
@@ -236,7 +236,7 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
         spec.priority = priority as u32;
     }
     if let Some(field) = fields.take("constraints") {
-        spec.constraints = read_label_rules(&field, findings);
+        spec.constraints.extend(read_label_rules(&field, findings));
     }
     if let Some(field) = fields.take("spread") {
         spec.spread = read_spread(&field, spec.spread, findings);

@@ -39,7 +39,7 @@ pub(super) fn read(document: &Node, base: Option<EndpointSpec>, findings: &mut F
         spec.description = field.text(findings).unwrap_or_default().to_owned();
     }
     if let Some(field) = fields.take("tags") {
-        spec.tags = field.text_map(findings);
+        spec.tags.extend(field.text_map(findings));
     }
     let project = fields.take("project").and_then(|field| read_project(&field, findings));
     read_auth(&mut fields, &mut spec, findings);

@@ -596,8 +596,26 @@ fn a_patch_keeps_what_it_does_not_name() {
     assert_eq!(file.spec, expected);
     let error = patch_deployment("my-endpoint", "blue", spec, &[set("instnce_count=1")]).expect_err("a slip");
     assert_eq!((error.code, error.problems[0].try_.as_str()), (Code::UnknownField, "`instance_count`"));
-    let (file, _) = patch_endpoint("digits", endpoint(ENDPOINT).spec, &[set("tags.a=b")]).expect("a patch");
-    assert_eq!(file.spec.tags["a"], "b");
+    let base = endpoint("name: digits\nauth_mode: key\ntags: {team: risk, a: old}\n").spec;
+    let (file, _) = patch_endpoint("digits", base, &[set("tags.a=b")]).expect("a patch");
+    assert_eq!(file.spec.tags, [("a", "b"), ("team", "risk")].map(|(key, value)| (key.into(), value.into())).into());
+}
+
+/// One value of a mapping is one value: the others stay as they are.
+#[test]
+fn a_setting_below_a_mapping_leaves_its_other_keys() {
+    let text = "name: blue\nendpoint_name: digits\ncommand: x\ntags: {team: risk}\n\
+                environment_variables: {LEVEL: info, SEED: 7}\nconstraints: {zone: a}\n";
+    let base = deployment(text).spec;
+    let set = ["tags.tier=gold", "environment_variables.LEVEL=debug", "constraints.rack=r1"];
+    let set = set.map(|text| Setting::parse(text).expect("a setting"));
+    let spec = patch_deployment("digits", "blue", base, &set).expect("a patch").0.spec;
+    let keys = |map: &std::collections::BTreeMap<String, String>| {
+        map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(keys(&spec.tags), "team=risk tier=gold");
+    assert_eq!(keys(&spec.environment_variables), "LEVEL=debug SEED=7");
+    assert_eq!(spec.constraints.keys().map(String::as_str).collect::<Vec<_>>(), ["rack", "zone"]);
 }
 
 #[test]
