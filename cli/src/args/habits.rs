@@ -42,7 +42,7 @@ pub(crate) struct DeleteArgs {
     #[arg(value_name = "TYPE NAME", num_args = 1..=2, required_unless_present = "file")]
     pub(crate) what: Vec<String>,
     /// What a file describes, or the files of a folder.
-    #[arg(short, long, conflicts_with = "what")]
+    #[arg(short, long, alias = "filename", conflicts_with = "what")]
     pub(crate) file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) scope: KubectlScope,
@@ -113,6 +113,11 @@ const TYPES: &[&str] = &[
     "rs",
     "replicaset",
 ];
+
+/// Returns whether a word may stand before a name.
+pub(crate) fn is_type(word: &str) -> bool {
+    TYPES.contains(&word)
+}
 
 /// Takes a word of kubectl off a name: the word, and the name behind it.
 pub(crate) fn typed(text: &str) -> Option<(&str, &str)> {
@@ -202,8 +207,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (&["autoscale"], "`berth scale ENDPOINT/DEPLOYMENT N` says how many instances there are"),
     (
-        &["label", "taint", "annotate"],
-        "labels are a setting of the node: `berth node --labels zone=a`; `berth node cordon` keeps replicas away",
+        &["taint", "annotate", "tag"],
+        "`berth label NAME KEY=VALUE` sets tags of endpoints and deployments; labels of a node are a setting of it: `berth node --labels zone=a`; `berth node cordon` keeps replicas away",
     ),
     (
         &["configure"],
@@ -286,8 +291,22 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--show-labels"], "`-o wide` shows the labels of nodes, `-o yaml` everything"),
     (&["--revision"], "`berth rollout show ENDPOINT/DEPLOYMENT N` shows one generation"),
     (&["--template"], "`--query EXPRESSION` takes JMESPath: `berth get nodes --query '[].node' -o tsv`"),
+    (&["-f", "--filename"], "`berth apply -f FILE` makes it what the file says, `berth delete -f FILE` takes it away"),
     (
-        &["deployment", "deploy", "namespace", "ns", "service", "svc", "secret", "configmap", "job", "quota"],
+        &[
+            "endpoint",
+            "ep",
+            "deployment",
+            "deploy",
+            "namespace",
+            "ns",
+            "service",
+            "svc",
+            "secret",
+            "configmap",
+            "job",
+            "quota",
+        ],
         "`berth deploy NAME --cmd COMMAND` serves without a file, `berth endpoint create -n NAME` makes an endpoint; there are no namespaces and secrets",
     ),
 ];
@@ -468,6 +487,9 @@ mod tests {
             "berth scale fraud/blue --replicas=4",
             "berth scale --replicas 4 fraud/blue",
             "berth create -f all.yml",
+            "berth apply --filename=all.yml",
+            "berth delete --filename all.yml",
+            "berth diff --filename all.yml",
             "berth diff -f all.yml",
             "berth delete deployment fraud/blue --yes",
             "berth delete ep fraud",
@@ -524,6 +546,9 @@ mod tests {
             "berth get pods --watch=false",
             "berth events --for deploy/blue -n default",
             "berth logs fraud/blue -c inference-server --prefix",
+            "berth label endpoint fraud team=risk owner-",
+            "berth label --overwrite deploy/fraud tier=gold -n team-a",
+            "berth label ep fraud --list",
             "berth apply -f all.yml --dry-run",
             "berth apply -f all.yml --dry-run=server --server-side",
             "berth create -f all.yml --dry-run=client -o yaml",
@@ -615,6 +640,8 @@ mod tests {
             ("berth auth can-i get pods", "no users and roles"),
             ("berth kustomize .", "--set FIELD=VALUE"),
             ("berth api-versions", "berth version"),
+            ("berth annotate deploy/blue a=b", "berth label"),
+            ("berth label pods --all a=b", "berth get replicas -l"),
             ("berth autoscale deploy/blue --min=1", "berth scale"),
             ("berth batch-endpoint list", "berth invoke"),
             ("berth serverless-endpoint list", "berth deploy"),
@@ -646,6 +673,8 @@ mod tests {
             ("berth apply -R -f .", "-f one/"),
             ("berth create deployment web --image=nginx", "berth deploy NAME"),
             ("berth create namespace x", "no namespaces"),
+            ("berth create endpoint x", "berth endpoint create -n NAME"),
+            ("berth scale -f web.yml --replicas=3", "berth apply -f FILE"),
             ("berth rollout history deploy/blue --revision=1", "berth rollout show"),
             ("berth drain node-3 --disable-eviction", "--deadline TIME"),
             ("berth online-endpoint create -f e.yml --web", "berth tui"),

@@ -34,7 +34,7 @@ pub(crate) use endpoint::{
     RegenerateArgs, UpdateEndpointArgs,
 };
 use habits::elsewhere;
-pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, KubectlScope, meant, typed};
+pub(crate) use habits::{AzureScope, Deletable, DeleteArgs, Habit, KubectlScope, is_type, meant, typed};
 pub(crate) use help::command;
 pub(crate) use misread::{asked_format, misread};
 pub(crate) use past::{Since, Tail};
@@ -150,6 +150,8 @@ pub(crate) enum Verb {
     Mirror(MirrorArgs),
     /// Change an endpoint or a deployment in $EDITOR, as it is now; what would change is shown before it is done.
     Edit(EditArgs),
+    /// Set and remove tags of an endpoint or a deployment: `berth label fraud team=risk owner-`.
+    Label(LabelArgs),
     /// Change how many instances a deployment has: `berth scale fraud/blue 4`.
     Scale(ScaleArgs),
     /// Follow a deployment's rollout, pause it, go on, go back to an earlier generation, or restart every replica.
@@ -263,7 +265,7 @@ pub(crate) struct WaitArgs {
 pub(crate) struct ApplyArgs {
     /// A file, `-` for stdin, or a folder for every YAML file in it; more may follow. Relative paths in a file start at its
     /// folder.
-    #[arg(short, long, required = true)]
+    #[arg(short, long, alias = "filename", required = true)]
     pub(crate) file: Vec<PathBuf>,
     /// Lay FIELD=VALUE over every document.
     #[arg(long, value_name = "FIELD=VALUE")]
@@ -298,6 +300,25 @@ pub(crate) struct EditArgs {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `berth label`.
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// An ENDPOINT or an ENDPOINT/DEPLOYMENT.
+    #[arg(value_name = "ENDPOINT[/DEPLOYMENT]")]
+    pub(crate) of: String,
+    /// KEY=VALUE sets a tag, KEY- removes one. None: show them.
+    #[arg(value_name = "KEY=VALUE|KEY-")]
+    pub(crate) changes: Vec<String>,
+    /// Replace values that are there already.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Accepted for kubectl's sake: what there is then is always shown.
+    #[arg(long, hide = true)]
+    pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) scope: KubectlScope,
 }
 
 /// What of `kubectl apply` is understood.

@@ -13,7 +13,7 @@ With --lose, --drain, --spike or --add it says whether every endpoint keeps its 
 255 means that there is no answer.")]
 pub(crate) struct PlanArgs {
     /// A file or a folder that `berth apply` would take; more may follow.
-    #[arg(short, long, group = "what")]
+    #[arg(short, long, alias = "filename", group = "what")]
     pub(crate) file: Vec<PathBuf>,
     /// Lay FIELD=VALUE over every document.
     #[arg(long, value_name = "FIELD=VALUE", requires = "file")]

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal as _};
 
-use berth_core::error::{Code, Error};
+use berth_core::{
+    error::{Code, Error},
+    model::DeploymentKey,
+};
 
 use super::{Context, confirm, deployment, logs, named, plan, wait};
 use crate::{
@@ -35,24 +38,40 @@ pub(super) async fn run(context: &Context, args: EditArgs) -> Result<(), Fault> 
     done
 }
 
-/// Finds what is meant and writes it down. kubectl's `deploy/fraud` is the one deployment of `fraud`.
-async fn draft(context: &Context, of: &str) -> Result<Draft, Fault> {
-    let client = &context.client;
+/// What has fields that a person may change.
+pub(super) enum Target {
+    Endpoint(String),
+    Deployment(DeploymentKey),
+}
+
+/// Finds what a verb is to change. kubectl's `deploy/fraud` is the one deployment of `fraud`.
+pub(super) async fn target(context: &Context, of: &str, verb: &str) -> Result<Target, Fault> {
     let word = typed(of).map_or("", |(word, _)| word);
     if word.starts_with("no") || word.starts_with("po") || word.starts_with("r") {
-        let error = Error::new(Code::Invalid, "endpoints and deployments can be edited");
+        let error = Error::new(Code::Invalid, format!("`berth {verb}` is for endpoints and deployments"));
         let error = error.why("labels and sizes are settings of a node, and a replica is what its deployment says");
-        return Err(Fault::misused(error.try_("berth edit ENDPOINT, or berth edit ENDPOINT/DEPLOYMENT")));
+        let tried = format!("berth {verb} ENDPOINT, or berth {verb} ENDPOINT/DEPLOYMENT");
+        let node = "; a node says its labels when it starts: `berth node --labels zone=a`";
+        let node = if word.starts_with("no") { node } else { "" };
+        return Err(Fault::misused(error.try_(format!("{tried}{node}"))));
     }
     let name = named(context, of).await?;
     if !name.contains('/') && !word.starts_with("de") {
-        return Ok(Draft::of_endpoint(client, &name).await?);
+        return Ok(Target::Endpoint(name));
     }
-    let key = match name.contains('/') {
+    Ok(Target::Deployment(match name.contains('/') {
         true => parse_key(&name).or_misused()?,
-        false => logs::only_deployment(context, &name, "edit").await?,
-    };
-    Ok(Draft::of_deployment(client, key.endpoint.as_str(), key.deployment.as_str()).await?)
+        false => logs::only_deployment(context, &name, verb).await?,
+    }))
+}
+
+/// Finds what is meant and writes it down.
+async fn draft(context: &Context, of: &str) -> Result<Draft, Fault> {
+    let client = &context.client;
+    Ok(match target(context, of, "edit").await? {
+        Target::Endpoint(name) => Draft::of_endpoint(client, &name).await?,
+        Target::Deployment(key) => Draft::of_deployment(client, key.endpoint.as_str(), key.deployment.as_str()).await?,
+    })
 }
 
 /// Does what was typed, once a person who can be asked has seen what it means.

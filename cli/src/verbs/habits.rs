@@ -51,7 +51,11 @@ async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
         [one] => typed(one).unwrap_or((one.as_str(), "")),
         _ => ("", ""),
     };
-    let kind = Deletable::from_str(noun, true).ok().filter(|_| !name.is_empty());
+    let kind = Deletable::from_str(noun, true).ok();
+    if kind.is_some() && name.is_empty() {
+        let error = Error::new(Code::Invalid, format!("`{noun}` is a kind, and no name is given"));
+        return Err(Fault::misused(error.try_(format!("`berth get {noun}` lists them"))));
+    }
     let Some(kind) = kind else {
         let error = Error::new(Code::Invalid, format!("`{}` is nothing that is deleted", args.what.join(" ")));
         return Err(Fault::misused(error.try_("endpoint, deployment, node or replica, and a name; or -f FILE")));

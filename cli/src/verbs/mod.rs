@@ -22,6 +22,7 @@ mod health;
 mod init;
 mod invoke;
 mod join;
+mod label;
 mod logs;
 mod names;
 mod node;
@@ -134,6 +135,7 @@ async fn ask(context: Context, verb: Verb) -> Result<(), Fault> {
         Verb::Apply(args) => apply::run(&context, args).await,
         Verb::Plan(args) => plan::run(&context, args).await,
         Verb::Edit(args) => edit::run(&context, args).await,
+        Verb::Label(args) => label::run(&context, args).await,
         Verb::Alerts(args) => alerts::run(&context, args).await,
         Verb::Endpoint(command) => {
             command.scope.note().into_iter().for_each(|note| context.out.aside(note));

@@ -253,10 +253,14 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
         let what = match args.to_generation {
             Some(wanted) if wanted == current.generation => format!("{name} is at generation {wanted} already"),
             Some(wanted) => format!("generation {wanted} of {name} is not kept"),
-            None => format!("{name} has no earlier generation"),
+            None if kept.is_empty() => format!("{name} has no earlier generation"),
+            None => format!("no earlier generation of {name} says anything else"),
         };
         let error = Error::new(Code::Invalid, what);
         let error = match (kept.is_empty(), args.to_generation) {
+            (false, None) => error
+                .why("a restart begins a generation and changes nothing")
+                .try_(format!("`berth rollout history {name}` lists them")),
             (true, None) => {
                 error.why("nothing but its count was ever changed").try_("change its file and `berth apply -f` it")
             }

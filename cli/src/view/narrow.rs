@@ -90,8 +90,10 @@ fn of<T: Listed>(json: &Value, item: &T, field: &str) -> Option<Value> {
         let short = field.strip_prefix("metadata.").or_else(|| field.strip_prefix("spec."))?;
         at(short).or_else(|| at(&format!("spec.{short}")))
     });
-    // A label by its own name, as kubectl's selectors have it.
-    found.or_else(|| json.get("labels")?.get(field).cloned())
+    // A label or a tag by its own name, as kubectl's selectors have it.
+    found
+        .or_else(|| json.get("labels")?.get(field).cloned())
+        .or_else(|| json.get("spec")?.get("tags")?.get(field).cloned())
 }
 
 /// Returns whether a list could not be narrowed because nothing in it has such a field.
@@ -150,6 +152,7 @@ mod tests {
         restarts: u32,
         created_at_ms: u64,
         labels: serde_json::Map<String, Value>,
+        spec: Value,
     }
 
     impl Listed for Item {
@@ -167,10 +170,35 @@ mod tests {
 
     fn items() -> Vec<Item> {
         let labels = |zone: &str| serde_json::Map::from_iter([("zone".to_owned(), Value::from(zone))]);
+        let tags = |team: &str| serde_json::json!({"tags": {"team": team}});
         vec![
-            Item { replica: "c", node: "n1", state: "serving", restarts: 10, created_at_ms: 3, labels: labels("a") },
-            Item { replica: "a", node: "n2", state: "starting", restarts: 9, created_at_ms: 1, labels: labels("b") },
-            Item { replica: "b", node: "n1", state: "failed", restarts: 0, created_at_ms: 2, labels: labels("b") },
+            Item {
+                replica: "c",
+                node: "n1",
+                state: "serving",
+                restarts: 10,
+                created_at_ms: 3,
+                labels: labels("a"),
+                spec: tags("risk"),
+            },
+            Item {
+                replica: "a",
+                node: "n2",
+                state: "starting",
+                restarts: 9,
+                created_at_ms: 1,
+                labels: labels("b"),
+                spec: tags("risk"),
+            },
+            Item {
+                replica: "b",
+                node: "n1",
+                state: "failed",
+                restarts: 0,
+                created_at_ms: 2,
+                labels: labels("b"),
+                spec: tags("fraud"),
+            },
         ]
     }
 
@@ -191,6 +219,7 @@ mod tests {
             (&["labels.zone=b"], None, "ab", "a field within another"),
             (&["zone=b"], None, "ab", "a label by its name"),
             (&["zone!=b"], None, "c", "the others by their label"),
+            (&["team=risk"], None, "ca", "a tag by its name"),
             (&["spec.nodeName=n1"], None, "cb", "kubectl's word"),
             (&["status.phase=Running"], None, "c", "kubectl's word of a state"),
             (&["status.phase=Pending"], None, "a", "several of ours"),
@@ -210,7 +239,7 @@ mod tests {
         for (select, sort_by, what, try_) in [
             (&["app=fraud"][..], None, "`app`", "berth get replicas fraud"),
             (&["stat=serving"], None, "`stat`", "did you mean `state`?"),
-            (&[], Some(".spec.x"), "`spec.x`", "berth get replicas fraud"),
+            (&[], Some(".spec.unknown"), "`spec.unknown`", "berth get replicas fraud"),
             (&["serving"], None, "`serving` is no condition", "FIELD=VALUE"),
         ] {
             let error = names(select, sort_by).expect_err(what);
