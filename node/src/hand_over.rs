@@ -7,6 +7,10 @@
 //!
 //! Who accepts has the slots: the older process stops both before it says what it has left, and the newer one begins with
 //! both when it has heard that. Connections that are made in between, a moment, wait in the listener's queue.
+//!
+//! Several may follow each other while the first still ends a stream. Each hears of the one before it and tells the one after
+//! it of both, until the one before it has no request left. It is asked only once it has begun itself: until then the one before it
+//! counts on it.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Write},
@@ -55,7 +59,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(30);
 /// How often the older one says what it still has, beside whenever it has a slot less.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// A longer line is none: forty bytes for each of some ten thousand replicas.
+/// A longer line is not kept: forty bytes for each of some ten thousand replicas.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a process that runs is asked to hand over.
@@ -90,8 +94,10 @@ impl Desk {
         Self { listener: listener.ok() }
     }
 
-    /// Waits for somebody who asks.
-    pub(crate) async fn asked(&self) -> Successor {
+    /// Waits for somebody who asks, which counts once this process has what it took over itself: until then what an older
+    /// one still has is not known here, and could not be told.
+    pub(crate) async fn asked(&self, mesh: &MeshHandle) -> Successor {
+        mesh.opened().await;
         let Some(listener) = &self.listener else { return std::future::pending().await };
         loop {
             let accepted = listener.accept().await;
@@ -177,7 +183,13 @@ impl Inheritance {
         let mut counts = [0_u8; 2];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut counts)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut counts)], &mut control, RecvFlags::CMSG_CLOEXEC);
+        let got = got.map_err(|error| match io::Error::from(error) {
+            late if late.kind() == io::ErrorKind::WouldBlock => {
+                io::Error::other(format!("it gave nothing for {} s", WORD_WITHIN.as_secs()))
+            }
+            error => error,
+        })?;
         let mut listeners: Vec<OwnedFd> = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(given) = message {
@@ -217,25 +229,12 @@ impl Inheritance {
         if let Err(error) = older.write_all(HAVE).await {
             return tracing::warn!(%error, "the older process was gone before it was told");
         }
-        let mut lines = BufReader::new(older);
-        match timeout(WORD_WITHIN, next_line(&mut lines)).await {
-            Ok(Some(first)) => mesh.set_elsewhere(read_left(&first)),
-            Ok(None) => {}
-            Err(_) => tracing::warn!("the older process does not say what it has left"),
-        }
+        let mut older = Older { lines: BufReader::new(older), is_understood: true };
+        let mut goes_on = older.hear(&mesh).await;
         drop(doors);
         tracing::info!("took over from the older process of this node");
-        // It speaks several times a second. One that stands still holds nobody up for ever.
-        loop {
-            match timeout(WORD_WITHIN, next_line(&mut lines)).await {
-                Ok(Some(line)) => mesh.set_elsewhere(read_left(&line)),
-                Ok(None) => break tracing::info!("the older process of this node has ended"),
-                Err(_) => {
-                    break tracing::error!(
-                        "the older process of this node stands still: what it has is not counted any more"
-                    );
-                }
-            }
+        while goes_on {
+            goes_on = older.hear(&mesh).await;
         }
         mesh.set_elsewhere(Remains::default());
     }
@@ -246,11 +245,56 @@ impl Inheritance {
     }
 }
 
-/// Reads a line; nothing when none comes any more, or when it never ends.
-async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
-    let mut line = String::new();
-    let read = lines.take(LINE_BYTES_MAX).read_line(&mut line).await;
-    read.is_ok_and(|_| line.ends_with('\n')).then_some(line)
+/// An older process that says what it still has.
+struct Older<R> {
+    lines: R,
+    is_understood: bool,
+}
+
+// === impl Older ===
+
+impl<R: AsyncBufRead + Unpin> Older<R> {
+    /// Takes its next word into account, and says whether more may come. It speaks several times a second: one that stands
+    /// still holds nobody up for ever.
+    async fn hear(&mut self, mesh: &MeshHandle) -> bool {
+        match timeout(WORD_WITHIN, next_line(&mut self.lines)).await {
+            Ok(Ok(Some(line))) => {
+                mesh.set_elsewhere(read_left(&line));
+                return true;
+            }
+            Ok(Ok(None)) => tracing::info!("the older process of this node has ended"),
+            // What it has only falls, so what was heard last is never too little.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                if std::mem::replace(&mut self.is_understood, false) {
+                    tracing::error!(%error, "the older process of this node is not understood: what it said last counts");
+                }
+                return true;
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the older process of this node is not heard any more"),
+            Err(_) => {
+                tracing::error!("the older process of this node stands still: what it has is not counted any more");
+            }
+        }
+        false
+    }
+}
+
+/// Reads a line; nothing when none comes any more. One that is too long is an error, behind which the next one is read.
+async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    (&mut *lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    if line.ends_with(b"\n") {
+        return String::from_utf8(line).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    // Its writer has ended, maybe in the middle.
+    if (line.len() as u64) < LINE_BYTES_MAX {
+        return Ok(None);
+    }
+    while !line.is_empty() && !line.ends_with(b"\n") {
+        line.clear();
+        (&mut *lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line is longer than {LINE_BYTES_MAX} bytes")))
 }
 
 /// Opens the mesh when it goes away.
@@ -298,20 +342,25 @@ fn failed(error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use berth_proto::node::{decode_table, encode_table};
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::mesh::{Mesh, MeshOptions, TableCodec};
 
     #[tokio::test]
     async fn listeners_arrive_as_they_were_and_a_silent_successor_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(Inheritance::ask(folder.path()).expect("nobody is no error").is_none());
-        let desk = Desk::open(folder.path());
+        let (desk, mesh) = (Desk::open(folder.path()), mesh(&folder));
+        mesh.open();
         let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let listening = Listening { ingress: vec![bind(), bind()], gate: vec![bind(), bind()] };
         let addresses: Vec<_> = listening.all().map(|listener| listener.local_addr().expect("bound")).collect();
         for arrives in [false, true] {
             let path = folder.path().to_owned();
             let newer = tokio::task::spawn_blocking(move || Inheritance::ask(&path));
-            let asked = desk.asked().await;
+            let asked = desk.asked(&mesh).await;
             let given = async {
                 let inherited = newer.await.expect("a thread").expect("no error").expect("somebody");
                 let got: Vec<_> = inherited.listening.all().map(|l| l.local_addr().expect("bound")).collect();
@@ -329,6 +378,8 @@ mod tests {
     #[tokio::test]
     async fn who_closes_its_desk_leaves_that_of_its_successor() {
         let folder = tempfile::tempdir().expect("a folder");
+        let mesh = mesh(&folder);
+        mesh.open();
         let older = Desk::open(folder.path());
         let newer = Desk::open(folder.path());
         drop(older);
@@ -338,17 +389,65 @@ mod tests {
             stream.write_all(TAKE).await.expect("asked");
             stream
         });
-        timeout(WORD_WITHIN, newer.asked()).await.expect("it is asked");
+        timeout(WORD_WITHIN, newer.asked(&mesh)).await.expect("it is asked");
         asks.await.expect("a task");
     }
 
     #[tokio::test]
-    async fn a_line_that_never_ends_is_the_last() {
-        let long = [&b"a=1\n"[..], &vec![b'x'; LINE_BYTES_MAX as usize], b"\nb=2\n"].concat();
-        let mut lines = BufReader::new(&*long);
-        assert_eq!(next_line(&mut lines).await.as_deref(), Some("a=1\n"));
-        assert_eq!(next_line(&mut lines).await, None);
-        assert_eq!(next_line(&mut BufReader::new(&b"b=2"[..])).await, None, "its writer ended in the middle");
+    async fn a_line_that_is_too_long_is_an_error_and_no_end() {
+        let most = LINE_BYTES_MAX as usize;
+        for (length, too_long) in [(most - 1, false), (most, true), (most + 1, true), (3 * most, true)] {
+            let long = [&b"a=1\n"[..], &vec![b'x'; length], b"\nb=2\n"].concat();
+            let mut lines = BufReader::new(&*long);
+            assert_eq!(next_line(&mut lines).await.expect("short").as_deref(), Some("a=1\n"));
+            let read = next_line(&mut lines).await;
+            assert_eq!(read.is_err_and(|error| error.to_string().contains("longer than 1048576 bytes")), too_long);
+            assert_eq!(next_line(&mut lines).await.expect("short").as_deref(), Some("b=2\n"));
+            assert_eq!(next_line(&mut lines).await.expect("the end"), None);
+        }
+        let half = next_line(&mut BufReader::new(&b"b=2"[..])).await;
+        assert_eq!(half.expect("the end"), None, "its writer ended in the middle");
+        let endless = vec![b'x'; 2 * most];
+        assert!(next_line(&mut BufReader::new(&*endless)).await.is_err(), "and then there is no more");
+    }
+
+    /// What a process says that nobody understands leaves what it said before.
+    #[tokio::test]
+    async fn what_was_heard_last_counts_until_the_older_process_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mesh = mesh(&folder);
+        let words = [&b"0000000000000007=3 \n"[..], &vec![b'x'; LINE_BYTES_MAX as usize], b"\n"].concat();
+        let mut older = Older { lines: BufReader::new(&*words), is_understood: true };
+        let has = |mesh: &MeshHandle| mesh.gate_in_flight(ReplicaId(7));
+        for (goes_on, count) in [(true, 3), (true, 3), (false, 3)] {
+            assert_eq!((older.hear(&mesh).await, has(&mesh)), (goes_on, count));
+        }
+    }
+
+    fn mesh(folder: &tempfile::TempDir) -> MeshHandle {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let codec = TableCodec { encode: encode_table, decode: decode_table };
+        let options = MeshOptions::new(berth_core::id::NodeId(1), folder.path(), codec);
+        let options = MeshOptions { ingress: any, gate: any, cores: 1, ..options };
+        Mesh::inherit(options, None, &mut Registry::default()).expect("a mesh")
+    }
+
+    /// The one before it counts on a process that has not begun: it would be left with the same slots as the one after it.
+    #[tokio::test]
+    async fn who_has_not_begun_is_not_taken_over_from() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (desk, mesh) = (Desk::open(folder.path()), mesh(&folder));
+        let path = folder.path().join(SOCKET);
+        let mut asks = tokio::net::UnixStream::connect(path).await.expect("the desk is there");
+        asks.write_all(TAKE).await.expect("asked");
+        let mut asked = std::pin::pin!(desk.asked(&mesh));
+        // A second time once whatever is there to be read has been seen.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+            assert!(futures::poll!(asked.as_mut()).is_pending());
+        }
+        mesh.open();
+        timeout(WORD_WITHIN, asked).await.expect("it is asked");
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl NodeService {
                 }
             }
         });
-        let desk = Desk::open(home.folder());
+        let mut desk = Desk::open(home.folder());
         let takes_over = older.is_some();
         let ended = loop {
             let mut actors = supervise(Arc::clone(&world)).await?;
@@ -220,7 +220,7 @@ impl NodeService {
             let ended = tokio::select! {
                 () = &mut stop => Ended::Over(Ok(())),
                 error = actors.failed() => Ended::Over(Err(error)),
-                successor = desk.asked() => Ended::Asked(successor),
+                successor = desk.asked(&mesh) => Ended::Asked(successor),
                 () = keep_session(session) => Ended::Over(Ok(())),
                 () = keep_table(Arc::clone(&members), mesh.clone(), home.id().0, seed.child("table")) => Ended::Over(Ok(())),
                 () = ledger_file.clone().keep() => Ended::Over(Ok(())),
@@ -247,6 +247,8 @@ impl NodeService {
                 Error::new(Code::Internal, "taking the folder back broke off").why(error.to_string())
             })??;
             home = Arc::into_inner(retaken).ok_or_else(|| Error::new(Code::Internal, "the folder is still in use"))?;
+            // The one that failed may have put its own in the place.
+            desk = Desk::open(home.folder());
         };
         match ended {
             Ok(outcome) => {

@@ -2,7 +2,10 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use berth_core::{time::Millis, traffic::admission::NotStarted};
+use berth_core::{
+    time::Millis,
+    traffic::{admission::NotStarted, passing},
+};
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::{
@@ -11,7 +14,7 @@ use super::{
     conn::SendFailure,
     gate::Entry,
     headers::{self, Ends},
-    link::{GateEntry, Lane},
+    link::{self, GateEntry, Lane},
     tunnel::Switch,
     wire::Wire,
     worker::Core,
@@ -85,7 +88,13 @@ pub(super) async fn handle(core: Rc<Core>, mut request: Request<Wire>) -> Respon
 }
 
 /// Lets the gate of a newer process of this node decide, on a request whose caller did not know of it yet.
-async fn pass_on(core: &Rc<Core>, successor: &Arc<str>, request: Request<Wire>) -> Response<OutBody> {
+async fn pass_on(core: &Rc<Core>, successor: &Arc<str>, mut request: Request<Wire>) -> Response<OutBody> {
+    let passed = link::number(request.headers(), &headers::GATE_PASSED).unwrap_or(0);
+    let Some(passed) = passing::hop(passed) else {
+        tracing::warn!(%successor, "a request went round among the processes of this node");
+        return not_started(StatusCode::SERVICE_UNAVAILABLE, NotStarted::Draining, None);
+    };
+    request.headers_mut().insert(headers::GATE_PASSED, passed.into());
     let lane = if request.headers().contains_key(headers::MIRROR) { Lane::Mirror } else { Lane::Primary };
     let link = core.links.to(successor, lane);
     match link.send(Box::new(request.map(ReqBody::wire))).await {
@@ -124,4 +133,54 @@ fn broken(since: &'static str) -> Response<OutBody> {
     let mut response = empty(StatusCode::BAD_GATEWAY);
     response.headers_mut().insert(headers::GATE_BROKEN, HeaderValue::from_static(since));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use berth_core::id::NodeId;
+    use berth_proto::node::{decode_table, encode_table};
+    use prometheus_client::registry::Registry;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::timeout,
+    };
+
+    use crate::mesh::{Mesh, MeshHandle, MeshOptions, TableCodec};
+
+    fn mesh(folder: &tempfile::TempDir) -> MeshHandle {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let codec = TableCodec { encode: encode_table, decode: decode_table };
+        let options =
+            MeshOptions { ingress: any, gate: any, cores: 1, ..MeshOptions::new(NodeId(1), folder.path(), codec) };
+        let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+        mesh.set_gate_token("token");
+        mesh
+    }
+
+    /// A core that was busy while its process was taken over goes on taking connections, those of its own process as well.
+    #[tokio::test]
+    async fn a_request_that_goes_round_is_refused() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+        let [own, one, other] = folders.each_ref().map(mesh);
+        own.pass_on_to(own.gate_addr());
+        one.pass_on_to(other.gate_addr());
+        other.pass_on_to(one.gate_addr());
+        for (asked, why) in [(&own, "to itself"), (&one, "to one that passes it back")] {
+            let mut stream = TcpStream::connect(asked.gate_addr()).await.expect("a connection");
+            let request = "POST http://gate/score HTTP/1.1\r\nhost: gate\r\nx-berth-gate-token: token\r\n\
+                           x-berth-gate-replica: 1\r\nx-berth-gate-deadline-ms: 60000\r\ncontent-length: 1\r\n\r\nx";
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let read = timeout(Duration::from_secs(30), stream.read_buf(&mut answer)).await;
+                assert_ne!(read.expect("in time").expect("read"), 0, "{why}");
+            }
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with("HTTP/1.1 503"), "{why}: {answer}");
+            assert!(answer.contains("x-berth-not-started: draining"), "{why}: {answer}");
+        }
+    }
 }

@@ -282,6 +282,11 @@ impl MeshHandle {
         self.0.shared.opened.cancel();
     }
 
+    /// Waits until connections are accepted.
+    pub(crate) async fn opened(&self) {
+        self.0.shared.opened.cancelled().await;
+    }
+
     /// Returns whether a replica of this node takes requests.
     pub(crate) fn is_published(&self, replica: ReplicaId) -> bool {
         self.0.shared.gate.find(replica).is_some_and(|replica| replica.local().state == LocalState::Open)
@@ -332,6 +337,12 @@ impl MeshHandle {
         }
         let _ = shared.successor.set(reachable(self.0.gate).to_string().into());
         shared.gate.yield_slots();
+    }
+
+    /// Passes requests on while connections are still taken.
+    #[cfg(test)]
+    pub(super) fn pass_on_to(&self, gate: SocketAddr) {
+        let _ = self.0.shared.successor.set(gate.to_string().into());
     }
 
     /// A listener that nobody accepts from would keep callers waiting.

@@ -33,6 +33,8 @@ pub(super) const GATE_BROKEN: HeaderName = HeaderName::from_static("x-berth-gate
 pub(super) const GATE_SWITCH: HeaderName = HeaderName::from_static("x-berth-gate-switch");
 /// The replica agreed to.
 pub(super) const GATE_SWITCHED: HeaderName = HeaderName::from_static("x-berth-gate-switched");
+/// How often a process that was taken over has passed the request on.
+pub(super) const GATE_PASSED: HeaderName = HeaderName::from_static("x-berth-gate-passed");
 /// Why a gate did not start a request.
 pub(super) const NOT_STARTED: HeaderName = HeaderName::from_static("x-berth-not-started");
 
@@ -101,7 +103,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Headers that only gates and the ingress may write: a caller's are dropped, and so are a replica's.
-const INTERNAL: [HeaderName; 15] = [
+const INTERNAL: [HeaderName; 16] = [
     QUEUE_MS,
     ATTEMPTS,
     GATE_TOKEN,
@@ -116,6 +118,7 @@ const INTERNAL: [HeaderName; 15] = [
     GATE_BROKEN,
     GATE_SWITCH,
     GATE_SWITCHED,
+    GATE_PASSED,
     NOT_STARTED,
 ];
 

@@ -143,7 +143,7 @@ pub(super) fn failure(status: StatusCode, map: &HeaderMap) -> Option<Failure> {
     Some(if broken == "head" { Failure::BeforeBody } else { Failure::Broken })
 }
 
-fn number(map: &HeaderMap, name: &http::HeaderName) -> Option<u64> {
+pub(super) fn number(map: &HeaderMap, name: &http::HeaderName) -> Option<u64> {
     headers::text(map, name)?.parse().ok()
 }
 

@@ -29,12 +29,12 @@ use tokio_rustls::{
 use crate::mesh_support::{Deployed, Node, TOKEN, call, echo, endpoint, full, header, node, options, post, within};
 
 /// Who signs the certificates of nodes.
-struct Authority {
+pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("no name");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
@@ -49,6 +49,11 @@ impl Authority {
         change(&mut params);
         (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
     }
+}
+
+/// Writes what a node of an authority shows, and that it believes the same.
+pub(crate) fn shown(dir: &Path, by: &Authority) -> PeerFiles {
+    write(dir, &by.signed(PEER_NAME, |_| {}), &[by])
 }
 
 /// Writes what a node shows, and whom it believes.
@@ -70,7 +75,7 @@ fn start(id: u64, dir: TempDir, peers: PeerFiles) -> Node {
 }
 
 /// A node with a certificate of one authority that believes those of others.
-fn secured(id: u64, by: &Authority, believed: &[&Authority]) -> Node {
+pub(crate) fn secured(id: u64, by: &Authority, believed: &[&Authority]) -> Node {
     let dir = tempfile::tempdir().expect("a folder");
     let files = write(dir.path(), &by.signed(PEER_NAME, |_| {}), believed);
     start(id, dir, files)

@@ -39,8 +39,14 @@ pub(super) fn options(dir: &Path, coordinators: &[&Coordinator]) -> NodeOptions 
 }
 
 pub(super) async fn start(options: NodeOptions) -> Bench {
+    start_with(options, |_| {}).await
+}
+
+/// Starts a node that is told something before it runs.
+pub(super) async fn start_with(options: NodeOptions, tell: impl FnOnce(&NodeHandle)) -> Bench {
     let service = NodeService::open(options).await.unwrap();
     let handle = service.handle();
+    tell(&handle);
     let (shutdown, told) = oneshot::channel();
     let run = tokio::spawn(service.run(async move { drop(told.await) }));
     Bench { handle, shutdown: Some(shutdown), run }
@@ -51,6 +57,16 @@ impl Bench {
     pub(super) async fn stop(mut self) {
         self.shutdown.take().unwrap().send(()).unwrap();
         (&mut self.run).await.unwrap().unwrap();
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !self.run.is_finished()
+    }
+
+    /// Waits until the node ends by itself.
+    pub(super) async fn ended(self) {
+        tokio::time::timeout(super::coordinator::PATIENCE, self.run).await.expect("in time").unwrap().unwrap();
+        drop(self.shutdown);
     }
 
     /// Makes the agent fail until the node gives up, and returns what it then says.

@@ -5,6 +5,7 @@ mod bench;
 mod coordinator;
 mod environment;
 mod gpus;
+mod hand_over;
 mod life;
 mod progress;
 mod restart;
