@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod pace;
 pub mod passing;
 pub mod pin;
+pub mod readiness;
 pub mod retry;
 pub mod search;
 pub mod split;

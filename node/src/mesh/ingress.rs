@@ -175,10 +175,12 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
     match admit(&routed, call) {
         Ok((at, choice)) => {
             call.recording.note(|record| record.choose(at, choice));
-            match routed.asks_ready {
+            let response = match routed.asks_ready {
                 true => Box::pin(ready(core, &routed, at, call)).await,
                 false => serve(core, &routed, at, call).await,
-            }
+            };
+            core.count(&endpoint.deployments[at].stats, response.status().as_u16());
+            response
         }
         Err(refusal) => {
             call.recording.note(|record| record.turn(refusal));
@@ -299,7 +301,6 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         }
     };
     let attempts = call.recording.attempts();
-    core.count(&deployment.stats, response.status().as_u16());
     let map = response.headers_mut();
     // What nearly every answer would say is said by silence: each header costs both sides.
     if queued_ms > 0 {

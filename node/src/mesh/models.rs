@@ -2,11 +2,12 @@
 
 use berth_core::traffic::{
     pin::Catalogue,
+    readiness::{self, Said},
     status::{Dialect, Refusal},
     table::{EndpointRoute, RouteRuntime},
 };
 use berth_proto::inference::v2::ModelReadyResponse;
-use http::{HeaderMap, Response};
+use http::{HeaderValue, Response};
 use http_body_util::{BodyExt as _, Limited};
 use prost::Message as _;
 use serde_json::json;
@@ -14,6 +15,7 @@ use serde_json::json;
 use super::{
     answer::{JSON, body, message, refuse},
     body::OutBody,
+    headers,
     routes::{Endpoint, Routes},
 };
 
@@ -103,20 +105,15 @@ const UNKNOWN_MAX: usize = 16 << 10;
 /// as servers of other protocols do not. One of the Open Inference Protocol that lacks the model says so in words.
 pub(super) async fn known(dialect: Dialect, response: Response<OutBody>) -> Option<Response<OutBody>> {
     let (parts, body) = response.into_parts();
-    if dialect == Dialect::Grpc {
-        let unknown = matches!(parts.status.as_u16(), 404 | 405 | 415 | 501) || is_unimplemented(&parts.headers);
-        return (!unknown).then(|| Response::from_parts(parts, body));
-    }
-    if !matches!(parts.status.as_u16(), 404 | 405 | 501) {
-        return Some(Response::from_parts(parts, body));
+    let grpc_status = parts.headers.get(headers::GRPC_STATUS).map(HeaderValue::as_bytes);
+    match readiness::said(dialect, parts.status.as_u16(), grpc_status) {
+        Said::Known => return Some(Response::from_parts(parts, body)),
+        Said::Unknown => return None,
+        Said::InWords => {}
     }
     let said = Limited::new(body, UNKNOWN_MAX).collect().await.ok()?.to_bytes();
     let json = serde_json::from_slice::<serde_json::Value>(&said).ok()?;
     json.get("error")?.is_string().then(|| Response::from_parts(parts, OutBody::text(said)))
-}
-
-fn is_unimplemented(map: &HeaderMap) -> bool {
-    map.get("grpc-status").is_some_and(|status| status == "12")
 }
 
 /// Says whether a model is ready, by the table.

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 
-use crate::mesh_support::{Deployed, Node, backend, body_of, call, echo, endpoint, full, header, node, post, simple};
+use crate::mesh_support::{
+    Deployed, Node, backend, body_of, call, counters, echo, endpoint, full, header, node, post, simple,
+};
 
 /// `fraud` for everyone, with two deployments, and `llm` for who has the key.
 async fn cluster() -> (Node, SocketAddr) {
@@ -186,6 +188,39 @@ async fn whether_a_model_is_ready_is_said_by_who_knows() {
             assert!(text.contains(ready), "{why}: {text}");
             assert_eq!(text.contains(r#""ready":true"#), answered == 200 && ready.is_empty(), "{why}: {text}");
         }
+        assert_eq!(counters(&n1, "blue").answers, [(answered, 3)].into(), "what callers saw: {why}");
+    }
+}
+
+/// The same over gRPC: what is counted is what the caller saw, not that its server does not know the question.
+#[tokio::test]
+async fn whether_a_model_is_ready_is_said_over_grpc_by_who_knows() {
+    for (status, grpc_status, ready, why) in [
+        (404, "", true, "a server of HTTP"),
+        (501, "", true, "another one"),
+        (200, "12", true, "another service"),
+        (200, "5", false, "it has no such model"),
+    ] {
+        let n1 = node(1);
+        let address = backend(move |_| async move {
+            let mut response = Response::new(body_of(""));
+            *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+            if !grpc_status.is_empty() {
+                response.headers_mut().insert("grpc-status", grpc_status.parse().expect("a value"));
+            }
+            response
+        })
+        .await;
+        simple(&n1, &Deployed::one("blue", &n1, 1, address));
+        let request = Request::post("/e/fraud/inference.GRPCInferenceService/ModelReady")
+            .header("host", "any")
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from_static(&[0; 5])))
+            .expect("a request");
+        let (parts, body) = call(n1.mesh.ingress_addr(), request).await;
+        let said = if ready { &[0, 0, 0, 0, 2, 8, 1][..] } else { &[] };
+        assert_eq!((parts.status.as_u16(), &*body), (200, said), "{why}");
+        assert_eq!(counters(&n1, "blue").answers, [(200, 1)].into(), "{why}");
     }
 }
 
