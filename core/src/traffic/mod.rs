@@ -15,6 +15,7 @@ pub mod json;
 pub mod load_report;
 pub mod mirror;
 pub mod pace;
+pub mod packing;
 pub mod passing;
 pub mod pin;
 pub mod readiness;

@@ -4,6 +4,7 @@ use berth_core::{
     time::Millis,
     traffic::{
         admission::NotStarted,
+        packing::ACCEPTED,
         search::Turned,
         status::{Dialect, Refusal},
     },
@@ -105,6 +106,13 @@ fn grpc(status: u8, message: &str) -> Response<OutBody> {
     if let Ok(message) = HeaderValue::from_str(&percent_encoded(message)) {
         response.headers_mut().insert("grpc-message", message);
     }
+    response
+}
+
+/// Says how a message that the mesh reads itself may be packed.
+pub(super) fn packed() -> Response<OutBody> {
+    let mut response = grpc(12, "the message is packed in a way that is not known here");
+    response.headers_mut().insert(headers::GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
     response
 }
 

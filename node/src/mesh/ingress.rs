@@ -17,6 +17,7 @@ use berth_core::{
         compare::Asked,
         json::{self, Peeked},
         mirror,
+        packing::Unread,
         pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
         retry,
         status::{self, Dialect, Refusal},
@@ -426,7 +427,10 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     let domain = &core.shared.options.domain;
     let asks = Catalogue::of(parts.method.as_str(), path).filter(|_| !hints.is_named(domain));
     let only_ready = match (asks, upload) {
-        (Some(asks), Some(upload)) => Box::pin(asks_for_ready(asks, upload)).await.map_err(Err)?,
+        (Some(asks), Some(upload)) => {
+            let packed = parts.headers.get(headers::GRPC_ENCODING).map(HeaderValue::as_bytes);
+            Box::pin(asks_for_ready(asks, upload, packed)).await?
+        }
         _ => false,
     };
     let routes = core.shared.routes.load();
@@ -466,9 +470,19 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
 }
 
 /// Reads what a request for an index says, which is little.
-async fn asks_for_ready(which: Catalogue<'_>, upload: &Upload) -> Result<bool, Refusal> {
-    let all = read_ahead(upload, PEEK_MAX_BYTES, |_| true).await?;
-    if all.len() >= PEEK_MAX_BYTES { Err(Refusal::TooLarge) } else { models::asks_for_ready(which, &all) }
+async fn asks_for_ready(
+    which: Catalogue<'_>,
+    upload: &Upload,
+    packed: Option<&[u8]>,
+) -> Result<bool, Result<Response<OutBody>, Refusal>> {
+    let all = read_ahead(upload, PEEK_MAX_BYTES, |_| true).await.map_err(Err)?;
+    if all.len() >= PEEK_MAX_BYTES {
+        return Err(Err(Refusal::TooLarge));
+    }
+    models::asks_for_ready(which, &all, packed).map_err(|unread| match unread {
+        Unread::Packed => Ok(answer::packed()),
+        Unread::Broken => Err(Refusal::BadRequest),
+    })
 }
 
 /// Reads an OpenAI body as far as it names model and user, where nothing else names the endpoint; they stay in the body.

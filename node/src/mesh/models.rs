@@ -1,6 +1,12 @@
 //! Which models there are, as the clients of each protocol ask: an endpoint is a model, a deployment one of its versions.
 
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
+
 use berth_core::traffic::{
+    packing::{Packing, Unread, packing},
     pin::Catalogue,
     readiness::{self, Said},
     status::{Dialect, Refusal},
@@ -68,8 +74,11 @@ fn index(endpoint: &Endpoint) -> Vec<ModelIndex> {
     rows.collect()
 }
 
-/// Reads from the body of a request for the index whether only what is ready is asked for.
-pub(super) fn asks_for_ready(which: Catalogue<'_>, body: &[u8]) -> Result<bool, Refusal> {
+/// What a message may be when it is unpacked: a name and a flag.
+const UNPACKED_MAX: u64 = 64 << 10;
+
+/// Reads from the body of a request for the index whether only what is ready is asked for. `packed` is how its messages are.
+pub(super) fn asks_for_ready(which: Catalogue<'_>, body: &[u8], packed: Option<&[u8]>) -> Result<bool, Unread> {
     let ready = match which {
         Catalogue::All | Catalogue::One(_) => Some(false),
         Catalogue::Index if body.is_empty() => Some(false),
@@ -77,13 +86,29 @@ pub(super) fn asks_for_ready(which: Catalogue<'_>, body: &[u8]) -> Result<bool, 
             let ready = asked.as_object()?.get("ready");
             ready.map_or(Some(false), serde_json::Value::as_bool)
         }),
-        // A flag, which says whether it is compressed, and a length.
-        Catalogue::GrpcIndex => body
-            .split_at_checked(5)
-            .filter(|(prefix, _)| prefix[0] == 0)
-            .and_then(|(_, message)| Some(RepositoryIndexRequest::decode(message).ok()?.ready)),
+        Catalogue::GrpcIndex => return RepositoryIndexRequest::read(body, packed).map(|asked| asked.ready),
     };
-    ready.ok_or(Refusal::BadRequest)
+    ready.ok_or(Unread::Broken)
+}
+
+impl RepositoryIndexRequest {
+    /// Reads the first message of a call.
+    fn read(body: &[u8], packed: Option<&[u8]>) -> Result<Self, Unread> {
+        // A flag, which says whether it is packed, and a length.
+        let (prefix, message) = body.split_at_checked(5).ok_or(Unread::Broken)?;
+        let unpacked = match packing(prefix[0], packed)? {
+            Packing::None => Ok(Cow::Borrowed(message)),
+            Packing::Gzip => unpack(flate2::read::GzDecoder::new(message)).map(Cow::Owned),
+            Packing::Deflate => unpack(flate2::read::ZlibDecoder::new(message)).map(Cow::Owned),
+        };
+        unpacked.ok().and_then(|message| Self::decode(&*message).ok()).ok_or(Unread::Broken)
+    }
+}
+
+fn unpack(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    reader.take(UNPACKED_MAX).read_to_end(&mut all)?;
+    Ok(all)
 }
 
 /// Lists what of Triton's extensions is to be had behind this router, as far as it knows: what it answers itself, and what

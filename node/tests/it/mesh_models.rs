@@ -153,6 +153,42 @@ async fn an_index_of_what_is_ready_has_nothing_else() {
     }
 }
 
+/// gRPC: "If a client message is compressed by an algorithm that is not supported by a server, the message will result in an
+/// UNIMPLEMENTED error status", with the algorithms that are.
+#[tokio::test]
+async fn an_index_is_asked_for_in_packed_messages_as_well() {
+    let (_n1, ingress) = cluster().await;
+    let asked = b"\x0a\x01r\x10\x01";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(asked).expect("packed");
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(asked).expect("packed");
+    let (gzip, zlib) = (gzip.finish().expect("packed"), zlib.finish().expect("packed"));
+    for (flag, encoding, message, grpc_status, why) in [
+        (1, "gzip", &gzip[..], "", "packed"),
+        (1, "deflate", &zlib, "", "packed otherwise"),
+        (0, "gzip", asked, "", "it may be left as it is"),
+        (1, "zstd", asked, "12", "not known here"),
+        (1, "gzip", asked, "3", "not what it says"),
+        (1, "", &gzip, "3", "it does not say how"),
+    ] {
+        let framed = [&[flag, 0, 0, 0, message.len() as u8], message].concat();
+        let mut request = Request::post("/inference.GRPCInferenceService/RepositoryIndex")
+            .header("host", "any")
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from(framed)))
+            .expect("a request");
+        if !encoding.is_empty() {
+            request.headers_mut().insert("grpc-encoding", encoding.parse().expect("a value"));
+        }
+        let (parts, got) = call(ingress, request).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "grpc-status")), (200, grpc_status), "{encoding}: {why}");
+        let accepted = if grpc_status == "12" { "identity,deflate,gzip" } else { "" };
+        assert_eq!(header(&parts, "grpc-accept-encoding"), accepted, "{encoding}: {why}");
+        assert_eq!(got.windows(5).any(|window| window == b"fraud"), grpc_status.is_empty(), "{encoding}: {why}");
+    }
+}
+
 /// A server that knows no such question is ready when it serves, and one that does answers itself.
 #[tokio::test]
 async fn whether_a_model_is_ready_is_said_by_who_knows() {
