@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// What comes on a connection of HTTP/2, behind a byte that says in which pieces and to which side: nothing it does depends
-/// on the pieces, and what is kept of it and answered to it is bounded.
+/// on the pieces, and what is kept of it and answered to it is bounded. The same bytes as steps of its peer and its program,
+/// in turns: no window is exceeded, and no stream is kept that nobody wants.
 pub fn frames(bytes: &[u8]) {
     crate::http2::promises::frames(bytes);
 }

@@ -34,7 +34,7 @@ const TURN_REQUESTS: u32 = 128;
 
 /// Answers to what a peer asks without reading them: beyond it, the peer is read no further. What our own side sends is not
 /// counted, or two that both have much to say would wait for each other.
-const UNREAD_BYTES: usize = 128 << 10;
+pub(super) const UNREAD_BYTES: usize = 128 << 10;
 
 /// How long a connection that failed may take to send what it has, or to bring what is under way.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -106,6 +106,12 @@ impl<S> Connection<S> {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn unsent(&self) -> usize {
         self.state.borrow().output.len()
+    }
+
+    /// Asserts that what is kept of streams is what their program, which holds so many, still wants of them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn tally(&self, held: usize) {
+        self.state.borrow().tally(held);
     }
 
     /// Lets the connection end with its streams.

@@ -22,6 +22,8 @@ mod input;
 mod output;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod promises;
+#[cfg(any(test, feature = "fuzzing"))]
+mod schedule;
 mod state;
 mod stream;
 #[cfg(test)]

@@ -13,12 +13,12 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use super::{OUTPUT_BYTES, Settings, client, connection, input::Come, server};
+use super::{OUTPUT_BYTES, Settings, client, connection, input::Come, schedule, server};
 
 /// What a turn may add to what waits to be sent: an answer to each of the smallest frames.
 const TURN_ANSWERS: usize = 4 * connection::TURN_BYTES;
 
-const SETTINGS: Settings = Settings {
+pub(super) const SETTINGS: Settings = Settings {
     stream_window: 64 << 10,
     window: 128 << 10,
     head_bytes: 16 << 10,
@@ -95,6 +95,8 @@ fn promise(choice: u8, bytes: &[u8]) {
     let whole = seen(bytes, usize::MAX, is_server, false);
     let pieces = seen(bytes, size, is_server, false);
     assert_eq!(pieces, whole, "in pieces of {size}");
+    // The same bytes as what a peer and a program do in turns.
+    schedule::keeps_its_promises(is_server, size, &schedule::steps(bytes));
     // Nobody reads what it says.
     seen(bytes, size, is_server, true);
 }

@@ -210,6 +210,33 @@ impl State {
         key
     }
 
+    /// Asserts that what is kept of streams is what their program, which holds so many, still wants of them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn tally(&self, held: usize) {
+        let streams = || self.streams.iter().map(|(_, stream)| stream);
+        assert_eq!(self.streams.len(), held, "streams are kept as long as somebody holds them");
+        if self.ended.is_some() {
+            return;
+        }
+        assert_eq!(self.ids.len(), streams().filter(|stream| stream.is_open).count(), "those that are open are found");
+        assert_eq!(
+            self.waiting.len(),
+            streams().filter(|stream| stream.is_open && stream.is_waiting).count(),
+            "who waits is on the list"
+        );
+        let unread = |stream: &Stream| stream.first.iter().chain(&stream.more).map(BytesMut::len).sum::<usize>();
+        assert!(streams().all(|stream| unread(stream) <= self.settings.stream_window as usize), "a stream's window");
+        assert!(streams().map(unread).sum::<usize>() <= self.settings.window as usize, "the connection's window");
+        let unseen =
+            streams().filter(|stream| !stream.is_seen && matches!(stream.reset, Some(Error::Reset(_, By::Peer))));
+        assert_eq!(self.unseen_resets as usize, unseen.count(), "resets that nobody has looked at");
+        if self.role == Role::Client {
+            let taken = streams().filter(|stream| stream.place.is_some()).count();
+            let places = self.places.available_permits() + taken;
+            assert_eq!(places, (self.places_told + self.places_owed) as usize, "places are the peer's to give");
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.streams.is_empty()
     }
