@@ -110,20 +110,16 @@ impl ListPlace {
         self.items = rows::items(view, look.board);
         if self.filter.is_on() {
             let filter = &self.filter;
-            self.items.retain(|item| filter.lets(item.cells(look).iter().map(crate::output::Cell::text)));
+            let lets = |item: &Item| filter.lets(item.cells(look).iter().map(crate::output::Cell::text));
+            self.items = filtered(std::mem::take(&mut self.items), filter.inverse, lets);
         }
         if let Some(sort) = &self.sort
             && let Some(column) = self.columns.iter().position(|name| *name == sort.column)
         {
             let text =
                 |item: &Item| item.cells(look).get(column).map(|cell| cell.text().to_owned()).unwrap_or_default();
-            let mut keyed: Vec<_> =
-                std::mem::take(&mut self.items).into_iter().map(|item| (text(&item), item)).collect();
-            keyed.sort_by(|(left, _), (right, _)| {
-                let order = natural(left, right);
-                if sort.descending { order.reverse() } else { order }
-            });
-            self.items = keyed.into_iter().map(|(_, item)| item).collect();
+            let keyed: Vec<_> = std::mem::take(&mut self.items).into_iter().map(|item| (text(&item), item)).collect();
+            self.items = sorted(keyed, sort.descending);
         }
         self.laid = Some(laid);
         let found = self.at.as_ref().and_then(|at| {
@@ -228,6 +224,63 @@ impl ListPlace {
             self.marked.insert(at.clone());
         }
     }
+}
+
+/// Keeps the lines that a filter lets through. In a tree what they belong to stays above them; turned round, what is in
+/// a line goes with it.
+fn filtered(items: Vec<Item>, inverse: bool, lets: impl Fn(&Item) -> bool) -> Vec<Item> {
+    if inverse {
+        let mut hidden: Option<usize> = None;
+        let is_kept = |item: &Item| {
+            if hidden.is_some_and(|depth| item.depth() > depth) {
+                return false;
+            }
+            hidden = if lets(item) { None } else { Some(item.depth()) };
+            hidden.is_none()
+        };
+        let mut items = items;
+        items.retain(is_kept);
+        return items;
+    }
+    // From below: the next line that is less far in is what a kept one belongs to.
+    let mut wanted = 0;
+    let mut kept: Vec<Item> = items
+        .into_iter()
+        .rev()
+        .filter(|item| {
+            let is_kept = item.depth() < wanted || lets(item);
+            if is_kept {
+                wanted = item.depth();
+            }
+            is_kept
+        })
+        .collect();
+    kept.reverse();
+    kept
+}
+
+/// A line, and the text that orders it.
+type Keyed = (String, Item);
+
+/// Orders lines; those of a tree among their siblings, each with what is in it.
+fn sorted(lines: Vec<Keyed>, descending: bool) -> Vec<Item> {
+    let mut families: Vec<(Keyed, Vec<Keyed>)> = Vec::new();
+    for line in lines {
+        match families.last_mut().filter(|((_, parent), _)| line.1.depth() > parent.depth()) {
+            Some((_, within)) => within.push(line),
+            None => families.push((line, Vec::new())),
+        }
+    }
+    families.sort_by(|((left, _), _), ((right, _), _)| {
+        let order = natural(left, right);
+        if descending { order.reverse() } else { order }
+    });
+    let mut all = Vec::new();
+    for ((_, parent), within) in families {
+        all.push(parent);
+        all.extend(sorted(within, descending));
+    }
+    all
 }
 
 /// Compares as people do: ages by what they mean, digits by their value, else letters.

@@ -176,6 +176,11 @@ impl Item {
         }
     }
 
+    /// Returns how far in the row is: only those of a tree are.
+    pub(crate) fn depth(&self) -> usize {
+        if let Self::Branch(depth, _) = self { *depth } else { 0 }
+    }
+
     /// Formats the row.
     pub(crate) fn cells(&self, look: Look<'_>) -> Vec<Cell> {
         look.formatted.set(look.formatted.get() + 1);

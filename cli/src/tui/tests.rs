@@ -19,6 +19,8 @@ use super::{
     view::{Page, PageKind, Subject, View},
 };
 
+mod tree;
+
 const NOW_MS: u64 = 10_000_000;
 
 /// The smallest screen, a usual one, and one with two columns.
