@@ -19,6 +19,7 @@ use super::{
     view::{Page, PageKind, Subject, View},
 };
 
+mod fits;
 mod tree;
 
 const NOW_MS: u64 = 10_000_000;

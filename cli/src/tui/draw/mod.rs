@@ -61,15 +61,20 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
     }
 }
 
-/// Columns from which on the first line has room for who leads.
-const WIDE: u16 = 100;
-
 /// Alerts that the second line names; the rest are counted.
 const FIRING_MAX: usize = 3;
 
 /// A control character would tear the screen, whoever wrote the text.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Shortens a text with a sign.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn lines(app: &mut App, frame: &mut Frame<'_>, area: Rect, text: Vec<Line<'static>>) {
@@ -105,7 +110,8 @@ fn header(app: &App, paint: Paint, width: u16) -> Vec<Line<'static>> {
     }
     let leads = format!("  leader {}  version {}", board.info.leader_address, board.info.table_version);
     let leads = (app.frozen.is_none()).then(|| Span::styled(clean(&leads), paint.ink(Ink::Grey)));
-    let is_wide = width >= WIDE;
+    let taken: usize = spans.iter().map(Span::width).sum();
+    let is_wide = leads.as_ref().is_some_and(|leads| taken + leads.width() <= usize::from(width));
     spans.extend(leads.clone().filter(|_| is_wide));
     let mut second = vec![Span::styled(format!("<{}>", clean(&app.view.title())), paint.bold())];
     if app.read_only {
