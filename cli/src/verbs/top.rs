@@ -31,6 +31,22 @@ struct NodeUse {
     allocated: Resources,
     used: Resources,
     replicas: u64,
+    /// What was measured of its cards; absent where it has none, or nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cards: Option<CardUse>,
+    /// The cards as people read them.
+    #[serde(skip)]
+    given: Cell,
+}
+
+/// What the cards of a node do, those taken together that say so.
+#[derive(Serialize)]
+struct CardUse {
+    /// The average over them; absent where none says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    utilization_percent: Option<u32>,
+    used_mib: u64,
+    memory_mib: u64,
 }
 
 /// What a deployment holds and works on.
@@ -85,6 +101,8 @@ async fn show(context: &Context, what: TopNoun, of: &str) -> Result<(), Fault> {
 impl NodeUse {
     fn of(node: Node) -> Self {
         Self {
+            cards: CardUse::of(&node),
+            given: view::gpu::summary(&node),
             node: node.node,
             capacity: node.capacity.unwrap_or_default(),
             allocated: node.allocated.unwrap_or_default(),
@@ -97,15 +115,39 @@ impl NodeUse {
     fn fullest(&self) -> u64 {
         let share = |used: u64, capacity: u64| used.saturating_mul(1_000).checked_div(capacity).unwrap_or(0);
         let (used, capacity) = (&self.used, &self.capacity);
+        let cards = self.cards.as_ref().map_or([0, 0], |cards| {
+            let busy = cards.utilization_percent.unwrap_or(0);
+            [u64::from(busy) * 10, share(cards.used_mib, cards.memory_mib)]
+        });
         let shares = [share(used.cpu_milli, capacity.cpu_milli), share(used.memory_mib, capacity.memory_mib)];
-        shares.into_iter().max().unwrap_or(0)
+        shares.into_iter().chain(cards).max().unwrap_or(0)
+    }
+}
+
+// === impl CardUse ===
+
+impl CardUse {
+    fn of(node: &Node) -> Option<Self> {
+        // What a lost node said last is no news of its cards.
+        let known = node.gpus.iter().filter(|gpu| view::gpu::word(node, gpu) != "not heard");
+        let known: Vec<_> = known.filter_map(|gpu| Some((gpu, gpu.sample.as_ref()?))).collect();
+        if known.is_empty() {
+            return None;
+        }
+        let busy: Vec<_> = known.iter().filter_map(|(_, sample)| sample.utilization_percent).map(u64::from).collect();
+        let average = busy.iter().sum::<u64>().checked_div(busy.len() as u64);
+        Some(Self {
+            utilization_percent: average.and_then(|percent| u32::try_from(percent).ok()),
+            used_mib: known.iter().map(|(_, sample)| sample.used_mib).sum(),
+            memory_mib: known.iter().map(|(gpu, _)| gpu.memory_mib).sum(),
+        })
     }
 }
 
 impl Listed for NodeUse {
     const COLUMNS: &'static [&'static str] =
-        &["NODE", "CPU USED", "HELD", "OF", "MEMORY USED", "HELD", "OF", "REPLICAS"];
-    const NARROW: usize = 8;
+        &["NODE", "CPU USED", "HELD", "OF", "MEMORY USED", "HELD", "OF", "REPLICAS", "GPU", "GPU BUSY", "GPU MEMORY"];
+    const NARROW: usize = 11;
 
     fn name(&self) -> String {
         self.node.clone()
@@ -114,6 +156,7 @@ impl Listed for NodeUse {
     fn cells(&self, _now_ms: u64) -> Vec<Cell> {
         let cores = |amount: &Resources| Cell::from(Cores(amount.cpu_milli).to_string());
         let memory = |amount: &Resources| Cell::from(Mib(amount.memory_mib).to_string());
+        let told = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
         vec![
             self.node.as_str().into(),
             cores(&self.used),
@@ -123,6 +166,9 @@ impl Listed for NodeUse {
             memory(&self.allocated),
             memory(&self.capacity),
             self.replicas.to_string().into(),
+            self.given.clone(),
+            told(self.cards.as_ref().and_then(|cards| cards.utilization_percent).map(|percent| format!("{percent} %"))),
+            told(self.cards.as_ref().map(|cards| format!("{}/{}", Mib(cards.used_mib), Mib(cards.memory_mib)))),
         ]
     }
 }
@@ -167,5 +213,48 @@ impl Listed for DeploymentUse {
             view::amount(&self.allocated).into(),
             self.restarts.to_string().into(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_client::api::Gpu;
+    use berth_proto::node::v1::DeviceSample;
+
+    use super::*;
+
+    /// Cards are told as they are: given, busy, full; and nothing is made up where nobody measured.
+    #[test]
+    fn a_node_with_cards_tells_what_they_do() {
+        let card = |used_mib, utilization_percent| Gpu {
+            memory_mib: 81_920,
+            state: "healthy".into(),
+            sample: Some(DeviceSample { used_mib, utilization_percent, ..DeviceSample::default() }),
+            ..Gpu::default()
+        };
+        let silent = Gpu { memory_mib: 81_920, state: "healthy".into(), ..Gpu::default() };
+        let resources = |gpus| Some(Resources { gpus, ..Resources::default() });
+        let node = |state: &str, gpus: Vec<Gpu>| Node {
+            node: "n".into(),
+            state: state.into(),
+            capacity: resources(gpus.len() as u64),
+            allocated: resources(gpus.len().min(1) as u64),
+            gpus,
+            ..Node::default()
+        };
+        let pair = || vec![card(40_960, Some(90)), card(0, Some(11))];
+        for (node, shown, fullest, why) in [
+            (node("ready", Vec::new()), ["-", "-", "-"], 0, "a node without cards"),
+            (node("ready", pair()), ["1/2", "50 %", "40 GiB/160 GiB"], 500, "an average, and a sum"),
+            (node("ready", vec![card(8_192, None)]), ["1/1", "-", "8 GiB/80 GiB"], 100, "a driver that does not say"),
+            (node("ready", vec![silent]), ["1/1", "-", "-"], 0, "nothing was measured"),
+            (node("lost", pair()), ["1/2", "-", "-"], 0, "what a lost node said last is no news"),
+        ] {
+            let used = NodeUse::of(node);
+            let cells = used.cells(0);
+            let told: Vec<_> = cells[8..].iter().map(Cell::text).collect();
+            assert_eq!((told.as_slice(), used.fullest()), (&shown[..], fullest), "{why}");
+            assert_eq!(cells.len(), NodeUse::COLUMNS.len());
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::output::{Cell, Ink, Table};
 const OLD_MS: u64 = 3_000;
 
 /// Writes how many devices of a node are given: `1/2`, with what is out and what is only pretended.
-pub(super) fn summary(node: &Node) -> Cell {
+pub(crate) fn summary(node: &Node) -> Cell {
     let (capacity, held) = (node.capacity.unwrap_or_default(), node.allocated.unwrap_or_default());
     if capacity.gpus == 0 && node.gpus.is_empty() {
         return "-".into();
