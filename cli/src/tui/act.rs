@@ -53,11 +53,9 @@ pub(crate) enum Act {
         /// Whether its requests are cut.
         now: bool,
     },
-    SetTraffic {
-        endpoint: String,
-        shares: BTreeMap<String, u32>,
-        revision: u64,
-    },
+    /// Find out what another split means, and ask.
+    AskTraffic(TrafficWish),
+    SetTraffic(TrafficWish),
     Scale {
         endpoint: String,
         deployment: String,
@@ -78,8 +76,36 @@ pub(crate) enum Act {
         endpoint: String,
         name: String,
     },
+    /// Forget a node that is lost.
+    Forget(String),
     /// Several, one after another; the first that fails ends it.
     All(Vec<Act>),
+}
+
+/// A split as it shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrafficWish {
+    pub(crate) endpoint: String,
+    pub(crate) before: BTreeMap<String, u32>,
+    pub(crate) shares: BTreeMap<String, u32>,
+    /// The endpoint as it was when that was read: somebody else's change is not written over.
+    pub(crate) revision: u64,
+}
+
+// === impl TrafficWish ===
+
+impl TrafficWish {
+    fn request(&self) -> SetTrafficRequest {
+        SetTrafficRequest {
+            // The client names a request that has no name yet, so that a retry of it is applied once.
+            request_id: String::new(),
+            endpoint: self.endpoint.clone(),
+            split: Some(TrafficMap { percent: self.shares.clone() }),
+            mirror: None,
+            strict_azure: false,
+            if_revision: Some(self.revision),
+        }
+    }
 }
 
 // === impl Act ===
@@ -115,18 +141,9 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
     // The client names a request that has no name yet, so that a retry of it is applied once.
     let request_id = String::new();
     match act {
-        Act::SetTraffic { endpoint, shares, revision } => {
-            let text = view::shares(&shares);
-            let request = SetTrafficRequest {
-                request_id,
-                endpoint: endpoint.clone(),
-                split: Some(TrafficMap { percent: shares }),
-                mirror: None,
-                strict_azure: false,
-                if_revision: Some(revision),
-            };
-            client.put_traffic(request).await?;
-            Ok(format!("traffic of {endpoint} is {text}"))
+        Act::SetTraffic(wish) => {
+            client.put_traffic(wish.request()).await?;
+            Ok(format!("traffic of {} is {}", wish.endpoint, view::shares(&wish.shares)))
         }
         Act::Scale { endpoint, deployment, instance_count } => {
             let name = format!("{endpoint}/{deployment}");
@@ -179,6 +196,10 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
             client.delete_deployment(DeleteDeploymentRequest { request_id, endpoint, name, if_revision: None }).await?;
             Ok(text)
         }
+        Act::Forget(node) => {
+            client.forget_node(&node).await?;
+            Ok(format!("{node} is forgotten"))
+        }
         Act::Quit
         | Act::Redraw
         | Act::Open(_)
@@ -186,6 +207,7 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
         | Act::Edit(_)
         | Act::AskDrain(_)
         | Act::AskUndo { .. }
+        | Act::AskTraffic(_)
         | Act::Context(_)
         | Act::All(_) => Ok(String::new()),
     }
@@ -218,8 +240,19 @@ pub(crate) async fn ask_undo(client: &Client, endpoint: &str, name: &str) -> Res
     Ok((question, Act::PutDeployment(Box::new(request))))
 }
 
-/// Fetches what a page shows, as lines; logs come by themselves.
-pub(crate) async fn fetch(client: &Client, page: &Page) -> Result<Vec<String>, Error> {
+/// Finds out what another split means: the plan, and what `y` does.
+pub(crate) async fn ask_traffic(client: &Client, wish: TrafficWish) -> Result<(Vec<String>, Act), Error> {
+    let report = client.plan(PlanRequest { traffic: vec![wish.request()], ..PlanRequest::default() }).await?;
+    let plan = view::split_lines(&wish.before, &wish.shares, report);
+    Ok((plan, Act::SetTraffic(wish)))
+}
+
+/// Fetches what a page shows, as lines, or what there is to say instead; logs come by themselves.
+pub(crate) async fn page(client: &Client, page: &Page) -> Vec<String> {
+    fetch(client, page).await.unwrap_or_else(|error| lines(&error.to_string()))
+}
+
+async fn fetch(client: &Client, page: &Page) -> Result<Vec<String>, Error> {
     match (page.kind, &page.of) {
         (PageKind::Describe, of) => match described(of) {
             Some(words) => describe::lines(client, &words).await,

@@ -9,7 +9,7 @@ use super::{
     Msg,
     act::Act,
     board::Board,
-    dialog::Dialog,
+    dialog::{Dialog, Stage},
     history::History,
     list::{Filter, ListPlace, Step},
     mouse::Drawn,
@@ -161,7 +161,15 @@ impl App {
             Msg::Lines(page, lines) => self.take_lines(&page, lines),
             Msg::Question(question, act) => self.take_question(question, act),
             Msg::Done(text) => self.say(text, Ink::Green),
-            Msg::Failed(text) => self.say(text, Ink::Red),
+            Msg::Failed(text) => {
+                // Whoever moves traffic goes on moving it.
+                if let Some(Dialog::Traffic(edit)) = &mut self.dialog
+                    && edit.stage == Stage::Asked
+                {
+                    edit.stage = Stage::Moving;
+                }
+                self.say(text, Ink::Red);
+            }
         }
         Vec::new()
     }
@@ -200,6 +208,15 @@ impl App {
 
     /// Asks what the world wants to know before it does something, unless somebody is at something else by now.
     fn take_question(&mut self, question: Vec<String>, act: Act) {
+        let is_taken = match &mut self.dialog {
+            Some(Dialog::Traffic(edit)) => edit.take_plan(&question, &act),
+            // Who left the editor asks no longer.
+            None => matches!(act, Act::SetTraffic(_)),
+            _ => false,
+        };
+        if is_taken {
+            return;
+        }
         if self.dialog.is_some() {
             self.say("an answer came while something else was asked; press the key again", Ink::Yellow);
         } else {

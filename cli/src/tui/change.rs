@@ -213,10 +213,39 @@ impl App {
                     question.push(format!("Deployment {endpoint}/{name} goes with {replicas}."));
                     acts.push(Act::DeleteDeployment { endpoint, name });
                 }
-                _ => return self.say("endpoints, deployments and replicas can be deleted here", Ink::Yellow),
+                Subject::Node(node) => match self.forgotten(&node) {
+                    Ok(text) => {
+                        question.extend(text);
+                        acts.push(Act::Forget(node));
+                    }
+                    Err(why) => return self.say(why, Ink::Yellow),
+                },
+                _ => {
+                    let what = "endpoints, deployments and replicas can be deleted here, and lost nodes forgotten";
+                    return self.say(what, Ink::Yellow);
+                }
             }
         }
         self.ask(shortened(question), Act::all(acts));
+    }
+}
+
+impl App {
+    /// Says what forgetting a node means, or why it cannot be: the same that `berth node forget` is told.
+    fn forgotten(&self, name: &str) -> Result<Vec<String>, String> {
+        let Some(node) = self.board.node(name) else { return Err(format!("there is no node {name} any more")) };
+        if node.state != "lost" {
+            let state = &node.state;
+            return Err(format!("node {name} is {state}; only a lost node can be forgotten: stop its agent first"));
+        }
+        let replicas = self.board.replicas.iter().filter(|it| it.node == name).count() as u64;
+        let slots = self.board.slots.iter().filter(|it| it.node == name).count() as u64;
+        let count = berth_core::units::Count;
+        Ok(vec![
+            format!("Node {name} is forgotten, lost {} ago:", crate::view::age(node.since_ms, self.now_ms)),
+            format!("  with {} and {} that were on it;", count(replicas, "replica"), count(slots, "reserve slot")),
+            "  should it come back, it registers anew.".to_owned(),
+        ])
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::act::Act;
+use super::act::{Act, TrafficWish};
 
 /// What lies over a screen.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +49,20 @@ pub(crate) struct TrafficEdit {
     pub(crate) before: BTreeMap<String, u32>,
     pub(crate) shares: Vec<(String, u32)>,
     pub(crate) at: usize,
-    /// Whether the change is shown for a last look.
-    pub(crate) planned: bool,
+    pub(crate) stage: Stage,
     /// The endpoint as it was when the editor opened: somebody else's change is not written over.
     pub(crate) revision: u64,
+}
+
+/// How far a change of the split is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Shares are moved.
+    Moving,
+    /// The coordinators are asked what it means.
+    Asked,
+    /// What it means is shown for a last look, from this line on.
+    Planned(Vec<String>, usize),
 }
 
 /// What a key did to a dialog.
@@ -64,6 +74,8 @@ pub(crate) enum Answer {
     Closed,
     /// It closes, and this is to be done.
     Done(Act),
+    /// It stays until this is answered.
+    Asks(Act),
     /// The text typed so far, while it is typed.
     Typing(String),
     /// What is typed so far is to be completed.
@@ -83,16 +95,11 @@ impl Dialog {
             Self::Prompt(prompt) => prompt.key(key),
             Self::Confirm { act, top, question } => match key.code {
                 KeyCode::Char('y' | 'Y') => Answer::Done(act.clone()),
-                KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => {
-                    *top = (*top + 1).min(question.len().saturating_sub(1));
-                    Answer::Stays
-                }
-                KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => {
-                    *top = top.saturating_sub(1);
-                    Answer::Stays
-                }
                 KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => Answer::Closed,
-                _ => Answer::Stays,
+                code => {
+                    scroll(top, question.len(), code);
+                    Answer::Stays
+                }
             },
             Self::Traffic(edit) => edit.key(key),
         }
@@ -148,21 +155,48 @@ impl TrafficEdit {
         revision: u64,
     ) -> Self {
         let shares = deployments.map(|name| (name.clone(), before.get(&name).copied().unwrap_or(0))).collect();
-        Self { endpoint: endpoint.to_owned(), before: before.clone(), shares, at: 0, planned: false, revision }
+        Self { endpoint: endpoint.to_owned(), before: before.clone(), shares, at: 0, stage: Stage::Moving, revision }
+    }
+
+    /// Takes what a split means, if it is the one that was asked for.
+    pub(crate) fn take_plan(&mut self, plan: &[String], act: &Act) -> bool {
+        let is_this = self.stage == Stage::Asked && *act == Act::SetTraffic(self.wish());
+        if is_this {
+            self.stage = Stage::Planned(plan.to_vec(), 0);
+        }
+        is_this
+    }
+
+    fn wish(&self) -> TrafficWish {
+        TrafficWish {
+            endpoint: self.endpoint.clone(),
+            before: self.before.clone(),
+            shares: self.shares.iter().cloned().collect(),
+            revision: self.revision,
+        }
     }
 
     fn key(&mut self, key: KeyEvent) -> Answer {
         let step = if key.modifiers.contains(KeyModifiers::SHIFT) { 10 } else { 1 };
-        match key.code {
-            KeyCode::Esc | KeyCode::Char('n') if self.planned => self.planned = false,
-            KeyCode::Esc | KeyCode::Char('q') => return Answer::Closed,
-            KeyCode::Char('y') if self.planned => {
-                let shares = self.shares.iter().cloned().collect();
-                let (endpoint, revision) = (self.endpoint.clone(), self.revision);
-                return Answer::Done(Act::SetTraffic { endpoint, shares, revision });
+        match (&mut self.stage, key.code) {
+            (Stage::Moving, _) => {}
+            (_, KeyCode::Esc | KeyCode::Char('n')) => {
+                self.stage = Stage::Moving;
+                return Answer::Stays;
             }
-            _ if self.planned => {}
-            KeyCode::Enter => self.planned = self.is_changed(),
+            (Stage::Planned(..), KeyCode::Char('y')) => return Answer::Done(Act::SetTraffic(self.wish())),
+            (Stage::Planned(plan, top), code) => {
+                scroll(top, plan.len(), code);
+                return Answer::Stays;
+            }
+            (Stage::Asked, _) => return Answer::Stays,
+        }
+        match key.code {
+            KeyCode::Esc | KeyCode::Char('q') => return Answer::Closed,
+            KeyCode::Enter if self.is_changed() => {
+                self.stage = Stage::Asked;
+                return Answer::Asks(Act::AskTraffic(self.wish()));
+            }
             KeyCode::Up | KeyCode::Char('k') => self.at = self.at.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => self.at = (self.at + 1).min(self.shares.len().saturating_sub(1)),
             KeyCode::Right | KeyCode::Char('l' | 'L' | '+') => shift(&mut self.shares, self.at, step),
@@ -175,6 +209,15 @@ impl TrafficEdit {
     /// Returns whether the shares differ from those before.
     pub(crate) fn is_changed(&self) -> bool {
         self.shares.iter().any(|(name, share)| self.before.get(name).copied().unwrap_or(0) != *share)
+    }
+}
+
+/// Moves the first line shown of a long text.
+fn scroll(top: &mut usize, lines: usize, code: KeyCode) {
+    match code {
+        KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => *top = (*top + 1).min(lines.saturating_sub(1)),
+        KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => *top = top.saturating_sub(1),
+        _ => {}
     }
 }
 

@@ -40,6 +40,10 @@ impl App {
                 }
             }
             Answer::Done(act) => return vec![act],
+            Answer::Asks(act) => {
+                self.dialog = Some(dialog);
+                return vec![act];
+            }
             Answer::Typing(text) => {
                 if matches!(&dialog, Dialog::Prompt(prompt) if prompt.kind == PromptKind::Filter) {
                     self.set_filter(Filter::typed(&text));
@@ -273,10 +277,12 @@ impl App {
                     }
                 }
             }
-            Subject::Coordinator(_) | Subject::Request(_) => {}
-            Subject::Replica { .. } | Subject::Slot(_) | Subject::Device { .. } | Subject::Event(_) => {
-                return self.page_of(PageKind::Describe);
-            }
+            Subject::Request(_) => {}
+            Subject::Replica { .. }
+            | Subject::Slot(_)
+            | Subject::Device { .. }
+            | Subject::Event(_)
+            | Subject::Coordinator(_) => return self.page_of(PageKind::Describe),
         }
         Vec::new()
     }

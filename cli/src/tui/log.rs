@@ -26,17 +26,22 @@ pub(super) async fn follow(client: Client, page: Page, screen: mpsc::Sender<Msg>
         return;
     }
     let ended = read(&client, &page, &screen, page.kind != PageKind::PreviousLogs).await;
-    let last = match ended {
-        Ok(true) => "— the log ends here; ctrl-r reads it again".to_owned(),
-        Ok(false) => "nothing was written".to_owned(),
-        Err(error) => format!("— {}", error.to_string().replace('\n', " ")),
-    };
+    let last = last_line(ended).unwrap_or_else(|| "— the log ends here; ctrl-r reads it again".to_owned());
     // A screen that is gone wants no answer.
     let _ = screen.send(Msg::Lines(page, vec![last])).await;
 }
 
-/// Reads what a log holds now.
-pub(super) async fn tail(client: &Client, page: &Page) -> Result<Vec<String>, Error> {
+/// Says why there is nothing more to read where that is no end of a log.
+fn last_line(ended: Result<bool, Error>) -> Option<String> {
+    match ended {
+        Ok(true) => None,
+        Ok(false) => Some("nothing was written".to_owned()),
+        Err(error) => Some(format!("— {}", error.to_string().replace('\n', " "))),
+    }
+}
+
+/// Reads what a log holds now: the page that [`follow`] begins with.
+pub(super) async fn tail(client: &Client, page: &Page) -> Vec<String> {
     let (sender, mut lines) = mpsc::channel(1);
     let mut all = Vec::new();
     let reading = async {
@@ -50,8 +55,8 @@ pub(super) async fn tail(client: &Client, page: &Page) -> Result<Vec<String>, Er
         }
     };
     let (ended, ()) = tokio::join!(reading, collecting);
-    ended?;
-    Ok(all)
+    all.extend(last_line(ended));
+    all
 }
 
 /// Hands lines over as they come and returns whether there were any.

@@ -155,8 +155,8 @@ async fn once(client: &Client, out: Output, view: View, size: (u16, u16)) -> Res
     }
     app.update(Msg::Events(client.events().await?, true));
     if let View::Page(page) = view {
-        let lines =
-            if page.kind.is_log() { log::tail(client, &page).await? } else { act::fetch(client, &page).await? };
+        // The page that a person would see, also where it says that there is none.
+        let lines = if page.kind.is_log() { log::tail(client, &page).await } else { act::page(client, &page).await };
         app.update(Msg::Page(page, lines));
     }
     out.line(text_of(&mut app, size));
@@ -313,15 +313,19 @@ impl Shell {
         }
         tokio::spawn(async move {
             let msg = match act {
-                Act::Open(page) => match act::fetch(&client, &page).await {
-                    Ok(lines) => Msg::Page(page, lines),
-                    Err(error) => Msg::Page(page, error.to_string().lines().map(str::to_owned).collect()),
-                },
+                Act::Open(page) => {
+                    let lines = act::page(&client, &page).await;
+                    Msg::Page(page, lines)
+                }
                 Act::AskDrain(nodes) => match act::ask_drain(&client, nodes).await {
                     Ok((question, act)) => Msg::Question(question, act),
                     Err(error) => failed(&error),
                 },
                 Act::AskUndo { endpoint, name } => match act::ask_undo(&client, &endpoint, &name).await {
+                    Ok((question, act)) => Msg::Question(question, act),
+                    Err(error) => failed(&error),
+                },
+                Act::AskTraffic(wish) => match act::ask_traffic(&client, wish).await {
                     Ok((question, act)) => Msg::Question(question, act),
                     Err(error) => failed(&error),
                 },

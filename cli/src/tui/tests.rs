@@ -12,14 +12,16 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     Msg,
-    act::Act,
+    act::{Act, TrafficWish},
     app::App,
-    dialog::Dialog,
+    dialog::{Dialog, Stage},
     text_of,
     view::{Page, PageKind, Subject, View},
 };
 
 mod fits;
+mod keys;
+mod pages;
 mod tree;
 
 const NOW_MS: u64 = 10_000_000;
@@ -61,6 +63,11 @@ fn board() -> BoardUpdate {
         created_at_ms: NOW_MS - 3_600_000,
         ..Deployment::default()
     };
+    // Half-way: one of two is new, and all serve.
+    let mut blue = deployment("blue", 2, 2, 90);
+    (blue.generation, blue.updated, blue.provisioning_state) = (3, 1, "Updating".into());
+    let mut green = deployment("green", 1, 0, 10);
+    green.reason = "c3000000 starts on node-2".into();
     let replica = |id: &str, deployment: &str, node: &str, state: &str, in_flight| Replica {
         endpoint: "fraud".into(),
         deployment: deployment.into(),
@@ -170,7 +177,7 @@ fn board() -> BoardUpdate {
             term: 3,
         }),
         endpoints: vec![quiet, endpoint],
-        deployments: vec![deployment("blue", 2, 2, 90), deployment("green", 1, 0, 10)],
+        deployments: vec![blue, green],
         replicas: vec![
             replica("a1", "blue", "node-1", "serving", 3),
             replica("b2", "blue", "node-2", "serving", 1),
@@ -338,49 +345,40 @@ fn every_screen_reads_at_every_size() {
     }
 }
 
-/// The README's picture is the screen as it is, not as it once was.
+/// The pictures in the README and in the documentation are the screen as it is, not as it once was.
 #[test]
 fn the_readme_shows_the_screen_as_it_is() {
-    const BEGIN: &str = "$ berth tui --once dashboard --size 120x30\n";
     let mut app = app(View::Dashboard);
     app.update(Msg::Tick(NOW_MS));
     // What is left of thirty lines is empty.
     let screen = text_of(&mut app, (120, 30));
     let screen = screen.lines().map(str::trim_end).filter(|line| !line.is_empty());
     let screen: String = screen.map(|line| format!("{line}\n")).collect();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let page = std::fs::read_to_string(&path).expect("the README");
-    let (before, rest) = page.split_once(BEGIN).expect("the picture");
-    let (shown, after) = rest.split_once("```\n").expect("its end");
-    if std::env::var_os("BERTH_UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{screen}```\n{after}")).expect("the README");
-    } else {
-        assert_eq!(shown, screen, "the README is old: BERTH_UPDATE_DOCS=1 cargo test -p berth-cli the_readme_shows");
+    let mut old = Vec::new();
+    for (file, begin) in [("README.md", "$ berth tui --once dashboard --size 120x30\n"), ("docs/tui.md", "```text\n")] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        let page = std::fs::read_to_string(&path).expect("the page");
+        let (before, rest) = page.split_once(begin).expect("the picture");
+        let (shown, after) = rest.split_once("```\n").expect("its end");
+        if std::env::var_os("BERTH_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, format!("{before}{begin}{screen}```\n{after}")).expect("the page");
+        } else if shown != screen {
+            old.push(file);
+        }
     }
+    assert!(old.is_empty(), "{old:?} are old: BERTH_UPDATE_DOCS=1 cargo test -p berth-cli the_readme_shows");
 }
 
-/// Pages: what they show comes from elsewhere, how much of it fits does not.
+/// Pages: made of answers as coordinators give them.
 #[test]
 fn every_page_reads_at_every_size() {
-    let fraud = || Subject::Endpoint("fraud".into());
-    let blue = || Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() };
-    let node = || Subject::Node("node-2".into());
-    let long = "1      place  fraud/blue  node-1  instance 2 of 2, in place of a lost one (reserve: recovery of node-2, slot e5e5)";
-    let pages = [
-        (PageKind::Describe, fraud(), vec!["endpoint = fraud", "state    = Succeeded"]),
-        (PageKind::Yaml, blue(), vec!["name: blue", "endpoint: fraud"]),
-        (PageKind::Logs, blue(), vec!["a1000000 listens", "b2000000 listens"]),
-        (PageKind::PreviousLogs, blue(), vec![]),
-        (PageKind::PrepareLogs, blue(), vec!["a1000000 fetched src"]),
-        (PageKind::WhatIf, node(), vec!["If node-2 were lost now:", "", "ROUND  STEP   DEPLOYMENT  NODE    WHY", long]),
-        (PageKind::Mirror, fraud(), vec!["fraud copies to green=5", "", "green compared with blue, for 12m"]),
-        (PageKind::Request, Subject::Request("622d0d97".into()), vec!["request 622d0d97  200 in 8.1 ms"]),
-    ];
-    for (kind, of, lines) in pages {
+    use PageKind::{Describe, Logs, Mirror, PrepareLogs, PreviousLogs, Request, WhatIf, Yaml};
+    for kind in [Describe, Yaml, Logs, PreviousLogs, PrepareLogs, WhatIf, Mirror, Request] {
+        let (of, lines) = pages::text(kind);
         for size in SIZES {
             let page = Page { kind, of: of.clone() };
             let mut app = app(View::Page(page.clone()));
-            app.update(Msg::Page(page, lines.iter().map(|line| (*line).to_owned()).collect()));
+            app.update(Msg::Page(page, lines.clone()));
             let name = format!("page {kind:?}-{}x{}", size.0, size.1);
             let text = text_of(&mut app, size);
             assert!(text.lines().all(|line| line.chars().count() <= usize::from(size.0)), "{name} is too wide");
@@ -459,10 +457,17 @@ fn what_was_typed_comes_back_and_names_are_completed() {
 
 #[test]
 fn what_lies_over_a_screen_reads_too() {
+    let deployments = || View::Deployments { endpoint: String::new() };
     for (name, view, keys) in [
         ("traffic editor", View::Endpoints, "down t shift-right"),
-        ("traffic plan", View::Endpoints, "down t down shift-right enter"),
+        ("traffic asked", View::Endpoints, "down t down shift-right enter"),
         ("delete", View::Endpoints, "down ctrl-d"),
+        ("forget", View::Nodes, "down down down ctrl-d"),
+        ("scale", deployments(), "s 4 enter"),
+        ("restart", deployments(), "space space r"),
+        ("wide", View::Nodes, "ctrl-w"),
+        ("wide", deployments(), "ctrl-w"),
+        ("tree filter", View::Tree, "/b2 enter"),
         ("command", View::Dashboard, ":no"),
         ("command about", View::Dashboard, ":logs space fraud/g"),
         ("filter", View::Nodes, "/lost"),
@@ -470,10 +475,33 @@ fn what_lies_over_a_screen_reads_too() {
         ("marks", View::Nodes, "space space u"),
         ("request", View::Dashboard, "x622d0d97"),
     ] {
-        let mut app = app(view);
-        press(&mut app, keys);
-        insta::assert_snapshot!(name, text_of(&mut app, (80, 24)));
+        for (width, height) in SIZES {
+            let mut app = app(view.clone());
+            press(&mut app, keys);
+            let name = if name == "wide" { format!("wide {}", view.title()) } else { name.to_owned() };
+            insta::assert_snapshot!(format!("{name}-{width}x{height}"), text_of(&mut app, (width, height)));
+        }
     }
+}
+
+/// What a split means is what the coordinators say of it.
+#[test]
+fn the_plan_of_a_split_reads_at_every_size() {
+    for size in SIZES {
+        let mut app = app(View::Endpoints);
+        let act = planned(&mut app, "down t down shift-right enter");
+        insta::assert_snapshot!(format!("traffic plan-{}x{}", size.0, size.1), text_of(&mut app, size));
+        assert_eq!(press(&mut app, "y"), [act]);
+    }
+}
+
+/// Presses keys that ask what a split means, and answers as coordinators do.
+fn planned(app: &mut App, keys: &str) -> Act {
+    let acts = press(app, keys);
+    let [Act::AskTraffic(wish)] = acts.as_slice() else { panic!("{acts:?}") };
+    let act = Act::SetTraffic(wish.clone());
+    app.update(Msg::Question(crate::view::split_lines(&wish.before, &wish.shares, pages::split()), act.clone()));
+    act
 }
 
 #[test]
@@ -516,12 +544,33 @@ fn keys_lead_from_an_endpoint_to_a_log_and_back() {
 #[test]
 fn traffic_moves_only_after_the_plan_was_confirmed() {
     let mut app = app(View::Endpoints);
-    assert_eq!(press(&mut app, "down t down shift-right right y"), []);
-    assert!(matches!(&app.dialog, Some(Dialog::Traffic(edit)) if !edit.planned), "y means nothing before the plan");
-    let acts = press(&mut app, "enter y");
-    let shares = [("blue".to_owned(), 79), ("green".to_owned(), 21)].into();
-    assert_eq!(acts, [Act::SetTraffic { endpoint: "fraud".into(), shares, revision: 41 }]);
+    assert_eq!(press(&mut app, "down t enter"), [], "nothing was moved");
+    assert_eq!(press(&mut app, "down shift-right right y"), []);
+    let stage = |app: &App| if let Some(Dialog::Traffic(edit)) = &app.dialog { Some(edit.stage.clone()) } else { None };
+    assert_eq!(stage(&app), Some(Stage::Moving), "y means nothing before the plan");
+    let acts = press(&mut app, "enter");
+    let split = |blue, green| [("blue".to_owned(), blue), ("green".to_owned(), green)].into();
+    let wish = TrafficWish { endpoint: "fraud".into(), before: split(90, 10), shares: split(79, 21), revision: 41 };
+    assert_eq!(acts, [Act::AskTraffic(wish.clone())], "the coordinators are asked");
+    assert_eq!(press(&mut app, "y right"), [], "nor before it was answered");
+    let plan = vec!["the plan".to_owned()];
+    // The answer to another split, which was asked for before.
+    let other = TrafficWish { shares: split(78, 22), ..wish.clone() };
+    app.update(Msg::Question(plan.clone(), Act::SetTraffic(other)));
+    assert_eq!(stage(&app), Some(Stage::Asked));
+    app.update(Msg::Failed("error: no".to_owned()));
+    assert_eq!(stage(&app), Some(Stage::Moving), "what fails leaves the editor as it was");
+    press(&mut app, "enter");
+    app.update(Msg::Question(plan.clone(), Act::SetTraffic(wish.clone())));
+    assert_eq!(stage(&app), Some(Stage::Planned(plan.clone(), 0)));
+    assert_eq!(press(&mut app, "n"), []);
+    assert_eq!(stage(&app), Some(Stage::Moving), "n goes back to the editor");
+    press(&mut app, "enter");
+    app.update(Msg::Question(plan.clone(), Act::SetTraffic(wish.clone())));
+    assert_eq!(press(&mut app, "y"), [Act::SetTraffic(wish.clone())]);
     assert_eq!(app.dialog, None);
+    app.update(Msg::Question(plan, Act::SetTraffic(wish)));
+    assert_eq!(app.dialog, None, "who left the editor is not asked");
 }
 
 #[test]

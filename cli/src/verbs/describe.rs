@@ -1,6 +1,9 @@
 //! `berth describe`: everything about one thing, whichever noun it is, and what happened to it last.
 
-use berth_client::{Client, api::Event};
+use berth_client::{
+    Client,
+    api::{Event, Replica},
+};
 use berth_core::error::{Code, Error, nearest};
 use clap::ValueEnum as _;
 
@@ -87,30 +90,7 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
     let mut found = replicas.iter().filter(|replica| replica.replica.starts_with(&name));
     if let (Some(replica), None) = (found.next(), found.next()) {
         let id = replica.replica.clone();
-        context.out.value(replica, &id, || {
-            let devices: Vec<_> = replica.devices.iter().map(|device| device.uuid.as_str()).collect();
-            let lines = [
-                ("replica", id.clone()),
-                ("deployment", format!("{}/{}", replica.endpoint, replica.deployment)),
-                ("node", replica.node.clone()),
-                ("state", context.out.paint(&replica.state, crate::output::state_ink(&replica.state))),
-                ("for", crate::view::age(replica.since_ms, crate::output::now_ms())),
-                ("why", replica.reason.clone()),
-                ("pid", replica.pid.to_string()),
-                ("address", replica.address.clone()),
-                ("generation", replica.generation.to_string()),
-                ("restarts", replica.restarts.to_string()),
-                ("in flight", replica.in_flight.to_string()),
-                ("devices", devices.join(", ")),
-            ];
-            for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty() && value != "0") {
-                context.out.line(format!("{key:10} = {value}"));
-            }
-            context.out.aside(format!(
-                "\nwhat it wrote: berth logs {}/{} --replica {id}",
-                replica.endpoint, replica.deployment
-            ));
-        })?;
+        context.out.value(replica, &id, || self::replica(&context.out, replica, crate::output::now_ms()))?;
         return last_events(context, |event| event.replica == id).await;
     }
     if Noun::from_str(&name, true).is_ok() {
@@ -125,6 +105,30 @@ pub(super) async fn run(context: &Context, of: &[String]) -> Result<(), Fault> {
         None => error.try_("`berth status` lists endpoints and nodes"),
     }
     .into())
+}
+
+/// Prints what is known of a replica.
+pub(crate) fn replica(out: &Output, replica: &Replica, now_ms: u64) {
+    let id = &replica.replica;
+    let devices: Vec<_> = replica.devices.iter().map(|device| device.uuid.as_str()).collect();
+    let lines = [
+        ("replica", id.clone()),
+        ("deployment", format!("{}/{}", replica.endpoint, replica.deployment)),
+        ("node", replica.node.clone()),
+        ("state", out.paint(&replica.state, crate::output::state_ink(&replica.state))),
+        ("for", view::age(replica.since_ms, now_ms)),
+        ("why", replica.reason.clone()),
+        ("pid", replica.pid.to_string()),
+        ("address", replica.address.clone()),
+        ("generation", replica.generation.to_string()),
+        ("restarts", replica.restarts.to_string()),
+        ("in flight", replica.in_flight.to_string()),
+        ("devices", devices.join(", ")),
+    ];
+    for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty() && value != "0") {
+        out.line(format!("{key:10} = {value}"));
+    }
+    out.aside(format!("\nwhat it wrote: berth logs {}/{} --replica {id}", replica.endpoint, replica.deployment));
 }
 
 async fn one_deployment(context: &Context, name: &str) -> Result<(), Fault> {

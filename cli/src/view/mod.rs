@@ -13,7 +13,7 @@ mod text;
 
 pub(crate) use mirror::mirrors;
 pub(crate) use narrow::{is_unknown_field, narrowed};
-pub(crate) use plan::{plan, plan_lines, plan_of_files};
+pub(crate) use plan::{plan, plan_lines, plan_of_files, split_lines};
 pub(crate) use request::request;
 pub(crate) use rows::{ConsoleRow, EventRow};
 pub(crate) use text::{age, amount, bar, ready, shares, short as short_id, why, wish};

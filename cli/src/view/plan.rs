@@ -1,5 +1,7 @@
 //! How an answer to *what if* reads.
 
+use std::collections::BTreeMap;
+
 use berth_client::api::{DeploymentForecast, NodeTotals, ObjectChange, PlanReport, PlannedStep, ReplicaCounts};
 use berth_core::units::{Cores, Mib};
 
@@ -247,6 +249,61 @@ pub(crate) fn plan_lines(report: &PlanReport) -> Vec<String> {
         block(format!("nodes   {}\nholds   {} → {}", opened(before, after), held(before), held(after)));
     }
     text
+}
+
+/// Writes what another split of an endpoint means, as lines of plain text: each deployment before and after, and what the
+/// planner says of the rest.
+pub(crate) fn split_lines(
+    before: &BTreeMap<String, u32>,
+    after: &BTreeMap<String, u32>,
+    mut report: PlanReport,
+) -> Vec<String> {
+    let mut table = Table::new(&["DEPLOYMENT", "BEFORE", "", "AFTER", "READY"]);
+    let mut warnings = Vec::new();
+    for (name, share) in after {
+        let percent = |share: u32| Cell::from(format!("{share:>3} %"));
+        let forecast = report.deployments.iter().find(|it| it.deployment == *name);
+        let ready = forecast.and_then(|it| Some((it.before.as_ref()?, it.after.as_ref()?)));
+        let shown = match ready {
+            None => "-".to_owned(),
+            Some((now, then)) if (now.ready, now.wanted) == (then.ready, then.wanted) => {
+                format!("{}/{}", now.ready, now.wanted)
+            }
+            Some((now, then)) => format!("{}/{} → {}/{}", now.ready, now.wanted, then.ready, then.wanted),
+        };
+        table.push(vec![
+            name.as_str().into(),
+            percent(before.get(name).copied().unwrap_or(0)),
+            "→".into(),
+            percent(*share),
+            shown.into(),
+        ]);
+        if *share == 0 {
+            continue;
+        }
+        warnings.extend(match ready {
+            Some((now, then)) if now.ready == 0 && then.ready == 0 => {
+                Some(format!("{name} gets {share} % and has nobody ready, now or later: those requests fail"))
+            }
+            Some((now, _)) if now.ready == 0 => {
+                Some(format!("{name} gets {share} % and has nobody ready yet: until then those requests fail"))
+            }
+            Some((_, then)) if then.ready == 0 => {
+                Some(format!("{name} gets {share} % and ends with nobody ready: those requests fail"))
+            }
+            _ => None,
+        });
+    }
+    let mut lines: Vec<String> = table.render(false).lines().map(str::to_owned).collect();
+    if !warnings.is_empty() {
+        lines.push(String::new());
+        lines.extend(warnings);
+    }
+    // Told above.
+    report.changes.clear();
+    lines.push(String::new());
+    lines.extend(plan_lines(&report));
+    lines
 }
 
 fn count(number: u64, noun: &str) -> String {

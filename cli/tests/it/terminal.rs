@@ -149,6 +149,9 @@ fn every_screen_has_a_text_twin() {
     let dev = Dev::start(&folder.path().join("data"), &["--nodes", "1", "--fake-gpus", "1x80GiB:H100"]);
     let file = folder.path().join("talk.yml").display().to_string();
     dev.run(&["apply", "-f", &file]).good();
+    let asked = dev.run(&["invoke", "talk", "-d", "{}"]).good().err;
+    let id =
+        asked.rsplit("request ").next().and_then(|rest| rest.split_whitespace().next()).expect("its id").to_owned();
     let list = dev.run(&["tui", "--once", "aliases", "--size", "120x60"]).good().out;
     let rows: Vec<Vec<String>> = list
         .lines()
@@ -158,17 +161,36 @@ fn every_screen_has_a_text_twin() {
         .collect();
     assert!(rows.len() > 20, "{list}");
     for name in rows.iter().flatten().filter(|name| !["quit", "q"].contains(&name.as_str())) {
-        let about = match name.as_str() {
-            "describe" | "d" | "yaml" | "logs" | "log" | "build" => " talk/blue",
-            "what-if" | "without" => " node-1",
-            "mirror" => " talk",
-            // No request was made, and nothing failed.
-            "request" | "req" | "previous" => continue,
-            _ => "",
+        // What it is about, and what it tells of this cluster.
+        let (about, fact) = match name.as_str() {
+            "dashboard" | "dash" => ("", "talk      Succeeded"),
+            "endpoints" | "endpoint" | "ep" => ("", "blue=100"),
+            "deployments" | "deployment" | "dep" | "rollouts" | "rollout" | "ro" => ("", "talk/blue"),
+            "replicas" | "replica" | "rep" => ("", "serving"),
+            "nodes" | "node" | "no" => ("", "node-1  ready"),
+            "coordinators" | "raft" | "co" => ("", "leader"),
+            "slots" | "reserve" => ("", "SLOT"),
+            "gpus" | "gpu" | "devices" | "graphs" | "gg" => ("", "H100"),
+            "events" | "event" | "ev" => ("", "endpoint.created"),
+            "tree" | "xray" | "x" => ("", "   blue "),
+            "pulses" | "pulse" => ("", "talk"),
+            "aliases" | "alias" => ("", "coordinators"),
+            "help" | "h" => ("", "ctrl-a"),
+            "describe" | "d" => (" talk/blue", "node-1"),
+            "yaml" => (" talk/blue", "endpoint: talk"),
+            "logs" | "log" => (" talk/blue", "first words"),
+            "build" => (" talk/blue", "nothing was written"),
+            "what-if" | "without" => (" node-1", "If node-1 were lost now:"),
+            "mirror" => (" talk", "talk has no mirror"),
+            "request" | "req" => (id.as_str(), "answered"),
+            "previous" => (" talk/blue", "no replica of `talk/blue` has failed or ended"),
+            other => panic!("`{other}` is a screen of which nothing is checked"),
         };
-        let screen = format!("{name}{about}");
-        let shown = dev.run(&["tui", "--once", &screen]).good().out;
-        assert!(shown.starts_with("berth ") && shown.contains("\n<") && shown.lines().count() > 2, "{screen}: {shown}");
+        let screen = format!("{name} {about}");
+        let shown = dev.run(&["tui", "--once", screen.trim()]).good().out;
+        let (head, body) = shown.split_at(shown.match_indices('\n').nth(1).map_or(shown.len(), |(at, _)| at));
+        assert!(head.starts_with("berth ") && head.contains("\n<"), "{screen}: {shown}");
+        assert!(body.contains(fact), "{screen} does not tell `{fact}`: {shown}");
     }
     assert_eq!(dev.stop(), 0);
 }

@@ -45,7 +45,7 @@ const KEYS: &[(&str, &[(&str, &str)])] = &[
             ("r", "restart a deployment; drain a node, or withdraw that; shows first what it does"),
             ("ctrl-l", "take a deployment back to the generation before; shows the plan"),
             ("e", "edit in $EDITOR; shows the plan, y does it"),
-            ("ctrl-d", "delete an endpoint or a deployment; replace a replica"),
+            ("ctrl-d", "delete endpoints, deployments; replace replicas; forget lost nodes"),
             ("ctrl-k", "replace a replica now: its requests are cut"),
         ],
     ),
