@@ -17,6 +17,7 @@ mod mesh_pick;
 mod mesh_record;
 mod mesh_replay;
 mod mesh_routing;
+mod mesh_silent;
 mod mesh_stall;
 mod mesh_stream;
 mod mesh_support;
