@@ -5,6 +5,7 @@ mod gpu;
 mod mesh_abuse;
 mod mesh_corners;
 mod mesh_drain;
+mod mesh_eject;
 mod mesh_full;
 mod mesh_gate;
 mod mesh_hedge;
