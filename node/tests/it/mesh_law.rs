@@ -1,6 +1,6 @@
 //! Azure's law of admission, time limits, and what happens when one side leaves or dies in the middle.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use berth_core::{id::ReplicaId, traffic::table::RouteRuntime};
 use berth_node::mesh::LocalState;
@@ -115,6 +115,80 @@ async fn nobody_waits_behind_a_busy_slot_while_a_free_one_exists() {
     for task in stuck {
         assert_eq!(within(task).await.expect("a task").0, 200);
     }
+}
+
+/// `fraud` on three nodes with four replicas each, of one slot, as two of the nodes know it.
+async fn twelve(nodes: &[Node; 3], address: impl AsyncFn(u64) -> SocketAddr) {
+    let mut replicas = Vec::new();
+    for id in 1..=TWELVE {
+        replicas.push(Placed { node: &nodes[id as usize % 3], id, address: address(id).await });
+    }
+    let address = replicas[0].address;
+    let deployed = Deployed { slots: 1, replicas, ..Deployed::one("blue", &nodes[0], 1, address) };
+    let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+    for router in &nodes[..2] {
+        router.mesh.apply_table(full(1, vec![route.clone()])).expect("a table");
+    }
+}
+
+const TWELVE: u64 = 12;
+
+/// No slot comes free meanwhile, so whoever is left finds the last one, whichever gates were full when it asked and
+/// whatever its router believes of them.
+#[tokio::test]
+async fn as_many_as_there_are_slots_wait_for_nobody_whoever_routes_them() {
+    let nodes = [1, 2, 3].map(node);
+    let (address, _arrived, permits) = held().await;
+    twelve(&nodes, async |_| address).await;
+    let at_gates = || {
+        let at = |id: u64| nodes[id as usize % 3].mesh.gate_in_flight(ReplicaId(id));
+        (1..=TWELVE).map(at).collect::<Vec<_>>()
+    };
+    let callers: Vec<_> = (0..TWELVE).map(|at| calling(&nodes[at as usize % 2], "/e/fraud/score")).collect();
+    until(|| at_gates().iter().sum::<u64>() == TWELVE).await;
+    assert_eq!(at_gates(), [1; TWELVE as usize], "one has two, and another none");
+    permits.add_permits(TWELVE as usize);
+    for caller in callers {
+        let (status, parts) = within(caller).await.expect("a task");
+        assert_eq!((status, header(&parts, "x-berth-queue-ms")), (200, ""));
+    }
+}
+
+/// Fewer callers than slots, on replicas of which one is twelve times as fast as another. That nobody waits can only be had by
+/// asking everybody each time: what a router believes for 10 ms, and slots that come free behind who is asking, let a few.
+#[tokio::test]
+async fn fewer_than_there_are_slots_hardly_ever_wait() {
+    const CALLERS: usize = 8;
+    const EACH: usize = 60;
+    let nodes = [1, 2, 3].map(node);
+    let takes = async |id: u64| {
+        backend(move |request| async move {
+            let _ = request.into_body().collect().await;
+            tokio::time::sleep(Duration::from_millis(2 * id)).await;
+            Response::new(body_of("done"))
+        })
+        .await
+    };
+    twelve(&nodes, takes).await;
+    let callers = (0..CALLERS).map(|at| {
+        let ingress = nodes[at % 2].mesh.ingress_addr();
+        tokio::spawn(async move {
+            let mut waited = 0;
+            for _ in 0..EACH {
+                let (parts, _) = call(ingress, post("/e/fraud/score", "body")).await;
+                assert_eq!(parts.status, 200);
+                waited += usize::from(!header(&parts, "x-berth-queue-ms").is_empty());
+            }
+            waited
+        })
+    });
+    let mut waited = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        waited += within(caller).await.expect("a task");
+    }
+    eprintln!("{waited} of {} waited", CALLERS * EACH);
+    // Of two drawn without asking, both are busy for every third.
+    assert!(waited < CALLERS * EACH / 20, "{waited} of {} waited while slots were free", CALLERS * EACH);
 }
 
 #[tokio::test]
