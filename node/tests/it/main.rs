@@ -4,6 +4,7 @@ mod agent;
 mod gpu;
 mod mesh_abuse;
 mod mesh_corners;
+mod mesh_curl;
 mod mesh_drain;
 mod mesh_eject;
 mod mesh_full;

@@ -28,18 +28,18 @@ use crate::{
     mesh_support::{Deployed, Node, TOKEN, echo, options, simple, within},
 };
 
-fn write(dir: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
+pub(crate) fn write(dir: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
     let files = TlsFiles { cert: dir.join("node.pem"), key: dir.join("node.key") };
     std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
     std::fs::write(&files.cert, made.cert.pem()).expect("written");
     files
 }
 
-fn made() -> CertifiedKey<KeyPair> {
+pub(crate) fn made() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate")
 }
 
-fn secured(id: u64, files: TlsFiles) -> Node {
+pub(crate) fn secured(id: u64, files: TlsFiles) -> Node {
     let dir = tempfile::tempdir().expect("a folder");
     let options = MeshOptions { tls: Some(files), ..options(id, &dir) };
     let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
