@@ -1,6 +1,7 @@
 //! Tests of what is stored and sent, through the public interface, in one binary to save linking.
 
 mod any;
+mod comments;
 mod garbage;
 mod golden;
 mod json;
