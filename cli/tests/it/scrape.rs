@@ -319,8 +319,41 @@ const ALIASES: &[(&str, &str, f64, f64)] = &[
     ("GpuMemoryUtilizationPercentage", "GpuMemoryUtilizationPercentage{instanceId!=''}", 10.0, 10.0),
     ("GpuEnergyJoules", "GpuEnergyJoules{instanceId!=''}", 3_600.0, 3_600.0),
     ("DiskUtilization", "DiskUtilization{instanceId!='',disk='data'}", 0.0, 100.0),
-    ("DeploymentCapacity", "DeploymentCapacity{endpoint='well',deployment='blue',State='serving'}", 1.0, 1.0),
-    ("DeploymentCapacity", "DeploymentCapacity{endpoint='ill',deployment='blue',State='serving'}", 2.0, 2.0),
+    (
+        "RequestsPerMinute",
+        "sum(RequestsPerMinute{endpoint='ill',deployment='blue',envoy_response_code='424'}) \
+         / sum(RequestsPerMinute{endpoint='ill',statusCode='424'})",
+        1.0,
+        1.0,
+    ),
+    // Per instance there is no name of Azure's.
+    (
+        "RequestsPerMinute",
+        "60 * rate(berth_mesh_replica_answers_total{endpoint='well',deployment='blue',replica='WELL',status='2xx'}[1m])",
+        10.0,
+        900.0,
+    ),
+    (
+        "RequestsPerMinute",
+        "count(rate(berth_mesh_replica_answers_total{endpoint='ill',status='5xx'}[1m]) > 0)",
+        2.0,
+        2.0,
+    ),
+    (
+        "RequestLatency",
+        "1000 * sum by (replica) (rate(berth_mesh_replica_held_seconds_total{replica='WELL'}[1m])) \
+         / sum by (replica) (rate(berth_mesh_replica_answers_total{replica='WELL'}[1m]))",
+        49.0,
+        60_000.0,
+    ),
+    (
+        "DeploymentCapacity",
+        "sum(DeploymentCapacity{endpoint='well',deployment='blue',State='serving',instanceId='WELL'})",
+        1.0,
+        1.0,
+    ),
+    ("DeploymentCapacity", "sum(DeploymentCapacity{endpoint='ill',deployment='blue',State='serving'})", 2.0, 2.0),
+    ("DeploymentCapacity", "count by (State) (DeploymentCapacity{endpoint='ill',instanceId!=''})", 2.0, 2.0),
     ("DeploymentCapacity", "DeploymentCapacity{endpoint='none',State='serving'}", 0.0, 0.0),
 ];
 

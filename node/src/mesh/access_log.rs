@@ -15,6 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use berth_core::model::AuthMode;
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, Version};
 use serde::Serialize;
@@ -100,10 +101,8 @@ struct Line<'a> {
     protocol: &'static str,
     response_code: u16,
     response_code_reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model_status_code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model_status_reason: Option<&'static str>,
+    model_status_code: u16,
+    model_status_reason: &'static str,
     request_payload_size: u64,
     response_payload_size: u64,
     user_agent: &'a str,
@@ -117,6 +116,9 @@ struct Line<'a> {
     /// Nothing here slows a body down.
     request_throttling_delay_ms: u32,
     response_throttling_delay_ms: u32,
+    auth_type: &'static str,
+    /// A key names nobody.
+    identity_data: &'static str,
     replica: &'a str,
     attempts: u32,
     queue_ms: u64,
@@ -302,6 +304,8 @@ fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
         Some(text(Some(&replica.id_text)))
     });
     let agent = record.words.user_agent();
+    // Callers see the model's own status wherever theirs is no other one.
+    let model_status = record.model_status.or(record.answered_by.map(|_| record.status));
     let reason = record.refusal().map(|refusal| refusal.code().word());
     Line {
         time_generated,
@@ -315,8 +319,8 @@ fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
         protocol: protocol(record.version),
         response_code: record.status,
         response_code_reason: reason.unwrap_or_else(|| phrase(record.status)),
-        model_status_code: record.model_status,
-        model_status_reason: record.model_status.map(phrase),
+        model_status_code: model_status.unwrap_or_default(),
+        model_status_reason: model_status.map(phrase).unwrap_or_default(),
         request_payload_size: record.request_bytes,
         response_payload_size: record.response_bytes,
         user_agent: agent.get(..USER_AGENT_MAX).unwrap_or(agent),
@@ -327,6 +331,11 @@ fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
         response_duration_ms: ms(record.total.saturating_sub(head)),
         request_throttling_delay_ms: 0,
         response_throttling_delay_ms: 0,
+        auth_type: match &record.routed {
+            Some(routed) if routed.endpoint.route.auth_mode == AuthMode::Key => "Key",
+            _ => "",
+        },
+        identity_data: "",
         replica: replica.unwrap_or_default(),
         attempts: record.attempt_count,
         queue_ms: last.map_or(0, |last| last.queued_ms),

@@ -25,9 +25,13 @@ use berth_core::{
         table::RouteRuntime,
     },
 };
+use http::StatusCode;
 use tokio::sync::{Notify, oneshot};
 
-use super::clock::Clock;
+use super::{
+    clock::Clock,
+    metrics::{CLASSES, class},
+};
 
 /// A replica of this node as its agent publishes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,11 +87,24 @@ pub(super) struct GateReplica {
 struct Inner {
     admission: Admission,
     waiters: BTreeMap<Waiter, oneshot::Sender<Result<(), NotStarted>>>,
+    answered: Answered,
+}
+
+/// What a replica was asked at its gate and has ended: copies and hedges too, which no caller's numbers tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// By the class of what it answered, in the order of [`CLASSES`]; the last are those that it did not answer.
+    pub(super) by_class: [u64; CLASSES.len()],
+    /// How long all of them held a slot.
+    pub(super) held_ms: u64,
 }
 
 /// A slot of a replica; it is freed when this goes away.
 pub(super) struct Slot {
     replica: Arc<GateReplica>,
+    since: Instant,
+    /// What the replica answered; 0 until it does.
+    status: u16,
 }
 
 /// A request that was not started.
@@ -169,6 +186,13 @@ impl Gate {
         self.replicas.load().get(&id).map_or(0, |replica| replica.in_flight())
     }
 
+    /// Returns what every replica has answered.
+    pub(super) fn answered(&self) -> Vec<(ReplicaId, DeploymentKey, Answered)> {
+        let replicas = self.replicas.load();
+        let answered = |replica: &GateReplica| replica.with(|inner, _| inner.answered);
+        replicas.iter().map(|(id, replica)| (*id, replica.local.load().key.clone(), answered(replica))).collect()
+    }
+
     /// Returns every replica with what it has of this process.
     pub(super) fn loads(&self) -> Vec<(ReplicaId, DeploymentKey, u64)> {
         let replicas = self.replicas.load();
@@ -231,7 +255,7 @@ impl GateReplica {
             id,
             local: ArcSwap::from_pointee(local),
             load: AtomicU32::new(admission.load()),
-            inner: Mutex::new(Inner { admission, waiters: BTreeMap::new() }),
+            inner: Mutex::new(Inner { admission, waiters: BTreeMap::new(), answered: Answered::default() }),
             freed,
             clock,
         }
@@ -297,17 +321,18 @@ impl GateReplica {
             }
             let ask = Ask { now, deadline: entry.deadline, max_wait, may_queue: entry.may_queue };
             match inner.admission.ask(ask) {
-                Answer::Start => Ok(None),
+                Answer::Start => Ok(Err(now)),
                 Answer::Refused(reason) => Err(inner.refused(reason, now, now)),
                 Answer::Wait { waiter, until, otherwise } => {
                     let (sender, receiver) = oneshot::channel();
                     inner.waiters.insert(waiter, sender);
-                    Ok(Some((waiter, until, otherwise, receiver, now)))
+                    Ok(Ok((waiter, until, otherwise, receiver, now)))
                 }
             }
         })?;
-        let Some((waiter, until, otherwise, woken, since)) = asked else {
-            return Ok((Slot { replica: self.clone() }, 0));
+        let (waiter, until, otherwise, woken, since) = match asked {
+            Ok(waits) => waits,
+            Err(now) => return Ok((Slot::new(self, now), 0)),
         };
         // Leaves the list whatever happens to this future.
         let mut place = Place { replica: self, waiter: Some(waiter), woken };
@@ -315,7 +340,8 @@ impl GateReplica {
             Ok(outcome) => {
                 place.waiter = None;
                 outcome.unwrap_or(Err(NotStarted::Draining)).map_err(|reason| self.refused(reason, since))?;
-                Ok((Slot { replica: self.clone() }, self.clock.now().since(since).0))
+                let now = self.clock.now();
+                Ok((Slot::new(self, now), now.since(since).0))
             }
             Err(_) => Err(self.refused(otherwise, since)),
         }
@@ -334,8 +360,13 @@ impl GateReplica {
         self.with(|inner, now| inner.refused(reason, since, now))
     }
 
-    fn release(&self) {
+    /// Frees a slot; with what became of its request, where one was sent.
+    fn release(&self, ended: Option<(Instant, u16)>) {
         self.with(|inner, now| {
+            if let Some((since, status)) = ended {
+                inner.answered.by_class[class(status)] += 1;
+                inner.answered.held_ms += now.since(since).0;
+            }
             let woken = inner.admission.release(now);
             inner.wake(woken);
             if inner.admission.phase() == Phase::Draining {
@@ -386,7 +417,7 @@ impl Drop for Place<'_> {
         // It was started in the same moment, which is settled since outcomes are sent under the lock: the slot goes to
         // the next one.
         if !listed && matches!(self.woken.try_recv(), Ok(Ok(()))) {
-            self.replica.release();
+            self.replica.release(None);
         }
     }
 }
@@ -394,6 +425,15 @@ impl Drop for Place<'_> {
 // === impl Slot ===
 
 impl Slot {
+    fn new(replica: &Arc<GateReplica>, since: Instant) -> Self {
+        Self { replica: replica.clone(), since, status: 0 }
+    }
+
+    /// Notes what the replica answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
     pub(super) fn replica(&self) -> &Arc<GateReplica> {
         &self.replica
     }
@@ -401,7 +441,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.replica.release();
+        self.replica.release(Some((self.since, self.status)));
     }
 }
 

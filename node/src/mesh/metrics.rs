@@ -168,7 +168,7 @@ impl Stats {
 }
 
 /// Returns the position of a status in [`CLASSES`].
-fn class(status: u16) -> usize {
+pub(super) fn class(status: u16) -> usize {
     match status {
         // A conversation that began is one that went well.
         100..300 => 0,
@@ -324,6 +324,7 @@ impl Collector for MeshCollector {
             ];
             ConstGauge::new(i64::from(waiting)).encode(family.encode_family(&labels)?)?;
         }
+        encode_replicas(&mut encoder, &shared)?;
         let help = "Callers that were told that this node has too many connections";
         let family = encoder.encode_descriptor("berth_mesh_connections_refused", help, None, MetricType::Counter)?;
         ConstCounter::new(shared.connections_refused.load(Relaxed)).encode(family)?;
@@ -372,6 +373,57 @@ fn encode_verdicts(encoder: &mut DescriptorEncoder<'_>, shared: &Shared) -> Resu
                 ];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Shows what each replica of this node has answered, and whether the table has it. Seven series of a replica at most, and
+/// they end with it: a node holds few at a time, a cluster's list would have all of them.
+fn encode_replicas(encoder: &mut DescriptorEncoder<'_>, shared: &Shared) -> Result<(), fmt::Error> {
+    let answered = shared.gate.answered();
+    let ids: Vec<String> = answered.iter().map(|(replica, ..)| replica.to_string()).collect();
+    let all = || answered.iter().zip(&ids).map(|((id, key, of), text)| (id, key, of, text.as_str()));
+    let help = "Requests of a replica of this node that ended, by the class of what it answered, copies too";
+    let mut family = encoder.encode_descriptor("berth_mesh_replica_answers", help, None, MetricType::Counter)?;
+    for (_, key, of, replica) in all() {
+        for (class, count) in CLASSES.into_iter().zip(of.by_class) {
+            if class == CLASSES[0] || count > 0 {
+                let labels = [
+                    ("endpoint", key.endpoint.as_str()),
+                    ("deployment", key.deployment.as_str()),
+                    ("replica", replica),
+                    ("status", class),
+                ];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    let help = "Time that requests which ended held a slot of a replica of this node";
+    let mut family = encoder.encode_descriptor("berth_mesh_replica_held_seconds", help, None, MetricType::Counter)?;
+    for (_, key, of, replica) in all() {
+        let labels =
+            [("endpoint", key.endpoint.as_str()), ("deployment", key.deployment.as_str()), ("replica", replica)];
+        ConstCounter::new(of.held_ms as f64 / 1_000.0).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "1 for the state in which the route table has a replica of this node: warm or serving";
+    let mut family = encoder.encode_descriptor("berth_mesh_replica_state", help, None, MetricType::Gauge)?;
+    let routes = shared.routes.load();
+    for (id, key, _, replica) in all() {
+        let state = routes.endpoint(key.endpoint.as_str()).and_then(|endpoint| {
+            let deployments = &endpoint.route.deployments;
+            let deployment = deployments.iter().find(|deployment| deployment.name == key.deployment)?;
+            let at = deployment.replicas.binary_search_by_key(id, |replica| replica.id).ok()?;
+            Some(deployment.replicas[at].state.word())
+        });
+        if let Some(state) = state {
+            let labels = [
+                ("endpoint", key.endpoint.as_str()),
+                ("deployment", key.deployment.as_str()),
+                ("replica", replica),
+                ("state", state),
+            ];
+            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())

@@ -274,7 +274,8 @@ async fn open(address: SocketAddr) -> Result<Conn, SendFailure> {
     })
 }
 
-fn finish(answer: Response<Wire>, hold: WorkHold) -> Response<Download> {
+fn finish(answer: Response<Wire>, mut hold: WorkHold) -> Response<Download> {
+    hold.slot.answered(answer.status());
     let mut answer = answer.map(|body| Download::of_work(body, hold));
     // Each hop speaks a version of its own: passed on, an older one would end the caller's connection.
     *answer.version_mut() = http::Version::HTTP_11;

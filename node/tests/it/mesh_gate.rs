@@ -464,3 +464,62 @@ async fn what_waits_is_shown_and_for_how_long() {
         |class: &str| of(&format!("duration_seconds_count{{endpoint=\"fraud\",deployment=\"blue\",status=\"{class}\""));
     assert_eq!((classed("2xx"), classed("4xx"), classed("5xx")), (2.0, 1.0, 0.0));
 }
+
+#[tokio::test]
+async fn each_replica_tells_what_it_answered() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut registry = Registry::default();
+    let mesh = Mesh::start(options(1, &dir), &mut registry).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    let ill = backend(|_| async {
+        let mut response = Response::new(body_of(""));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+    .await;
+    let (held, well) = (Arc::new(Semaphore::new(0)), echo("well").await);
+    let silent = tells_its_time(held.clone()).await;
+    let routes = [("well", 1, well), ("ill", 2, ill), ("silent", 3, silent)].map(|(name, id, address)| {
+        endpoint(name, &[("blue", 100)], vec![Deployed::one("blue", &n1, id, address).publish(name)])
+    });
+    n1.mesh.apply_table(full(1, routes.into())).expect("a table");
+    let ingress = n1.mesh.ingress_addr();
+    for _ in 0..3 {
+        assert_eq!(call(ingress, post("/e/well/score", "")).await.0.status, 200);
+    }
+    assert_eq!(call(ingress, post("/e/ill/score", "")).await.0.status, 424);
+    let caller = tokio::spawn(open(ingress, post("/e/silent/score", "")));
+    until(|| n1.mesh.gate_in_flight(ReplicaId(3)) == 1).await;
+    let since = std::time::Instant::now();
+    until(|| since.elapsed() > Duration::from_millis(20)).await;
+    caller.abort();
+    // The last byte of an answer is seen before its slot is free.
+    until(|| (1..=3).all(|id| n1.mesh.gate_in_flight(ReplicaId(id)) == 0)).await;
+    let shown = || {
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("metrics");
+        text
+    };
+    let text = shown();
+    let told: Vec<_> = text.lines().filter(|line| line.starts_with("berth_mesh_replica_answers_total{")).collect();
+    let row = |endpoint: &str, id: u64, class: &str, count: u32| {
+        let labels = format!("endpoint=\"{endpoint}\",deployment=\"blue\",replica=\"{}\"", ReplicaId(id));
+        format!("berth_mesh_replica_answers_total{{{labels},status=\"{class}\"}} {count}")
+    };
+    let expected = [
+        row("well", 1, "2xx", 3),
+        row("ill", 2, "2xx", 0),
+        row("ill", 2, "5xx", 1),
+        row("silent", 3, "2xx", 0),
+        row("silent", 3, "none", 1),
+    ];
+    assert_eq!(told, expected);
+    let held = text.lines().find(|line| line.starts_with("berth_mesh_replica_held_seconds_total{endpoint=\"silent\""));
+    let seconds: f64 = held.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a number");
+    assert!(seconds >= 0.019, "{seconds}");
+    assert_eq!(text.matches("berth_mesh_replica_state{").count(), 3, "{text}");
+    assert!(text.contains(&format!("replica=\"{}\",state=\"serving\"}} 1", ReplicaId(1))), "{text}");
+    // What is gone has no series: they are bounded by what a node holds.
+    n1.mesh.withdraw_local(ReplicaId(1));
+    assert!(!shown().contains("berth_mesh_replica_answers_total{endpoint=\"well\""));
+}

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use berth_core::id::{NodeId, ReplicaId};
+use berth_core::{
+    id::{Digest, NodeId, ReplicaId},
+    model::AuthMode,
+    traffic::table::EndpointRoute,
+};
 use berth_node::mesh::{AccessLogOptions, Mesh, MeshOptions};
 use berth_proto::api::v1::RequestReport;
 use bytes::Bytes;
@@ -16,8 +20,8 @@ use tokio::sync::mpsc;
 use crate::{
     mesh_stream::stream_of,
     mesh_support::{
-        Deployed, Node, Placed, TOKEN, backend, call, echo, endpoint, full, header, node, open, options, post, simple,
-        until, within,
+        Deployed, Node, Placed, TOKEN, backend, body_of, call, echo, endpoint, full, header, node, open, options, post,
+        simple, until, within,
     },
 };
 
@@ -172,13 +176,15 @@ async fn every_request_is_a_line_and_the_disk_is_not_filled() {
         ("DeploymentName", "blue"),
         ("Protocol", "HTTP/1.1"),
         ("ResponseCodeReason", "OK"),
+        ("ModelStatusReason", "OK"),
+        ("AuthType", ""),
         ("XRequestId", "the-first"),
         ("Replica", "0000000000000001"),
         ("End", "whole"),
     ] {
         assert_eq!(line[column], value, "{column} of {line}");
     }
-    // Azure's columns, each of them: a query names what it likes. Statuses of a model are there where it failed.
+    // Azure's columns, each of them: a query names what it likes.
     for column in [
         "Method",
         "Path",
@@ -200,10 +206,12 @@ async fn every_request_is_a_line_and_the_disk_is_not_filled() {
         "ResponseDurationMs",
         "RequestThrottlingDelayMs",
         "ResponseThrottlingDelayMs",
+        "IdentityData",
     ] {
         assert!(line.get(column).is_some(), "{column} of {line}");
     }
-    assert_eq!((&line["ResponseCode"], &line["RequestPayloadSize"]), (&200.into(), &4.into()));
+    let numbers = ["ResponseCode", "ModelStatusCode", "RequestPayloadSize"].map(|column| line[column].as_u64());
+    assert_eq!(numbers, [Some(200), Some(200), Some(4)]);
     assert_eq!(line["UserAgent"].as_str().map(str::len), Some(70), "cut as Azure cuts it");
     assert!(line["TimeGenerated"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
 
@@ -244,6 +252,51 @@ async fn without_telemetry_nothing_is_known_of_a_request() {
     let counted = n1.mesh.counters();
     assert!(counted.unrouted.is_empty() && counted.deployments.values().all(|it| it.answers.is_empty()), "{counted:?}");
     assert_eq!(n1.mesh.gate_in_flight(ReplicaId(1)), 0, "the gate counts all the same: it holds the slots");
+}
+
+/// The container's status is told beside the gateway's, and a request that reached no model has none.
+#[tokio::test]
+async fn a_line_tells_what_the_model_answered_and_how_the_caller_is_known() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("access.log");
+    let access_log = Some(AccessLogOptions { path: path.clone(), max_bytes: 1 << 20, files: 2 });
+    let mesh = Mesh::start(MeshOptions { access_log, ..options(1, &dir) }, &mut Registry::default()).expect("a mesh");
+    let n1 = Node { mesh, id: NodeId(1), dir };
+    let ill = backend(|_| async {
+        let mut response = Response::new(body_of(""));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    let deployed = Deployed::one("blue", &n1, 1, ill.await).publish("fraud");
+    let route = EndpointRoute {
+        auth_mode: AuthMode::Key,
+        key_hashes: vec![Digest::of(b"secret").0],
+        ..endpoint("fraud", &[("blue", 100)], vec![deployed])
+    };
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    let mut known = named("/e/fraud/score", "known");
+    known.headers_mut().insert("authorization", "Bearer secret".parse().expect("a value"));
+    for request in [known, named("/e/fraud/score", "unknown"), named("/e/nowhere/score", "lost")] {
+        call(n1.mesh.ingress_addr(), request).await;
+    }
+    n1.mesh.shutdown(Duration::from_secs(20)).await;
+    let text = std::fs::read_to_string(&path).expect("a log");
+    let mut rows: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|line| {
+            ["XRequestId", "ResponseCode", "ModelStatusCode", "ModelStatusReason", "AuthType", "IdentityData"]
+                .map(|column| line[column].to_string())
+                .join(" ")
+        })
+        .collect();
+    rows.sort();
+    let expected = [
+        r#""known" 424 500 "Internal Server Error" "Key" """#,
+        r#""lost" 404 0 "" "" """#,
+        r#""unknown" 401 0 "" "Key" """#,
+    ];
+    assert_eq!(rows, expected);
 }
 
 #[tokio::test]
