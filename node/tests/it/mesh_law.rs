@@ -186,7 +186,6 @@ async fn fewer_than_there_are_slots_hardly_ever_wait() {
     for caller in callers.collect::<Vec<_>>() {
         waited += within(caller).await.expect("a task");
     }
-    eprintln!("{waited} of {} waited", CALLERS * EACH);
     // Of two drawn without asking, both are busy for every third.
     assert!(waited < CALLERS * EACH / 20, "{waited} of {} waited while slots were free", CALLERS * EACH);
 }
