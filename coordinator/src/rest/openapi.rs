@@ -76,7 +76,15 @@ fn path(route: &Route, words: &Words, needed: &mut BTreeSet<Shape>) -> Value {
         operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": input } } });
     }
     let said = words.at(service.parent_file().name(), method.path());
+    if let Some(said) = said {
+        operation["summary"] = Value::from(first_sentence(said));
+    }
     json!({ route.verb().as_str().to_ascii_lowercase(): described(operation, said) })
+}
+
+/// What a list of routes shows, without the full stop.
+fn first_sentence(said: &str) -> &str {
+    said.split_once(". ").map_or(said, |(first, _)| first).trim_end_matches('.')
 }
 
 fn parameters(message: &MessageDescriptor, words: &Words, needed: &mut BTreeSet<Shape>) -> Vec<Value> {

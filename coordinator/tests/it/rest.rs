@@ -123,6 +123,37 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Whatever can be sent or is answered, in the words of the protos.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_in_the_document_is_described() {
+    let fleet = Fleet::start(1).await;
+    let document = document(&fleet).await;
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let said = |of: &Value| of["description"].as_str().is_some_and(|text| text.len() > 3);
+    let mut silent = Vec::new();
+    let mut seen = 0;
+    for (name, schema) in schemas {
+        if !said(schema) {
+            silent.push(name.clone());
+        }
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            seen += 1;
+            if !said(property) {
+                silent.push(format!("{name}.{field}"));
+            }
+        }
+    }
+    for (path, verbs) in document["paths"].as_object().expect("paths") {
+        for parameter in verbs["get"]["parameters"].as_array().into_iter().flatten() {
+            seen += 1;
+            if !said(parameter) {
+                silent.push(format!("{path}?{}", parameter["name"]));
+            }
+        }
+    }
+    assert!(silent.is_empty() && seen > 500, "{} of {seen} say nothing: {silent:#?}", silent.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_of_the_document_answers_as_it_says() {
     let fleet = Fleet::start(1).await;
@@ -145,6 +176,10 @@ async fn every_route_of_the_document_answers_as_it_says() {
             continue;
         }
         for (verb, operation) in verbs {
+            let (summary, description) = (operation["summary"].as_str(), operation["description"].as_str());
+            let (summary, description) = (summary.unwrap_or_default(), description.unwrap_or_default());
+            let is_short = (10..=120).contains(&summary.len()) && !summary.ends_with('.');
+            assert!(is_short && description.starts_with(summary), "{path}: {summary:?} of {description:?}");
             let id = operation["operationId"].as_str().expect("an id");
             assert!(operations.insert(id.to_owned()), "{id} is there twice");
             let media = operation["requestBody"]["content"].as_object().and_then(|content| content.keys().next());
