@@ -162,6 +162,9 @@ impl Input {
         }
         // A client's stream that is over, or a server's: what was under way.
         if role == Role::Client || !locked.is_request(id)? {
+            if is_end {
+                locked.came_late(id, None);
+            }
             return Ok(None);
         }
         if head.is_too_large {

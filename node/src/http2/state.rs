@@ -38,6 +38,9 @@ const ALIVE: [u8; 8] = *b"alive?!?";
 /// Streams a peer may allow at most; it does not matter beyond.
 const STREAMS_MAX: u32 = 1 << 20;
 
+/// Answered streams that may still bring the rest of their request; the oldest is told to stop.
+const UNFINISHED_MAX: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
@@ -89,6 +92,8 @@ pub(super) struct State {
     places_owed: u32,
     /// Handles that open streams.
     pub(super) openers: u32,
+    /// Of a server: streams whose answer is out and whose request still comes, with the room that their peer has left.
+    unfinished: VecDeque<(u32, i64)>,
     unseen_resets: u32,
     faults: u32,
     pub(super) goodbye: Goodbye,
@@ -129,6 +134,7 @@ impl State {
             recv_window: settings.window.into(),
             unreported: 0,
             waiting: VecDeque::new(),
+            unfinished: VecDeque::new(),
             places: Arc::new(Semaphore::new(settings.streams as usize)),
             places_told: settings.streams,
             places_owed: 0,
@@ -335,11 +341,11 @@ impl State {
             return;
         }
         if stream.is_open {
-            // A server that has said all does not want the rest (RFC 9113 §8.1).
-            let said_all = self.role == Role::Server && stream.send_ended;
-            let reason = if said_all { Reason::NO_ERROR } else { Reason::CANCEL };
-            let id = stream.id;
-            self.reset(id, reason);
+            let (id, window) = (stream.id, stream.recv_window);
+            match self.role == Role::Server && stream.send_ended {
+                true => self.linger(id, window),
+                false => self.reset(id, Reason::CANCEL),
+            }
             self.close(key, None);
         }
         self.see(key);
@@ -347,6 +353,32 @@ impl State {
         // The last one may be what the driver waits for.
         if self.streams.is_empty() {
             self.call_driver();
+        }
+    }
+
+    /// A server that has said all does not want the rest (RFC 9113 §8.1), and says so when the peer has no room left to send
+    /// any: a client that is told while it sends may take the answer for lost (curl before 8), and most have little left.
+    fn linger(&mut self, id: u32, window: i64) {
+        self.unfinished.push_back((id, window));
+        if self.unfinished.len() > UNFINISHED_MAX
+            && let Some((oldest, _)) = self.unfinished.pop_front()
+        {
+            self.reset(oldest, Reason::NO_ERROR);
+        }
+    }
+
+    /// Takes note of what came on a stream that is over; `bytes` is nothing where its peer ended it.
+    pub(super) fn came_late(&mut self, id: u32, bytes: Option<usize>) {
+        let Some(at) = self.unfinished.iter().position(|(unfinished, _)| *unfinished == id) else { return };
+        match bytes {
+            Some(bytes) if self.unfinished[at].1 > bytes as i64 => self.unfinished[at].1 -= bytes as i64,
+            Some(_) => {
+                self.unfinished.remove(at);
+                self.reset(id, Reason::NO_ERROR);
+            }
+            None => {
+                self.unfinished.remove(at);
+            }
         }
     }
 

@@ -148,7 +148,10 @@ impl State {
 
     pub(in crate::http2) fn was_reset(&mut self, id: u32, payload: &[u8]) -> Result<(), Fault> {
         let Ok(reason) = <[u8; 4]>::try_from(payload) else { return Err(Fault::Connection(Reason::FRAME_SIZE_ERROR)) };
-        let Some(key) = self.find(id)? else { return Ok(()) };
+        let Some(key) = self.find(id)? else {
+            self.came_late(id, None);
+            return Ok(());
+        };
         let is_unseen = self.role == Role::Server && !self.streams[key].is_seen;
         self.close(key, Some(Error::Reset(Reason(u32::from_be_bytes(reason)), By::Peer)));
         if is_unseen {
@@ -169,6 +172,7 @@ impl State {
         let Some(key) = self.find(id)? else {
             // Of a stream that we have ended: it was under way.
             self.report(bytes);
+            self.came_late(id, (!is_end).then_some(bytes));
             return Ok(());
         };
         let stream = &mut self.streams[key];

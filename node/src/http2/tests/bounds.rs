@@ -40,6 +40,49 @@ fn windows_hold_and_open_again() {
     });
 }
 
+/// Who was answered may end what it sends. It is told to stop when it has no room left, or when too many do not end.
+#[test]
+fn who_is_answered_early_is_told_to_stop_late() {
+    run(async {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        tokio::task::spawn_local(async {
+            let mut connection = server(ours, ALLOWED);
+            let answer = |(_, _, mut send): (Request<()>, Receiver, Sender)| {
+                send.answer(&Response::new(()), true).expect("it is open");
+            };
+            poll_fn(|cx| connection.poll(cx, answer)).await
+        });
+        let ping = frame(PING, 0, 0, &[7; 8]);
+        let begun = |id| [frame(HEADERS, END_HEADERS, id, &head(&[])), ping.clone()].concat();
+        let part = |flags, id| [frame(DATA, flags, id, &[0; 16 << 10]), ping.clone()].concat();
+        theirs.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("sent");
+        let told = Done::Reset(3, Reason::NO_ERROR);
+        for (sent, expected) in [
+            (begun(1), Done::Nothing),
+            (part(END_STREAM, 1), Done::Nothing),
+            (begun(3), Done::Nothing),
+            ([part(0, 3), part(0, 3), part(0, 3)].concat(), Done::Nothing),
+            (vec![], Done::Nothing),
+            (vec![], Done::Nothing),
+            (part(0, 3), told),
+            (part(0, 3), Done::Nothing),
+            // Its trailers, or that it gives up, are an end as well.
+            (begun(5), Done::Nothing),
+            ([frame(HEADERS, END_HEADERS | END_STREAM, 5, &[]), ping.clone()].concat(), Done::Nothing),
+            (begun(7), Done::Nothing),
+            ([frame(RST_STREAM, 0, 7, &8_u32.to_be_bytes()), ping.clone()].concat(), Done::Nothing),
+        ] {
+            theirs.write_all(&sent).await.expect("sent");
+            assert_eq!(done(&mut theirs).await, expected);
+        }
+        for at in 0..65 {
+            theirs.write_all(&begun(9 + 2 * at)).await.expect("sent");
+            let oldest = if at < 64 { Done::Nothing } else { Done::Reset(9, Reason::NO_ERROR) };
+            assert_eq!(done(&mut theirs).await, oldest, "{at}");
+        }
+    });
+}
+
 /// Keeps requests for ever and reads nothing of them, until they are reset.
 async fn drive_unread(stream: DuplexStream) {
     let mut connection = server(stream, ALLOWED);
