@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// All that the pure crate may name.
 const CORE_MAY_USE: &[&str] =
-    &["indexmap", "rand_chacha", "serde", "serde_json", "sha2", "strsim", "thiserror", "tracing"];
+    &["hex", "indexmap", "rand_chacha", "serde", "serde_json", "sha2", "strsim", "thiserror", "tracing"];
 
 /// Libraries that are wrapped, and where.
 const ONLY_IN: &[(&str, &[&str])] = &[
