@@ -10,16 +10,11 @@ use std::{
 };
 
 use berth_proto::{
-    api::v1::{FollowBoardRequest, SetTrafficRequest, TrafficMap, boards_client::BoardsClient},
-    node::v1::Served,
-    store::v1::{AlertRule, Device},
+    api::v1::{SetTrafficRequest, TrafficMap},
+    store::v1::AlertRule,
 };
-use tokio_stream::StreamExt as _;
 
-use crate::{
-    api_fleet::{Fleet, endpoint_request, fresh_id},
-    session_node::{Part, Puppet},
-};
+use crate::api_fleet::{Fleet, endpoint_request, fresh_id};
 
 /// How long a browser may take to come up, read everything and draw it, on a busy host.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -41,25 +36,6 @@ async fn look(browser: &str, profile: &Path, task: &str, url: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Waits until a piece of time is over in which requests were answered: the one that still grows is not shown.
-async fn answered(fleet: &Fleet) {
-    let deadline = tokio::time::Instant::now() + WITHIN;
-    loop {
-        let mut board = BoardsClient::new(fleet.channel(0));
-        let told = board.follow(FollowBoardRequest { once: true }).await.expect("a board");
-        let parts: Vec<_> = told.into_inner().collect().await;
-        let mut points = parts.iter().flatten().flat_map(|part| {
-            let of = part.loads.iter().filter(|load| load.deployment == "blue");
-            of.flat_map(|load| &load.points).map(|point| point.number < part.newest_point)
-        });
-        if points.any(|is_over| is_over) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "nothing was answered");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_shows_the_cluster_and_the_api() {
     let Some(browser) = browser() else {
@@ -71,34 +47,11 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         return;
     };
     let fleet = Fleet::start(1).await;
-    let card = Device {
-        uuid: "GPU-1".into(),
-        model: "H100".into(),
-        memory_mib: 81_920,
-        healthy: true,
-        simulated: true,
-        ..Device::default()
-    };
-    let served = |deployment: &str, requests, failed| Served {
-        endpoint: "fraud".into(),
-        deployment: deployment.into(),
-        requests,
-        failed,
-        took: [vec![0; 10], vec![requests]].concat(),
-        ..Served::default()
-    };
-    let served = vec![served("blue", 3, 0), served("", 1, 1)];
-    let part = Part { devices: vec![card], served, fails: vec!["green"] };
-    let puppets = [
-        Puppet::start_as(&fleet, 1, "gpu-1", part),
-        Puppet::start_as(&fleet, 2, "cpu-1", Part { fails: vec!["green"], ..Part::default() }),
-    ];
     let mut request = endpoint_request("fraud", &fresh_id());
     let rule = AlertRule { when: "replicas short for 0s".into(), ..AlertRule::default() };
     request.spec.as_mut().expect("a spec").alerts = vec![rule];
     fleet.endpoints(0).put(request).await.expect("created");
     fleet.put_deployment(0, "fraud", "blue", 2).await.expect("created");
-    fleet.put_deployment(0, "fraud", "green", 1).await.expect("created");
     let split = TrafficMap { percent: [("blue".to_owned(), 100)].into() };
     let request = SetTrafficRequest {
         request_id: fresh_id(),
@@ -107,16 +60,8 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         ..Default::default()
     };
     fleet.endpoints(0).set_traffic(request).await.expect("set");
-    // Rules are looked at by the clock; the one replica of green never serves.
+    // Rules are looked at by the clock; none of the two replicas has a node.
     fleet.until(0, "the rule fires", |state| state.alerts.values().any(|alert| alert.is_firing())).await;
-    fleet
-        .until(0, "blue serves and green has failed", |state| {
-            let of = |name: &str| state.deployment_status(&name.parse().expect("a key")).ok();
-            of("fraud/blue").is_some_and(|blue| blue.ready == 2)
-                && of("fraud/green").is_some_and(|green| green.state.word() == "Failed")
-        })
-        .await;
-    answered(&fleet).await;
     let folder = tempfile::tempdir().expect("a folder");
     let at = format!("http://{}", fleet.members[0].address);
 
@@ -125,32 +70,15 @@ async fn a_browser_shows_the_cluster_and_the_api() {
     for wanted in [
         "fraud",
         "blue 100 %",
-        "blue 2/2, green 0/1",
-        "init() raised: no model",
+        "blue 0/2",
         "deployment.created",
-        "replica.serving",
+        "No node has joined",
+        "<polyline",
         "fraud/replicas-short",
-        "gpu-1",
-        "cpu-1",
-        "1: H100 healthy (simulated)",
         "<rect",
     ] {
         assert!(seen.contains(wanted), "the page shows {wanted}: {seen}");
     }
-    // Four courses: three of them of what was answered, of which a quarter was refused before a deployment was chosen.
-    let label = |begins: &str| {
-        let from = seen.find(&format!("aria-label=\"{begins}: ")).map(|at| at + begins.len() + 14);
-        from.and_then(|from| seen[from..].split_once('"')).map(|(figure, _)| figure.to_owned())
-    };
-    let number = |figure: &str| figure.split(' ').next().and_then(|number| number.parse::<f64>().ok());
-    let rate = label("requests").as_deref().and_then(number);
-    assert!(rate.is_some_and(|rate| rate > 0.0), "{rate:?} in {seen}");
-    assert_eq!(label("failed").as_deref(), Some("25 %"), "{seen}");
-    assert!(label("p95").is_some_and(|p95| p95.ends_with(" ms")), "{seen}");
-    assert!(label("at work").as_deref().and_then(number).is_some_and(|busy| busy >= 6.0), "three at each: {seen}");
-    assert_eq!(seen.matches("<polyline").count(), 4, "{seen}");
-    let serving = seen.matches("<span class=\"good\">serving</span>").count();
-    assert_eq!(serving, 2, "two replicas serve: {seen}");
     assert!(seen.contains("role=\"alert\" hidden"), "nothing is said to be old: {seen}");
 
     let seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/docs")).await;
@@ -159,7 +87,6 @@ async fn a_browser_shows_the_cluster_and_the_api() {
 
     let picture = folder.path().join("page.png");
     look(browser, folder.path(), &format!("--screenshot={}", picture.display()), &format!("{at}/")).await;
-    puppets.into_iter().for_each(Puppet::stop);
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 10_000, "{} bytes", bytes.len());
 }
