@@ -160,15 +160,11 @@ async fn credentials(context: &Context, name: &str) -> Result<(), Fault> {
 }
 
 async fn regenerate(context: &Context, args: args::RegenerateArgs) -> Result<(), Fault> {
-    let key_type = match args.key_type {
-        args::KeyType::Primary => KeyType::Primary,
-        args::KeyType::Secondary => KeyType::Secondary,
+    let (key_type, new, other) = match args.key_type {
+        args::KeyType::Primary => (KeyType::Primary, "primary", "secondary"),
+        args::KeyType::Secondary => (KeyType::Secondary, "secondary", "primary"),
     };
     let name = args.name.get();
-    let (new, other) = match args.key_type {
-        args::KeyType::Primary => ("primary", "secondary"),
-        args::KeyType::Secondary => ("secondary", "primary"),
-    };
     context.out.aside(format!("callers of {name} with the {new} key of before are refused; the {other} key stays"));
     let request = RegenerateKeyRequest { endpoint: name.to_owned(), key_type: key_type.into(), ..Default::default() };
     let keys = context.client.regenerate_key(request).await?;

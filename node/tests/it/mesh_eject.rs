@@ -9,28 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::id::NodeId;
-use berth_node::mesh::Mesh;
-use prometheus_client::registry::Registry;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
 
-use crate::mesh_support::{
-    Deployed, Node, Placed, TOKEN, call, echo, endpoint, full, node, options, post, simple, until, within,
-};
-
-/// A node with one core: two may grant a trial each where both look in the same microsecond.
-fn one_core() -> Node {
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut options = options(1, &dir);
-    options.cores = 1;
-    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
-    mesh.set_gate_token(TOKEN);
-    Node { mesh, id: NodeId(1), dir }
-}
+use crate::mesh_support::{Deployed, Placed, call, echo, endpoint, full, node, one_core, post, simple, until, within};
 
 /// Reads a request whose body is `body`; nothing when nobody asks.
 async fn asked(stream: &mut TcpStream) -> Option<()> {

@@ -6,10 +6,9 @@ use std::{
 };
 
 use berth_core::id::{NodeId, ReplicaId};
-use berth_node::mesh::{LocalState, Mesh};
+use berth_node::mesh::LocalState;
 use http::Response;
 use http_body_util::BodyExt as _;
-use prometheus_client::registry::Registry;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -20,8 +19,8 @@ use tokio::{
 use crate::{
     mesh_abuse::HEADERS,
     mesh_support::{
-        Deployed, Node, Placed, TOKEN, attempts, backend, body_of, call, echo, endpoint, full, header, node, options,
-        post, simple, until, within,
+        Deployed, Node, Placed, attempts, backend, body_of, call, echo, endpoint, full, header, node, one_core, post,
+        simple, until, within,
     },
 };
 
@@ -53,16 +52,6 @@ fn mute(mut stream: TcpStream, sent: &Sent) {
             sent.lock().expect("no panic")[at].extend_from_slice(&part[..read]);
         }
     });
-}
-
-/// A node with one core, so that all its requests share one connection to another node.
-fn one_core() -> Node {
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut options = options(1, &dir);
-    options.cores = 1;
-    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
-    mesh.set_gate_token(TOKEN);
-    Node { mesh, id: NodeId(1), dir }
 }
 
 /// `fraud` with replica 1 behind a gate of node 3, and replica 2, at `well`, of `owner`.

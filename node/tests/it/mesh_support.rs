@@ -60,6 +60,16 @@ pub(crate) fn node(id: u64) -> Node {
     Node { mesh, id: NodeId(id), dir }
 }
 
+/// Node 1 with one core: its requests share one connection to another node, and look at its replicas one after the other.
+pub(crate) fn one_core() -> Node {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.cores = 1;
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    mesh.set_gate_token(TOKEN);
+    Node { mesh, id: NodeId(1), dir }
+}
+
 pub(crate) fn start(id: u64, dir: &TempDir) -> MeshHandle {
     Mesh::start(options(id, dir), &mut Registry::default()).expect("a mesh")
 }
