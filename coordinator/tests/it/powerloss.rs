@@ -26,6 +26,9 @@ const ROUNDS: u64 = 25;
 /// Room for the live data many times over: sled collects only while it runs.
 const DISK_BYTES: u64 = 96 * 1024 * 1024;
 
+/// Copies of a device that were no one moment, one after another. The kernel writes what is left once in some seconds.
+const COPIES_MAX: u32 = 100;
+
 /// A mounted disk image; unmounted when dropped.
 pub(crate) struct Disk {
     mount: PathBuf,
@@ -63,9 +66,17 @@ impl Drop for Disk {
     }
 }
 
-/// Copies what has reached the device.
+/// Copies what has reached the device at one moment. The process is stopped, the kernel is not: it may write what its cache
+/// holds while the copy is made, and a copy of an old inode beside a newer journal is a disk that never was. One that is
+/// the device from its first byte to its last when it is whole is the device between the two.
 fn lose_power(image: &Path, copy: &Path) {
-    run("cp", &["--sparse=always", path(image), path(copy)]).unwrap();
+    for _ in 0..COPIES_MAX {
+        run("cp", &["--sparse=always", path(image), path(copy)]).unwrap();
+        if run("cmp", &["--silent", path(image), path(copy)]).is_ok() {
+            return;
+        }
+    }
+    panic!("the kernel writes to {} all the time", image.display());
 }
 
 fn path(path: &Path) -> &str {
