@@ -1,5 +1,5 @@
-//! Copies of requests: sent after a gate has taken the primary and when its core has nothing else to do, answered to
-//! nobody, waited for by nobody.
+//! Copies of requests: sent after a gate has taken the primary, once it is answered or has had a head start, and when its
+//! core has nothing else to do; answered to nobody, waited for by nobody.
 //!
 //! What comes back is compared with what the caller got, once both are whole.
 
@@ -35,6 +35,10 @@ use super::{
     verdict::{Copy, Heard, Told},
     worker::Core,
 };
+
+/// How long a request goes ahead of its copies where it is not answered before: longer than what is in memory takes, shorter
+/// than anybody who looks at a mirror would notice.
+const HEAD_START: Duration = Duration::from_millis(2);
 
 /// Copies that were drawn and not begun yet.
 pub(super) struct Planned {
@@ -158,9 +162,22 @@ async fn whole(mut answer: watch::Receiver<Option<Arc<Heard>>>) -> Option<Arc<He
     heard.clone()
 }
 
+/// Waits until a request is answered, or for its head start. What is heard of the answer ends with it, at the latest.
+async fn answered_or_ahead(answer: &mut watch::Receiver<Option<Arc<Heard>>>) {
+    let _ = tokio::time::timeout(HEAD_START, answer.wait_for(Option::is_some)).await;
+}
+
 // === impl Due ===
 
 impl Due {
+    /// Waits until the caller has the answer, or its request a head start. A body that still comes is copied as it comes:
+    /// what waits takes room.
+    pub(super) async fn let_ahead(&mut self) {
+        if self.sending.fate.as_ref().is_none_or(Fate::is_whole) {
+            answered_or_ahead(&mut self.sending.answer).await;
+        }
+    }
+
     /// Sends the copy, and has what comes back compared.
     pub(super) async fn send(self) {
         let Self { sending, permit, copy } = self;
@@ -272,4 +289,28 @@ async fn ask(
         Failure::GateUnreachable | Failure::BeforeBody | Failure::Broken => Missed::Broken,
     })?;
     Ok((response, outstanding))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_lets_its_request_ahead_until_it_is_answered_and_never_for_long() {
+        let waited = async |mut answer: watch::Receiver<Option<Arc<Heard>>>| {
+            let since = Instant::now();
+            answered_or_ahead(&mut answer).await;
+            since.elapsed()
+        };
+        let (silent, answer) = watch::channel(None);
+        assert_eq!(waited(answer.clone()).await, HEAD_START, "nobody answers");
+        let soon = async {
+            tokio::time::sleep(HEAD_START / 2).await;
+            drop(silent);
+        };
+        let (waited, ()) = tokio::join!(waited(answer), soon);
+        assert_eq!(waited, HEAD_START / 2, "it is over");
+    }
 }

@@ -1,7 +1,8 @@
 //! Copies of requests wait until their core has nothing to do for a caller.
 //!
-//! Callers come in bursts: sent at once, the copy of the first would stand before the answer to the last. A core that never
-//! rests sends them a few turns later all the same: what a mirror is asked says who is right, and none may starve.
+//! Callers come in bursts: sent at once, the copy of the first would stand before the answer to the last, and each before
+//! the answer to its own request. A core that never rests sends them a few turns later all the same: what a mirror is
+//! asked says who is right, and none may starve.
 
 use std::{
     cell::{Cell, RefCell},
@@ -38,10 +39,14 @@ struct Line<T> {
 // === impl Quiet ===
 
 impl Quiet {
-    /// Adds a copy.
-    pub(super) fn push(&self, due: Due) {
-        self.line.borrow_mut().push(due);
-        self.came.notify_one();
+    /// Adds a copy when its request is answered or has had its head start.
+    pub(super) fn push(self: &Rc<Self>, mut due: Due) {
+        let quiet = self.clone();
+        spawn_local(async move {
+            due.let_ahead().await;
+            quiet.line.borrow_mut().push(due);
+            quiet.came.notify_one();
+        });
     }
 
     /// Notes that a request or an answer of a caller came: the core is not quiet.

@@ -28,7 +28,7 @@ pub(super) struct Copied {
     done: bool,
 }
 
-/// Tells why a copy was given up, after its body is gone.
+/// Tells what became of a copy's body, also after it is gone.
 #[derive(Clone)]
 pub(super) struct Fate(Rc<RefCell<Queue>>);
 
@@ -127,6 +127,11 @@ impl Fate {
     pub(super) fn is_behind(&self) -> bool {
         self.0.borrow().state == State::Behind
     }
+
+    /// Returns whether all there is of the body is here, and none of it was read.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.0.borrow().pieces.back(), Some(Piece::End))
+    }
 }
 
 // === impl Copied ===
@@ -190,7 +195,7 @@ mod tests {
     async fn a_copy_that_is_behind_is_given_up_and_its_room_is_free_again() {
         let room = Room::new(100);
         let (tee, mut copied) = Tee::new(60, room.clone());
-        assert!(tee.push(data(40)));
+        assert!(tee.push(data(40)) && !copied.fate().is_whole());
         let frame = poll_fn(|cx| Pin::new(&mut copied).poll_frame(cx)).await;
         assert!(
             frame.is_some_and(|frame| frame.is_ok_and(|frame| frame.into_data().is_ok_and(|data| data.len() == 40)))
@@ -203,6 +208,7 @@ mod tests {
         let (tee, copied) = Tee::new(60, room.clone());
         let (other, _other) = Tee::new(90, room.clone());
         assert!(tee.push(data(50)) && !other.push(data(51)), "all copies share a hundred");
+        assert!(tee.push(Piece::End) && copied.fate().is_whole());
         drop(copied);
         assert!(room.take(100) && !tee.push(data(1)), "nobody reads it");
     }
