@@ -6,10 +6,10 @@ First requests at fixed moments, for latencies; then as many as 16 connections g
 of every process of the server. The report gives medians with the range, and ratios round by round.
 
 usage: serve.py BERTH --work FOLDER [--venv-azureml DIR] [--venv-mlserver DIR] [--venv-ray DIR] [--rounds N] [--seconds N]
-                [--sections json,tensor] [--only WORD] [--end-by SECONDS] [--all-cores] [--out FILE]
+                [--sections json,tensor,grpc] [--only WORD] [--end-by SECONDS] [--all-cores] [--out FILE]
 
 Virtual environments that are not given are made under FOLDER/venvs from the pins of the page. Answers in gRPC are asked for
-by h2load (Debian: nghttp2-client); without it those rows are left out.
+by h2load, and one of each run by nghttp, to be compared (Debian: nghttp2-client has both); without them those rows are left out.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CONNECTIONS = 16
 # Callers of a gRPC server at fixed moments: each has a connection of its own.
 STAGGERED = 8
 # What is asked at fixed moments, a second: below half of what the slowest takes on one core.
-RATES = {"json": 32, "tensor": 16}
+RATES = {"json": 32, "tensor": 16, "grpc": 32}
 # The longest that a server may take until it answers well.
 START_S = 60
 SHAPE = (1, 3, 224, 224)
@@ -241,30 +241,32 @@ class Http:
 
 
 class Grpc:
-    """Asks over gRPC, with h2load."""
+    """Asks over gRPC, with h2load; an answer has `least` bytes of messages or more."""
 
-    def __init__(self, port, headers, message, folder):
-        self.body, self.bytes = os.path.join(folder, "message"), len(message)
+    def __init__(self, port, path, headers, message, is_right, least, folder):
+        self.body, self.is_right, self.least = os.path.join(folder, "message"), is_right, least
         open(self.body, "wb").write(b"\0" + struct.pack(">I", len(message)) + message)
         self.log = os.path.join(folder, "requests-{}.tsv")
         headers = {"content-type": "application/grpc", "te": "trailers", **headers}
-        self.flags = ["-t1", "-m1", "-d", self.body, *(word for pair in headers.items() for word in ("-H", ": ".join(pair)))]
-        self.flags.append(f"http://127.0.0.1:{port}/inference.GRPCInferenceService/ModelInfer")
+        self.flags = ["-d", self.body, *(word for pair in headers.items() for word in ("-H", ": ".join(pair)))]
+        self.flags.append(f"http://127.0.0.1:{port}{path}")
 
     def start(self, *flags):
-        return subprocess.Popen(["h2load", *flags, *self.flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(["h2load", "-t1", "-m1", *flags, *self.flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def done(self, child):
         said = child.communicate(timeout=120)[0]
         answers, data = re.search(r"(\d+) succeeded", said), re.search(r"headers .*, [\d.]+\w+ \((\d+)\) data", said)
         count = int(answers.group(1)) if answers else 0
         # A refusal in gRPC is a 200 without a message.
-        if child.returncode or not count or int(data.group(1)) < count * (self.bytes - 1_000):
+        if child.returncode or not count or int(data.group(1)) < count * self.least:
             raise SystemExit(f"answers are missing or wrong:\n{said}")
         return count
 
     def try_once(self):
-        self.done(self.start("-n1", "-c1"))
+        answer = subprocess.run(["nghttp", *self.flags], capture_output=True, timeout=120).stdout
+        if not self.is_right(answer):
+            raise SystemExit(f"a wrong answer: {answer[:300]!r}")
 
     def full(self, seconds):
         return self.done(self.start(f"-D{seconds}", f"-c{CONNECTIONS}"))
@@ -279,7 +281,12 @@ class Grpc:
             each = rate / STAGGERED
             children.append(self.start("-c1", f"-n{int(each * seconds)}", f"--rps={each}", f"--log-file={log}"))
         [self.done(child) for child in children]
+        self.try_once()
         return [int(line.split("\t")[2]) / 1e6 for log in logs for line in open(log)]
+
+
+def can_ask_grpc():
+    return all(map(shutil.which, ("h2load", "nghttp")))
 
 
 # === servers ===
@@ -330,15 +337,14 @@ class Section:
     def __init__(self, key, args, folder):
         self.key, self.folder, self.berth = key, folder, os.path.abspath(args.berth)
         self.work, self.is_applied = os.path.abspath(args.work), False
-        self.is_json = key == "json"
+        self.is_json, self.is_grpc = key == "json", key == "grpc"
         self.data = b"\x00\x00\x80?" * (SHAPE[0] * SHAPE[1] * SHAPE[2] * SHAPE[3])
-        self.venvs = {
-            "azureml": environment(args.work, "azureml", args.venv_azureml),
-            "mlserver": environment(args.work, "mlserver", args.venv_mlserver),
-            "ray": environment(args.work, "ray", args.venv_ray),
-        }
-        self.venvs["uvicorn"] = self.venvs["mlserver"]
-        self.venvs["ray-fast"] = self.venvs["ray"]
+        given = {"ray": args.venv_ray}
+        if not self.is_grpc:
+            given |= {"azureml": args.venv_azureml, "mlserver": args.venv_mlserver}
+        self.venvs = {name: environment(args.work, name, venv) for name, venv in given.items()}
+        for name, other in (("uvicorn", "mlserver"), ("ray-fast", "ray"), ("grpcio", "ray")):
+            self.venvs[name] = self.venvs.get(other, "")
         for name, text in configurations().items():
             path = os.path.join(folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -361,21 +367,33 @@ class Section:
         return Http(port, path, {"content-type": "application/json", **dict(headers)}, body, is_right)
 
     def grpc(self, port, headers=()):
-        return Grpc(port, dict(headers), tensor_request(b"noop", self.data), self.folder)
+        path, message = "/inference.GRPCInferenceService/ModelInfer", tensor_request(b"noop", self.data)
+        # An answer has other names than its request.
+        return Grpc(port, path, dict(headers), message, lambda answer: self.data in answer, len(self.data), self.folder)
 
-    def command(self, core, name, port, grpc):
+    def small_grpc(self, port, headers=()):
+        message = field(1, b"\x00\x00\x80?" * 4)
+        is_right = lambda answer: answer[5:] == message
+        return Grpc(port, "/noop.Noop/Predict", dict(headers), message, is_right, 5 + len(message), self.folder)
+
+    def command(self, core, name, **ports):
         text = open(os.path.join(self.folder, f"{name}.sh")).read()
-        text = re.sub(r"(?<![A-Z_])PORT\b", str(port), text)
-        text = re.sub(r"(?<![A-Z_])GRPC\b", str(grpc), text)
+        for word, port in ports.items():
+            text = re.sub(rf"(?<![A-Z_]){word}\b", str(port), text)
         return ["taskset", "-c", core, "sh", "-c", text]
 
     def alone(self, name):
         """Returns a server without Berth: how it is started, and who asks it, under its name in the report."""
 
         def start(core):
-            port, grpc = free_ports(2)
+            port, grpc, replica = free_ports(3)
+            command = self.command(core, name, PORT=port, GRPC=grpc, REPLICA=replica)
             log = open(os.path.join(self.folder, f"{name}.log"), "w")
-            child = subprocess.Popen(self.command(core, name, port, grpc), cwd=self.folder, stdout=log, stderr=log)
+            child = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+            if self.is_grpc:
+                # Behind a proxy that a replica's own port passes by.
+                beside = {f"{name}, replica": self.small_grpc(replica)} if name == "ray-fast-grpc" else {}
+                return child, {name: self.small_grpc(grpc), **beside}
             if name != "mlserver":
                 return child, {name: self.http(port, "/score")}
             return child, {name: self.oip(port, "/v2/models/noop/infer")} if self.is_json else {"mlserver, gRPC": self.grpc(grpc)}
@@ -397,25 +415,29 @@ class Section:
         else:
             raise SystemExit("berth dev ended")
         api, port = found.group(1), int(found.group(2))
-        grpc = "mlserver" if self.is_json else "mlserver-grpc"
         run = lambda *words: subprocess.run([self.berth, *words, "--api", api], check=True, capture_output=True, text=True).stdout
-        names = ["azureml", grpc, "uvicorn"]
+        grpc = "mlserver" if self.is_json else "mlserver-grpc"
+        names = ["grpcio"] if self.is_grpc else ["azureml", grpc, "uvicorn"]
         if not self.is_applied:
             self.is_applied = True
             [run("apply", "-f", os.path.join(self.folder, "berth", f"{name}.yml"), "--yes", "-q") for name in names]
         show = lambda name: run("endpoint", "get-credentials", name, "--query", "primary_key", "-o", "tsv").strip()
         keys = {name: {"authorization": f"Bearer {show(name)}"} for name in names}
+        if self.is_grpc:
+            return child, {"Berth, grpcio": self.small_grpc(port, {**keys["grpcio"], "x-berth-endpoint": "grpcio"})}
         asked = {"Berth, azureml": self.http(port, "/e/azureml/score", keys["azureml"])}
         if self.is_json:
             asked["Berth, mlserver"] = self.oip(port, "/e/mlserver/v2/models/noop/infer", keys["mlserver"])
-        elif shutil.which("h2load"):
+        elif can_ask_grpc():
             asked["Berth, mlserver, gRPC"] = self.grpc(port, {**keys[grpc], "x-berth-endpoint": grpc})
         asked["Berth, uvicorn"] = self.http(port, "/e/uvicorn/score", keys["uvicorn"])
         return child, asked
 
     def servers(self):
         names = ["azureml", "mlserver", "uvicorn", "ray", "ray-fast"]
-        if not self.is_json and not shutil.which("h2load"):
+        if self.is_grpc:
+            names = ["grpcio", "ray-grpc", "ray-fast-grpc"]
+        elif not self.is_json and not can_ask_grpc():
             names.remove("mlserver")
         return {"Berth": self.behind, **{name: self.alone(name) for name in names}}
 
@@ -468,6 +490,11 @@ RATIOS = [
     ("Berth, uvicorn", "uvicorn"),
     ("ray", "Berth, uvicorn"),
     ("ray-fast", "Berth, uvicorn"),
+    ("Berth, grpcio", "grpcio"),
+    ("ray-grpc", "Berth, grpcio"),
+    ("ray-fast-grpc", "Berth, grpcio"),
+    ("ray-fast-grpc", "ray-fast-grpc, replica"),
+    ("ray-fast-grpc, replica", "grpcio"),
 ]
 
 
@@ -502,9 +529,10 @@ class Report:
 
 
 def versions(section):
-    for name in ("azureml", "mlserver", "ray"):
+    for name in sorted({"azureml", "mlserver", "ray"} & section.venvs.keys()):
         said = subprocess.run([f"{section.venvs[name]}/bin/pip", "freeze"], capture_output=True, text=True).stdout
         wanted = ("azureml-inference", "mlserver==", "ray", "uvicorn==", "gunicorn==", "starlette==", "uvloop==", "httptools==")
+        wanted += ("grpcio==", "protobuf==")
         yield f"{name}: {' '.join(line for line in said.split() if line.lower().startswith(wanted))}"
     yield subprocess.run([section.berth, "--version"], capture_output=True, text=True).stdout.strip()
     yield f"caller: Python {sys.version.split()[0]}"
@@ -518,7 +546,7 @@ def main():
         parser.add_argument(f"--venv-{name}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--sections", default="json,tensor")
+    parser.add_argument("--sections", default="json,tensor,grpc")
     parser.add_argument("--only", default="", help="servers with this word in their name")
     parser.add_argument("--end-by", type=float, default=float("inf"), help="seconds after which no round would end")
     parser.add_argument("--all-cores", action="store_true", help="servers may use the caller's core, too")
@@ -535,6 +563,8 @@ def main():
     where = "all" if args.all_cores else "one"
     report.say(f"{len(cores)} cores; a server and its model on {where}, their caller on the last; load average {os.getloadavg()}")
     for key in args.sections.split(","):
+        if key == "grpc" and not can_ask_grpc():
+            continue
         with tempfile.TemporaryDirectory() as folder:
             section = Section(key, args, folder)
             if key == args.sections.split(",")[0]:
@@ -567,7 +597,11 @@ def main():
                 longest = max(longest, time.monotonic() - begin)
             rounds = max(map(len, rows.values()))
             shape = "x".join(map(str, SHAPE))
-            what = "a small JSON body" if key == "json" else f"a tensor of {shape} FP32, {len(section.data)} bytes"
+            what = {
+                "json": "a small JSON body",
+                "tensor": f"a tensor of {shape} FP32, {len(section.data)} bytes",
+                "grpc": "a message of 18 bytes over gRPC",
+            }[key]
             report.say()
             report.say(f"{what}, there and back; {rounds} rounds, load average {os.getloadavg()[0]:.1f}")
             report.say(f"latencies at {RATES[key]} requests a second, the rest as fast as {CONNECTIONS} connections get answers")
