@@ -11,7 +11,7 @@ const PACKAGE: &str = "berth.api.v1";
 
 /// How the names of methods begin that change nothing. Whatever is called otherwise is a POST.
 const READS: &[&str] =
-    &["Get", "List", "Show", "Explain", "Info", "Members", "Events", "Logs", "Check", "SaveSnapshot"];
+    &["Get", "List", "Show", "Explain", "Info", "Members", "Events", "Follow", "Logs", "Check", "SaveSnapshot"];
 
 /// One method over HTTP.
 #[derive(Clone, Debug)]
@@ -112,6 +112,7 @@ mod tests {
             ("/api/v1/endpoints/list-keys", true),
             ("/api/v1/deployments/explain", true),
             ("/api/v1/watch/events", true),
+            ("/api/v1/boards/follow", true),
             ("/api/v1/plans/plan", false),
             ("/api/v1/assets/upload", false),
             ("/api/v1/cluster/add-member", false),

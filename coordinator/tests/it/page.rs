@@ -10,16 +10,24 @@ use std::{
 };
 
 use berth_proto::{
-    api::v1::{SetTrafficRequest, TrafficMap},
-    store::v1::AlertRule,
+    api::v1::{FollowBoardRequest, SetTrafficRequest, TrafficMap, boards_client::BoardsClient},
+    node::v1::Served,
+    store::v1::{AlertRule, Device},
 };
+use tokio_stream::StreamExt as _;
 
-use crate::api_fleet::{Fleet, endpoint_request, fresh_id};
+use crate::{
+    api_fleet::{Fleet, endpoint_request, fresh_id},
+    session_node::{Part, Puppet},
+};
 
 /// How long a browser may take to come up, read everything and draw it, on a busy host.
 const WITHIN: Duration = Duration::from_secs(120);
 /// Milliseconds of the page's own clock that pass before the browser says what it sees.
 const PAGE_MS: &str = "--virtual-time-budget=6000";
+
+/// Looks that a browser takes at a page which lacks its figures.
+const LOOKS_MAX: u32 = 5;
 
 fn browser() -> Option<&'static str> {
     let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
@@ -36,6 +44,35 @@ async fn look(browser: &str, profile: &Path, task: &str, url: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Finds what a drawing says to those who do not see it, after what it is about.
+fn label<'a>(seen: &'a str, about: &str) -> Option<&'a str> {
+    let (_, rest) = seen.split_once(&format!("aria-label=\"{about}: "))?;
+    rest.split_once('"').map(|(said, _)| said)
+}
+
+fn figure(seen: &str, about: &str) -> Option<f64> {
+    label(seen, about)?.split(' ').next()?.parse().ok()
+}
+
+/// Waits until a piece of time is over in which requests were answered: the one that still grows is not shown.
+async fn answered(fleet: &Fleet) {
+    let deadline = tokio::time::Instant::now() + WITHIN;
+    loop {
+        let mut board = BoardsClient::new(fleet.channel(0));
+        let told = board.follow(FollowBoardRequest { once: true }).await.expect("a board");
+        let parts: Vec<_> = told.into_inner().collect().await;
+        let mut points = parts.iter().flatten().flat_map(|part| {
+            let of = part.loads.iter().filter(|load| load.deployment == "blue");
+            of.flat_map(|load| &load.points).map(|point| point.number < part.newest_point)
+        });
+        if points.any(|is_over| is_over) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nothing was answered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_shows_the_cluster_and_the_api() {
     let Some(browser) = browser() else {
@@ -47,11 +84,34 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         return;
     };
     let fleet = Fleet::start(1).await;
+    let card = Device {
+        uuid: "GPU-1".into(),
+        model: "H100".into(),
+        memory_mib: 81_920,
+        healthy: true,
+        simulated: true,
+        ..Device::default()
+    };
+    let served = |deployment: &str, requests, failed| Served {
+        endpoint: "fraud".into(),
+        deployment: deployment.into(),
+        requests,
+        failed,
+        took: [vec![0; 10], vec![requests]].concat(),
+        ..Served::default()
+    };
+    let served = vec![served("blue", 3, 0), served("", 1, 1)];
+    let part = Part { devices: vec![card], served, fails: vec!["green"] };
+    let puppets = [
+        Puppet::start_as(&fleet, 1, "gpu-1", part),
+        Puppet::start_as(&fleet, 2, "cpu-1", Part { fails: vec!["green"], ..Part::default() }),
+    ];
     let mut request = endpoint_request("fraud", &fresh_id());
     let rule = AlertRule { when: "replicas short for 0s".into(), ..AlertRule::default() };
     request.spec.as_mut().expect("a spec").alerts = vec![rule];
     fleet.endpoints(0).put(request).await.expect("created");
     fleet.put_deployment(0, "fraud", "blue", 2).await.expect("created");
+    fleet.put_deployment(0, "fraud", "green", 1).await.expect("created");
     let split = TrafficMap { percent: [("blue".to_owned(), 100)].into() };
     let request = SetTrafficRequest {
         request_id: fresh_id(),
@@ -60,25 +120,51 @@ async fn a_browser_shows_the_cluster_and_the_api() {
         ..Default::default()
     };
     fleet.endpoints(0).set_traffic(request).await.expect("set");
-    // Rules are looked at by the clock; none of the two replicas has a node.
+    // Rules are looked at by the clock; the one replica of green never serves.
     fleet.until(0, "the rule fires", |state| state.alerts.values().any(|alert| alert.is_firing())).await;
+    fleet
+        .until(0, "blue serves and green has failed", |state| {
+            let of = |name: &str| state.deployment_status(&name.parse().expect("a key")).ok();
+            of("fraud/blue").is_some_and(|blue| blue.ready == 2)
+                && of("fraud/green").is_some_and(|green| green.state.word() == "Failed")
+        })
+        .await;
+    answered(&fleet).await;
     let folder = tempfile::tempdir().expect("a folder");
     let at = format!("http://{}", fleet.members[0].address);
 
-    let seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/")).await;
+    // A busy host may leave a piece of time without any answer: another look sees another one.
+    let mut seen = String::new();
+    for _ in 0..LOOKS_MAX {
+        seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/")).await;
+        if figure(&seen, "requests").is_some_and(|rate| rate > 0.0) {
+            break;
+        }
+    }
     assert!(seen.contains("data-ready=\"yes\""), "everything was read: {seen}");
     for wanted in [
         "fraud",
         "blue 100 %",
-        "blue 0/2",
+        "blue 2/2, green 0/1",
+        "init() raised: no model",
         "deployment.created",
-        "No node has joined",
-        "<polyline",
+        "replica.serving",
         "fraud/replicas-short",
+        "gpu-1",
+        "cpu-1",
+        "1: H100 healthy (simulated)",
         "<rect",
     ] {
         assert!(seen.contains(wanted), "the page shows {wanted}: {seen}");
     }
+    // Four courses: three of them of what was answered, of which a quarter was refused before a deployment was chosen.
+    assert!(figure(&seen, "requests").is_some_and(|rate| rate > 0.0), "{seen}");
+    assert_eq!(label(&seen, "failed"), Some("25 %"), "{seen}");
+    assert!(label(&seen, "p95").is_some_and(|p95| p95.ends_with(" ms")), "{seen}");
+    assert!(figure(&seen, "at work").is_some_and(|busy| busy >= 6.0), "three at each: {seen}");
+    assert_eq!(seen.matches("<polyline").count(), 4, "{seen}");
+    let serving = seen.matches("<span class=\"good\">serving</span>").count();
+    assert_eq!(serving, 2, "two replicas serve: {seen}");
     assert!(seen.contains("role=\"alert\" hidden"), "nothing is said to be old: {seen}");
 
     let seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/docs")).await;
@@ -87,6 +173,7 @@ async fn a_browser_shows_the_cluster_and_the_api() {
 
     let picture = folder.path().join("page.png");
     look(browser, folder.path(), &format!("--screenshot={}", picture.display()), &format!("{at}/")).await;
+    puppets.into_iter().for_each(Puppet::stop);
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 10_000, "{} bytes", bytes.len());
 }

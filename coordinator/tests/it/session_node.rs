@@ -22,10 +22,11 @@ use berth_proto::node::{
     TableMessage, assignments_from_wire, change_from_wire, prefetch_to_wire, profile_to_wire, report_to_wire,
     v1::{
         FromNode, Heartbeat, Hello, LogChunk, LogRequest, LogTime, PrefetchReport, PrepareProgress, ReplicaLoad,
-        ReplicaReports, TableAcks, TableUpdate, ToNode, Usage, WatchTableRequest, from_node, node_client::NodeClient,
-        to_node,
+        ReplicaReports, Served, TableAcks, TableUpdate, ToNode, Usage, WatchTableRequest, from_node,
+        node_client::NodeClient, to_node,
     },
 };
+use berth_proto::store::v1::Device;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -55,6 +56,16 @@ pub(crate) struct Line {
 pub(crate) struct Puppet {
     task: JoinHandle<()>,
     pub(crate) seen: Arc<Mutex<Seen>>,
+}
+
+/// What a puppet has and does beside what every puppet does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) devices: Vec<Device>,
+    /// Deployments whose replicas never come up there.
+    pub(crate) fails: Vec<&'static str>,
+    /// What its ingress answers between two heartbeats.
+    pub(crate) served: Vec<Served>,
 }
 
 /// What a puppet saw.
@@ -126,11 +137,16 @@ impl Line {
 impl Puppet {
     /// Starts a node that finds the leader by itself.
     pub(crate) fn start(fleet: &Fleet, id: u64, name: &str) -> Self {
+        Self::start_as(fleet, id, name, Part::default())
+    }
+
+    /// Starts a node that plays a part.
+    pub(crate) fn start_as(fleet: &Fleet, id: u64, name: &str, part: Part) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let addresses: Vec<SocketAddr> = fleet.members.iter().map(|member| member.address).collect();
         let token =
             Token::new(&fleet.members.iter().map(|member| member.handle().node_token()).next().expect("members"));
-        let puppet = Strings { id, name: name.to_owned(), addresses, token, seen: seen.clone() };
+        let puppet = Strings { id, name: name.to_owned(), addresses, token, part, seen: seen.clone() };
         Self { task: tokio::spawn(puppet.live()), seen }
     }
 
@@ -145,6 +161,7 @@ struct Strings {
     name: String,
     addresses: Vec<SocketAddr>,
     token: Token,
+    part: Part,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -168,7 +185,11 @@ impl Strings {
     async fn session(&self, address: SocketAddr) -> Option<SocketAddr> {
         let client = || NodeClient::with_interceptor(channel(address), self.token.clone());
         let epoch = self.seen.lock().unwrap().epoch;
-        let line = Line::dial(client(), Hello { epoch, ..hello(self.id, &self.name) }).await;
+        let mut hello = Hello { epoch, ..hello(self.id, &self.name) };
+        if let Some(profile) = &mut hello.profile {
+            profile.devices.clone_from(&self.part.devices);
+        }
+        let line = Line::dial(client(), hello).await;
         let mut line = line.ok()?;
         match line.down.message().await.ok()??.message? {
             to_node::Message::Welcome(welcome) => self.seen.lock().unwrap().epoch = welcome.epoch,
@@ -188,7 +209,7 @@ impl Strings {
                 message = line.down.message() => match message.ok()??.message? {
                     to_node::Message::Assignments(wire) => {
                         let orders = assignments_from_wire(wire).expect("orders");
-                        let reports = obey(&orders, &mut states);
+                        let reports = obey(&orders, &self.part.fails, &mut states);
                         self.seen.lock().unwrap().orders = Some(orders);
                         if !reports.is_empty() {
                             seq += 1;
@@ -226,7 +247,7 @@ impl Strings {
                         leaving_ms: None,
                         devices: Vec::new(),
                         prefetches: self.prefetched(),
-                        served: Vec::new(),
+                        served: self.part.served.clone(),
                         uses: Vec::new(),
                         progress: Vec::new(),
                     })).await;
@@ -270,10 +291,11 @@ impl Strings {
     }
 }
 
-fn obey(orders: &Assignments, states: &mut BTreeMap<ReplicaId, Observed>) -> Vec<ReplicaReport> {
+fn obey(orders: &Assignments, fails: &[&str], states: &mut BTreeMap<ReplicaId, Observed>) -> Vec<ReplicaReport> {
     let mut reports = Vec::new();
     for order in orders.replicas.values() {
         let observed = match order.desired {
+            Desired::Run if fails.contains(&order.key.deployment.as_str()) => Observed::Failed,
             Desired::Run => Observed::Warm,
             Desired::Drain { .. } => continue,
             Desired::Stop => Observed::Gone,
@@ -290,8 +312,8 @@ pub(crate) fn report(replica: ReplicaId, observed: Observed) -> ReplicaReport {
     ReplicaReport {
         replica,
         observed,
-        reason: "as ordered".into(),
-        permanent: false,
+        reason: if observed == Observed::Failed { "init() raised: no model".into() } else { "as ordered".into() },
+        permanent: observed == Observed::Failed,
         restarts: 0,
         retry_in: berth_core::time::Millis(0),
         pid: 42,

@@ -6,6 +6,9 @@ const READ_EVERY_MS = 2000;
 const KEPT = { points: 60, events: 50, replicas: 200 };
 
 const inFlight = new Map(); // endpoint → the last counts of requests at work
+const loads = new Map(); // endpoint/deployment → number of a piece of time → what was answered in it
+const clock = { newest: 0, point_ms: 1, drawn: 0 }; // the piece of time that still grows, and how long each is
+const known = {}; // what was read last
 const seen = []; // events, newest first
 let applied = 0;
 let lostSince = null;
@@ -45,7 +48,7 @@ function table(id, heads, rows, empty) {
 
 /** Draws parts of a whole beside each other, with words for those who do not see colours. */
 function bar(parts, total, words) {
-  const width = 140;
+  const width = 110;
   const drawing = svg("svg", { width, height: 12, viewBox: `0 0 ${width} 12`, role: "img", "aria-label": words });
   drawing.append(svg("title", {}, words), svg("rect", { class: "room", width, height: 12 }));
   let x = 0;
@@ -57,11 +60,12 @@ function bar(parts, total, words) {
   return drawing;
 }
 
-function sparkline(points, words) {
-  const [width, height] = [120, 22];
-  const most = Math.max(1, ...points);
+function sparkline(points, words, least = 1) {
+  const [width, height] = [76, 22];
+  const most = Math.max(least, ...points);
   const at = (count, index) => {
-    const x = (index / (KEPT.points - 1)) * width;
+    // The newest is at the right, however few there are.
+    const x = ((KEPT.points - points.length + index) / (KEPT.points - 1)) * width;
     return `${x.toFixed(1)},${(height - 2 - (count / most) * (height - 4)).toFixed(1)}`;
   };
   const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
@@ -92,14 +96,50 @@ function lacks(it) {
   return "";
 }
 
-function showEndpoints(endpoints, deployments, replicas) {
+/** Draws a course with its last figure below; a dash where nobody has told of any. */
+function course(points, figure, words, least) {
+  if (points.length === 0) return make("td", { class: "dim" }, "-");
+  const cell = make("td", {}, sparkline(points, `${words}: ${figure}`, least));
+  cell.append(make("small", { class: "dim" }, figure));
+  return cell;
+}
+
+/** Adds up what the deployments of an endpoint answered, refusals before any was chosen too; the oldest first. */
+function answered(endpoint) {
+  const own = [...loads].filter(([key]) => key.startsWith(`${endpoint}/`)).map(([, points]) => points);
+  const found = { rates: [], failed: [], p95: [] };
+  // Nobody has told of any: that is not the same as none.
+  if (clock.newest === 0) return found;
+  for (let number = clock.newest - KEPT.points; number < clock.newest; number += 1) {
+    const points = own.map((of) => of.get(number)).filter((it) => it);
+    const requests = points.reduce((sum, it) => sum + it.requests, 0);
+    const failed = points.reduce((sum, it) => sum + it.failed, 0);
+    found.rates.push((requests * 1000) / clock.point_ms);
+    found.failed.push(requests > 0 ? (failed * 100) / requests : 0);
+    found.p95.push(Math.max(0, ...points.map((it) => it.p95_us / 1000)));
+  }
+  return found;
+}
+
+const short = (number) => (number >= 100 ? number.toFixed(0) : Number(number.toPrecision(2)).toString());
+
+/** Adds how many requests each endpoint works at. */
+function countBusy({ endpoints, replicas }) {
+  for (const { name } of endpoints) {
+    const busy = replicas.filter((it) => it.endpoint === name).reduce((sum, it) => sum + it.in_flight, 0);
+    inFlight.set(name, [...(inFlight.get(name) || []), busy].slice(-KEPT.points));
+  }
+  for (const name of inFlight.keys()) if (!endpoints.some((it) => it.name === name)) inFlight.delete(name);
+}
+
+function showEndpoints({ endpoints, deployments }) {
+  clock.drawn = clock.newest;
   const rows = endpoints.map((endpoint) => {
     const own = deployments.filter((it) => it.endpoint === endpoint.name);
     const names = own.map((it) => it.name);
-    const busy = replicas.filter((it) => it.endpoint === endpoint.name).reduce((sum, it) => sum + it.in_flight, 0);
-    const points = [...(inFlight.get(endpoint.name) || []), busy].slice(-KEPT.points);
-    inFlight.set(endpoint.name, points);
+    const points = inFlight.get(endpoint.name) || [0];
     const ready = own.map((it) => `${it.name} ${it.ready}/${it.desired}`).join(", ");
+    const { rates, failed, p95 } = answered(endpoint.name);
     const why = own.map(lacks).filter((text) => text).join("; ");
     const mirrors = Object.entries(endpoint.mirror_traffic || {}).map(([name, share]) => `${name} ${share} %`).join(", ");
     return [
@@ -108,12 +148,14 @@ function showEndpoints(endpoints, deployments, replicas) {
       shares(endpoint.traffic || {}, names),
       mirrors,
       ready,
-      sparkline(points, `${busy} requests at work`),
+      course(rates, `${short(rates.at(-1) || 0)} /s`, "requests"),
+      course(failed, rates.at(-1) > 0 ? `${short(failed.at(-1))} %` : "-", "failed", 100),
+      course(p95, p95.at(-1) > 0 ? `${short(p95.at(-1))} ms` : "-", "p95"),
+      course(points, String(points.at(-1)), "at work"),
       make("td", { class: "wrap dim" }, why),
     ];
   });
-  for (const name of inFlight.keys()) if (!endpoints.some((it) => it.name === name)) inFlight.delete(name);
-  const heads = ["endpoint", "state", "traffic", "mirrors", "ready", "at work", "why"];
+  const heads = ["endpoint", "state", "traffic", "mirrors", "ready", "requests", "failed", "p95", "at work", "why"];
   table("endpoints", heads, rows, "No endpoint yet: berth apply -f FILE makes one.");
 }
 
@@ -201,7 +243,9 @@ async function readAll() {
   el("warnings").replaceChildren(...[...info.warnings, ...info.not_covered].map((text) => make("li", {}, text)));
   el("warnings").hidden = info.warnings.length + info.not_covered.length === 0;
   showAlerts(alerts);
-  showEndpoints(endpoints.endpoints, deployments.deployments, replicas.replicas);
+  Object.assign(known, endpoints, deployments, replicas);
+  countBusy(known);
+  showEndpoints(known);
   showReplicas(replicas.replicas);
   showNodes(nodes.nodes);
 }
@@ -223,38 +267,69 @@ async function follow() {
   }
 }
 
-/** Follows the watch of events, and opens it again where it broke. */
-async function followEvents() {
-  let next = null;
+/** Follows a stream of lines of JSON, and opens it again where it broke. `take` says whether to go on with this one. */
+async function followLines(path, take, lost = () => {}) {
   for (;;) {
     try {
-      const from = next === null ? "" : `?from_seq=${next}`;
-      const answer = await fetch(`/api/v1/watch/events${from}`);
+      const answer = await fetch(`/api/v1/${path()}`);
+      if (!answer.ok) throw new Error(`${path()} is answered with ${answer.status}`);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
+      let [text, goesOn] = ["", true];
+      while (goesOn) {
         const { value, done } = await reader.read();
         if (done) break;
         const lines = (text + value).split("\n");
         text = lines.pop();
-        for (const line of lines.filter((it) => it)) {
-          const batch = JSON.parse(line);
-          // What was asked for is no longer kept: the watch starts anew.
-          if (batch.error) { next = null; seen.length = 0; break; }
-          seen.unshift(...batch.events.slice().reverse());
-          seen.length = Math.min(seen.length, KEPT.events);
-          next = batch.next_seq;
-        }
-        showEvents();
+        goesOn = lines.filter((it) => it).every((line) => take(JSON.parse(line)));
       }
+      if (!goesOn) await reader.cancel();
     } catch (error) {
       // `follow` says that nobody answers.
       console.debug(error);
     }
+    lost();
     await new Promise((done) => setTimeout(done, READ_EVERY_MS));
   }
 }
 
+let nextEvent = null;
+
+function takeEvents(batch) {
+  // What was asked for is no longer kept: the watch starts anew.
+  if (batch.error) { nextEvent = null; seen.length = 0; return false; }
+  seen.unshift(...batch.events.slice().reverse());
+  seen.length = Math.min(seen.length, KEPT.events);
+  nextEvent = batch.next_seq;
+  showEvents();
+  return true;
+}
+
+/** Keeps of the board what was answered; everything else is read. */
+function takeBoard(part) {
+  if (part.error) return false;
+  if (part.whole) loads.clear();
+  [clock.newest, clock.point_ms] = [part.newest_point, part.point_ms || 1];
+  for (const load of part.loads) {
+    const key = `${load.endpoint}/${load.deployment}`;
+    if (!loads.has(key)) loads.set(key, new Map());
+    for (const point of load.points) loads.get(key).set(point.number, point);
+  }
+  for (const [key, points] of loads) {
+    for (const number of points.keys()) if (number < clock.newest - KEPT.points) points.delete(number);
+    if (points.size === 0) loads.delete(key);
+  }
+  // A piece of time that is over is drawn, not every change.
+  if (!part.more && known.endpoints && clock.drawn !== clock.newest) showEndpoints(known);
+  return true;
+}
+
+/** Forgets what was answered: figures that nobody renews would be taken for those of now. The next board has them all. */
+function loseBoard() {
+  loads.clear();
+  clock.newest = 0;
+}
+
 showEvents();
 follow();
-followEvents();
+followLines(() => (nextEvent === null ? "watch/events" : `watch/events?from_seq=${nextEvent}`), takeEvents);
+followLines(() => "boards/follow", takeBoard, loseBoard);
