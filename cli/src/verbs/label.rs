@@ -50,8 +50,6 @@ pub(super) async fn run(context: &Context, args: LabelArgs) -> Result<(), Fault>
             let mut spec = found.spec.clone().unwrap_or_default();
             spec.tags = changed(context, &spec.tags, &changes, args.overwrite)?;
             if found.spec.as_ref() != Some(&spec) {
-                let note = "tags are part of a generation, so its replicas are replaced";
-                out.aside(format!("{note}: `berth rollout status {key}` follows that"));
                 let (endpoint, name, if_revision) = (found.endpoint, found.name, Some(found.revision));
                 let spec = Some(spec);
                 found = client

@@ -285,19 +285,29 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
 /// Returns the newest generation that was another than the current one: a restart is nothing to go back to.
 pub(crate) fn earlier(generations: &[DeploymentGeneration]) -> Option<&DeploymentGeneration> {
     let current = generations.iter().find(|found| found.current)?;
-    let differs = |found: &&DeploymentGeneration| {
-        let was = found.spec.as_ref().map(|spec| DeploymentSpec { instance_count: 0, ..spec.clone() });
-        let is = current.spec.as_ref().map(|spec| DeploymentSpec { instance_count: 0, ..spec.clone() });
-        !found.current && was != is
-    };
+    let now = current.spec.clone().unwrap_or_default();
+    let differs = |found: &&DeploymentGeneration| !found.current && beside(&now, found) != now;
     generations.iter().rev().find(differs)
+}
+
+/// Takes a generation's spec with what makes no generation as it is now: going back would change it unseen.
+fn beside(now: &DeploymentSpec, generation: &DeploymentGeneration) -> DeploymentSpec {
+    DeploymentSpec {
+        description: now.description.clone(),
+        tags: now.tags.clone(),
+        instance_count: now.instance_count,
+        min_instances: now.min_instances,
+        priority: now.priority,
+        spread: now.spread,
+        disconnect: now.disconnect,
+        reserve: now.reserve,
+        ..generation.spec.clone().unwrap_or_default()
+    }
 }
 
 /// Makes the request that goes back to a generation.
 pub(crate) fn back_to(current: &Deployment, target: &DeploymentGeneration) -> PutDeploymentRequest {
-    let mut spec = target.spec.clone().unwrap_or_default();
-    // How many there are is no matter of generations.
-    spec.instance_count = current.spec.as_ref().map_or(spec.instance_count, |spec| spec.instance_count);
+    let spec = beside(current.spec.as_ref().or(target.spec.as_ref()).unwrap_or(&DeploymentSpec::default()), target);
     PutDeploymentRequest {
         endpoint: current.endpoint.clone(),
         name: current.name.clone(),
@@ -342,8 +352,10 @@ mod tests {
 
     #[test]
     fn a_restart_is_nothing_to_go_back_to() {
-        let generation = |generation, command: &str, instance_count, current| {
-            let spec = DeploymentSpec { description: command.to_owned(), instance_count, ..DeploymentSpec::default() };
+        let generation = |generation: u64, mount: &str, priority: u32, current| {
+            let tags = [("team".to_owned(), generation.to_string())].into();
+            let (model_mount_path, priority) = (Some(mount.to_owned()), Some(priority));
+            let spec = DeploymentSpec { model_mount_path, priority, tags, ..DeploymentSpec::default() };
             DeploymentGeneration { generation, spec: Some(spec), current, ..DeploymentGeneration::default() }
         };
         let all = [generation(3, "a", 1, false), generation(4, "b", 1, false), generation(5, "b", 2, true)];
@@ -352,7 +364,8 @@ mod tests {
         let current = Deployment { spec: all[2].spec.clone(), revision: 7, ..Deployment::default() };
         let request = back_to(&current, &all[0]);
         let spec = request.spec.expect("a spec");
-        assert_eq!((spec.description.as_str(), spec.instance_count, request.if_revision), ("a", 2, Some(7)));
+        assert_eq!((spec.model_mount_path.as_deref(), request.if_revision), (Some("a"), Some(7)));
+        assert_eq!((spec.priority, spec.tags["team"].as_str()), (Some(2), "5"), "what makes no generation stays");
     }
 
     #[test]

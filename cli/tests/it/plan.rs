@@ -89,9 +89,12 @@ fn what_would_happen_is_told_and_not_done() {
 
     let again = dev.run(&["plan", "-f", &file]).good();
     assert!(again.out.contains("nothing would change"), "{again:#?}");
-    let more = dev.run(&["plan", "-f", &file, "--set", "tags.team=ml"]);
+    let more = dev.run(&["plan", "-f", &file, "--set", "environment_variables.TEAM=ml"]);
     assert_eq!(more.code, 1, "{more:#?}");
-    assert!(more.out.contains("tags.team: (none) → ml") && more.out.contains("every replica is replaced"), "{more:#?}");
+    assert!(
+        more.out.contains("environment_variables.TEAM: (none) → ml") && more.out.contains("every replica is replaced"),
+        "{more:#?}"
+    );
     let stale = dev.run(&["apply", "-f", &file, "--no-wait", "--check-index", index]);
     assert_eq!(stale.code, 1, "{stale:#?}");
     assert!(stale.err.contains("E_REVISION") && stale.err.contains("fraud/wide"), "{stale:#?}");

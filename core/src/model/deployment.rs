@@ -403,8 +403,11 @@ impl DeploymentSpec {
 
     /// Returns whether going from `self` to `next` needs new replicas, rather than more or fewer.
     pub fn differs_beyond_count(&self, next: &Self) -> bool {
-        // What happens to a node concerns the cluster and the agent, not the process; nor do places that nothing runs in.
+        // What happens to a node concerns the cluster and the agent, not the process; nor do places that nothing runs in, nor
+        // what people write beside it.
         let same_process = Self {
+            description: self.description.clone(),
+            tags: self.tags.clone(),
             instance_count: self.instance_count,
             min_instances: self.min_instances,
             priority: self.priority,
@@ -634,6 +637,9 @@ mod tests {
         let scaled = DeploymentSpec { instance_count: 5, min_instances: Some(2), priority: 70, ..spec.clone() };
         let changed = DeploymentSpec { code: code("other.py"), ..scaled.clone() };
         assert!(!spec.differs_beyond_count(&scaled));
+        let tags = [("team".to_owned(), "risk".to_owned())].into();
+        let told = DeploymentSpec { description: "for the risk team".to_owned(), tags, ..spec.clone() };
+        assert!(!spec.differs_beyond_count(&told));
         assert!(spec.differs_beyond_count(&changed));
     }
 }

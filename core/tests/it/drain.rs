@@ -223,7 +223,7 @@ fn absurd_wishes_are_refused_with_every_problem() {
 fn a_rollout_and_a_drain_at_once_keep_the_promise() {
     let mut cluster = settled(4, 5);
     let mut next = spec(5);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     cluster.drain(2, false);
     for _ in 0..200 {

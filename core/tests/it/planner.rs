@@ -123,7 +123,7 @@ fn without_room_for_one_more_a_rollout_goes_one_at_a_time_and_records_it() {
     cluster.settle();
     assert_eq!(cluster.ready("fraud/blue"), 8, "the fleet is full");
     let mut next = spec(8);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     let (steps, report) = cluster.plan();
     assert!(matches!(&steps[..], [Step::Drain { reason, .. }] if reason == ONE_AT_A_TIME), "{steps:?}");
@@ -142,7 +142,7 @@ fn a_deployment_with_a_reserve_waits_for_room_and_says_why() {
         cluster.deploy("fraud/blue", reserved(instances));
         cluster.settle();
         let mut next = reserved(instances);
-        next.tags.insert("version".to_owned(), "2".to_owned());
+        next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
         cluster.deploy("fraud/blue", next);
         let (steps, report) = cluster.plan();
         assert!(steps.is_empty(), "nothing that serves ends: {steps:?}");
@@ -172,7 +172,7 @@ fn a_broken_generation_leaves_the_old_one_serving_and_backs_off() {
     cluster.deploy("fraud/blue", spec(2));
     cluster.settle();
     let mut next = spec(2);
-    next.tags.insert("broken".to_owned(), "yes".to_owned());
+    next.environment_variables.insert("BROKEN".to_owned(), "yes".to_owned());
     cluster.deploy("fraud/blue", next);
     for failures in 1..=3 {
         let (steps, _) = cluster.plan();
@@ -198,7 +198,7 @@ fn a_second_change_supersedes_the_first() {
     cluster.settle();
     for version in ["2", "3"] {
         let mut next = spec(3);
-        next.tags.insert("version".to_owned(), version.to_owned());
+        next.environment_variables.insert("VERSION".to_owned(), version.to_owned());
         cluster.deploy("fraud/blue", next);
         let (steps, _) = cluster.plan();
         cluster.commit(steps);
@@ -315,7 +315,7 @@ fn nothing_is_taken_over_before_every_router_knows_who_serves_instead() {
     cluster.settle();
     let old = cluster.replicas("fraud/blue")[0].id;
     let mut next = spec(1);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     let (steps, _) = cluster.plan();
     cluster.commit(steps);

@@ -21,7 +21,7 @@ fn broken_update() -> Cluster {
     cluster.deploy("fraud/blue", reserved(3));
     cluster.settle();
     let mut next = reserved(3);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     rounds(&mut cluster, 20);
     assert!(cluster.state.deployments[&key("fraud/blue")].failures > 0);
@@ -94,7 +94,7 @@ fn one_that_serves_takes_over_and_what_stood_in_goes() {
     cluster.transition(serving(&cluster)[0].0, NodeState::Lost);
     rounds(&mut cluster, 20);
     let mut mended = reserved(3);
-    mended.tags.insert("version".to_owned(), "3".to_owned());
+    mended.environment_variables.insert("VERSION".to_owned(), "3".to_owned());
     cluster.deploy("fraud/blue", mended);
     cluster.settle();
     let mut replicas = cluster.replicas("fraud/blue");
@@ -110,7 +110,7 @@ fn only_a_generation_that_served_stands_in() {
     let mut cluster = Cluster::of(3);
     cluster.deploy("fraud/blue", spec(1));
     let mut next = spec(1);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     rounds(&mut cluster, 1);
     cluster.deploy("fraud/blue", next);
     assert_eq!(cluster.state.deployments[&key("fraud/blue")].stand_in(), None);
@@ -119,7 +119,7 @@ fn only_a_generation_that_served_stands_in() {
     cluster.deploy("fraud/blue", spec(1));
     cluster.settle();
     let mut next = spec(1);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     cluster.settle();
     let deployment = &cluster.state.deployments[&key("fraud/blue")];
@@ -134,7 +134,7 @@ fn full_and_broken() -> Cluster {
     let whole = |version: &str| {
         let mut whole = spec(3);
         whole.resources.cpu_milli = 4_000;
-        whole.tags.insert("version".to_owned(), version.to_owned());
+        whole.environment_variables.insert("VERSION".to_owned(), version.to_owned());
         whole
     };
     cluster.deploy("fraud/blue", whole("1"));
@@ -206,7 +206,7 @@ fn who_asks_for_more_and_for_what_does_not_come_up_gets_more_of_what_works() {
     cluster.deploy("fraud/blue", spec(3));
     cluster.settle();
     let mut next = spec(5);
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next.clone());
     rounds(&mut cluster, 30);
     assert_eq!(serving(&cluster).len(), 5, "{:?}", cluster.replicas("fraud/blue"));
@@ -223,7 +223,7 @@ fn what_stands_in_is_spread_as_it_always_was() {
     cluster.settle();
     let mut next = spec(3);
     next.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
-    next.tags.insert("version".to_owned(), "2".to_owned());
+    next.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
     cluster.deploy("fraud/blue", next);
     rounds(&mut cluster, 4);
     cluster.transition(serving(&cluster)[0].0, NodeState::Lost);
@@ -261,7 +261,7 @@ fn what_leaves_and_fits_nowhere_as_it_was_does_not_hold_up_the_rollout() {
     let one_each = |version: &str| {
         let mut spec = reserved(3);
         spec.spread = Spread { by: SpreadBy::Node, max_per_domain: Some(1) };
-        spec.tags.insert("version".to_owned(), version.to_owned());
+        spec.environment_variables.insert("VERSION".to_owned(), version.to_owned());
         spec
     };
     let mut cluster = Cluster::of(3);
