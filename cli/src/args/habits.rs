@@ -237,6 +237,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`berth top` shows what is used, `berth alerts` the rules; Prometheus reads `/metrics` of every process",
     ),
     (&["tail", "stream", "get-logs"], "`berth logs ENDPOINT/DEPLOYMENT -f` prints what its replicas write"),
+    (&["list-keys", "keys", "get-keys"], "`berth endpoint get-credentials ENDPOINT` prints both keys"),
     (&["kustomize"], "`berth apply -f - --set FIELD=VALUE` takes what another tool prints, and lays values over it"),
     (
         &["ui", "dashboard", "portal", "studio"],
@@ -642,6 +643,7 @@ mod tests {
             ("berth api-versions", "berth version"),
             ("berth annotate deploy/blue a=b", "berth label"),
             ("berth label pods --all a=b", "berth get replicas -l"),
+            ("berth online-endpoint list-keys -n fraud", "get-credentials"),
             ("berth autoscale deploy/blue --min=1", "berth scale"),
             ("berth batch-endpoint list", "berth invoke"),
             ("berth serverless-endpoint list", "berth deploy"),

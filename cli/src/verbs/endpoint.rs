@@ -57,7 +57,9 @@ async fn create(context: &Context, args: args::CreateEndpointArgs) -> Result<(),
         }
         None => {
             let name = args.name.as_deref().unwrap_or_default();
-            yaml::patch_endpoint(name, EndpointSpec::default(), &settings).or_misused()?.0
+            let (file, warnings) = yaml::patch_endpoint(name, EndpointSpec::default(), &settings).or_misused()?;
+            context.out.warnings(&warnings);
+            file
         }
     };
     let endpoint = put(&context.client, &file, PutMode::Create).await?;

@@ -20,6 +20,10 @@ fn a_watch_goes_on_when_the_last_that_had_the_field_is_gone() {
     dev.run(&["endpoint", "create", "-n", "chat"]).good();
     let create = ["endpoint", "create", "-n", "talk", "--auth-mode", "none", "--set", "tags.team=risk"];
     dev.run(&create).good();
+    // What is not done is said, with a file or without.
+    let token = dev.run(&["endpoint", "create", "-n", "token", "--auth-mode", "aad_token"]).good();
+    assert!(token.err.contains("tokens are not issued yet"), "{token:#?}");
+    dev.run(&["endpoint", "delete", "token", "--yes"]).good();
     let talk = dev.run(&["endpoint", "show", "talk", "-o", "json"]).good().json();
     assert_eq!(talk["spec"]["auth_mode"], "none", "as Azure says it");
     let mut watch = Command::new(env!("CARGO_BIN_EXE_berth"))
