@@ -215,7 +215,8 @@ fn amounts(text: &str) -> String {
 
 /// What is hidden of a table of replicas: every number that may be a process's.
 fn of_processes(text: &str) -> String {
-    let is_pid = text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Linux counts processes up to 2^22: what is longer, as an id that happens to have no letter, is none.
+    let is_pid = (2..=7).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_pid { "NUMBER".to_owned() } else { anywhere(text) }
 }
 
@@ -293,6 +294,11 @@ fn what_is_of_one_run_alone_is_hidden() {
         ("b0000000 node-2 b\na0000000 node-1 a\n", "logs", "ID node-N a\nID node-N b\n"),
         ("blue · replica 74341b53 · 8 ms in all\n", "invoke", "blue · replica ID · N ms in all\n"),
         ("NODE    CPU   MEMORY\nnode-1  1/64  2 MiB/1 GiB\n", "get no", "NODE    CPU  MEMORY\nnode-1  #    #\n"),
+        (
+            "REPLICA   NODE    PID\n12345678  node-1  4194304\nab345678  node-2  42\n",
+            "get po",
+            "REPLICA  NODE    PID\nID       node-N  NUMBER\nID       node-N  NUMBER\n",
+        ),
         ("n1 is empty: 1 replica left\n", "drain", "n1 is empty: N replicas left\n"),
     ] {
         assert_eq!(shown(said, typed), left, "{said}");
