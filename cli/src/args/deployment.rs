@@ -8,7 +8,7 @@ use berth_core::{
 };
 use clap::{Args, Subcommand};
 
-use super::{AzureScope, KubectlScope, Since, Tail, WaitArgs, parse_since, parse_tail};
+use super::{AzureScope, KubectlScope, SelectArgs, Since, Tail, WaitArgs, parse_since, parse_tail};
 
 /// `berth deployment …`, where Azure's flags of a workspace mean nothing.
 #[derive(Debug, Args)]
@@ -116,7 +116,10 @@ pub(crate) struct LogsArgs {
     #[command(flatten)]
     pub(crate) scope: KubectlScope,
     /// ENDPOINT/DEPLOYMENT, an ENDPOINT that has one deployment, or a replica by its id or the beginning of it.
-    pub(crate) deployment: String,
+    #[arg(required_unless_present = "select", conflicts_with = "select")]
+    pub(crate) deployment: Option<String>,
+    #[command(flatten)]
+    pub(crate) only: SelectArgs,
     /// How many of the last lines of each replica, or `all`; 100, or with --since all.
     #[arg(long, visible_alias = "lines", allow_hyphen_values = true, value_name = "LINES", value_parser = parse_tail)]
     pub(crate) tail: Option<Tail>,
@@ -125,8 +128,8 @@ pub(crate) struct LogsArgs {
     /// Accepted for kubectl's sake: a replica is one process.
     #[arg(long, hide = true)]
     pub(crate) all_containers: bool,
-    /// Accepted for kubectl's sake: lines of several replicas begin with which.
-    #[arg(long, hide = true)]
+    /// Begin each line with its replica, even where there is one; lines of several do anyway.
+    #[arg(long)]
     pub(crate) prefix: bool,
 }
 

@@ -10,7 +10,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{DrainArgs, complete::flag};
+use super::{DrainArgs, SelectArgs, complete::flag};
 
 /// Verbs of kubectl that mean one of ours.
 #[derive(Debug, Subcommand)]
@@ -38,11 +38,14 @@ pub(crate) enum Habit {
 /// `berth delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
-    /// What it is, and its name: ENDPOINT, ENDPOINT/DEPLOYMENT, NODE or REPLICA; or both with a slash between.
+    /// What it is, and its name: ENDPOINT, ENDPOINT/DEPLOYMENT, NODE or REPLICA; or both with a slash between; with -l
+    /// what it is alone.
     #[arg(value_name = "TYPE NAME", num_args = 1..=2, required_unless_present = "file")]
     pub(crate) what: Vec<String>,
+    #[command(flatten)]
+    pub(crate) only: SelectArgs,
     /// What a file describes, or the files of a folder.
-    #[arg(short, long, alias = "filename", conflicts_with = "what")]
+    #[arg(short, long, alias = "filename", conflicts_with_all = ["what", "select"])]
     pub(crate) file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) scope: KubectlScope,
@@ -547,6 +550,10 @@ mod tests {
             "berth get pods --watch=false",
             "berth events --for deploy/blue -n default",
             "berth logs fraud/blue -c inference-server --prefix",
+            "berth logs -l app=fraud -f --prefix",
+            "berth delete pods -l state=failed,node!=node-1 --yes",
+            "berth wait deploy -l team=risk --for=condition=Available --timeout=60s",
+            "berth wait --for=delete pod --selector=endpoint=fraud",
             "berth label endpoint fraud team=risk owner-",
             "berth label --overwrite deploy/fraud tier=gold -n team-a",
             "berth label ep fraud --list",
@@ -665,9 +672,8 @@ mod tests {
             ("berth get pods -o go-template={{.items}}", "JMESPath"),
             ("berth get pods --show-labels", "-o wide"),
             ("berth get pods --since=1h", "berth logs"),
-            ("berth logs -l app=fraud", "ENDPOINT/DEPLOYMENT"),
             ("berth delete pods --all", "berth get replicas -l"),
-            ("berth delete pods -l app=x", "berth get replicas -l"),
+            ("berth scale deploy -l app=x --replicas=2", "berth get replicas -l"),
             ("berth scale deploy --all --replicas=2", "name it"),
             ("berth scale fraud/blue 2 --dry-run", "berth plan"),
             ("berth apply -f a.yml --prune", "berth delete -f"),

@@ -560,12 +560,19 @@ pub(crate) struct GetArgs {
     pub(crate) scope: KubectlScope,
 }
 
-/// Which items of a list are shown, in which order, as kubectl has it.
+/// Which items are meant, as kubectl has it: by what they say.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct NarrowArgs {
+pub(crate) struct SelectArgs {
     /// Only items whose FIELD is VALUE, as `-o json` names them; several with commas, `!=` for all others.
     #[arg(short = 'l', long = "selector", alias = "field-selector", value_name = "FIELD=VALUE", value_delimiter = ',')]
     pub(crate) select: Vec<String>,
+}
+
+/// Which items of a list are shown, in which order, as kubectl has it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NarrowArgs {
+    #[command(flatten)]
+    pub(crate) only: SelectArgs,
     /// In order of a field that `-o json` shows.
     #[arg(long, value_name = "FIELD")]
     pub(crate) sort_by: Option<String>,

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{KubectlScope, parse_span};
+use super::{KubectlScope, SelectArgs, parse_span};
 
 /// `berth wait`.
 #[derive(Debug, Args)]
 pub(crate) struct WaitForArgs {
-    /// ENDPOINT/DEPLOYMENT, ENDPOINT for all of its deployments, or what it is and its name: `node/node-1`, `replica 1f2e3d4c`.
+    /// ENDPOINT/DEPLOYMENT, ENDPOINT for all of its deployments, or what it is and its name: `node/node-1`, `replica 1f2e3d4c`;
+    /// with -l what it is alone: `deployments`.
     #[arg(required = true, value_name = "TYPE/NAME")]
     pub(crate) what: Vec<String>,
+    #[command(flatten)]
+    pub(crate) only: SelectArgs,
     /// `available` (or `ready`; kubectl's `condition=Available` is the same), `create` or `delete`.
     #[arg(long = "for", value_name = "WORD", default_value = "available", value_parser = parse_goal)]
     pub(crate) goal: Goal,

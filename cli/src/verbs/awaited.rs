@@ -11,10 +11,11 @@ use clap::ValueEnum as _;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Context, by_prefix, named, rollout, wait};
+use super::{Context, by_prefix, named, rollout, select, wait};
 use crate::{
     args::{Deletable, Goal, WaitForArgs, parse_key, typed},
     output::{Fault, Listed as _, Misused},
+    view::is_unknown_field,
 };
 
 /// How often it is looked at.
@@ -45,10 +46,34 @@ struct Gone<'a> {
 pub(super) async fn run(context: &Context, args: WaitForArgs) -> Result<(), Fault> {
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
     let until = Instant::now() + args.timeout;
-    for awaited in read(&args.what) {
+    let all = if args.only.select.is_empty() { read(&args.what) } else { chosen(context, &args, until).await? };
+    for awaited in all {
         awaited.wait(context, args.goal, until, args.timeout).await?;
     }
     Ok(())
+}
+
+/// Finds what a selector means by now; what is to be there is looked for until something is.
+async fn chosen(context: &Context, args: &WaitForArgs, until: Instant) -> Result<Vec<Awaited>, Fault> {
+    let kind = select::kind(&args.what)?;
+    loop {
+        let found = select::names(context, kind, &args.only).await;
+        let waits = args.goal == Goal::There && Instant::now() < until;
+        let names = match found {
+            // The first that has the field may be what is waited for.
+            Err(error) if waits && is_unknown_field(&error) => Vec::new(),
+            found if waits => found?,
+            found => select::or_none(context, found)?,
+        };
+        let sought = || Awaited { kind, name: format!("-l {}", args.only.select.join(",")) };
+        match args.goal {
+            _ if !names.is_empty() => return Ok(names.into_iter().map(|name| Awaited { kind, name }).collect()),
+            Goal::There if waits => sleep_until((Instant::now() + LOOK_AGAIN).min(until)).await,
+            Goal::There => return Err(sought().late(context, args.goal, args.timeout).await),
+            Goal::Available => return Err(sought().absent()),
+            Goal::Gone => return Ok(Vec::new()),
+        }
+    }
 }
 
 /// Reads `TYPE NAME...`, `TYPE/NAME...`, `ENDPOINT/DEPLOYMENT...` and `ENDPOINT...`, each of which may be what is meant.

@@ -14,7 +14,7 @@ use berth_core::{
 
 use super::{
     Context, Deleted, confirm, get,
-    logs::{self, Past},
+    logs::{self, Names, Past},
     named, traffic, wait,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, verb: DeploymentVerb) -> Result<(), F
             let GetLogsArgs { lines, shown, .. } = args;
             // All that was written since then, unless somebody bounds it.
             let tail = lines.or(shown.since.is_none().then_some(Tail::Lines(AZURE_LINES)));
-            logs::print(context, &key, Past::of(tail, shown.since), &shown).await
+            logs::print(context, &key, Past::of(tail, shown.since), &shown, Names::IfSeveral).await
         }
     }
 }
@@ -227,16 +227,28 @@ pub(super) async fn scale(context: &Context, args: args::ScaleArgs) -> Result<()
 
 async fn delete(context: &Context, args: args::DeleteDeploymentArgs) -> Result<(), Fault> {
     let key = args.name.key().or_misused()?;
+    confirm(&context.out, &fate(context, &key).await?, args.yes)?;
+    end(context, &key).await?;
+    ended(context, &key, args.no_wait).await
+}
+
+/// Says what goes with a deployment.
+pub(super) async fn fate(context: &Context, key: &DeploymentKey) -> Result<String, Fault> {
     let current = context.client.get_deployment(key.endpoint.as_str(), key.deployment.as_str()).await?;
-    confirm(&context.out, &format!("This deletes {key} and stops {}.", Count(current.ready, "instance")), args.yes)?;
-    let request = DeleteDeploymentRequest {
-        endpoint: key.endpoint.to_string(),
-        name: key.deployment.to_string(),
-        ..Default::default()
-    };
-    context.client.delete_deployment(request).await?;
-    if !args.no_wait {
-        wait::until_gone(context, &key).await?;
+    Ok(format!("This deletes {key} and stops {}.", Count(current.ready, "instance")))
+}
+
+/// Deletes a deployment; its replicas end after that.
+pub(super) async fn end(context: &Context, key: &DeploymentKey) -> Result<(), Fault> {
+    let (endpoint, name) = (key.endpoint.to_string(), key.deployment.to_string());
+    let request = DeleteDeploymentRequest { endpoint, name, ..Default::default() };
+    Ok(context.client.delete_deployment(request).await.map(drop)?)
+}
+
+/// Waits until nothing is left of what was deleted, and says so.
+pub(super) async fn ended(context: &Context, key: &DeploymentKey, no_wait: bool) -> Result<(), Fault> {
+    if !no_wait {
+        wait::until_gone(context, key).await?;
     }
     let deleted = Deleted { deleted: key.to_string(), noun: "deployment", with: Vec::new() };
     Ok(context.out.did(&deleted, &deleted.deleted, format!("deployment {key} is deleted"))?)

@@ -146,14 +146,30 @@ async fn delete(context: &Context, args: args::DeleteEndpointArgs) -> Result<(),
     let name = EndpointName::new(args.name.get())
         .map_err(|error| Error::new(Code::Invalid, error.to_string()))
         .or_misused()?;
-    let deployments = context.client.list_deployments(name.as_str()).await?;
-    let names: Vec<_> = deployments.into_iter().map(|deployment| deployment.name).collect();
-    let with = if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) };
-    confirm(&context.out, &format!("This deletes the endpoint {name}{with}."), args.yes)?;
-    let request = DeleteEndpointRequest { name: name.to_string(), ..Default::default() };
-    context.client.delete_endpoint(request).await?;
-    let deleted = Deleted { deleted: name.to_string(), noun: "endpoint", with: names };
-    Ok(context.out.did(&deleted, name.as_str(), format!("endpoint {name} is deleted{with}"))?)
+    confirm(&context.out, &fate(context, name.as_str()).await?, args.yes)?;
+    end(context, name.as_str()).await
+}
+
+/// Says what goes with an endpoint.
+pub(super) async fn fate(context: &Context, name: &str) -> Result<String, Fault> {
+    Ok(format!("This deletes the endpoint {name}{}.", with(&deployments_of(context, name).await?)))
+}
+
+/// Deletes an endpoint, with all its deployments.
+pub(super) async fn end(context: &Context, name: &str) -> Result<(), Fault> {
+    let names = deployments_of(context, name).await?;
+    let with = with(&names);
+    context.client.delete_endpoint(DeleteEndpointRequest { name: name.to_owned(), ..Default::default() }).await?;
+    let deleted = Deleted { deleted: name.to_owned(), noun: "endpoint", with: names };
+    Ok(context.out.did(&deleted, name, format!("endpoint {name} is deleted{with}"))?)
+}
+
+async fn deployments_of(context: &Context, endpoint: &str) -> Result<Vec<String>, Error> {
+    Ok(context.client.list_deployments(endpoint).await?.into_iter().map(|deployment| deployment.name).collect())
+}
+
+fn with(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) }
 }
 
 async fn credentials(context: &Context, name: &str) -> Result<(), Fault> {

@@ -213,7 +213,7 @@ async fn show<T: Listed>(
         if args.narrow.apart && !context.out.is_names() {
             context.out.line("");
         }
-        let nothing = if args.narrow.select.is_empty() { nothing } else { "none of them" };
+        let nothing = if args.narrow.only.select.is_empty() { nothing } else { "none of them" };
         let bare = args.narrow.no_headers && !context.out.is_for_programs();
         return Ok(if bare { print(context, &items, false) } else { context.out.list(&items, nothing) }?);
     }

@@ -1,13 +1,17 @@
 //! Verbs of other tools, done by ours.
 
-use berth_core::error::{Code, Error, ErrorKind};
+use berth_client::api::Replica;
+use berth_core::{
+    error::{Code, Error, ErrorKind},
+    model::DeploymentKey,
+};
 use clap::ValueEnum as _;
 
-use super::{Context, deployment, endpoint, logs, named, node, replica};
+use super::{Context, confirm, deployment, endpoint, logs, named, node, replica, select};
 use crate::{
     args::{
         Deletable, DeleteArgs, DeleteDeploymentArgs, DeleteEndpointArgs, DeploymentName, DeploymentVerb, DrainArgs,
-        EndpointName, EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb, typed,
+        EndpointName, EndpointVerb, Habit, NodeVerb, ReplaceArgs, ReplicaVerb, parse_key, typed,
     },
     output::{Fault, Misused},
     yaml::{self, Document},
@@ -46,6 +50,9 @@ async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
     if !args.file.is_empty() {
         return delete_described(context, &args).await;
     }
+    if !args.only.select.is_empty() {
+        return delete_selected(context, &args).await;
+    }
     let (noun, name) = match args.what.as_slice() {
         [noun, name] => (noun.as_str(), name.as_str()),
         [one] => typed(one).unwrap_or((one.as_str(), "")),
@@ -79,6 +86,83 @@ async fn delete(context: &Context, args: DeleteArgs) -> Result<(), Fault> {
             replica::run(context, ReplicaVerb::Replace(args)).await
         }
         Deletable::Node => node::run(context, NodeVerb::Forget { node: name, yes }).await,
+    }
+}
+
+/// Deletes what a selector finds, and asks once for all of it.
+async fn delete_selected(context: &Context, args: &DeleteArgs) -> Result<(), Fault> {
+    let kind = select::kind(&args.what)?;
+    let names = select::or_none(context, select::names(context, kind, &args.only).await)?;
+    let now = args.now || args.grace_period == Some(0);
+    let mut all = Vec::new();
+    match kind {
+        Deletable::Endpoint => all.extend(names.into_iter().map(Doomed::Endpoint)),
+        Deletable::Deployment => {
+            let keys = names.iter().map(|name| parse_key(name)).collect::<Result<Vec<_>, _>>()?;
+            all.extend(keys.into_iter().map(Doomed::Deployment));
+        }
+        Deletable::Node => all.extend(names.into_iter().map(Doomed::Node)),
+        Deletable::Replica => {
+            let listed = context.client.list_replicas("", "").await?;
+            let meant = listed.into_iter().filter(|replica| names.contains(&replica.replica));
+            all.extend(meant.map(|replica| Doomed::Replica(Box::new(replica), now)));
+        }
+    }
+    let mut fates = Vec::new();
+    for doomed in &all {
+        fates.push(doomed.fate(context).await?);
+    }
+    if fates.is_empty() {
+        return Ok(());
+    }
+    confirm(&context.out, &fates.join("\n"), args.yes)?;
+    // What one of them is refused for does not keep the others, and all are told before the first is waited for.
+    let mut refused = None;
+    let mut begun = Vec::new();
+    for doomed in &all {
+        match passed(context, true, doomed.end(context).await) {
+            Ok(()) => begun.push(doomed),
+            Err(fault) => {
+                refused.replace(fault).into_iter().for_each(|before| context.out.note(before.error().to_string()));
+            }
+        }
+    }
+    for doomed in begun {
+        if let Doomed::Deployment(key) = doomed {
+            deployment::ended(context, key, args.no_wait).await?;
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// One of several things that are to go.
+enum Doomed {
+    Endpoint(String),
+    Deployment(DeploymentKey),
+    Node(String),
+    /// With whether what it works on is cut.
+    Replica(Box<Replica>, bool),
+}
+
+// === impl Doomed ===
+
+impl Doomed {
+    async fn fate(&self, context: &Context) -> Result<String, Fault> {
+        match self {
+            Self::Endpoint(name) => endpoint::fate(context, name).await,
+            Self::Deployment(key) => deployment::fate(context, key).await,
+            Self::Node(name) => Ok(node::fate(name)),
+            Self::Replica(found, now) => Ok(replica::fate(found, *now)),
+        }
+    }
+
+    async fn end(&self, context: &Context) -> Result<(), Fault> {
+        match self {
+            Self::Endpoint(name) => endpoint::end(context, name).await,
+            Self::Deployment(key) => deployment::end(context, key).await,
+            Self::Node(name) => node::end(context, name).await,
+            Self::Replica(found, now) => replica::end(context, found, *now).await,
+        }
     }
 }
 

@@ -9,17 +9,21 @@ use berth_core::{
     model::DeploymentKey,
     written::{Mark, time_of},
 };
+use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::{Context, by_prefix, named};
+use super::{Context, by_prefix, named, select};
 use crate::{
-    args::{LogsArgs, ShownArgs, Since, Tail, parse_key},
+    args::{LogsArgs, SelectArgs, ShownArgs, Since, Tail, parse_key},
     output::{Fault, Ink, Listed, Misused, now_ms},
     view::{ConsoleRow, age, iso},
 };
 
 /// Digits from which on a word without a slash is a replica's id.
 const ID_MIN: usize = 4;
+
+/// Logs that are followed at once: each is a stream of its own.
+const FOLLOWED_MAX: usize = 32;
 
 /// A line longer than this is printed in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
@@ -58,10 +62,11 @@ impl Past {
 }
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
-    let LogsArgs { tail, mut shown, .. } = args;
+    let LogsArgs { tail, mut shown, only, prefix, .. } = args;
     let past = Past::of(tail, shown.since);
     args.scope.note().into_iter().for_each(|note| context.out.aside(note));
-    let of = named(context, &args.deployment).await?;
+    let Some(of) = args.deployment else { return print_selected(context, past, &shown, &only).await };
+    let of = named(context, &of).await?;
     let of = of.as_str();
     let key = if of.len() >= ID_MIN && of.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let replicas = context.client.list_replicas("", "").await?;
@@ -75,7 +80,32 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> 
     } else {
         only_deployment(context, of, "logs").await?
     };
-    print(context, &key, past, &shown).await
+    print(context, &key, past, &shown, if prefix { Names::Replica } else { Names::IfSeveral }).await
+}
+
+/// Prints the logs of all that a selector finds: one after the other, or each line as it is written.
+async fn print_selected(context: &Context, past: Past, shown: &ShownArgs, only: &SelectArgs) -> Result<(), Fault> {
+    if shown.replica.is_some() {
+        let error = Error::new(Code::Invalid, "`--replica` and `-l` are given together");
+        return Err(Fault::misused(error.try_("`-l replica=ID` finds a replica, too")));
+    }
+    let found = select::or_none(context, select::logged(context, only).await)?;
+    if shown.follow && found.len() > FOLLOWED_MAX {
+        let error = Error::new(Code::Limit, format!("`-l` finds {} logs to follow", found.len()));
+        let error = error.why(format!("{FOLLOWED_MAX} are followed at once"));
+        return Err(error.try_("a narrower selector, or leave out `-f`").into());
+    }
+    let each = found.into_iter().map(|(key, replica)| {
+        let shown = ShownArgs { replica, ..shown.clone() };
+        async move { print(context, &key, past, &shown, Names::Deployment).await }
+    });
+    if shown.follow {
+        return try_join_all(each).await.map(drop);
+    }
+    for one in each {
+        one.await?;
+    }
+    Ok(())
 }
 
 /// Finds the one deployment of an endpoint: with several, which is meant is for a person to say.
@@ -97,7 +127,13 @@ pub(super) async fn only_deployment(context: &Context, of: &str, verb: &str) -> 
 
 /// Prints the logs of a deployment's replicas, or of one. When there is none, the log of the one that failed last is
 /// what is asked for.
-pub(super) async fn print(context: &Context, key: &DeploymentKey, past: Past, shown: &ShownArgs) -> Result<(), Fault> {
+pub(super) async fn print(
+    context: &Context,
+    key: &DeploymentKey,
+    past: Past,
+    shown: &ShownArgs,
+    names: Names,
+) -> Result<(), Fault> {
     let ShownArgs { follow, previous, table, timestamps, .. } = *shown;
     let prepare = shown.is_of_preparing();
     let Past { tail_lines, since_ms, within_ms } = past;
@@ -119,8 +155,11 @@ pub(super) async fn print(context: &Context, key: &DeploymentKey, past: Past, sh
     }
     let ended = if is_over && last.is_none() && replica.is_empty() { ended_last(context, key).await? } else { None };
     ended.iter().for_each(|line| context.out.aside(line));
-    let with_names = replica.is_empty() && replicas.len() > 1 && !previous;
-    let look = if table { Look::Rows } else { Look::Text { with_names, timestamps } };
+    let names = match names {
+        Names::IfSeveral if replica.is_empty() && replicas.len() > 1 && !previous => Names::Replica,
+        names => names,
+    };
+    let look = if table { Look::Rows } else { Look::Text { names, timestamps } };
     let request =
         LogsRequest { endpoint, deployment, replica, tail_lines, follow, prepare, previous, since_ms, within_ms };
     let some = stream(context, request.clone(), look).await?;
@@ -160,6 +199,7 @@ async fn stream(context: &Context, request: LogsRequest, look: Look) -> Result<b
     // What has no end yet, and when it was written.
     let mut open: BTreeMap<String, (Vec<u8>, Option<u64>)> = BTreeMap::new();
     let mut nodes: BTreeMap<String, String> = BTreeMap::new();
+    let of = format!("{}/{}", request.endpoint, request.deployment);
     let mut some = false;
     while let Some(chunk) = stream.next().await? {
         some |= !chunk.data.is_empty();
@@ -176,12 +216,12 @@ async fn stream(context: &Context, request: LogsRequest, look: Look) -> Result<b
             let line: Vec<u8> = rest.drain(..=end).collect();
             ends += line.len() as i64;
             let at_ms = time_of(&times, u64::try_from(ends - 1).unwrap_or(0));
-            show(context, &request, &Line::new(&chunk.replica, &chunk.node, at_ms, &line), look)?;
+            show(context, &request, &Line::new(&of, &chunk.replica, &chunk.node, at_ms, &line), look)?;
         }
     }
     for (replica, (rest, at_ms)) in open.iter().filter(|(_, (rest, _))| !rest.is_empty()) {
         let node = nodes.get(replica).map_or("", String::as_str);
-        show(context, &request, &Line::new(replica, node, *at_ms, rest), look)?;
+        show(context, &request, &Line::new(&of, replica, node, *at_ms, rest), look)?;
     }
     Ok(some)
 }
@@ -194,6 +234,7 @@ fn over_long(line: &[u8]) -> Option<usize> {
 /// A line of a log, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
+    deployment: &'a str,
     replica: &'a str,
     node: &'a str,
     /// Absent from a node that keeps no times.
@@ -205,34 +246,48 @@ struct Line<'a> {
 /// How lines are printed.
 #[derive(Clone, Copy)]
 enum Look {
-    Text { with_names: bool, timestamps: bool },
+    Text { names: Names, timestamps: bool },
     Rows,
+}
+
+/// What a line begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// With its replica, where there are several.
+    IfSeveral,
+    /// With its replica.
+    Replica,
+    /// With its deployment and replica.
+    Deployment,
 }
 
 // === impl Line ===
 
 impl<'a> Line<'a> {
-    fn new(replica: &'a str, node: &'a str, at_ms: Option<u64>, line: &'a [u8]) -> Self {
+    fn new(deployment: &'a str, replica: &'a str, node: &'a str, at_ms: Option<u64>, line: &'a [u8]) -> Self {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Self { replica, node, at_ms, line: String::from_utf8_lossy(line) }
+        Self { deployment, replica, node, at_ms, line: String::from_utf8_lossy(line) }
     }
 }
 
 fn show(context: &Context, of: &LogsRequest, line: &Line<'_>, look: Look) -> Result<(), Error> {
-    let Line { replica, node, at_ms, line: text } = line;
-    let (with_names, timestamps) = match look {
-        Look::Text { with_names, timestamps } => (with_names, timestamps),
+    let Line { deployment, replica, node, at_ms, line: text } = line;
+    let (names, timestamps) = match look {
+        Look::Text { names, timestamps } => (names, timestamps),
         Look::Rows => {
-            let (endpoint, deployment) = (&of.endpoint, &of.deployment);
-            return context.out.json_line(&ConsoleRow::of(endpoint, deployment, replica, *at_ms, text, of.prepare));
+            let (endpoint, name) = (&of.endpoint, &of.deployment);
+            return context.out.json_line(&ConsoleRow::of(endpoint, name, replica, *at_ms, text, of.prepare));
         }
     };
     if context.out.is_for_programs() {
         return context.out.json_line(line);
     }
     let mut before = Vec::new();
-    if with_names {
+    if names == Names::Deployment {
+        before.push((*deployment).to_owned());
+    }
+    if names != Names::IfSeveral {
         before.push(replica.get(..8).unwrap_or(replica).to_owned());
         before.extend((!node.is_empty()).then(|| (*node).to_owned()));
     }

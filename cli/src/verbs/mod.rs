@@ -31,6 +31,7 @@ mod plan;
 mod quota;
 mod replica;
 pub(crate) mod rollout;
+mod select;
 mod settings;
 mod shell;
 mod sim;

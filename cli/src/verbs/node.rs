@@ -40,12 +40,22 @@ pub(super) async fn run(context: &Context, verb: NodeVerb) -> Result<(), Fault> 
         NodeVerb::Upgrade(args) => upgrade::run(context, args).await,
         NodeVerb::JoinCommand(args) => join::run(context, args).await,
         NodeVerb::Forget { node, yes } => {
-            confirm(out, &format!("This forgets {node}; should it come back, it registers anew."), yes)?;
-            client.forget_node(&node).await?;
-            let deleted = Deleted { deleted: node, noun: "node", with: Vec::new() };
-            Ok(out.did(&deleted, &deleted.deleted, format!("{} is forgotten", deleted.deleted))?)
+            confirm(out, &fate(&node), yes)?;
+            end(context, &node).await
         }
     }
+}
+
+/// Says what goes with a node.
+pub(super) fn fate(node: &str) -> String {
+    format!("This forgets {node}; should it come back, it registers anew.")
+}
+
+/// Forgets a node that is lost for good.
+pub(super) async fn end(context: &Context, node: &str) -> Result<(), Fault> {
+    context.client.forget_node(node).await?;
+    let deleted = Deleted { deleted: node.to_owned(), noun: "node", with: Vec::new() };
+    Ok(context.out.did(&deleted, node, format!("{node} is forgotten"))?)
 }
 
 pub(super) async fn status(context: &Context, name: &str) -> Result<(), Fault> {

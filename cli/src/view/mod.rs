@@ -12,7 +12,7 @@ pub(crate) mod standing;
 mod text;
 
 pub(crate) use mirror::mirrors;
-pub(crate) use narrow::{is_unknown_field, narrowed};
+pub(crate) use narrow::{is_unknown_field, narrowed, selected};
 pub(crate) use plan::{plan, plan_lines, plan_of_files, split_lines};
 pub(crate) use request::request;
 pub(crate) use rows::{ConsoleRow, EventRow};

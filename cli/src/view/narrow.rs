@@ -7,7 +7,10 @@ use std::cmp::Ordering;
 use berth_core::error::{Code, Error, nearest};
 use serde_json::Value;
 
-use crate::{args::NarrowArgs, output::Listed};
+use crate::{
+    args::{NarrowArgs, SelectArgs},
+    output::Listed,
+};
 
 /// What kubectl calls a field, and what it is here: the first of these that an item has.
 const KUBECTL: &[(&str, &[&str])] = &[
@@ -43,7 +46,7 @@ struct Condition<'a> {
 
 /// Returns the items that are wanted, in the order that is.
 pub(crate) fn narrowed<T: Listed>(items: Vec<T>, narrow: &NarrowArgs) -> Result<Vec<T>, Error> {
-    let conditions = narrow.select.iter().map(|text| condition(text)).collect::<Result<Vec<_>, _>>()?;
+    let conditions = narrow.only.select.iter().map(|text| condition(text)).collect::<Result<Vec<_>, _>>()?;
     if items.is_empty() || (conditions.is_empty() && narrow.sort_by.is_none()) {
         return Ok(items);
     }
@@ -62,6 +65,11 @@ pub(crate) fn narrowed<T: Listed>(items: Vec<T>, narrow: &NarrowArgs) -> Result<
         found.sort_by(|(a, first), (b, second)| order(of(a, first, field), of(b, second, field)));
     }
     Ok(found.into_iter().map(|(_, item)| item).collect())
+}
+
+/// Returns the items that a selector means.
+pub(crate) fn selected<T: Listed>(items: Vec<T>, only: &SelectArgs) -> Result<Vec<T>, Error> {
+    narrowed(items, &NarrowArgs { only: only.clone(), ..NarrowArgs::default() })
 }
 
 /// Reads `state=serving`, `state==serving` and `state!=serving`.
@@ -204,7 +212,12 @@ mod tests {
 
     fn names(select: &[&str], sort_by: Option<&str>) -> Result<String, Error> {
         let select = select.iter().map(|text| (*text).to_owned()).collect();
-        let narrow = NarrowArgs { select, sort_by: sort_by.map(str::to_owned), no_headers: false, apart: false };
+        let narrow = NarrowArgs {
+            only: SelectArgs { select },
+            sort_by: sort_by.map(str::to_owned),
+            no_headers: false,
+            apart: false,
+        };
         Ok(narrowed(items(), &narrow)?.iter().map(Listed::name).collect())
     }
 

@@ -15,6 +15,7 @@ mod programs;
 mod quota;
 mod restore;
 mod scrape;
+mod select;
 mod steady;
 mod story;
 mod terminal;
