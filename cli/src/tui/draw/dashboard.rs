@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::{
-    clean, cut,
+    bounded, clean, cut,
     figures::{self, Lately},
     list,
     paint::{Paint, bar, bars, spark},
@@ -108,7 +108,7 @@ fn pictures(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint, has_
     if items.is_empty() {
         lines.push(Line::styled(format!(" {}", list::nothing(is_told, filter.is_on())), paint.ink(Ink::Grey)));
     }
-    frame.render_widget(Paragraph::new(lines), area);
+    frame.render_widget(bounded(lines, area.width), area);
     let rows = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
     app.drawn.push(Drawn { list: panel.clone(), area: rows, top });
 }

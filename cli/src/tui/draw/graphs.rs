@@ -6,11 +6,10 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
 };
 
 use super::{
-    clean,
+    bounded, clean,
     paint::{Paint, bar, graph},
 };
 use crate::{
@@ -44,7 +43,7 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
         lines.push(Line::styled(why, paint.ink(Ink::Grey)));
     }
     let top = app.page_top(lines.len(), usize::from(area.height));
-    frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
+    frame.render_widget(bounded(lines.into_iter().skip(top), area.width), area);
 }
 
 /// Points of a line: two minutes, two seconds each.

@@ -4,10 +4,9 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
 };
 
-use super::{clean, paint::Paint};
+use super::{bounded, clean, paint::Paint};
 use crate::{
     output::{Cell, Ink},
     tui::{
@@ -43,12 +42,18 @@ pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect
     for (nth, cells) in rows.iter().enumerate() {
         let is_at = has_cursor && top + nth == at;
         let is_marked = subjects.get(nth).is_some_and(|subject| place.marked.contains(subject));
+        // In a tree, what no filter looked for is there for what is in it.
+        let is_beside = *list == View::Tree && !place.filter.lets(cells.iter().map(Cell::text));
         let mut spans = vec![Span::raw(if is_marked { "*" } else { " " })];
         let last = shown_columns.last().copied();
         for column in shown_columns.iter().copied() {
             let (Some(cell), Some(width)) = (cells.get(column), widths.get(column)) else { continue };
             let text = pad(&clean(cell.text()), *width, Some(column) == last);
-            let style = if is_at { paint.cursor() } else { paint.ink(cell.ink()) };
+            let style = match (is_at, is_beside) {
+                (true, _) => paint.cursor(),
+                (false, true) => paint.dim(),
+                (false, false) => paint.ink(cell.ink()),
+            };
             spans.push(Span::styled(text, style));
         }
         lines.push(Line::from(spans));
@@ -57,7 +62,7 @@ pub(super) fn draw(app: &mut App, list: &View, frame: &mut Frame<'_>, area: Rect
         let why = nothing(is_told, place.filter.is_on());
         lines.push(Line::styled(format!(" {why}"), paint.ink(Ink::Grey)));
     }
-    frame.render_widget(Paragraph::new(lines), area);
+    frame.render_widget(bounded(lines, area.width), area);
     // Below the headings, for the mouse.
     let area = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
     app.drawn.push(Drawn { list: list.clone(), area, top });

@@ -51,7 +51,7 @@ pub(crate) fn frame(app: &mut App, frame: &mut Frame<'_>, color: bool) {
             } else if text.is_empty() {
                 shown.push(Line::styled(list::nothing(true, true), paint.ink(Ink::Grey)));
             }
-            frame.render_widget(Paragraph::new(shown), body);
+            frame.render_widget(bounded(shown, body.width), body);
         }
         list => list::draw(app, &list, frame, body, paint, true),
     }
@@ -77,10 +77,35 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Lays lines out; one that goes on beside the screen ends in a sign that says so.
+fn bounded(lines: impl IntoIterator<Item = Line<'static>>, width: u16) -> Paragraph<'static> {
+    let width = usize::from(width);
+    let whole = |line: Line<'static>| {
+        let text = line.to_string();
+        // Spaces fill a cell up: nothing is lost with them.
+        if text.trim_end().chars().count() <= width || width == 0 {
+            return line;
+        }
+        let mut room = width - 1;
+        let mut spans = Vec::new();
+        for span in &line.spans {
+            let kept = short(&span.content, room);
+            room -= kept.chars().count();
+            let is_last = room == 0;
+            spans.push(Span::styled(kept + if is_last { "›" } else { "" }, span.style));
+            if is_last {
+                break;
+            }
+        }
+        Line { spans, ..line }
+    };
+    Paragraph::new(lines.into_iter().map(whole).collect::<Vec<_>>())
+}
+
 fn lines(app: &mut App, frame: &mut Frame<'_>, area: Rect, text: Vec<Line<'static>>) {
     app.page_height = usize::from(area.height);
     let top = app.page_top(text.len(), usize::from(area.height));
-    frame.render_widget(Paragraph::new(text.into_iter().skip(top).collect::<Vec<_>>()), area);
+    frame.render_widget(bounded(text.into_iter().skip(top), area.width), area);
 }
 
 /// The first line says what cluster this is and how it is; the second where one is.
@@ -198,6 +223,26 @@ fn fitting(keys: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_goes_on_says_so() {
+        for (parts, shown) in [
+            (&["12345"][..], "12345"),
+            (&["123456"], "1234›"),
+            (&["1234", "56"], "1234›"),
+            (&["12", "34", "56"], "1234›"),
+            (&["12345   "], "12345"),
+            (&["", "123  ", "   6"], "123 ›"),
+            (&[""], ""),
+        ] {
+            let line = Line::from(parts.iter().map(|part| Span::raw(*part)).collect::<Vec<_>>());
+            let (area, paragraph) = (Rect::new(0, 0, 5, 1), bounded([line], 5));
+            let mut buffer = ratatui::buffer::Buffer::empty(area);
+            ratatui::widgets::Widget::render(paragraph, area, &mut buffer);
+            let drawn: String = buffer.content().iter().map(|cell| cell.symbol()).collect();
+            assert_eq!(drawn.trim_end(), shown, "{parts:?}");
+        }
+    }
 
     #[test]
     fn the_line_of_keys_always_ends_in_help() {

@@ -29,6 +29,11 @@ impl Paint {
         Style::default().add_modifier(Modifier::BOLD)
     }
 
+    /// What stands behind the rest.
+    pub(in crate::tui) fn dim(self) -> Style {
+        if self.color { self.ink(Ink::Grey) } else { Style::default().add_modifier(Modifier::DIM) }
+    }
+
     pub(in crate::tui) fn cursor(self) -> Style {
         Style::default().add_modifier(Modifier::REVERSED)
     }

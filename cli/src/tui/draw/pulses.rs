@@ -4,11 +4,10 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
 };
 
 use super::{
-    clean,
+    bounded, clean,
     figures::Lately,
     paint::{Paint, spark},
 };
@@ -50,5 +49,5 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
     let events = app.history.events();
     lines.push(line("a second", events.last().copied().unwrap_or(0).to_string(), &known(events)));
     let top = app.page_top(lines.len(), usize::from(area.height));
-    frame.render_widget(Paragraph::new(lines.into_iter().skip(top).collect::<Vec<_>>()), area);
+    frame.render_widget(bounded(lines.into_iter().skip(top), area.width), area);
 }

@@ -31,3 +31,36 @@ fn a_tree_stays_a_tree() {
         assert_eq!(names(keys), lines, "{keys}");
     }
 }
+
+/// What a filter looked for stands out from what it is in, with colours and without.
+#[test]
+fn what_a_tree_shows_only_for_what_is_in_it_is_dimmed() {
+    use ratatui::style::{Color, Modifier};
+    for (keys, dimmed) in [("/b2 enter", "fraud fraud/blue"), ("/fraud enter", ""), ("/!90 enter", ""), ("", "")] {
+        for color in [true, false] {
+            let mut at = app(View::Tree);
+            if !keys.is_empty() {
+                press(&mut at, keys);
+            }
+            // The line under the cursor has a look of its own.
+            press(&mut at, "G");
+            let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(120, 40)).expect("a screen");
+            terminal.draw(|frame| super::super::draw::frame(&mut at, frame, color)).expect("a frame");
+            let buffer = terminal.backend().buffer();
+            let lines = at.place(&View::Tree).items.len();
+            let is_dim = |cell: &ratatui::buffer::Cell| match color {
+                true => cell.fg == Color::DarkGray,
+                false => cell.modifier.contains(Modifier::DIM),
+            };
+            let dim = (0..lines).filter(|line| {
+                let y = u16::try_from(3 + line).expect("a line of the screen");
+                // All of it: a cell may be grey for what it says.
+                let mut cells = (1..120).filter_map(|x| buffer.cell((x, y))).filter(|cell| cell.symbol() != " ");
+                cells.all(is_dim)
+            });
+            let names: Vec<_> = dim.map(|line| at.place(&View::Tree).items[line].subject().to_string()).collect();
+            let expected: Vec<_> = dimmed.split(' ').filter(|name| !name.is_empty()).collect();
+            assert_eq!(names, expected, "{keys} {color}");
+        }
+    }
+}
