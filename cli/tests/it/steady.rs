@@ -12,7 +12,9 @@ pub(crate) fn steady_by(text: &str, hide: fn(&str) -> String) -> String {
     // Which of the two a leader hears first is a race; it stands in a last column.
     let text = text.replace("is starting: its process does not answer yet", "is starting: starts its process");
     let text = text.replace("is preparing: builds its environment", "is preparing: fetches its model and code");
-    let lines: Vec<&str> = text.lines().collect();
+    // What a slot had ready may start before a leader hears that it was prepared.
+    let is_heard = |line: &&str| !(line.contains("replica.preparing") && line.ends_with("where its slot had them"));
+    let lines: Vec<&str> = text.lines().filter(is_heard).collect();
     let mut out = String::new();
     let mut at = 0;
     while at < lines.len() {
