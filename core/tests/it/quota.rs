@@ -200,8 +200,8 @@ fn what_does_not_grow_passes_however_far_over_a_project_is() {
     }
     assert_eq!(over(&cluster.state, "default", DS), None, "8 of 8");
     let mut other = sized("Standard_DS3_v2", 1);
-    other.description = "a new generation of the same size".to_owned();
-    assert_eq!(put(&mut cluster, "fraud/blue", other), Ok(()));
+    other.environment_variables.insert("VERSION".to_owned(), "2".to_owned());
+    assert_eq!(put(&mut cluster, "fraud/blue", other), Ok(()), "a new generation of the same size");
     assert!(put(&mut cluster, "fraud/blue", sized("Standard_DS4_v2", 1)).is_err(), "a generation that grows");
     assert_eq!(put(&mut cluster, "fraud/blue", sized("Standard_F4s_v2", 1)), Ok(()), "of a family without a limit");
     assert_eq!(used(&cluster.state, "default", DS), (0, 0));
