@@ -4,7 +4,8 @@
 //! printed below them is an example. A page's blocks run in order, in a copy of `examples`, against a cluster of their
 //! own: `berth dev … &` starts one with these flags, on free ports. `shown: WHY` behind the word keeps a block from
 //! running, `needs: wheels` runs it where there are packages to install. Every command is at least one that can be typed:
-//! see the tests of `args`.
+//! bash reads it, and see the tests of `args`. What is no command is read by what it is for: see `documented` of the
+//! program. `text` is a picture.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +19,15 @@ use std::{
 const PAGE_SECS: &str = "600";
 
 /// Blocks that are only shown. Who adds one says why in the block, and counts it here.
-const SHOWN: usize = 21;
+const SHOWN: usize = 24;
+
+/// Other pages that have blocks, and who looks at those.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("docs/benchmarks/balance.md", "chaos-tests/src/peer.rs starts others by them"),
+    ("docs/benchmarks/mesh.md", "mesh.py starts others by them"),
+    ("docs/benchmarks/serve.md", "serve.py starts others by them"),
+    ("sdk/python/README.md", "sdk/python/tests/test_docs.py runs them"),
+];
 
 /// What a page needs before its first block: the functions that start and end a cluster.
 const PROLOGUE: &str = r#"
@@ -72,6 +81,12 @@ fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut is_open = false;
     for (at, line) in text.lines().enumerate() {
+        // Behind spaces it would be seen by readers, and by nobody here.
+        assert!(
+            !line.trim_start().starts_with("```") || line.starts_with("```"),
+            "{page}:{}: a fence is moved in",
+            at + 1
+        );
         match (is_open, line.strip_prefix("```"), blocks.last_mut()) {
             (false, Some(info), _) => {
                 let (word, mark) = info.split_once(' ').unwrap_or((info, ""));
@@ -86,6 +101,12 @@ fn blocks(page: &str) -> Vec<Block> {
     }
     assert!(!is_open, "{page} ends in a block");
     blocks
+}
+
+/// Returns what stands behind a prompt, which may name its host.
+fn prompted(line: &str) -> Option<&str> {
+    let (host, command) = line.split_once("$ ")?;
+    host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then_some(command)
 }
 
 // === impl Block ===
@@ -103,7 +124,7 @@ impl Block {
         let mut commands = String::new();
         let mut goes_on = false;
         for line in self.text.lines() {
-            let Some(command) = line.strip_prefix("$ ").or(goes_on.then_some(line)) else { continue };
+            let Some(command) = prompted(line).or(goes_on.then_some(line)) else { continue };
             goes_on = command.ends_with('\\');
             commands.push_str(&format!("{command}\n"));
         }
@@ -130,7 +151,7 @@ fn every_block_says_what_it_is() {
     let (mut wrong, mut shown) = (String::new(), 0);
     for block in pages().iter().flat_map(|page| blocks(page)) {
         let runs = matches!(block.word.as_str(), "sh" | "console");
-        let known = runs || matches!(block.word.as_str(), "text" | "yaml" | "toml" | "json" | "python" | "rust");
+        let known = runs || matches!(block.word.as_str(), "text" | "yaml" | "toml" | "json");
         let marked = matches!(block.mark.as_str(), "" | "needs: wheels") || block.is_shown();
         shown += usize::from(block.is_shown());
         if !known || !marked || (!runs && !block.mark.is_empty()) {
@@ -139,9 +160,49 @@ fn every_block_says_what_it_is() {
         if runs && block.commands().trim().is_empty() {
             writeln!(wrong, "{}:{}: nothing in it runs; it is `text`", block.page, block.line).expect("text");
         }
+        if block.word == "text" && block.text.lines().any(|line| prompted(line).is_some()) {
+            writeln!(wrong, "{}:{}: it has commands; it is `console`", block.page, block.line).expect("text");
+        }
+        if let Some(why) = runs.then(|| unread(&block.commands())).flatten() {
+            writeln!(wrong, "{}:{}: bash does not read it: {why}", block.page, block.line).expect("text");
+        }
     }
     assert!(wrong.is_empty(), "what are these blocks?\n{wrong}");
     assert_eq!(shown, SHOWN, "blocks that are only shown");
+}
+
+/// Returns why bash cannot read a script.
+fn unread(script: &str) -> Option<String> {
+    let read = Command::new("bash").args(["-n", "-c", script]).output().expect("bash runs");
+    (!read.status.success()).then(|| String::from_utf8_lossy(&read.stderr).into_owned())
+}
+
+#[test]
+fn every_page_with_blocks_is_looked_at() {
+    let mut folders = vec![root()];
+    let (looked_at, mut there) = (pages(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            // What is built and what is installed is not ours.
+            let is_ours = !name.starts_with('.') && !matches!(name.as_str(), "target" | "node_modules" | "shared");
+            match entry.file_type().expect("a kind").is_dir() {
+                true if is_ours && !path.join("pyvenv.cfg").exists() => folders.push(path),
+                false if name.ends_with(".md") => {
+                    let text = fs::read_to_string(&path).expect("a page");
+                    if text.lines().any(|line| line.trim_start().starts_with("```")) {
+                        let below = path.strip_prefix(root()).expect("below the root");
+                        there.push(below.to_string_lossy().into_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    there.retain(|page| !looked_at.contains(page));
+    there.sort();
+    assert_eq!(there, ELSEWHERE.iter().map(|(page, _)| *page).collect::<Vec<_>>(), "pages with blocks, and who looks");
 }
 
 /// Returns what is typed of a line, without the remark behind it.
