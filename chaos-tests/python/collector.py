@@ -48,15 +48,21 @@ class Metrics(metrics_grpc.MetricsServiceServicer):
         for resource in request.resource_metrics:
             service = read(resource.resource.attributes)
             for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-                if metric.WhichOneof("data") != "sum":
-                    continue
-                for point in metric.sum.data_points:
+                kind = metric.WhichOneof("data")
+                for point in getattr(metric, kind).data_points:
+                    if kind == "histogram":
+                        if len(point.explicit_bounds) + 1 != len(point.bucket_counts):
+                            raise ValueError(f"{metric.name} has {point.explicit_bounds} and {point.bucket_counts}")
+                        said = {"value": point.count, "sum": point.sum, "buckets": list(point.bucket_counts)}
+                    else:
+                        said = {"value": getattr(point, point.WhichOneof("value"))}
                     say(
                         metric=metric.name,
+                        kind=kind,
                         service=service["service.name"],
                         instance=service["service.instance.id"],
-                        value=getattr(point, point.WhichOneof("value")),
                         attributes=read(point.attributes),
+                        **said,
                     )
         return metrics_service.ExportMetricsServiceResponse()
 

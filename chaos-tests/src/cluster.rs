@@ -41,6 +41,13 @@ pub struct Cluster {
     _dir: TempDir,
 }
 
+/// What the processes are told beside what every test's are.
+#[derive(Default)]
+struct Told {
+    node_args: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -51,23 +58,34 @@ impl Cluster {
 
     /// Starts them with more arguments for every node.
     pub async fn start_with(berth: &str, coordinators: usize, nodes: usize, node_args: Vec<String>) -> Self {
-        Self::start_all(berth, coordinators, nodes, node_args, None, None, None).await
+        Self::start_told(berth, coordinators, nodes, node_args, BTreeMap::new()).await
+    }
+
+    /// Starts them with more arguments for every node, and variables for every process.
+    pub async fn start_told(
+        berth: &str,
+        coordinators: usize,
+        nodes: usize,
+        node_args: Vec<String>,
+        env: BTreeMap<String, String>,
+    ) -> Self {
+        Self::start_all(berth, coordinators, nodes, Told { node_args, env }, None, None, None).await
     }
 
     /// Starts them with TLS between everybody and the coordinators.
     pub async fn start_over_tls(berth: &str, coordinators: usize, nodes: usize, tls: FleetTls) -> Self {
-        Self::start_all(berth, coordinators, nodes, Vec::new(), None, None, Some(tls)).await
+        Self::start_all(berth, coordinators, nodes, Told::default(), None, None, Some(tls)).await
     }
 
     /// Starts one coordinator and nodes that pretend to have GPUs, as `berth dev --fake-gpus` takes them.
     pub async fn start_with_gpus(berth: &str, nodes: usize, gpus: &str) -> Self {
         let gpus = gpus.parse().expect("GPUs as people write them");
-        Self::start_all(berth, 1, nodes, Vec::new(), Some(gpus), None, None).await
+        Self::start_all(berth, 1, nodes, Told::default(), Some(gpus), None, None).await
     }
 
     /// Starts one coordinator that nodes reach through a wire only, which may be made faulty for the last of them.
     pub async fn start_behind(berth: &str, nodes: usize, wire: &FaultyFeed) -> Self {
-        let cluster = Self::start_all(berth, 1, nodes, Vec::new(), None, Some(wire), None).await;
+        let cluster = Self::start_all(berth, 1, nodes, Told::default(), None, Some(wire), None).await;
         let known = cluster.client.list_nodes().await.expect("the nodes are listed");
         let mut ids = known.iter().map(|node| (&node.node, u64::from_str_radix(&node.id, 16).expect("an id")));
         wire.spoil(ids.by_ref().max().expect("a node").1);
@@ -78,7 +96,7 @@ impl Cluster {
         berth: &str,
         coordinators: usize,
         nodes: usize,
-        node_args: Vec<String>,
+        told: Told,
         fake_gpus: Option<FakeGpus>,
         front: Option<&FaultyFeed>,
         tls: Option<FleetTls>,
@@ -91,10 +109,10 @@ impl Cluster {
             coordinators,
             nodes,
             capacity: "cpu=16,memory=32GiB,disk=32GiB".to_owned(),
-            node_args,
+            node_args: told.node_args,
             front: front.map(FaultyFeed::address),
             fake_gpus,
-            env: BTreeMap::new(),
+            env: told.env,
             tls,
         });
         let fleet = fleet.expect("the processes start");

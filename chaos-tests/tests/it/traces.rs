@@ -32,8 +32,8 @@ struct Collector {
     port: u64,
     lines: Lines<BufReader<ChildStdout>>,
     spans: Vec<Value>,
-    /// The last of every number, by its name and whoever sent it.
-    numbers: BTreeMap<(String, String, String), u64>,
+    /// The last of every number, by its name, whoever sent it and its labels.
+    numbers: BTreeMap<(String, String, String), Value>,
     _input: ChildStdin,
     _process: Child,
 }
@@ -70,13 +70,20 @@ impl Collector {
                 } else {
                     let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
                     let by = (text("metric"), text("instance"), line["attributes"].to_string());
-                    self.numbers.insert(by, line["value"].as_u64().unwrap_or_default());
+                    self.numbers.insert(by, line);
                 }
             }
         };
         if timeout(WITHIN, reading).await.is_err() {
             panic!("{what} did not arrive; there are {:#?} and {:#?}", self.spans, self.numbers);
         }
+    }
+
+    /// Lists the last numbers of a name that a service sent, of one kind.
+    fn numbers(&self, service: &str, kind: &str, name: &str) -> Vec<&Value> {
+        let of =
+            self.numbers.values().filter(|it| it["metric"] == name && it["service"] == service && it["kind"] == kind);
+        of.collect()
     }
 
     /// Lists the spans of a trace.
@@ -102,7 +109,8 @@ async fn a_trace_goes_from_the_caller_through_the_mesh_into_the_replica() {
     let to = format!("http://127.0.0.1:{}", collector.port);
     // What begins here is not kept: every span below is there because its caller asked for it.
     let args = ["--otlp", &to, "--trace-percent", "0"].map(str::to_owned).to_vec();
-    let cluster = Cluster::start_with(BERTH, 1, 2, args).await;
+    let env = [("BERTH_COORDINATOR_OTLP".to_owned(), to.clone())];
+    let cluster = Cluster::start_told(BERTH, 3, 2, args, env.into()).await;
     cluster.endpoint().await;
     let script = repository().join("chaos-tests/python/traced_model.py").display().to_string();
     let mut spec = DeploymentSpec {
@@ -144,14 +152,30 @@ async fn a_trace_goes_from_the_caller_through_the_mesh_into_the_replica() {
     let client = InferClient::new([ingresses[0].to_string()], ENDPOINT).expect("a client");
     client.send(Method::POST, "/score", headers, Bytes::from_static(b"{}")).await.expect("an answer");
     // Its number comes later than its span would have.
-    let answers = |it: &Collector| -> u64 {
-        let of = it.numbers.iter().filter(|((name, _, labels), _)| {
-            name == "berth_mesh_answers" && labels.contains("\"status\":\"200\"") && labels.contains(ENDPOINT)
-        });
-        of.map(|(_, value)| value).sum()
+    let answers = |it: &Collector, kind: &str, name: &str, status: &str| -> u64 {
+        let all = it.numbers("berth-node", kind, name).into_iter();
+        let of = all.filter(|it| it["attributes"]["endpoint"] == ENDPOINT && it["attributes"]["status"] == status);
+        of.filter_map(|it| it["value"].as_u64()).sum()
     };
-    collector.until("the number of answers", |it| answers(it) == 3).await;
+    collector.until("the number of answers", |it| answers(it, "sum", "berth_mesh_answers", "200") == 3).await;
     assert_eq!((collector.spans.len(), collector.trace(unsampled).len()), (6, 0), "{:#?}", collector.spans);
+    // How long they took may come in a message of its own: OTLP does not add up buckets as it goes, and all of them are the count.
+    let took = "berth_mesh_duration_seconds";
+    collector.until("how long they took", |it| answers(it, "histogram", took, "2xx") == 3).await;
+    for one in collector.numbers("berth-node", "histogram", took) {
+        let buckets = one["buckets"].as_array().expect("buckets").iter().filter_map(Value::as_u64);
+        assert_eq!(Some(buckets.sum()), one["value"].as_u64(), "{one}");
+        assert!(one["value"] == 0 || one["sum"].as_f64().is_some_and(|sum| sum > 0.0), "{one}");
+    }
+    // A level of each node, and of each coordinator what the cluster has.
+    let senders = |it: &Collector, service: &str, name: &str, value: u64| {
+        it.numbers(service, "gauge", name).iter().filter(|it| it["value"] == value).count()
+    };
+    let (serving, endpoints) = ("berth_coordinator_deployment_replicas", "berth_coordinator_endpoints");
+    collector.until("every coordinator's levels", |it| senders(it, "berth-coordinator", endpoints, 1) == 3).await;
+    collector.until("what serves", |it| senders(it, "berth-coordinator", serving, 1) == 3).await;
+    let levels = |it: &Collector| it.numbers("berth-node", "gauge", "berth_mesh_connections").len();
+    collector.until("every node's level", |it| levels(it) == 2).await;
     if let Some(venv) = python.parent().and_then(Path::parent) {
         let _ = std::fs::remove_dir_all(venv);
     }
