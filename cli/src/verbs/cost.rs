@@ -18,6 +18,7 @@ use super::{Context, watch};
 use crate::{
     args::{By, CostArgs},
     output::{Cell, Fault, Listed, Misused, now_ms},
+    view,
 };
 
 /// A line of the bill. Amounts of money are in whatever the prices are in.
@@ -64,35 +65,9 @@ pub(super) async fn run(context: &Context, args: CostArgs) -> Result<(), Fault> 
 async fn show(context: &Context, args: &CostArgs) -> Result<(), Fault> {
     let (client, out) = (&context.client, &context.out);
     let prices = prices(args).or_misused()?;
-    let deployments = client.list_deployments("").await?;
     let replicas = client.list_replicas("", "").await?;
     let (slots, nodes) = tokio::try_join!(client.list_slots("", ""), client.list_nodes())?;
-    let sizes: BTreeMap<_, _> = deployments
-        .iter()
-        .map(|it| ((&*it.endpoint, &*it.name), it.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default()))
-        .collect();
-    let cards = cards(&nodes);
-    let now = now_ms();
-    let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
-    let key = |endpoint: &str, deployment: &str| {
-        (endpoint.to_owned(), if args.by == By::Endpoint { String::new() } else { deployment.to_owned() })
-    };
-    let wanted = |endpoint: &str| args.endpoint.as_deref().is_none_or(|only| only == endpoint);
-    for replica in replicas.iter().filter(|it| wanted(&it.endpoint) && holds(it)) {
-        let size = sizes.get(&(&*replica.endpoint, &*replica.deployment)).copied().unwrap_or_default();
-        let used = replica.used_cpu_milli.map(|cpu| (cpu, replica.used_gpu_milli.unwrap_or(0)));
-        let held = held(&size, &replica.devices, &cards, now.saturating_sub(replica.placed_at_ms), used);
-        let sum = sums.entry(key(&replica.endpoint, &replica.deployment)).or_default();
-        sum.replicas += 1;
-        sum.bill += Bill::of(&held, &prices);
-    }
-    for slot in slots.iter().filter(|it| wanted(&it.endpoint)) {
-        let sum = sums.entry(key(&slot.endpoint, &slot.deployment)).or_default();
-        let bill = Bill::of(&of_slot(slot, &cards, now), &prices);
-        sum.slots += 1;
-        sum.bill += bill;
-        sum.reserve += bill;
-    }
+    let sums = add_up(args, &replicas, &slots, &cards(&nodes), now_ms(), &prices);
     let mut rows: Vec<_> =
         sums.into_iter().map(|((endpoint, deployment), sum)| Row::of(endpoint, deployment, &sum)).collect();
     // The dearest first; without prices, the largest.
@@ -114,9 +89,36 @@ async fn show(context: &Context, args: &CostArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A replica that has ended holds nothing any more.
-fn holds(replica: &Replica) -> bool {
-    !matches!(replica.state.as_str(), "stopped" | "failed")
+/// Adds up what is held, by what it is asked for. Replicas of an older generation hold what that one asked for.
+fn add_up(
+    args: &CostArgs,
+    replicas: &[Replica],
+    slots: &[Slot],
+    cards: &BTreeMap<&str, u64>,
+    now_ms: u64,
+    prices: &Prices,
+) -> BTreeMap<(String, String), Sum> {
+    let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
+    let key = |endpoint: &str, deployment: &str| {
+        (endpoint.to_owned(), if args.by == By::Endpoint { String::new() } else { deployment.to_owned() })
+    };
+    let wanted = |endpoint: &str| args.endpoint.as_deref().is_none_or(|only| only == endpoint);
+    for replica in replicas.iter().filter(|it| wanted(&it.endpoint) && view::holds(it)) {
+        let size = replica.resources.unwrap_or_default();
+        let used = replica.used_cpu_milli.map(|cpu| (cpu, replica.used_gpu_milli.unwrap_or(0)));
+        let held = held(&size, &replica.devices, cards, now_ms.saturating_sub(replica.placed_at_ms), used);
+        let sum = sums.entry(key(&replica.endpoint, &replica.deployment)).or_default();
+        sum.replicas += 1;
+        sum.bill += Bill::of(&held, prices);
+    }
+    for slot in slots.iter().filter(|it| wanted(&it.endpoint)) {
+        let sum = sums.entry(key(&slot.endpoint, &slot.deployment)).or_default();
+        let bill = Bill::of(&of_slot(slot, cards, now_ms), prices);
+        sum.slots += 1;
+        sum.bill += bill;
+        sum.reserve += bill;
+    }
+    sums
 }
 
 /// Reads prices such as `0.045`, to a millionth.
@@ -289,6 +291,57 @@ mod tests {
         let grant = |uuid: &str, memory_mib| DeviceGrant { uuid: uuid.into(), memory_mib };
         let gpus = |grants: &[DeviceGrant]| held(&Resources::default(), grants, &cards, 0, None).gpu_milli;
         assert_eq!(gpus(&[grant("a", None), grant("a", Some(250)), grant("gone", Some(1))]), 2_250);
+    }
+
+    #[test]
+    fn a_replica_is_billed_for_what_its_own_generation_asked_for() {
+        let replica = |deployment: &str, generation, state: &str, cores: u64, memory_gib: u64| Replica {
+            endpoint: "fraud".into(),
+            deployment: deployment.into(),
+            generation,
+            state: state.into(),
+            placed_at_ms: 1_000,
+            resources: Some(Resources {
+                cpu_milli: cores * 1_000,
+                memory_mib: memory_gib << 10,
+                ..Resources::default()
+            }),
+            devices: vec![DeviceGrant { uuid: "a".into(), memory_mib: Some(500) }],
+            ..Replica::default()
+        };
+        let replicas = [
+            replica("blue", 1, "serving", 1, 2),
+            replica("blue", 2, "starting", 4, 8),
+            replica("blue", 2, "failed", 4, 8),
+            replica("green", 1, "lost", 2, 1),
+        ];
+        let slots = [Slot {
+            endpoint: "fraud".into(),
+            deployment: "green".into(),
+            resources: Some(Resources { cpu_milli: 2_000, memory_mib: 1 << 10, ..Resources::default() }),
+            ..Slot::default()
+        }];
+        let bill = |by: By, endpoint: Option<&str>| {
+            let price = |price: &str| Some(price.to_owned());
+            let args = CostArgs {
+                endpoint: endpoint.map(str::to_owned),
+                by,
+                core_hour: price("1"),
+                gib_hour: price("0.1"),
+                gpu_hour: price("10"),
+                csv: false,
+                watch: false,
+            };
+            let prices = prices(&args).expect("prices");
+            let sums = add_up(&args, &replicas, &slots, &BTreeMap::from([("a", 1_000)]), 1_000, &prices);
+            let rows = sums.into_iter().map(|((endpoint, deployment), sum)| Row::of(endpoint, deployment, &sum));
+            rows.map(|row| (row.deployment, row.replicas, row.cores, row.memory_gib, row.gpus, row.per_hour))
+                .collect::<Vec<_>>()
+        };
+        let (blue, green) = (("blue".into(), 2, 5.0, 10.0, 1.0, 16.0), ("green".into(), 1, 4.0, 2.0, 0.5, 9.2));
+        assert_eq!(Vec::from([blue, green]), bill(By::Deployment, None));
+        assert_eq!(Vec::from([(String::new(), 3, 9.0, 12.0, 1.5, 25.2)]), bill(By::Endpoint, Some("fraud")));
+        assert_eq!(Vec::<(String, u64, f64, f64, f64, f64)>::new(), bill(By::Endpoint, Some("other")));
     }
 
     #[test]

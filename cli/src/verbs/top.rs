@@ -178,19 +178,20 @@ impl Listed for NodeUse {
 impl DeploymentUse {
     fn of(deployment: &Deployment, replicas: &[Replica]) -> Self {
         let own = |replica: &&Replica| replica.endpoint == deployment.endpoint && replica.deployment == deployment.name;
-        let own: Vec<_> = replicas.iter().filter(own).collect();
-        let one = deployment.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
-        let count = own.len() as u64;
+        let own: Vec<_> = replicas.iter().filter(own).filter(|replica| view::holds(replica)).collect();
+        // Replicas of an older generation hold what that one asked for.
+        let held = own.iter().map(|replica| replica.resources.unwrap_or_default());
+        let allocated = held.fold(Resources::default(), |sum, one| Resources {
+            cpu_milli: sum.cpu_milli.saturating_add(one.cpu_milli),
+            memory_mib: sum.memory_mib.saturating_add(one.memory_mib),
+            disk_mib: sum.disk_mib.saturating_add(one.disk_mib),
+            gpus: sum.gpus.saturating_add(one.gpus),
+        });
         Self {
             endpoint: deployment.endpoint.clone(),
             deployment: deployment.name.clone(),
-            replicas: count,
-            allocated: Resources {
-                cpu_milli: one.cpu_milli.saturating_mul(count),
-                memory_mib: one.memory_mib.saturating_mul(count),
-                disk_mib: one.disk_mib.saturating_mul(count),
-                gpus: one.gpus.saturating_mul(count),
-            },
+            replicas: own.len() as u64,
+            allocated,
             in_flight: own.iter().map(|replica| replica.in_flight).sum(),
             restarts: own.iter().map(|replica| u64::from(replica.restarts)).sum(),
         }

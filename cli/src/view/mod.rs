@@ -31,6 +31,11 @@ pub(crate) fn iso(at_ms: u64) -> String {
     at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
 }
 
+/// A replica that has ended holds nothing any more.
+pub(crate) fn holds(replica: &Replica) -> bool {
+    !matches!(replica.state.as_str(), "stopped" | "failed")
+}
+
 impl Listed for Endpoint {
     const COLUMNS: &'static [&'static str] =
         &["ENDPOINT", "STATE", "TRAFFIC", "MIRROR", "AGE", "ALERTS", "AUTH", "URI"];

@@ -20,6 +20,8 @@ use super::{
     tree::{Node, Value},
 };
 
+const NO_AUTOSCALING: &str = "autoscaling is not done yet";
+
 /// What a deployment file says. The references of what is to be uploaded have no digest yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeploymentFile {
@@ -220,10 +222,16 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
         }
         amount::read_resources(field, spec, findings);
     }
-    if let Some(field) = fields.take("instance_count")
-        && let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings)
-    {
-        spec.instance_count = count as u32;
+    let is_counted = fields.take("instance_count").map(|field| {
+        if let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings) {
+            spec.instance_count = count as u32;
+        }
+    });
+    if let Some(field) = fields.take("replicas") {
+        match is_counted {
+            Some(()) => field.refuse(findings, "`instance_count` is given, too", "give one of them"),
+            None => read_replicas(&field, spec, findings),
+        }
     }
     if let Some(field) = fields.take("min_instances")
         && let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings)
@@ -440,6 +448,27 @@ fn check(document: &Node, spec: &DeploymentSpec, findings: &mut Findings) {
     }
 }
 
+/// Reads how many, or `1..4`, as others write it.
+fn read_replicas(field: &Field<'_>, spec: &mut DeploymentSpec, findings: &mut Findings) {
+    let most = u64::from(berth_core::defaults::DEFAULTS.instance_count_max);
+    let Some(text) = field.text(findings) else { return };
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let number = |text: &str| text.trim().parse::<u64>().ok().filter(|count| *count <= most);
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if from <= to => {
+            spec.instance_count = from as u32;
+            if from < to {
+                field.warn(findings, format!("{NO_AUTOSCALING}; {from} run"), "berth scale EP/DEP N");
+            }
+        }
+        _ => field.refuse(
+            findings,
+            format!("`{}` is no number from 0 to {most}, and no range of two", clip(text)),
+            "2, or 1..4",
+        ),
+    }
+}
+
 fn read_unsupported(fields: &mut Fields<'_>, findings: &mut Findings) {
     if let Some(field) = fields.take("type") {
         field.word(&["managed", "kubernetes"], findings);
@@ -447,11 +476,7 @@ fn read_unsupported(fields: &mut Fields<'_>, findings: &mut Findings) {
     if let Some(field) = fields.take("scale_settings") {
         let kind = field.node.get("type").and_then(Node::text).unwrap_or("default");
         if !kind.eq_ignore_ascii_case("default") {
-            field.warn(
-                findings,
-                "autoscaling is not done yet; instance_count stays what it is",
-                "berth scale EP/DEP N",
-            );
+            field.warn(findings, format!("{NO_AUTOSCALING}; instance_count stays what it is"), "berth scale EP/DEP N");
         }
     }
     for (name, what) in [

@@ -88,6 +88,7 @@ const DEPLOYMENT_FIELDS: &[&str] = &[
     "environment",
     "instance_type",
     "instance_count",
+    "replicas",
     "request_settings",
     "command",
     "resources",

@@ -340,6 +340,24 @@ fn hedging_is_a_flag_or_when_and_how_often() {
 }
 
 #[test]
+fn how_many_as_others_write_it() {
+    let text = |replicas: &str| format!("name: blue\nendpoint_name: digits\ncommand: serve\n{replicas}\n");
+    for (replicas, count) in [("replicas: 3", 3), ("replicas: 1..4", 1), ("replicas: 2..2", 2), ("replicas: 0", 0)] {
+        assert_eq!(deployment(&text(replicas)).spec.instance_count, count, "{replicas}");
+    }
+    for wrong in [
+        "replicas: 4..1",
+        "replicas: 1..",
+        "replicas: -1",
+        "replicas: 2\ninstance_count: 2",
+        "replicas: 1..99999999999",
+    ] {
+        let (_, lines) = refusal(&text(wrong));
+        assert!(lines.iter().any(|line| line.contains("replicas")), "{wrong}: {lines:?}");
+    }
+}
+
+#[test]
 fn spread_in_one_word_and_what_is_wrong_with_it() {
     let text = |spread: &str| format!("name: blue\nendpoint_name: digits\ncommand: serve\n{spread}\n");
     let spec = deployment(&text("spread: rack")).spec;

@@ -8,14 +8,17 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use crate::berth::not_required;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs a tool; nothing where it is not installed.
+/// Runs a tool; nothing where it is not installed and nobody requires it.
 fn tool(name: &str, args: &[&str]) -> Option<Output> {
     let ran = Command::new(name).args(args).stdin(Stdio::null()).output();
     if ran.is_err() {
+        not_required(name);
         let mut err = std::io::stderr();
         let _ = writeln!(err, "SKIPPED: no `{name}` on this host");
     }

@@ -150,6 +150,7 @@ pub fn replica_message(state: &ClusterState, replica: &Replica, in_flight: Optio
         since_ms: replica.since.millis(),
         placed_at_ms: replica.placed_at.millis(),
         devices: wires(&replica.devices),
+        resources: Some(Wire::wire(&replica.resources)),
         used_cpu_milli: None,
         used_memory_mib: None,
         used_gpu_milli: None,

@@ -24,9 +24,10 @@ _COUNT_MAX = int(_TABLES["instance_count_max"])
 _TEXT_BYTES_MAX = 1 << 20
 _U32_MAX = 2**32 - 1
 
+_NO_AUTOSCALING = "autoscaling is not done yet"
 _DEPLOYMENT_FIELDS = {
     "endpoint_name", "model", "code_configuration", "environment", "instance_type", "instance_count",
-    "request_settings", "command", "resources", "environment_variables", "liveness_probe", "readiness_probe",
+    "replicas", "request_settings", "command", "resources", "environment_variables", "liveness_probe", "readiness_probe",
     "constraints", "reserve", "disconnect",
 }  # fmt: skip
 _ENDPOINT_SCHEMAS = {"managedonlineendpoint", "kubernetesonlineendpoint"}
@@ -477,7 +478,15 @@ def _size(fields: Fields, spec: store.DeploymentSpec) -> None:
                 _amounts_of(of_part, spec)
                 of_part.finish()
         inner.finish()
-    for name, high in (("instance_count", _COUNT_MAX), ("min_instances", _COUNT_MAX), ("priority", 100)):
+    counted, replicas = fields.take("instance_count"), fields.take("replicas")
+    number = counted.number(0, _COUNT_MAX) if counted else None
+    if number is not None:
+        spec.instance_count = number
+    if replicas and counted:
+        replicas.refuse("`instance_count` is given, too", "give one of them")
+    elif replicas:
+        _replicas(replicas, spec)
+    for name, high in (("min_instances", _COUNT_MAX), ("priority", 100)):
         found = fields.take(name)
         number = found.number(0, high) if found else None
         if number is not None:
@@ -492,6 +501,22 @@ def _size(fields: Fields, spec: store.DeploymentSpec) -> None:
     flag = found.flag() if found else None
     if flag is not None:
         spec.reserve = flag
+
+
+def _replicas(found: Field, spec: store.DeploymentSpec) -> None:
+    """Reads how many, or `1..4`, as others write it."""
+    text = found.text()
+    if text is None:
+        return
+    low, dots, high = (part.strip() for part in text.partition(".."))
+    ends = [low, high if dots else low]
+    counts = [int(end) for end in ends if end.isascii() and end.isdigit() and int(end) <= _COUNT_MAX]
+    if len(counts) < 2 or counts[0] > counts[1]:
+        what = f"`{clip(text)}` is no number from 0 to {_COUNT_MAX}, and no range of two"
+        return found.refuse(what, "2, or 1..4")
+    spec.instance_count = counts[0]
+    if counts[0] < counts[1]:
+        found.warn(f"{_NO_AUTOSCALING}; {counts[0]} run", "berth scale EP/DEP N")
 
 
 def _instance_type(found: Field, spec: store.DeploymentSpec) -> None:
@@ -766,7 +791,7 @@ def _deployment_unsupported(fields: Fields) -> None:
         value = found.node.value
         kind = value.get("type") if isinstance(value, dict) else None
         if kind is not None and isinstance(kind.value, str) and kind.value.lower() != "default":
-            found.warn("autoscaling is not done yet; instance_count stays what it is", "berth scale EP/DEP N")
+            found.warn(f"{_NO_AUTOSCALING}; instance_count stays what it is", "berth scale EP/DEP N")
     for name, what in (
         ("app_insights_enabled", "nothing is sent to Application Insights"),
         ("package_model", "packages are not built; the model is uploaded as it is"),

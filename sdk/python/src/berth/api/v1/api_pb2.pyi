@@ -491,7 +491,7 @@ class LogLines(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., node: _Optional[str] = ..., data: _Optional[bytes] = ..., times: _Optional[_Iterable[_Union[_node_pb2.LogTime, _Mapping]]] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("endpoint", "deployment", "replica", "node", "state", "reason", "pid", "address", "generation", "restarts", "since_ms", "placed_at_ms", "devices", "in_flight", "retry_at_ms", "reserve_spent", "used_cpu_milli", "used_memory_mib", "used_gpu_milli", "progress")
+    __slots__ = ("endpoint", "deployment", "replica", "node", "state", "reason", "pid", "address", "generation", "restarts", "since_ms", "placed_at_ms", "devices", "in_flight", "retry_at_ms", "reserve_spent", "used_cpu_milli", "used_memory_mib", "used_gpu_milli", "progress", "resources")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -512,6 +512,7 @@ class Replica(_message.Message):
     USED_MEMORY_MIB_FIELD_NUMBER: _ClassVar[int]
     USED_GPU_MILLI_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment: str
     replica: str
@@ -532,7 +533,8 @@ class Replica(_message.Message):
     used_memory_mib: int
     used_gpu_milli: int
     progress: _node_pb2.PrepareProgress
-    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., replica: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., generation: _Optional[int] = ..., restarts: _Optional[int] = ..., since_ms: _Optional[int] = ..., placed_at_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_model_pb2.DeviceGrant, _Mapping]]] = ..., in_flight: _Optional[int] = ..., retry_at_ms: _Optional[int] = ..., reserve_spent: _Optional[str] = ..., used_cpu_milli: _Optional[int] = ..., used_memory_mib: _Optional[int] = ..., used_gpu_milli: _Optional[int] = ..., progress: _Optional[_Union[_node_pb2.PrepareProgress, _Mapping]] = ...) -> None: ...
+    resources: _model_pb2.Resources
+    def __init__(self, endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., replica: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., generation: _Optional[int] = ..., restarts: _Optional[int] = ..., since_ms: _Optional[int] = ..., placed_at_ms: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_model_pb2.DeviceGrant, _Mapping]]] = ..., in_flight: _Optional[int] = ..., retry_at_ms: _Optional[int] = ..., reserve_spent: _Optional[str] = ..., used_cpu_milli: _Optional[int] = ..., used_memory_mib: _Optional[int] = ..., used_gpu_milli: _Optional[int] = ..., progress: _Optional[_Union[_node_pb2.PrepareProgress, _Mapping]] = ..., resources: _Optional[_Union[_model_pb2.Resources, _Mapping]] = ...) -> None: ...
 
 class ListReplicasRequest(_message.Message):
     __slots__ = ("endpoint", "deployment")
