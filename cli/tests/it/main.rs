@@ -2,6 +2,7 @@
 
 mod alerts;
 mod berth;
+mod dashboard;
 mod days;
 mod docs;
 mod examples;

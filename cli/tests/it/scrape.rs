@@ -13,7 +13,7 @@ use std::{
 use crate::berth::Dev;
 
 /// How long Prometheus may take to come up, scrape twice and answer on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A port that was free a moment ago.
 fn free() -> SocketAddr {
@@ -54,7 +54,7 @@ impl Drop for Ending {
 }
 
 /// Finds Prometheus: named by BERTH_TEST_PROMETHEUS, or on the path.
-fn prometheus() -> Option<PathBuf> {
+pub(crate) fn prometheus() -> Option<PathBuf> {
     let named = std::env::var_os("BERTH_TEST_PROMETHEUS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file()))
@@ -212,7 +212,7 @@ fn prometheus_scrapes_a_cluster_and_answers() {
 }
 
 /// Prometheus itself, over what a folder tells it.
-struct Prometheus {
+pub(crate) struct Prometheus {
     web: SocketAddr,
     _process: Ending,
 }
@@ -231,14 +231,19 @@ impl Prometheus {
         Self { web, _process: Ending(child) }
     }
 
-    /// Asks a question; nothing while there is no answer.
-    fn ask(&self, query: &str) -> Option<Vec<serde_json::Value>> {
+    /// Asks a question; nothing while there is no answer, or when it cannot be asked.
+    pub(crate) fn ask(&self, query: &str) -> Option<Vec<serde_json::Value>> {
+        self.told(query).filter(|result| !result.is_empty())
+    }
+
+    /// Asks a question whose answer may be empty; nothing when it cannot be asked.
+    pub(crate) fn told(&self, query: &str) -> Option<Vec<serde_json::Value>> {
         let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let text = page(self.web, &format!("/api/v1/query?query={escaped}"))?;
         // The body may be chunked: the answer is its only line that is JSON.
         let json = text.lines().find(|line| line.starts_with('{'))?;
         let value: serde_json::Value = serde_json::from_str(json).ok()?;
-        value["data"]["result"].as_array().filter(|result| !result.is_empty()).cloned()
+        (value["status"] == "success").then(|| value["data"]["result"].as_array().cloned())?
     }
 }
 
@@ -274,7 +279,7 @@ instance_count: COUNT
 ";
 
 /// Calls an endpoint once, on a connection of its own.
-fn call(ingress: SocketAddr, endpoint: &str) {
+pub(crate) fn call(ingress: SocketAddr, endpoint: &str) {
     let mut stream = TcpStream::connect(ingress).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
     let head =
@@ -306,7 +311,8 @@ const ALIASES: &[(&str, &str, f64, f64)] = &[
     ("RequestLatency_P95", "RequestLatency_P95{endpoint='well'} - RequestLatency_P90{endpoint='well'}", 0.0, 60_000.0),
     ("RequestLatency_P99", "RequestLatency_P99{endpoint='well'} - RequestLatency_P95{endpoint='well'}", 0.0, 60_000.0),
     ("ConnectionsActive", "ConnectionsActive", 3.0, 3.0),
-    ("NewConnectionsPerSecond", "NewConnectionsPerSecond", 0.1, 15.0),
+    // Two calls one after the other, each of 50 ms, and three that are held for three seconds.
+    ("NewConnectionsPerSecond", "NewConnectionsPerSecond", 0.1, 25.0),
     (
         "NetworkBytes",
         "60 * sum(NetworkBytes{endpoint='well',deployment='blue'}) / sum(RequestsPerMinute{endpoint='well',deployment='blue'})",
@@ -357,6 +363,52 @@ const ALIASES: &[(&str, &str, f64, f64)] = &[
     ("DeploymentCapacity", "DeploymentCapacity{endpoint='none',State='serving'}", 0.0, 0.0),
 ];
 
+/// Starts a cluster of endpoints that are well, ill and without instances, and a Prometheus that records it.
+pub(crate) fn well_and_ill(folder: &Path, program: &Path) -> (Dev, Prometheus) {
+    let data = folder.join("data");
+    let dev = Dev::start(&data, &["--nodes", "1", "--metrics", "127.0.0.1:0", "--fake-gpus", "1x80GiB:H100"]);
+    for (name, status, gpus, count) in [("well", "200", "1", "1"), ("ill", "500", "0", "2"), ("none", "200", "0", "0")]
+    {
+        let text = WELL_AND_ILL.replace("NAME", name).replace("STATUS", status).replace("GPUS", gpus);
+        let text = text.replace("COUNT", count);
+        let file = folder.join(format!("{name}.yml"));
+        fs::write(&file, text).expect("a file");
+        dev.run(&["apply", "-f", &file.display().to_string()]).good();
+    }
+    let script = data.join("node-1/gpus/gpus.ini");
+    let text = fs::read_to_string(&script).expect("the simulated card");
+    fs::write(&script, text.replace("temperature", "used_mib = 8192\nutilization = 40\ntemperature")).expect("a file");
+    fs::write(folder.join("berth.rules.yml"), quick_rules()).expect("a file");
+    let metrics = dev.metrics.parse().expect("an address");
+    fs::write(folder.join("prometheus.yml"), config(metrics, &dev.api)).expect("a file");
+    let prometheus = Prometheus::start(program, folder);
+    (dev, prometheus)
+}
+
+/// What Azure calls the metrics of endpoints and deployments, and of the compute below them.
+const AZURES: &[&str] = &[
+    "ConnectionsActive",
+    "CpuMemoryUtilizationPercentage",
+    "CpuUtilizationPercentage",
+    "DataCollectionErrorsPerMinute",
+    "DataCollectionEventsPerMinute",
+    "DeploymentCapacity",
+    "DiskUtilization",
+    "GpuEnergyJoules",
+    "GpuMemoryUtilizationPercentage",
+    "GpuUtilizationPercentage",
+    "NetworkBytes",
+    "NewConnectionsPerSecond",
+    "Preempted cores",
+    "Preempted nodes",
+    "RequestLatency",
+    "RequestLatency_P50",
+    "RequestLatency_P90",
+    "RequestLatency_P95",
+    "RequestLatency_P99",
+    "RequestsPerMinute",
+];
+
 #[test]
 fn azures_names_answer_with_azures_numbers() {
     let recorded = quick_rules();
@@ -368,28 +420,19 @@ fn azures_names_answer_with_azures_numbers() {
         // A row names the percentiles in one word.
         assert!(page.contains(name.split("_P").next().expect("a name")), "docs/telemetry.md does not tell of {name}");
     }
+    // What is not recorded is told of below the table.
+    let (before, after) = page.split_once(" have no counterpart").expect("what there is not");
+    let first = before.rsplit('\n').next().unwrap_or_default();
+    let without = format!("{first} {}", after.split("\n\n").next().unwrap_or_default());
+    for name in AZURES {
+        assert!(recorded.contains(name) != without.contains(name), "{name} is neither recorded nor said to be missing");
+    }
     let Some(program) = prometheus() else {
         crate::berth::not_required("prometheus");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let dev = Dev::start(&data, &["--nodes", "1", "--metrics", "127.0.0.1:0", "--fake-gpus", "1x80GiB:H100"]);
-    for (name, status, gpus, count) in [("well", "200", "1", "1"), ("ill", "500", "0", "2"), ("none", "200", "0", "0")]
-    {
-        let text = WELL_AND_ILL.replace("NAME", name).replace("STATUS", status).replace("GPUS", gpus);
-        let text = text.replace("COUNT", count);
-        let file = folder.path().join(format!("{name}.yml"));
-        fs::write(&file, text).expect("a file");
-        dev.run(&["apply", "-f", &file.display().to_string()]).good();
-    }
-    let script = data.join("node-1/gpus/gpus.ini");
-    let text = fs::read_to_string(&script).expect("the simulated card");
-    fs::write(&script, text.replace("temperature", "used_mib = 8192\nutilization = 40\ntemperature")).expect("a file");
-    fs::write(folder.path().join("berth.rules.yml"), quick_rules()).expect("a file");
-    let metrics = dev.metrics.parse().expect("an address");
-    fs::write(folder.path().join("prometheus.yml"), config(metrics, &dev.api)).expect("a file");
-    let prometheus = Prometheus::start(&program, folder.path());
+    let (dev, prometheus) = well_and_ill(folder.path(), &program);
     let replica = dev.run(&["get", "replicas", "well", "-o", "name"]).good().out.trim().to_owned();
 
     let ingress: SocketAddr = dev.ingress.parse().expect("an address");
