@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
+import berth.aio
+import berth.client
 from berth import Client
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parents[2]
 DIGITS = REPOSITORY / "examples" / "digits"
 READY_WITHIN_S = 120.0
+# The blocking classes, each with its awaited one.
+FACES: list[tuple[type[Any], type[Any]]] = [
+    (berth.client.Poller, berth.aio.AsyncPoller),
+    (berth.client.Client, berth.aio.AsyncClient),
+    *((getattr(berth.client, it), getattr(berth.aio, it)) for it in ("OnlineEndpoints", "OnlineDeployments", "Nodes", "Cluster")),
+]
+# What the tests called themselves: what the package calls of its own is no test of it.
+CALLED: set[tuple[type[Any], str]] = set()
+
+
+def public(face: type[Any]) -> list[str]:
+    """The methods of a class that are for everybody."""
+    return sorted(name for name, it in vars(face).items() if callable(it) and not name.startswith("_"))
+
+
+def noted(face: type[Any], name: str) -> Callable[..., Any]:
+    """Returns a method that notes who calls it."""
+    method = getattr(face, name)
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__", "").split(".")[0] != "berth":
+            CALLED.add((face, name))
+        return method(*args, **kwargs)
+
+    return call
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: runs after all other tests")
+    for face in (it for pair in FACES for it in pair):
+        for name in public(face):
+            setattr(face, name, noted(face, name))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda it: it.get_closest_marker("last") is not None)
 
 
 @dataclass(frozen=True)
