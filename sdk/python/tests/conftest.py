@@ -29,7 +29,10 @@ READY_WITHIN_S = 120.0
 FACES: list[tuple[type[Any], type[Any]]] = [
     (berth.client.Poller, berth.aio.AsyncPoller),
     (berth.client.Client, berth.aio.AsyncClient),
-    *((getattr(berth.client, it), getattr(berth.aio, it)) for it in ("OnlineEndpoints", "OnlineDeployments", "Nodes", "Cluster")),
+    (berth.client.OnlineEndpoints, berth.aio.OnlineEndpoints),
+    (berth.client.OnlineDeployments, berth.aio.OnlineDeployments),
+    (berth.client.Nodes, berth.aio.Nodes),
+    (berth.client.Cluster, berth.aio.Cluster),
 ]
 # What the tests called themselves: what the package calls of its own is no test of it.
 CALLED: set[tuple[type[Any], str]] = set()

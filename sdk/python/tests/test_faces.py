@@ -115,6 +115,7 @@ def test_a_log_is_followed_as_it_is_written(face: Any, dev: Dev, tmp_path: Path)
                 await got(client.online_endpoints.invoke(name, input_data='"later"', deployment_name="blue"))
             if b'sent "later"\n' in text:
                 break
+        assert b'sent "later"\n' in text, "it ended before"
         await written.aclose()  # type: ignore[attr-defined]
         whole = await got(client.online_deployments.get_logs("blue", name))
         assert whole.index("the scribe sits\n") < whole.index('sent "later"\n')
