@@ -60,6 +60,22 @@ fn from_nothing_to_an_answer_and_back() {
     assert!(half.code == 1 && half.err.contains("E_TRAFFIC"), "{half:#?}");
     let gone = dev.run(&["traffic", "digits", "red=100"]);
     assert!(gone.code == 1 && gone.err.contains("no such deployment"), "{gone:#?}");
+    let file = folder.path().join("as-azure.yml");
+    fs::write(&file, "name: digits\nauth_mode: key\ntraffic: {green: 100}\nmirror_traffic: {green: 10}\n")
+        .expect("a file");
+    let path = file.display().to_string();
+    for typed in [
+        &["mirror", "digits", "green=10"][..],
+        &["endpoint", "update", "digits", "--mirror-traffic", "green=10"],
+        &["apply", "-f", &path],
+        // The mirror of before, which Azure would not have.
+        &["traffic", "digits", "green=100"],
+    ] {
+        dev.run(typed).good();
+        let strict = dev.run(&[typed, &["--strict-azure"]].concat());
+        assert!(strict.code == 1 && strict.err.contains("E_TRAFFIC"), "{typed:?}: {strict:#?}");
+    }
+    dev.run(&["mirror", "digits", "none"]).good();
     let busy = dev.run(&["deployment", "delete", "digits/green", "--yes"]);
     assert!(busy.code == 1 && busy.err.contains("E_CARRIES_TRAFFIC"), "{busy:#?}");
     let asked = dev.run(&["endpoint", "delete", "digits"]);

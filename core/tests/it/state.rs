@@ -3,7 +3,7 @@
 use berth_core::{
     error::Code,
     id::{NodeEpoch, NodeId, Term},
-    model::{DeploymentName, NodeState, ReplicaState, Traffic},
+    model::{DeploymentName, EndpointName, NodeState, ReplicaState, Traffic},
     state::{ClusterState, Command, Observed, Plan, PutMode, Reply, Step},
 };
 
@@ -57,6 +57,43 @@ fn traffic_names_what_exists_and_protects_it() {
     cluster.must(set_traffic(&[]));
     cluster.must(delete);
     assert!(cluster.state.deployments.is_empty());
+}
+
+#[test]
+fn azures_limits_hold_for_who_asks_for_them() {
+    let mut cluster = Cluster::of(1);
+    for name in ["fraud/blue", "fraud/green", "fraud/red"] {
+        cluster.deploy(name, spec(1));
+    }
+    cluster.must(set_traffic(&[("blue", 100)]));
+    let set = |cluster: &mut Cluster, mirror: &[(&str, u32)], pinned, strict_azure| {
+        let name: EndpointName = "fraud".parse().unwrap();
+        let known = cluster.state.endpoints[&name].clone();
+        let mut spec = known.spec;
+        spec.mirror_rules.pinned = pinned;
+        cluster.must(Command::EndpointPut {
+            name: name.clone(),
+            spec,
+            project: None,
+            keys: known.keys,
+            mode: PutMode::Update,
+            if_revision: None,
+        });
+        let mirror = Some(traffic(mirror));
+        let set = Command::TrafficSet { endpoint: name, split: None, mirror, strict_azure, if_revision: None };
+        code(&cluster.apply(set))
+    };
+    for (mirror, pinned, allowed, why) in [
+        (&[("green", 50)][..], false, true, "one of half"),
+        (&[("green", 51)][..], false, false, "more than half"),
+        (&[("green", 10), ("red", 10)][..], false, false, "two"),
+        (&[("blue", 10)][..], false, false, "it answers callers"),
+        (&[("green", 10)][..], true, false, "what is pinned is copied"),
+        (&[][..], true, true, "nothing is copied"),
+    ] {
+        assert_eq!(set(&mut cluster, mirror, pinned, false), None, "{why}: Berth has none of these limits");
+        assert_eq!(set(&mut cluster, mirror, pinned, true), (!allowed).then_some(Code::Traffic), "{why}");
+    }
 }
 
 #[test]
