@@ -14,6 +14,7 @@ import argparse
 import atexit
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 
 from ports import free_ports
 
@@ -155,6 +157,7 @@ class Load:
             "rate": len(rows) * 1e6 / took,
             "p50_us": times[len(times) // 2],
             "p99_us": times[len(times) * 99 // 100],
+            "times": Counter(times),
         }
 
     def full(self, base, size, requests):
@@ -283,6 +286,7 @@ def unanswered(measure, base):
 class Report:
     def __init__(self, out):
         self.out, self.raw, self.text = out, {}, []
+        self.dice = random.Random(0)
 
     def say(self, line=""):
         print(line, flush=True)
@@ -292,15 +296,17 @@ class Report:
                 raw = "\n".join(f"raw {name}: {json.dumps(rows)}" for name, rows in self.raw.items())
                 file.write("\n".join(self.text) + "\n" + (f"\n{raw}\n" if raw else ""))
 
-    def section(self, key, title, columns, bases, rounds, against, measure):
+    def section(self, key, title, columns, bases, rounds, against, measure, together=False):
         """Measures every base in every round and tells the medians; `against` names the base that ratios are to."""
         if not bases:
             return self.say(f"\n{title}: nobody can")
         rows = self.raw[key] = {base.name: [] for base in bases}
-        before = machine_time()
+        before, times = machine_time(), {base.name: [] for base in bases}
         for _ in range(rounds):
             for base in bases:
-                rows[base.name].append(measure(base))
+                row = measure(base)
+                times[base.name].append(row.pop("times"))
+                rows[base.name].append(row)
         against = against if against in rows else bases[0].name
         self.say()
         stolen, all_time = (now - then for now, then in zip(machine_time(), before))
@@ -313,7 +319,36 @@ class Report:
             ratios = [one[first] / other[first] for one, other in zip(row, rows[against]) if other[first]]
             ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-"
             self.say(f"{name:<28}{''.join(f'{cell:>22}' for cell in cells)}{ratio:>22}")
+        if together:
+            self.together(key, times, against)
         return rows
+
+    def together(self, key, times, against):
+        """Tells the latencies of all rounds together, and between what nine tenths of their ratios lie when rounds are drawn anew:
+        a p99 of one second is its ten worst requests, and one stop of the machine."""
+        points = [50, 90, 95, 99, 99.5]
+        self.say("all rounds together, us       " + "".join(f"{f'p{point:g}':>8}" for point in points) + f"{'p99 x ' + against:>36}")
+        self.raw[f"{key}, all rounds"] = kept = {}
+        for name, rounds in times.items():
+            kept[name] = [quantile(rounds, point) for point in points]
+            drawn = sorted(self.drawn(rounds) / self.drawn(times[against]) for _ in range(200))
+            ratio = quantile(rounds, 99) / quantile(times[against], 99)
+            said = f"{ratio:.2f} ({drawn[10]:.2f}-{drawn[189]:.2f})" if name != against else ""
+            self.say(f"{name:<30}{''.join(f'{value:>8}' for value in kept[name])}{said:>36}")
+
+    def drawn(self, rounds):
+        return quantile(self.dice.choices(rounds, k=len(rounds)), 99)
+
+
+def quantile(rounds, percent):
+    """The latency that so many of all requests of some rounds stayed below."""
+    times = sum(rounds, Counter())
+    left = times.total() * percent / 100
+    for time_us in sorted(times):
+        left -= times[time_us]
+        if left < 0:
+            return time_us
+    return max(times)
 
 
 def spread(values):
@@ -434,19 +469,21 @@ def main():
             stalled.listen(1_024)
             mirrors = {"healthy": healthy, "dead": dead, "stalled": stalled.getsockname()[1], "slow (200 ms)": slow, "1 % wrong": wrong}
             copied = [mesh(f"mirror is {name}", 1, "--mirror", f"127.0.0.1:{port}") for name, port in mirrors.items()]
+            # What two that are the same differ by is what this machine cannot tell apart.
+            copied.insert(0, mesh("mesh, bare, another", 1))
             columns, rounds = [p99, p50, cpu], args.mirror_rounds
             # Seconds of one base between seconds of the others: the machine stops for milliseconds now and then, and a p99
             # of more would be of that alone.
             second = lambda base: load.evenly(base, 136, 1)
             burst = lambda base: load.at_rate(base, 136, 1_000, 1)
             title = "every request copied to a mirror, 1,000 requests a second, 136 bytes"
-            report.section("mirror", title, columns, [ours[0], *copied], rounds, ours[0].name, second)
-            report.section("mirror, bursts", f"{title}, sixteen at a time", columns, [ours[0], *copied], rounds, ours[0].name, burst)
+            report.section("mirror", title, columns, [ours[0], *copied], rounds, ours[0].name, second, together=True)
+            report.section("mirror, bursts", f"{title}, sixteen at a time", columns, [ours[0], *copied], rounds, ours[0].name, burst, together=True)
             nginx = [peer for peer in peers if peer.name == "nginx"]
             if nginx:
                 copied = [start_nginx_mirror(f"nginx, mirror is {name}", proxy_core, backends, mirrors[name]) for name in ("healthy", "dead")]
-                report.section("mirror of nginx", title, columns, [*nginx, *copied], rounds, "nginx", second)
-                report.section("mirror of nginx, bursts", f"{title}, sixteen at a time", columns, [*nginx, *copied], rounds, "nginx", burst)
+                report.section("mirror of nginx", title, columns, [*nginx, *copied], rounds, "nginx", second, together=True)
+                report.section("mirror of nginx, bursts", f"{title}, sixteen at a time", columns, [*nginx, *copied], rounds, "nginx", burst, together=True)
                 # It holds a request until its copy is answered, so its callers' streams run out: nothing to compare a p99 with.
                 report.say(unanswered(second, start_nginx_mirror("nginx, mirror is stalled", proxy_core, backends, mirrors["stalled"])))
     report.say(f"load average at the end {os.getloadavg()}")

@@ -1,6 +1,6 @@
 //! What may be sent again, and what callers hear where it could not be.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use berth_core::{
     id::{NodeId, ReplicaId},
@@ -109,6 +109,29 @@ async fn what_is_not_at_hand_is_not_sent_again() {
         assert_eq!(parts.status, 424, "{parts:?}");
         assert_eq!((attempts(&parts), header(&parts, "x-berth-replay")), (asked, said), "{bytes}");
     }
+}
+
+/// Everything may be sent again here and nothing helps: a fifth more, and a floor, is all that broken replicas are asked.
+#[tokio::test]
+async fn what_is_sent_again_is_a_fifth_more_at_most() {
+    const REQUESTS: u64 = 500;
+    let n1 = keeping(64 << 20);
+    let mut replicas = Vec::new();
+    for id in 1..=6 {
+        replicas.push(Placed { node: &n1, id, address: breaks_off(100).await });
+    }
+    let deployed = Deployed { replicas, ..Deployed::one("blue", &n1, 1, SocketAddr::from(([127, 0, 0, 1], 9))) };
+    let route = EndpointRoute { idempotent: Some(true), ..routed(deployed.publish("fraud")) };
+    n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+    let begun = Instant::now();
+    let mut again = 0;
+    for _ in 0..REQUESTS {
+        let (parts, _) = call(n1.mesh.ingress_addr(), sized(100)).await;
+        again += attempts(&parts) - 1;
+    }
+    // Three a second are always granted, of the ten seconds that are looked back on.
+    let floor = 3 * (10 + begun.elapsed().as_secs() + 1);
+    assert!((1..=REQUESTS / 5 + floor).contains(&again), "{again} of {REQUESTS} in {:?}", begun.elapsed());
 }
 
 /// A gate of another node refuses from the head: what it did not read is still to be had.
