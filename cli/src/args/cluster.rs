@@ -5,6 +5,9 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use berth_core::schedule::pack::Policy;
 use clap::{Args, Subcommand};
 
+/// How long requests may go on at a node that is drained, where nobody says otherwise.
+pub(crate) const DRAIN_DEADLINE: &str = "5m";
+
 /// `berth node …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeVerb {
@@ -63,7 +66,7 @@ pub(crate) struct UpgradeArgs {
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: Option<String>,
     /// How long requests may go on before they are cut.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
+    #[arg(long, value_name = "TIME", default_value = DRAIN_DEADLINE, value_parser = super::parse_span)]
     pub(crate) deadline: Duration,
     /// How long a node may take to come back.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = super::parse_span)]
@@ -82,7 +85,7 @@ pub(crate) struct DrainArgs {
     /// The node.
     pub(crate) node: String,
     /// How long requests may go on before they are cut.
-    #[arg(long, alias = "timeout", value_name = "TIME", default_value = "5m", value_parser = super::parse_span)]
+    #[arg(long, alias = "timeout", value_name = "TIME", default_value = DRAIN_DEADLINE, value_parser = super::parse_span)]
     pub(crate) deadline: Duration,
     /// Accepted for kubectl's sake: there are no daemon sets and no volumes.
     #[arg(long, hide = true)]

@@ -19,8 +19,8 @@ mod wait;
 
 pub(crate) use alerts::{AlertsArgs, AlertsVerb};
 pub(crate) use cluster::{
-    AutopilotVerb, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, RestoreArgs, ServeOnnxArgs, SettingsArgs, SettingsVerb,
-    SimArgs, SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
+    AutopilotVerb, DRAIN_DEADLINE, DrainArgs, NodeVerb, OperatorVerb, RaftVerb, RestoreArgs, ServeOnnxArgs,
+    SettingsArgs, SettingsVerb, SimArgs, SimClusterArgs, SimPackArgs, SimVerb, SnapshotVerb, UpgradeArgs,
 };
 pub(crate) use complete::{Names, own_words, wanted};
 pub(crate) use cost::{By, CostArgs};

@@ -13,14 +13,12 @@ use berth_core::{error::Code, units::Count};
 
 use super::view::{Page, PageKind, Subject};
 use crate::{
+    args::{DRAIN_DEADLINE, parse_span},
     editor::{Draft, Wanted},
     output::now_ms,
     verbs::{describe, rollout},
     view,
 };
-
-/// How long requests may go on at a node that is drained from here: the default of `berth node drain`.
-const DRAIN_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// What a screen asks of the world.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,10 +155,11 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
             Ok(if cordoned { format!("{node} takes nothing new") } else { format!("{node} takes replicas again") })
         }
         Act::Drain { node, cancel } => {
+            let within = parse_span(DRAIN_DEADLINE).map_err(|why| Error::new(Code::Internal, why))?;
             let request = DrainNodeRequest {
                 request_id,
                 node: node.clone(),
-                within_ms: DRAIN_WITHIN_MS,
+                within_ms: within.as_millis() as u64,
                 reason: "from the screen".to_owned(),
                 force: false,
                 cancel,
@@ -217,11 +216,18 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
 pub(crate) async fn ask_drain(client: &Client, nodes: Vec<String>) -> Result<(Vec<String>, Act), Error> {
     let request = PlanRequest { drain: nodes.clone(), ..PlanRequest::default() };
     let report = client.plan(request).await?;
-    let mut question = vec![format!("Drain {}: everything moves away, requests may end.", nodes.join(", "))];
-    question.push(String::new());
+    let mut question = drain_question(&nodes);
     question.extend(view::plan_lines(&report));
     let acts = nodes.into_iter().map(|node| Act::Drain { node, cancel: false });
     Ok((question, Act::all(acts.collect())))
+}
+
+fn drain_question(nodes: &[String]) -> Vec<String> {
+    vec![
+        format!("Drain {}: everything moves away;", nodes.join(", ")),
+        format!("requests that still run after {DRAIN_DEADLINE} are cut."),
+        String::new(),
+    ]
 }
 
 /// Finds out what going back to the generation before changes: the question, and what `y` does.
@@ -363,6 +369,20 @@ fn lines(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The question names the time that is sent, which is the one of the verb.
+    #[test]
+    fn a_drain_names_its_deadline() {
+        let question = drain_question(&["node-1".to_owned(), "node-2".to_owned()]).join("\n");
+        let told = "Drain node-1, node-2: everything moves away;\nrequests that still run after 5m are cut.\n";
+        assert_eq!(question, told);
+        assert_eq!(parse_span(DRAIN_DEADLINE), Ok(Duration::from_secs(300)));
+        let args = ["berth", "node", "drain", "node-1"];
+        let typed = crate::args::command().try_get_matches_from(args).expect("it can be typed");
+        let (_, node) = typed.subcommand().expect("node");
+        let (_, drain) = node.subcommand().expect("drain");
+        assert_eq!(drain.get_one::<Duration>("deadline"), parse_span(DRAIN_DEADLINE).ok().as_ref());
+    }
 
     #[test]
     fn one_of_several_is_itself() {

@@ -60,9 +60,13 @@ impl App {
     pub(super) fn scale(&mut self, endpoint: String, deployment: String, text: &str) {
         match text.trim().parse::<u32>() {
             Ok(instance_count) => {
-                let now = self.board.deployment(&endpoint, &deployment).map_or(0, |it| it.desired);
+                let known = self.board.deployment(&endpoint, &deployment);
+                let now = known.map_or(0, |it| it.desired);
                 let count = berth_core::units::Count(u64::from(instance_count), "instance");
-                let question = vec![format!("{endpoint}/{deployment} goes from {now} to {count}.")];
+                let mut question = vec![format!("{endpoint}/{deployment} goes from {now} to {count}.")];
+                let lost = known.and_then(|it| crate::view::advice::on_scaling(it, u64::from(instance_count)));
+                // A line each: the question stays whole on a small screen.
+                question.extend(lost.iter().flat_map(|lost| lost.split(", and ")).map(str::to_owned));
                 self.ask(question, Act::Scale { endpoint, deployment, instance_count });
             }
             Err(_) => self.say(format!("`{}` is no number of instances", text.trim()), Ink::Red),

@@ -127,6 +127,19 @@ fn scale_and_copy_ask_the_world() {
     assert!(at.dialog.is_none(), "nothing is asked where nothing may be changed");
 }
 
+/// The same words as of `berth deployment scale`, whole on the smallest screen.
+#[test]
+fn what_scaling_down_ends_is_asked() {
+    let mut at = app(View::Deployments { endpoint: String::new() });
+    press(&mut at, "s 0 enter");
+    let text = text_of(&mut at, (80, 24));
+    for told in ["this stops 2 of 2 instances of fraud/blue", "nobody answers its 90 % of the requests to fraud"] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    press(&mut at, "n s 4 enter");
+    assert!(!text_of(&mut at, (80, 24)).contains("this stops"));
+}
+
 /// Only a lost node can be forgotten; the question says what goes with it.
 #[test]
 fn a_lost_node_is_forgotten_and_no_other() {

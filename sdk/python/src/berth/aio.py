@@ -365,8 +365,8 @@ class Nodes:
         """Places nothing new on a node, or does again."""
         return await self._client.call("Nodes/Cordon", api.CordonNodeRequest(node=node, cordoned=cordoned), api.Node)
 
-    async def drain(self, node: str, *, within: float = 60.0, reason: str = "", force: bool = False) -> api.Node:
-        """Wishes a node empty: others take over first."""
+    async def drain(self, node: str, *, within: float = 300.0, reason: str = "", force: bool = False) -> api.Node:
+        """Wishes a node empty: others take over first, and what still runs `within` seconds later is cut."""
         request = api.DrainNodeRequest(node=node, within_ms=int(within * 1000), reason=reason, force=force)
         return await self._client.call("Nodes/Drain", request, api.Node)
 
