@@ -237,7 +237,7 @@ impl App {
             self.message = None;
         }
         if self.frozen.is_none() && self.is_told {
-            self.history.note(&self.board);
+            self.history.note(&self.board, now_ms);
         }
         self.follow_page()
     }

@@ -19,11 +19,6 @@ use crate::{
 /// Room before a line of history, and behind it for its largest value.
 const HEAD: usize = 24;
 
-/// What this screen counted itself has no gaps.
-fn known(points: Vec<u64>) -> Vec<Option<u64>> {
-    points.into_iter().map(Some).collect()
-}
-
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Paint) {
     app.page_height = usize::from(area.height);
     let width = usize::from(area.width).saturating_sub(HEAD).clamp(10, 60);
@@ -42,12 +37,12 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect, paint: Pain
         lines.push(line("requests/s", lately.rate(), &of(|point| Some(point.requests))));
         lines.push(line("p95", lately.p95(), &of(Answered::p95)));
         lines.push(line("failed", lately.failed(), &of(|point| Some(point.failed))));
-        let in_flight = app.history.in_flight(&endpoint.name);
-        lines.push(line("in flight", in_flight.last().copied().unwrap_or(0).to_string(), &known(in_flight)));
+        let now = app.board.in_flight(&endpoint.name).to_string();
+        lines.push(line("in flight", now, &app.history.in_flight(&endpoint.name)));
     }
     lines.push(Line::styled("events", paint.bold()));
     let events = app.history.events();
-    lines.push(line("a second", events.last().copied().unwrap_or(0).to_string(), &known(events)));
+    lines.push(line("in 2 s", events.last().copied().flatten().unwrap_or(0).to_string(), &events));
     let top = app.page_top(lines.len(), usize::from(area.height));
     frame.render_widget(bounded(lines.into_iter().skip(top), area.width), area);
 }
