@@ -64,9 +64,9 @@ impl App {
                 let now = known.map_or(0, |it| it.desired);
                 let count = berth_core::units::Count(u64::from(instance_count), "instance");
                 let mut question = vec![format!("{endpoint}/{deployment} goes from {now} to {count}.")];
-                let lost = known.and_then(|it| crate::view::advice::on_scaling(it, u64::from(instance_count)));
                 // A line each: the question stays whole on a small screen.
-                question.extend(lost.iter().flat_map(|lost| lost.split(", and ")).map(str::to_owned));
+                let lost = known.map(|it| crate::view::advice::lost_by_scaling(it, u64::from(instance_count)));
+                question.extend(lost.into_iter().flatten());
                 self.ask(question, Act::Scale { endpoint, deployment, instance_count });
             }
             Err(_) => self.say(format!("`{}` is no number of instances", text.trim()), Ink::Red),

@@ -37,16 +37,23 @@ pub(crate) fn without_traffic(endpoint: &Endpoint, deployments: &[Deployment]) -
 
 /// Says what a deployment loses that is to have so many instances; nothing when it loses none.
 pub(crate) fn on_scaling(deployment: &Deployment, instances: u64) -> Option<String> {
-    let fewer = deployment.desired.checked_sub(instances).filter(|fewer| *fewer > 0)?;
+    let lost = lost_by_scaling(deployment, instances);
+    (!lost.is_empty()).then(|| lost.join(", and "))
+}
+
+/// The same, each loss by itself.
+pub(crate) fn lost_by_scaling(deployment: &Deployment, instances: u64) -> Vec<String> {
+    let fewer = deployment.desired.saturating_sub(instances);
+    if fewer == 0 {
+        return Vec::new();
+    }
     let name = format!("{}/{}", deployment.endpoint, deployment.name);
     let of = Count(deployment.desired, "instance");
-    let so = match (instances, deployment.traffic_percent) {
-        (0, percent @ 1..) => {
-            format!(", and nobody answers its {percent} % of the requests to {}", deployment.endpoint)
-        }
-        _ => String::new(),
-    };
-    Some(format!("this stops {fewer} of {of} of {name}{so}"))
+    let mut lost = vec![format!("this stops {fewer} of {of} of {name}")];
+    if let (0, percent @ 1..) = (instances, deployment.traffic_percent) {
+        lost.push(format!("nobody answers its {percent} % of the requests to {}", deployment.endpoint));
+    }
+    lost
 }
 
 /// Says which replicas a drain ends.

@@ -222,15 +222,17 @@ fn read_size(fields: &mut Fields<'_>, spec: &mut DeploymentSpec, findings: &mut 
         }
         amount::read_resources(field, spec, findings);
     }
-    let is_counted = fields.take("instance_count").map(|field| {
-        if let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings) {
-            spec.instance_count = count as u32;
-        }
-    });
+    let counted = fields.take("instance_count");
+    if let Some(field) = &counted
+        && let Some(count) = field.number(0..=u64::from(berth_core::defaults::DEFAULTS.instance_count_max), findings)
+    {
+        spec.instance_count = count as u32;
+    }
     if let Some(field) = fields.take("replicas") {
-        match is_counted {
-            Some(()) => field.refuse(findings, "`instance_count` is given, too", "give one of them"),
-            None => read_replicas(&field, spec, findings),
+        if counted.is_some() {
+            field.refuse(findings, "`instance_count` is given, too", "give one of them");
+        } else {
+            read_replicas(&field, spec, findings);
         }
     }
     if let Some(field) = fields.take("min_instances")
