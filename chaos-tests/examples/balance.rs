@@ -2,7 +2,7 @@
 //! `balance [--rate N] [--seconds N] [--ill-at-s N] [--rounds N] [--only WORD] [--peers] [--name WORD]`.
 //!
 //! Beside the binary `berth-under-test` of the same profile. Two nodes, work of 20 ms, callers who wait for a second,
-//! requests that may not be repeated; after ten seconds one replica takes 2 s, fails at once, or says nothing any more. With
+//! requests that may not be repeated, and in a row of their own ones that may and are hedged; after ten seconds one replica takes 2 s, fails at once, or says nothing any more. With
 //! `--peers`, other balancers that are installed have the same minute in turn with the mesh, before the same model servers,
 //! as `docs/benchmarks/balance.md` configures them.
 
@@ -40,9 +40,11 @@ async fn main() {
             if value("--only").is_some_and(|only| !ill.name().contains(only.as_str())) {
                 continue;
             }
-            if is_named("mesh") {
-                let cluster = plan.start(&berth).await;
-                println!("{}", plan.measure(&cluster, ill).await);
+            for (who, is_idempotent) in [("mesh", false), ("mesh, hedging", true)] {
+                if is_named(who) {
+                    let cluster = plan.start(&berth, is_idempotent).await;
+                    println!("{}", plan.measure(who, &cluster, ill).await);
+                }
             }
             for name in &peers {
                 let peer = Peer::start(name, &berth, instances);

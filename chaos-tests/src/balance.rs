@@ -2,7 +2,8 @@
 //!
 //! The measure that Linkerd's authors chose for balancers: eleven backends, one of which begins to take two seconds while
 //! callers wait for one. Two relatives of it are harder, because the bad one looks idle: it fails at once, or it takes
-//! requests and never answers. Requests may not be repeated, so every one that the bad replica gets is lost.
+//! requests and never answers. Requests may not be repeated, so every one that the bad replica gets is lost; the endpoint may
+//! say otherwise, and then they are repeated and hedged.
 //!
 //! Other balancers have the same minute before the same model servers: see [`Peer`](crate::peer::Peer).
 
@@ -14,12 +15,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use berth_cli::load::{LoadOptions, LoadReport};
+use berth_cli::load::{LoadOptions, LoadReport, Outcome};
 use berth_client::{
     Address, api,
     http1::{Pool, PoolPolicy},
 };
-use berth_core::model::{AuthMode, EndpointSpec};
+use berth_core::model::{AuthMode, EndpointSpec, HedgeAfter, Hedging};
 use hyper::{HeaderMap, Request, body::Bytes, header::HeaderValue};
 use nix::{
     sys::signal::{Signal, kill},
@@ -124,10 +125,16 @@ impl Victim {
 // === impl Plan ===
 
 impl Plan {
-    /// Starts a cluster that serves.
-    pub async fn start(&self, berth: &str) -> Cluster {
+    /// Starts a cluster that serves, whose requests may be repeated where `is_idempotent`, and are hedged then.
+    pub async fn start(&self, berth: &str, is_idempotent: bool) -> Cluster {
         let cluster = Cluster::start(berth, 1, self.nodes).await;
-        let spec = EndpointSpec { auth_mode: AuthMode::None, idempotent: Some(false), ..EndpointSpec::default() };
+        let hedging = Hedging { after: HedgeAfter::Percentile { permille: 990 }, budget_percent: 3 };
+        let spec = EndpointSpec {
+            auth_mode: AuthMode::None,
+            idempotent: Some(is_idempotent),
+            hedging: is_idempotent.then_some(hedging),
+            ..EndpointSpec::default()
+        };
         cluster.put_endpoint(ENDPOINT, &spec).await;
         let mut spec = cluster.command(&["echo-model"]);
         spec.instance_count = self.instances;
@@ -140,12 +147,12 @@ impl Plan {
     }
 
     /// Lets one replica go bad under load.
-    pub async fn measure(&self, cluster: &Cluster, ill: Ill) -> Minute {
+    pub async fn measure(&self, who: &str, cluster: &Cluster, ill: Ill) -> Minute {
         let replicas = cluster.client.list_replicas(ENDPOINT, "blue").await.expect("the replicas are listed");
         let victim = replicas.iter().find(|replica| replica.state == "serving").expect("some replica serves");
         let targets = (0..self.nodes).map(|node| cluster.fleet.ingress(node)).collect();
         let path = format!("/e/{ENDPOINT}/anything");
-        self.minute("mesh".to_owned(), targets, path, &Victim::of(victim), ill).await
+        self.minute(who.to_owned(), targets, path, &Victim::of(victim), ill).await
     }
 
     /// Lets one of the model servers behind another balancer go bad under the same load.
@@ -219,7 +226,9 @@ impl fmt::Display for Minute {
         let mut outcomes = BTreeMap::<String, u64>::new();
         self.report.outcomes.iter().for_each(|outcome| *outcomes.entry(word(outcome)).or_default() += 1);
         let outcomes: Vec<_> = outcomes.iter().map(|(what, count)| format!("{what}: {count}")).collect();
+        let again = |outcome: &Outcome| outcome.result.as_ref().map_or(0, |answer| answer.attempts.saturating_sub(1));
+        let again: u32 = self.report.outcomes.iter().map(again).sum();
         let (least, most) = (self.shares.values().min().unwrap_or(&0), self.shares.values().max().unwrap_or(&0));
-        write!(f, "  {}; afterwards {least} to {most} answers of a replica", outcomes.join(", "))
+        write!(f, "  {}; {again} asked of two; afterwards {least} to {most} answers of a replica", outcomes.join(", "))
     }
 }

@@ -6,7 +6,7 @@
 //! and trailers; `--hops 2` has the gate on another node, in the same process. Whatever else an endpoint may have is off
 //! unless it is asked for: `--key KEY` lets in who shows it, `--split` divides the replicas among two deployments at 90
 //! and 10 percent, `--mirror ADDR` copies every request, `--access-log FILE` writes a line per request, `--cores N` has
-//! more than one thread. `--without-telemetry` neither times nor records a request nor counts its answer; `--traces ADDR` sends the spans of one
+//! more than one thread, `--tls FOLDER` speaks TLS with the `cert.pem` and `key.pem` in it. `--without-telemetry` neither times nor records a request nor counts its answer; `--traces ADDR` sends the spans of one
 //! in a hundred to a collector, as a node does by default, and `mesh_hop --collector ADDR` is one that keeps nothing.
 
 use std::{
@@ -31,6 +31,7 @@ use berth_core::{
 use berth_node::{
     mesh::{
         AccessLogOptions, Limits, LocalReplica, LocalState, Mesh, MeshHandle, MeshOptions, SpanOptions, TableCodec,
+        TlsFiles,
     },
     telemetry,
 };
@@ -78,6 +79,7 @@ struct Flags {
     mirror: Option<SocketAddr>,
     access_log: Option<PathBuf>,
     cores: usize,
+    tls: Option<PathBuf>,
     has_telemetry: bool,
     traces: Option<SocketAddr>,
     collector: Option<SocketAddr>,
@@ -101,6 +103,7 @@ fn flags() -> Result<Flags, AnyError> {
         mirror: None,
         access_log: None,
         cores: 1,
+        tls: None,
         has_telemetry: true,
         traces: None,
         collector: None,
@@ -129,6 +132,7 @@ fn flags() -> Result<Flags, AnyError> {
             "--slow-ms" => flags.ill.slow_ms = value.parse()?,
             "--wrong-permille" => flags.ill.wrong_permille = value.parse()?,
             "--cores" => flags.cores = value.parse()?,
+            "--tls" => flags.tls = Some(value.into()),
             _ => return Err(format!("unknown flag {word}: the head of this file lists them").into()),
         }
     }
@@ -198,6 +202,7 @@ async fn serve_backend(address: SocketAddr, ill: Ill) -> Result<(), AnyError> {
 fn mesh(node: u64, ingress: SocketAddr, flags: &Flags, folder: &Path) -> Result<MeshHandle, AnyError> {
     let codec = TableCodec { encode: encode_table, decode: decode_table };
     let log = |path: &PathBuf| AccessLogOptions { path: path.clone(), max_bytes: 256 << 20, files: 1 };
+    let files = |folder: &PathBuf| TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
     let spans = flags.traces.filter(|_| node == ENTRY).map(send_spans).transpose()?;
     let options = MeshOptions {
         ingress,
@@ -207,6 +212,7 @@ fn mesh(node: u64, ingress: SocketAddr, flags: &Flags, folder: &Path) -> Result<
         cores: flags.cores,
         limits: Limits { streams: 1_024, ..Limits::default() },
         access_log: flags.access_log.as_ref().filter(|_| node == ENTRY).map(log),
+        tls: flags.tls.as_ref().filter(|_| node == ENTRY).map(files),
         ..MeshOptions::new(NodeId(node), folder.join(node.to_string()), codec)
     };
     let mesh = Mesh::start(options, &mut Registry::default())?;

@@ -6,7 +6,7 @@ and ratios to haproxy round by round. Proxies run on one core, their caller and 
 installed are left out, and the report says which. Needs h2load (Debian: nghttp2-client).
 
 usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rounds N]
-               [--sections full,rate,latency,tax,telemetry,large,mirror] [--seconds N] [--mirror-rounds N] [--out FILE]
+               [--sections full,rate,latency,tax,telemetry,tls,large,mirror] [--seconds N] [--mirror-rounds N] [--out FILE]
        mesh.py MESH_HOP_BINARY --train     (loads for a build that counts what it does; nothing is measured)
 """
 
@@ -51,8 +51,8 @@ NGINX_MIRROR = "nginx_mirror.conf"
 class Base:
     """Something that requests are sent to."""
 
-    def __init__(self, name, port, path, pid=None, headers=()):
-        self.name, self.port, self.path, self.pid, self.headers = name, port, path, pid, list(headers)
+    def __init__(self, name, port, path, pid=None, headers=(), scheme="http"):
+        self.name, self.port, self.path, self.pid, self.headers, self.scheme = name, port, path, pid, list(headers), scheme
 
 
 # === processes ===
@@ -141,7 +141,7 @@ class Load:
         before = cpu_us(base.pid) if base.pid else 0
         command = ["taskset", "-c", str(self.core), "h2load", "-t1", *flags, "-d", self.body(size), f"--log-file={log}"]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", *base.headers]
-        done = subprocess.run([*command, f"http://127.0.0.1:{base.port}{base.path}"], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, f"{base.scheme}://127.0.0.1:{base.port}{base.path}"], capture_output=True, text=True, timeout=300)
         spent = cpu_us(base.pid) - before if base.pid else 0
         succeeded = re.search(r"(\d+) succeeded, (\d+) failed", done.stdout)
         if done.returncode or not succeeded or int(succeeded.group(2)):
@@ -186,9 +186,28 @@ def configurations():
     return dict(re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", page, re.M | re.S))
 
 
-def configured(file, command, port, folder, backends, mirror=None):
+def with_tls(file, text):
+    """Puts what speaks TLS in the place of what does not, as the table in mesh.md says."""
+    page = open(os.path.join(HERE, "mesh.md")).read()
+    [(plain, lines)] = re.findall(rf"^\| `{re.escape(file)}` \| `(.*?)` \| (.*) \|$", page, re.M)
+    assert plain in text, f"{file} has no {plain}"
+    return text.replace(plain, "\n".join(re.findall(r"`(.*?)`", lines)))
+
+
+def certificate(folder):
+    """Makes a certificate for the proxies: on its own, and with its key in one file, as haproxy has it."""
+    cert, key = (os.path.join(folder, name) for name in ("cert.pem", "key.pem"))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
+    subprocess.run(command, check=True, capture_output=True)
+    with open(os.path.join(folder, "both.pem"), "w") as both:
+        both.write(open(cert).read() + open(key).read())
+
+
+def configured(file, command, port, folder, backends, mirror=None, tls=False):
     """Writes the configuration of a peer; returns what starts it."""
-    text = configurations()[file].replace("PORT", str(port)).replace("FOLDER", folder).replace("MIRROR", f"127.0.0.1:{mirror}")
+    text = configurations()[file]
+    text = (with_tls(file, text) if tls else text).replace("PORT", str(port)).replace("FOLDER", folder).replace("MIRROR", f"127.0.0.1:{mirror}")
     for place, backend in enumerate(backends, 1):
         text = text.replace(f"BACKEND{place}", f"127.0.0.1:{backend}").replace(f"PEER{place}", f"127.0.0.1,{backend}")
     config = os.path.join(folder, file)
@@ -196,7 +215,7 @@ def configured(file, command, port, folder, backends, mirror=None):
     return [word.format(config=config, folder=folder) for word in command]
 
 
-def start_peers(folder, core, backends):
+def start_peers(folder, core, backends, tls=False):
     """Starts what is installed; returns the bases and a line per peer."""
     bases, lines = [], []
     for name, (file, command, version) in PEERS.items():
@@ -206,10 +225,10 @@ def start_peers(folder, core, backends):
         [port] = free_ports(1)
         said = subprocess.run(version, capture_output=True, text=True)
         lines.append(f"{name}: {(said.stdout + said.stderr).strip().splitlines()[0]}")
-        command = configured(file, command, port, folder, backends)
+        command = configured(file, command, port, folder, backends, tls=tls)
         pid = start(core, *command, env={**os.environ, "HOME": folder, "GOMAXPROCS": "1"})
         wait_for(port)
-        bases.append(Base(name, port, "/bench.Echo/Say", pid))
+        bases.append(Base(name, port, "/bench.Echo/Say", pid, scheme="https" if tls else "http"))
     return bases, lines
 
 
@@ -246,7 +265,7 @@ class Meshes:
         command = [self.binary, "--hops", str(hops), "--ingress", f"127.0.0.1:{port}", "--backend", self.backends]
         pid = start(self.core, *command, *features)
         wait_for(port)
-        return Base(name, port, "/e/echo/bench.Echo/Say", pid, headers)
+        return Base(name, port, "/e/echo/bench.Echo/Say", pid, headers, "https" if "--tls" in features else "http")
 
     def all_on(self, hops):
         return self(f"mesh, all on, {hops} hop{'s' * (hops > 1)}", hops, "--key", KEY, "--split", headers=ASKED)
@@ -367,7 +386,7 @@ def main():
     parser.add_argument("--mirror-rounds", type=int, default=30, help="rounds of a second beside each mirror")
     parser.add_argument("--requests", type=int, default=40_000, help="requests of a round of one base at its full rate")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything that is started")
-    parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,large,mirror")
+    parser.add_argument("--sections", default="full,rate,latency,tax,telemetry,tls,large,mirror")
     parser.add_argument("--out")
     args = parser.parse_args()
     if args.train:
@@ -453,10 +472,22 @@ def main():
             measure = lambda base: load.full(base, 136, args.requests)
             title = "what counting, recording and traces of 1 % cost, 136 bytes"
             report.section("telemetry", title, [cpu, rate], told, rounds, told[0].name, measure)
+        if "tls" in sections:
+            # Beside the same without, whose configurations are elsewhere: nobody's folder is written over.
+            with tempfile.TemporaryDirectory() as secret:
+                os.chmod(secret, 0o755)
+                certificate(secret)
+                secured, _ = start_peers(secret, proxy_core, backends, tls=True)
+                told = ["--tls", secret, "--key", KEY, "--split"]
+                secured += [mesh(f"mesh, all on, {hops} hop{'s' * (hops > 1)}", hops, *told, headers=ASKED) for hops in (1, 2)]
+                for size in (64, 1_024):
+                    measure = lambda base: load.full(base, size, args.requests)
+                    title = f"TLS to the proxy, as many as it takes, {size} bytes: 16 connections of 8 streams"
+                    report.section(f"tls {size}", title, [cpu, rate], secured, rounds, "haproxy", measure)
         if "large" in sections:
             title = "bodies of 10 MB there and back: 4 connections of 1 stream"
             measure = lambda base: load.run(base, 10_000_000, "-n", "40", "-c", "4", "-m", "1")
-            report.section("large", title, [cpu, rate], bases, max(3, rounds // 2), "haproxy", measure)
+            report.section("large", title, [cpu, rate, p50], [*bases], max(3, rounds), "haproxy", measure, together=True)
         if "mirror" in sections:
             healthy, dead, slow, wrong = free_ports(4)
             for port, more in {healthy: [], slow: ["--slow-ms", "200"], wrong: ["--wrong-permille", "10"]}.items():

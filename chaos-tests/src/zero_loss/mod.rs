@@ -279,6 +279,7 @@ mod tests {
             request_id: format!("run-{number}"),
             reason: String::new(),
             retry_after: String::new(),
+            attempts: 1,
             body,
         });
         let why_again = String::new();

@@ -24,6 +24,8 @@ pub struct Answer {
     pub reason: String,
     /// When it may be sent again, as the answer says; empty when it does not.
     pub retry_after: String,
+    /// How many replicas were asked.
+    pub attempts: u32,
     /// The body.
     pub body: Bytes,
 }
@@ -41,6 +43,7 @@ impl From<Response<Bytes>> for Answer {
             request_id: header(REQUEST_ID.as_str()),
             reason: header("x-berth-reason"),
             retry_after: header("retry-after"),
+            attempts: header("x-berth-attempts").parse().unwrap_or(1),
             body: response.into_body(),
         }
     }
