@@ -12,6 +12,7 @@ usage: mesh.py MESH_HOP_BINARY [--pingora BINARY] [--before OLDER_BINARY] [--rou
 
 import argparse
 import atexit
+import bisect
 import json
 import os
 import random
@@ -73,7 +74,8 @@ def end_all():
 
 def start(core, *command, **more):
     """Starts a process of one core in a group of its own, which ends with this one."""
-    child = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+    more = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more}
+    child = subprocess.Popen(["taskset", "-c", str(core), *command], **more)
     children.append(child)
     return child.pid
 
@@ -117,6 +119,60 @@ def machine_time():
     return ticks[7], sum(ticks[:8])
 
 
+# === the machine's stops ===
+
+# A watcher that sleeps for so long and wakes up so much later was not run: nor was anybody else on its core.
+WATCH_EVERY_US, STOPPED_US = 300, 600
+# How long after a stop its work may still be waited behind.
+AFTER_STOP_US = 2_000
+WATCHER = """
+import sys, time
+last = time.time_ns()
+while True:
+    time.sleep({every} / 1e6)
+    now = time.time_ns()
+    if now - last > {stopped} * 1000:
+        print(last // 1000, now // 1000, flush=True)
+    last = now
+""".format(every=WATCH_EVERY_US, stopped=STOPPED_US)
+
+
+class Stops:
+    """Notes when a core stood still: a virtual machine is not run all the time, and a p99 is made of that. A watcher on each core
+    that nothing here may interrupt wakes up every now and then; where it could not, nobody could."""
+
+    def __init__(self, folder, cores):
+        self.files = [os.path.join(folder, f"stops-{core}") for core in cores]
+        for core, file in zip(cores, self.files):
+            start(core, "chrt", "--fifo", "50", sys.executable, "-c", WATCHER, stdout=open(file, "w"))
+
+    def since(self, begin):
+        """Lists the stops that ended after a moment, in microseconds since 1970, with what waited behind them, in order."""
+        found = []
+        for file in self.files:
+            for line in open(file):
+                stopped, went_on = map(int, line.split())
+                if went_on >= begin:
+                    found.append((stopped, went_on + AFTER_STOP_US))
+        return sorted(found)
+
+
+def undisturbed(rows, stops):
+    """Lists how long each request took during which, and shortly before which, no core stood still."""
+    ends = []
+    for _, end in stops:
+        ends.append(max(end, ends[-1] if ends else end))
+    begins = [begin for begin, _ in stops]
+    kept = []
+    for row in rows:
+        begun, took = int(row[0]), int(row[2])
+        # Stops that began before the request ended: the last of their ends tells whether one of them reached into it.
+        before = bisect.bisect_right(begins, begun + took)
+        if not before or ends[before - 1] < begun:
+            kept.append(took)
+    return kept
+
+
 # === load ===
 
 
@@ -124,7 +180,7 @@ class Load:
     """Runs h2load on the callers' core."""
 
     def __init__(self, folder, core):
-        self.folder, self.core = folder, core
+        self.folder, self.core, self.stops = folder, core, None
 
     def body(self, size):
         """A gRPC message of `size` bytes with its prefix."""
@@ -149,7 +205,12 @@ class Load:
         rows = [line.split("\t") for line in open(log)]
         if any(row[1] != "200" for row in rows):
             sys.exit(f"{base.name}: a status that is not 200")
-        times = sorted(int(row[2]) for row in rows)
+        times = [int(row[2]) for row in rows]
+        if self.stops:
+            times = undisturbed(rows, self.stops.since(min(int(row[0]) for row in rows)))
+        times.sort()
+        if not times:
+            sys.exit(f"{base.name}: a core stood still all the time")
         begun = [int(row[0]) for row in rows]
         took = max(at + int(row[2]) for at, row in zip(begun, rows)) - min(begun)
         return {
@@ -157,6 +218,7 @@ class Load:
             "rate": len(rows) * 1e6 / took,
             "p50_us": times[len(times) // 2],
             "p99_us": times[len(times) * 99 // 100],
+            "left_out": 1 - len(times) / len(rows),
             "times": Counter(times),
         }
 
@@ -338,6 +400,10 @@ class Report:
             ratios = [one[first] / other[first] for one, other in zip(row, rows[against]) if other[first]]
             ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-"
             self.say(f"{name:<28}{''.join(f'{cell:>22}' for cell in cells)}{ratio:>22}")
+        left_out = {name: 100 * statistics.mean(one["left_out"] for one in row) for name, row in rows.items()}
+        if any(left_out.values()):
+            each = ", ".join(f"{name} {share:.1f}" for name, share in left_out.items())
+            self.say(f"left out, because a core stood still meanwhile, % of the requests: {each}")
         if together:
             self.together(key, times, against)
         return rows
@@ -412,6 +478,8 @@ def main():
         load = Load(folder, other_core)
         report.say(f"{len(cores)} cores; proxies on one, their caller and {BACKENDS} backends on another; load average {os.getloadavg()}")
         [report.say(line) for line in lines]
+        if {"latency", "mirror"} & set(sections):
+            stops = Stops(folder, cores)
         ours = [mesh("mesh, bare, 1 hop", 1), mesh.all_on(1), mesh.all_on(2)]
         if args.before:
             ours.append(Meshes(args.before, folder, proxy_core, backends)("before, bare, 1 hop", 1))
@@ -433,10 +501,11 @@ def main():
             measure = lambda base: load.at_rate(base, 136, RATE, seconds)
             report.section("rate", f"{RATE:,} requests a second, 136 bytes, whoever can take more", [cpu, p50, p99], able, rounds, "haproxy", measure)
         if "latency" in sections:
+            load.stops = stops
             half = int(min(peak.values(), default=RATE) / 2)
             title = f"{half} requests a second, half of what the slowest takes, 136 bytes"
             measure = lambda base: load.at_rate(base, 136, half, seconds)
-            rows = report.section("latency", title, [p50, p99], [direct, *bases], rounds, "direct", measure)
+            rows = report.section("latency", title, [p50, p99], [direct, *bases], rounds, "direct", measure, together=True)
             report.say("added over direct, median of rounds, us:")
             for base in bases:
                 added = [
@@ -444,6 +513,7 @@ def main():
                     for key in ("p50_us", "p99_us")
                 ]
                 report.say(f"    {base.name:<24} p50 {added[0]:>6.0f}   p99 {added[1]:>6.0f}")
+            load.stops = None
         if "tax" in sections:
             # What everything costs is told to a mesh that counts nothing, and what features cost beside what always is on.
             taxed = [
@@ -503,6 +573,7 @@ def main():
             # What two that are the same differ by is what this machine cannot tell apart.
             copied.insert(0, mesh("mesh, bare, another", 1))
             columns, rounds = [p99, p50, cpu], args.mirror_rounds
+            load.stops = stops
             # Seconds of one base between seconds of the others: the machine stops for milliseconds now and then, and a p99
             # of more would be of that alone.
             second = lambda base: load.evenly(base, 136, 1)
