@@ -1,6 +1,7 @@
 """OpenAI's own client, its class for Azure, and what curl would send by requests and httpx."""
 
 import sys
+import time
 
 import httpx
 import openai
@@ -10,7 +11,8 @@ address, model = sys.argv[1:3]
 for prefix in ("/v1", "/openai/v1"):
     client = openai.OpenAI(base_url=f"http://{address}{prefix}", api_key="none", max_retries=0, timeout=20)
     assert model in [listed.id for listed in client.models.list()]
-    assert client.models.retrieve(model).id == model
+    retrieved = client.models.retrieve(model)
+    assert retrieved.id == model and abs(time.time() - retrieved.created) < 600, retrieved
     asked = {"model": model, "messages": [{"role": "user", "content": "one two three"}]}
     assert client.chat.completions.create(**asked).choices[0].message.content == "one two three"
     with client.chat.completions.create(**asked, stream=True) as stream:

@@ -23,6 +23,7 @@ use std::{
 use berth_core::{
     id::{Digest, Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, ReplicaState},
+    time::LogTime,
     traffic::{
         change::TableChange,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -315,6 +316,7 @@ fn table(owner: u64, gate: &MeshHandle, flags: &Flags) -> Result<RouteTable, Any
         split: if flags.is_split { vec![share("blue", 90)?, share("green", 10)?] } else { vec![share("blue", 100)?] },
         mirror: flags.mirror.map(|_| share("shadow", 100)).transpose()?.into_iter().collect(),
         mirror_rules: MirrorRules::default(),
+        created_at: LogTime::default(),
         deployments,
     };
     let endpoints = [(name, Arc::new(route))].into();

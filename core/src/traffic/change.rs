@@ -153,7 +153,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AuthMode, MirrorRules};
+    use crate::{
+        model::{AuthMode, MirrorRules},
+        time::LogTime,
+    };
 
     fn table(version: u64, endpoints: &BTreeMap<u8, u64>) -> RouteTable {
         let route = |(name, revision): (&u8, &u64)| {
@@ -169,6 +172,7 @@ mod tests {
                 split: Vec::new(),
                 mirror: Vec::new(),
                 mirror_rules: MirrorRules::default(),
+                created_at: LogTime::default(),
                 deployments: Vec::new(),
             };
             (name, Arc::new(route))

@@ -369,6 +369,7 @@ mod tests {
     use crate::{
         id::{Generation, LogIndex},
         model::{AuthMode, DeploymentName, MirrorRules},
+        time::LogTime,
         traffic::table::{DeploymentRoute, RouteRuntime},
     };
 
@@ -394,6 +395,7 @@ mod tests {
             split: Vec::new(),
             mirror: Vec::new(),
             mirror_rules: MirrorRules::default(),
+            created_at: LogTime::default(),
             deployments: deployments.iter().map(deployment).collect(),
         }
     }

@@ -88,6 +88,7 @@ mod tests {
     use crate::{
         id::LogIndex,
         model::{AuthMode, EndpointName, MirrorRules},
+        time::LogTime,
     };
 
     #[test]
@@ -121,6 +122,7 @@ mod tests {
             split: Vec::new(),
             mirror: Vec::new(),
             mirror_rules: MirrorRules::default(),
+            created_at: LogTime::default(),
             deployments: Vec::new(),
         };
         for (said, dialect, method, path, may) in [

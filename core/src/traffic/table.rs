@@ -8,6 +8,7 @@ use crate::{
         AuthMode, DeploymentKey, DeploymentName, EndpointName, Hedging, MirrorRules, NodeState, ReplicaState, Runtime,
     },
     state::ClusterState,
+    time::LogTime,
 };
 
 /// All routes of a cluster at one version.
@@ -44,6 +45,8 @@ pub struct EndpointRoute {
     pub mirror: Vec<(DeploymentName, u32)>,
     /// How the copies' answers are judged.
     pub mirror_rules: MirrorRules,
+    /// When it was created, for who lists models; the beginning of time where a table of an older member does not say.
+    pub created_at: LogTime,
     /// Its deployments, in order of name.
     pub deployments: Vec<DeploymentRoute>,
 }
@@ -155,6 +158,7 @@ impl EndpointRoute {
             split: shares(&endpoint.traffic),
             mirror: shares(&endpoint.mirror),
             mirror_rules: endpoint.spec.mirror_rules.clone(),
+            created_at: endpoint.created_at,
             deployments: state
                 .deployments_of(name)
                 .filter(|deployment| !deployment.deleting)

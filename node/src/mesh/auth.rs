@@ -41,6 +41,7 @@ mod tests {
     use berth_core::{
         id::LogIndex,
         model::{EndpointName, MirrorRules},
+        time::LogTime,
     };
     use http::{HeaderName, HeaderValue};
 
@@ -59,6 +60,7 @@ mod tests {
             split: Vec::new(),
             mirror: Vec::new(),
             mirror_rules: MirrorRules::default(),
+            created_at: LogTime::default(),
             deployments: Vec::new(),
         };
         for (name, value, opens) in [

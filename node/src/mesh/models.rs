@@ -160,7 +160,7 @@ pub(super) fn catalogue(
     let model = |endpoint: &Endpoint| {
         let name = endpoint.route.name.as_str();
         json!({
-            "id": name, "object": "model", "created": 0, "owned_by": "berth", "name": name, "ready": endpoint.is_ready(),
+            "id": name, "object": "model", "created": endpoint.route.created_at.millis() / 1_000, "owned_by": "berth", "name": name, "ready": endpoint.is_ready(),
         })
     };
     let open = || routes.endpoints().filter(|endpoint| opens(&endpoint.route));

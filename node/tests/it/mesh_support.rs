@@ -5,6 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use berth_core::{
     id::{Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{AuthMode, DeploymentKey, DeploymentName, EndpointName, MirrorRules, ReplicaState},
+    time::LogTime,
     traffic::{
         change::TableChange,
         table::{DeploymentRoute, EndpointRoute, ReplicaRoute, RouteRuntime, RouteTable},
@@ -168,6 +169,7 @@ pub(crate) fn endpoint(name: &str, split: &[(&str, u32)], deployments: Vec<Deplo
         split: shares(split),
         mirror: Vec::new(),
         mirror_rules: MirrorRules::default(),
+        created_at: LogTime::from_millis(1_790_000_000_999),
         deployments,
     }
 }

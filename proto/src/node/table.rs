@@ -6,7 +6,7 @@ use berth_core::{
     error::Error,
     id::{Digest, Generation, LogIndex, NodeEpoch, NodeId, ReplicaId},
     model::{DeploymentName, EndpointName},
-    time::Millis,
+    time::{LogTime, Millis},
     traffic::{
         absence::{EXPECTED_MAX, Expected},
         change::{TableChange, TableDelta},
@@ -164,6 +164,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             mirror: wires(&value.mirror),
             mirror_rules: Some(Wire::wire(&value.mirror_rules)),
             hedging: value.hedging.as_ref().map(Wire::wire),
+            created_at_ms: value.created_at.millis(),
             deployments: wires(&value.deployments),
         }
     }
@@ -182,6 +183,7 @@ impl Wire<EndpointRoute> for v1::EndpointRoute {
             mirror,
             mirror_rules: self.mirror_rules.unwrap_or_default().core()?,
             hedging: self.hedging.map(Wire::core).transpose()?,
+            created_at: LogTime::from_millis(self.created_at_ms),
             deployments: all(self.deployments)?,
         })
     }

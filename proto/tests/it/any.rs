@@ -272,7 +272,7 @@ any_struct! {
     endpoint_route: EndpointRoute {
         name: endpoint_name(), revision: index(), auth_mode: auth_mode(), key_hashes: vec(any::<[u8; 32]>(), 0..3),
         max_body_bytes: number(), idempotent: option::of(any::<bool>()), split: shares(), mirror: shares(),
-        mirror_rules: mirror_rules(), hedging: option::of(hedging()),
+        mirror_rules: mirror_rules(), hedging: option::of(hedging()), created_at: time(),
         deployments: vec(deployment_route(), 0..3),
     }
     order: ReplicaOrder {

@@ -353,6 +353,7 @@ pub(crate) fn table() -> RouteTable {
         split: vec![(deployment_name("blue"), 90), (deployment_name("green"), 10)],
         mirror: vec![(deployment_name("red"), 5)],
         mirror_rules: mirror_rules(),
+        created_at: at(9),
         deployments: deployments.collect(),
     };
     let open = EndpointRoute {

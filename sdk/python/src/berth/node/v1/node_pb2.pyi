@@ -598,7 +598,7 @@ class RouteTable(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., version: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[EndpointRoute, _Mapping]]] = ...) -> None: ...
 
 class EndpointRoute(_message.Message):
-    __slots__ = ("name", "revision", "auth_mode", "key_hashes", "max_body_bytes", "idempotent", "split", "mirror", "deployments", "mirror_rules", "hedging")
+    __slots__ = ("name", "revision", "auth_mode", "key_hashes", "max_body_bytes", "idempotent", "split", "mirror", "deployments", "mirror_rules", "hedging", "created_at_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     AUTH_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -610,6 +610,7 @@ class EndpointRoute(_message.Message):
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
     MIRROR_RULES_FIELD_NUMBER: _ClassVar[int]
     HEDGING_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: int
     auth_mode: _model_pb2.AuthMode
@@ -621,7 +622,8 @@ class EndpointRoute(_message.Message):
     deployments: _containers.RepeatedCompositeFieldContainer[DeploymentRoute]
     mirror_rules: _model_pb2.MirrorRules
     hedging: _model_pb2.Hedging
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., auth_mode: _Optional[_Union[_model_pb2.AuthMode, str]] = ..., key_hashes: _Optional[_Iterable[bytes]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., split: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., mirror: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[DeploymentRoute, _Mapping]]] = ..., mirror_rules: _Optional[_Union[_model_pb2.MirrorRules, _Mapping]] = ..., hedging: _Optional[_Union[_model_pb2.Hedging, _Mapping]] = ...) -> None: ...
+    created_at_ms: int
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., auth_mode: _Optional[_Union[_model_pb2.AuthMode, str]] = ..., key_hashes: _Optional[_Iterable[bytes]] = ..., max_body_bytes: _Optional[int] = ..., idempotent: bool = ..., split: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., mirror: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[DeploymentRoute, _Mapping]]] = ..., mirror_rules: _Optional[_Union[_model_pb2.MirrorRules, _Mapping]] = ..., hedging: _Optional[_Union[_model_pb2.Hedging, _Mapping]] = ..., created_at_ms: _Optional[int] = ...) -> None: ...
 
 class Share(_message.Message):
     __slots__ = ("deployment", "percent")
