@@ -5,6 +5,7 @@ use super::Reason;
 /// Kinds of frames (RFC 9113 §6).
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITIES: u8 = 2;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
@@ -18,6 +19,9 @@ pub(super) const ACK: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 pub(super) const PADDED: u8 = 8;
 pub(super) const PRIORITY: u8 = 0x20;
+
+/// Bytes of a stream's priority (RFC 9113 §6.3), alone or before a head.
+pub(super) const PRIORITY_BYTES: usize = 5;
 
 /// Bytes of the head of a frame (RFC 9113 §4.1).
 pub(super) const HEAD_BYTES: usize = 9;

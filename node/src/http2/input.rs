@@ -7,7 +7,7 @@ use super::{
     decode::Decoder,
     frame::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, GOAWAY, HEAD_BYTES, HEADERS, PADDED, PING,
-        PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+        PRIORITIES, PRIORITY, PRIORITY_BYTES, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
     },
     handle,
     head::Head,
@@ -74,7 +74,7 @@ impl Input {
         if self.block.is_some() != (kind == CONTINUATION) || !self.is_introduced && kind != SETTINGS {
             return fault(Reason::PROTOCOL_ERROR);
         }
-        if matches!(kind, DATA | HEADERS | RST_STREAM | CONTINUATION) && id == 0
+        if matches!(kind, DATA | HEADERS | PRIORITIES | RST_STREAM | CONTINUATION) && id == 0
             || matches!(kind, SETTINGS | PING | GOAWAY) && id != 0
         {
             return fault(Reason::PROTOCOL_ERROR);
@@ -87,7 +87,7 @@ impl Input {
             HEADERS => {
                 let mut part = unpadded(flags, payload)?;
                 if flags & PRIORITY != 0 {
-                    part = part.get(5..).ok_or(Fault::Connection(Reason::FRAME_SIZE_ERROR))?;
+                    part = part.get(PRIORITY_BYTES..).ok_or(Fault::Connection(Reason::FRAME_SIZE_ERROR))?;
                 }
                 let is_end = flags & END_STREAM != 0;
                 if flags & END_HEADERS != 0 {
@@ -128,6 +128,8 @@ impl Input {
             WINDOW_UPDATE => state.borrow_mut().window_update(id, payload)?,
             // Nobody asked for it, or may.
             PUSH_PROMISE => return fault(Reason::PROTOCOL_ERROR),
+            // It may be about a stream that never was, of which nothing can be said.
+            PRIORITIES if payload.len() != PRIORITY_BYTES => return fault(Reason::FRAME_SIZE_ERROR),
             // Priorities, and what nobody here knows (RFC 9113 §5.5).
             _ => {}
         }
