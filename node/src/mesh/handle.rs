@@ -133,8 +133,7 @@ impl Mesh {
         let (tls, tls_watch) = tls.map(|files| Server::open(&files, "to callers")).transpose()?.unzip();
         let (peers, peers_watch) = options.peers.as_ref().map(Peers::open).transpose()?.unzip();
         let writer = Writer::start(folder, options.codec).map_err(|error| cannot_start(&error))?;
-        let comparator =
-            Comparator::start(options.limits.compare_bytes_per_node).map_err(|error| cannot_start(&error))?;
+        let comparator = Comparator::start(&options.limits).map_err(|error| cannot_start(&error))?;
         let shared = Arc::new(Shared::new(options, cores, access_log, comparator, Secured { tls, peers }));
         if let Some(token) = token.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             shared.set_token(token);

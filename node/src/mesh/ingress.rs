@@ -279,10 +279,9 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
             let stall = (!talks).then(|| Duration::from_millis(route.request_timeout_ms));
             let (parts, mut body) = response.into_parts();
             body = body.counted(outstanding, stall);
-            if let Some(primary) = primary.filter(|_| endpoint.route.mirror_rules.compare) {
+            if let Some((asked, to)) = primary.filter(|_| endpoint.route.mirror_rules.compare) {
                 let took_us = dispatched.elapsed().as_micros() as u64;
-                let limits = &core.shared.options.limits;
-                body = body.tapped(core.shared.comparator.tap(&parts, took_us, limits.compare_bytes, primary));
+                body = body.tapped(core.shared.comparator.tap(asked, &parts, took_us, to));
             }
             let mut response = Response::from_parts(parts, OutBody::Download(body));
             if scoring {
@@ -604,7 +603,7 @@ fn draw_mirrors(
     at: usize,
     head: &Head,
     call: &Call,
-) -> Option<(Box<Planned>, HeardBy)> {
+) -> Option<(Box<Planned>, (Asked, HeardBy))> {
     let endpoint = &routed.endpoint;
     let route = &endpoint.route;
     // A copy of a conversation would have to answer what nobody said to it.
@@ -619,18 +618,19 @@ fn draw_mirrors(
         return None;
     }
     let (heard, answer) = watch::channel(None);
+    let asked = Asked::of(routed.dialect, head.path.path());
     let planned = Planned {
         core: core.clone(),
         endpoint: endpoint.clone(),
         primary: at,
         answer,
         targets,
-        asked: Asked::of(routed.dialect, head.path.path()),
+        asked,
         request_id: call.id.clone(),
         head: head.clone(),
         upload: call.upload.clone(),
     };
-    Some((Box::new(planned), heard))
+    Some((Box::new(planned), (asked, heard)))
 }
 
 /// Returns whether an answer may be silent between its parts.

@@ -84,6 +84,7 @@ struct Sending {
     /// Why its body ended early, if it did.
     fate: Option<Fate>,
     upload: Option<Upload>,
+    asked: Asked,
     answer: watch::Receiver<Option<Arc<Heard>>>,
 }
 
@@ -136,7 +137,7 @@ impl Planned {
         let (core, endpoint, head) = (core.clone(), endpoint.clone(), self.head.clone());
         let (upload, answer) = (self.upload.clone(), self.answer.clone());
         let core_of = core.clone();
-        let sending = Sending { core, endpoint, at: *at, head, body, fate, upload, answer };
+        let sending = Sending { core, endpoint, at: *at, head, body, fate, upload, asked: self.asked, answer };
         core_of.quiet.push(Due { sending, permit, copy });
     }
 
@@ -219,7 +220,7 @@ impl Sending {
     }
 
     async fn exchange(self) -> Result<(u16, Option<Arc<Heard>>), Missed> {
-        let Self { core, endpoint, at, mut head, body, answer, .. } = self;
+        let Self { core, endpoint, at, mut head, body, asked: what, answer, .. } = self;
         let timeout_ms = endpoint.route.deployments[at].request_timeout_ms;
         let shared = &core.shared;
         let begun = tokio::time::Instant::now();
@@ -232,7 +233,7 @@ impl Sending {
         let (parts, body) = response.into_parts();
         let took_us = begun.elapsed().as_micros() as u64;
         let (to, heard) = watch::channel(None);
-        let tap = shared.comparator.tap(&parts, took_us, shared.options.limits.compare_bytes, to);
+        let tap = shared.comparator.tap(what, &parts, took_us, to);
         let patience = Duration::from_millis(timeout_ms);
         // A stream goes on for as long as the caller's does, and as much longer as a request may take.
         let too_long = async {

@@ -79,8 +79,10 @@ pub struct Limits {
     pub copy_bytes: usize,
     /// Bytes of requests that all copies of a core may be behind.
     pub copy_bytes_per_core: usize,
-    /// Bytes of an answer that are kept to compare it; a longer one is the same or is not judged.
+    /// Bytes of an answer that are kept to compare it; a longer one is the same, has to be and is not, or is not judged.
     pub compare_bytes: usize,
+    /// Bytes of one whose tensors travel as bytes, and are compared where they lie.
+    pub compare_tensor_bytes: usize,
     /// Bytes of answers that a node keeps to compare them; further ones are not judged.
     pub compare_bytes_per_node: usize,
     /// Bytes kept of one request's body that may be sent again although a replica has begun it, or that is copied to mirrors.
@@ -137,8 +139,10 @@ impl Default for Limits {
             // A body of ten megabytes may arrive at once while the mirror's connection is still being made.
             copy_bytes: 16 << 20,
             copy_bytes_per_core: 64 << 20,
-            // Tensors of a batch of images fit; comparing one takes milliseconds of a thread of its own.
+            // Comparing it takes milliseconds of a thread of its own, and some megabytes as values.
             compare_bytes: 1 << 20,
+            // Tensors of a batch of images, or a few pictures, fit.
+            compare_tensor_bytes: 16 << 20,
             compare_bytes_per_node: 64 << 20,
             // A hundred images of 224 × 224 as floats; of four such requests, or of very many smaller ones.
             replay_bytes: 64 << 20,

@@ -27,13 +27,16 @@ use http::{HeaderValue, header, response::Parts};
 use http_body::Frame;
 use tokio::sync::watch;
 
-use super::{headers, routes::EndpointSoft};
+use super::{headers, options::Limits, routes::EndpointSoft};
 
 /// Pairs of answers that may wait for the comparator.
 const JOBS_MAX: usize = 1_024;
 
 /// Times its packed size that an answer may have when it is unpacked.
 const UNPACKED_MAX: usize = 8;
+
+/// Bytes it may have then: what is unpacked to be compared lies in no budget.
+const UNPACKED_BYTES_MAX: usize = 16 << 20;
 
 /// An answer as far as it was kept.
 pub(super) struct Heard {
@@ -56,7 +59,8 @@ pub(super) type HeardBy = watch::Sender<Option<Arc<Heard>>>;
 pub(super) struct Tap {
     heard: Heard,
     checksum: crc32fast::Hasher,
-    keep_max: usize,
+    /// Bytes that are kept in any case, and at most.
+    keep: (usize, usize),
     to: HeardBy,
 }
 
@@ -75,6 +79,8 @@ pub(super) struct Told(Arc<AtomicU8>);
 pub(super) struct Comparator {
     jobs: mpsc::SyncSender<Job>,
     budget: Budget,
+    /// Bytes kept of an answer, and of one whose tensors travel as bytes.
+    keep: (usize, usize),
 }
 
 /// What a copy is about.
@@ -98,8 +104,10 @@ struct Job {
 // === impl Budget ===
 
 impl Budget {
-    fn take(&self, bytes: usize) -> bool {
-        let room = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.max);
+    /// Takes room, of half of what there is for one that `is_large`: a few of those leave room for many others.
+    fn take(&self, bytes: usize, is_large: bool) -> bool {
+        let max = if is_large { self.max / 2 } else { self.max };
+        let room = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= max);
         self.taken.fetch_update(Relaxed, Relaxed, room).is_ok()
     }
 
@@ -143,7 +151,7 @@ impl Drop for Heard {
 fn unpack(reader: impl std::io::Read, packed: usize) -> Option<Vec<u8>> {
     /// Small answers pack well.
     const FLOOR: usize = 64 << 10;
-    let max = (packed * UNPACKED_MAX).max(FLOOR);
+    let max = (packed * UNPACKED_MAX).clamp(FLOOR, UNPACKED_BYTES_MAX);
     let mut unpacked = Vec::new();
     reader.take(max as u64 + 1).read_to_end(&mut unpacked).ok()?;
     (unpacked.len() <= max).then_some(unpacked)
@@ -164,8 +172,9 @@ impl Tap {
         if let Some(data) = frame.data_ref() {
             self.checksum.update(data);
             let heard = &mut self.heard;
-            let keeps = heard.is_whole() && heard.body.len() + data.len() <= self.keep_max;
-            if keeps && heard.budget.take(data.len()) {
+            let (small, keep_max) = self.keep;
+            let length = heard.body.len() + data.len();
+            if heard.is_whole() && length <= keep_max && heard.budget.take(data.len(), length > small) {
                 heard.body.extend_from_slice(data);
             }
             heard.bytes += data.len() as u64;
@@ -238,18 +247,19 @@ impl Copy {
 
 impl Comparator {
     /// Starts the thread; it ends with the comparator.
-    pub(super) fn start(bytes_max: usize) -> std::io::Result<Self> {
+    pub(super) fn start(limits: &Limits) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel::<Job>(JOBS_MAX);
         thread::Builder::new().name("mesh-compare".to_owned()).spawn(move || {
             for job in waiting {
                 job.judge();
             }
         })?;
-        Ok(Self { jobs, budget: Budget { taken: Arc::default(), max: bytes_max } })
+        let budget = Budget { taken: Arc::default(), max: limits.compare_bytes_per_node };
+        Ok(Self { jobs, budget, keep: (limits.compare_bytes, limits.compare_tensor_bytes) })
     }
 
-    /// Begins to hear an answer whose head took so long.
-    pub(super) fn tap(&self, parts: &Parts, took_us: u64, keep_max: usize, to: HeardBy) -> Box<Tap> {
+    /// Begins to hear the answer to what was asked, whose head took so long.
+    pub(super) fn tap(&self, asked: Asked, parts: &Parts, took_us: u64, to: HeardBy) -> Box<Tap> {
         let header = |name: &http::HeaderName| parts.headers.get(name).cloned();
         let json_bytes = headers::text(&parts.headers, &headers::INFERENCE_JSON_BYTES);
         let heard = Heard {
@@ -264,7 +274,9 @@ impl Comparator {
             took_us,
             budget: self.budget.clone(),
         };
-        Box::new(Tap { heard, checksum: crc32fast::Hasher::new(), keep_max, to })
+        let may_be_large = asked.may_be_bytes(heard.json_bytes.is_some());
+        let keep = (self.keep.0, if may_be_large { self.keep.1 } else { self.keep.0 });
+        Box::new(Tap { heard, checksum: crc32fast::Hasher::new(), keep, to })
     }
 
     /// Has two answers compared. Without the primary's there is nothing to compare.

@@ -435,3 +435,104 @@ async fn a_conversation_goes_to_and_fro_as_if_no_mirror_heard_it() {
         assert_eq!(told, expected.map(|(mirror, matched, why)| (mirror, matched, why.to_owned())));
     }
 }
+
+/// Answers inference calls with as many floats, each off by a share of itself and a little; as bytes where there are many.
+async fn tensors(count: usize, off: f32) -> SocketAddr {
+    backend(move |_| async move {
+        let values: Vec<f32> = (0..count).map(|at| at as f32 * (1.0 + off) + off / 1_000.0).collect();
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (data, raw) = match count {
+            0..100 => (format!(r#""data":{values:?}"#), Vec::new()),
+            _ => (format!(r#""parameters":{{"binary_data_size":{}}}"#, raw.len()), raw),
+        };
+        let head = format!(r#"{{"outputs":[{{"name":"y","datatype":"FP32","shape":[{count}],{data}}}]}}"#);
+        let mut response = Response::new(body_of([head.as_bytes(), &raw].concat()));
+        let headers = response.headers_mut();
+        headers.insert(
+            "content-type",
+            if raw.is_empty() { "application/json" } else { "application/octet-stream" }.parse().expect("a value"),
+        );
+        if !raw.is_empty() {
+            headers.insert("inference-header-content-length", head.len().into());
+        }
+        response
+    })
+    .await
+}
+
+/// Of a few numbers in JSON, and of four megabytes of them.
+#[tokio::test]
+async fn outputs_of_models_are_the_same_within_the_tolerance() {
+    let near_enough = MirrorRules { rtol_ppb: 1_000_000, atol_ppb: 1_000, ..MirrorRules::default() };
+    let exact = MirrorRules { rtol_ppb: 0, atol_ppb: 0, redact: true, ..MirrorRules::default() };
+    for (count, rules, near_is) in
+        [(4, &near_enough, "match"), (1 << 20, &near_enough, "match"), (4, &exact, "value"), (1 << 20, &exact, "value")]
+    {
+        let n1 = node(1);
+        let (blue, near, far) = (tensors(count, 0.0).await, tensors(count, 5e-4).await, tensors(count, 1e-2).await);
+        let mirrors = [Deployed::one("near", &n1, 2, near), Deployed::one("far", &n1, 3, far)];
+        let route = EndpointRoute { mirror_rules: rules.clone(), ..mirrored(&n1, blue, &mirrors) };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+        let request = Request::post("/v2/models/fraud/infer").header("host", "any");
+        let request = request.body(Full::new(Bytes::from_static(b"{}"))).expect("a request");
+        assert_eq!(call(n1.mesh.ingress_addr(), request).await.0.status, 200);
+        until(|| ["near", "far"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == 1)).await;
+        let (near, far) = (tally(&n1.mesh, "near"), tally(&n1.mesh, "far"));
+        let is =
+            if near.matched == 1 { "match" } else { near.mismatched.keys().next().map_or("not judged", |kind| kind) };
+        assert_eq!(is, near_is, "{count} numbers, {rules:?}: {near:?}");
+        assert_eq!(far.mismatched.get("value"), Some(&1), "{far:?}");
+        let worst = &far.worst[0];
+        assert_eq!((&*worst.place, worst.places as usize), ("outputs.y[0]", count.min(100_000)));
+        let shown = if rules.redact { ("(kept back)", "(kept back)") } else { ("0", "0.0000") };
+        assert!(worst.expected == shown.0 && worst.got.starts_with(shown.1), "{worst:?}");
+    }
+}
+
+/// Whatever was kept of them.
+#[tokio::test]
+async fn large_texts_are_judged_to_the_last_byte() {
+    const LARGE: usize = 3 << 20;
+    let says = async |last: &'static str| {
+        backend(move |_| async move {
+            let mut response = Response::new(body_of(["x".repeat(LARGE), last.to_owned()].concat()));
+            response.headers_mut().insert("content-type", "text/plain".parse().expect("a value"));
+            response
+        })
+        .await
+    };
+    let n1 = node(1);
+    let (blue, right, wrong) = (says("yes").await, says("yes").await, says("yet").await);
+    let mirrors = [Deployed::one("right", &n1, 2, right), Deployed::one("wrong", &n1, 3, wrong)];
+    n1.mesh.apply_table(full(1, vec![mirrored(&n1, blue, &mirrors)])).expect("a table");
+    assert_eq!(call(n1.mesh.ingress_addr(), ask("x")).await.0.status, 200);
+    until(|| ["right", "wrong"].iter().all(|mirror| counted(&tally(&n1.mesh, mirror)) == 1)).await;
+    assert_eq!(tally(&n1.mesh, "right").matched, 1);
+    let wrong = tally(&n1.mesh, "wrong");
+    assert_eq!(wrong.mismatched.get("text"), Some(&1), "{wrong:?}");
+    assert!(wrong.worst[0].place.starts_with("behind byte "), "{wrong:?}");
+}
+
+/// As Azure has it, unless the endpoint says otherwise.
+#[tokio::test]
+async fn who_names_a_deployment_is_copied_only_where_the_endpoint_says_so() {
+    for (pinned, copies) in [(false, 1), (true, 2)] {
+        let n1 = node(1);
+        let [blue, green] = [(); 2].map(|()| backend(|_| async { json("[1.0]".to_owned()) }));
+        let (blue, green) = (blue.await, green.await);
+        let route = mirrored(&n1, blue, &[Deployed::one("green", &n1, 2, green)]);
+        let route = EndpointRoute { mirror_rules: MirrorRules { pinned, ..MirrorRules::default() }, ..route };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+        for named in [true, false] {
+            let mut request = ask("x");
+            if named {
+                request.headers_mut().insert("azureml-model-deployment", "blue".parse().expect("a value"));
+            }
+            let (parts, _) = call(n1.mesh.ingress_addr(), request).await;
+            let found = n1.mesh.find_request(header(&parts, "x-request-id")).expect("it is remembered");
+            assert_eq!(found.mirrors.len(), usize::from(pinned || !named), "named: {named}");
+        }
+        until(|| counted(&tally(&n1.mesh, "green")) >= copies).await;
+        assert_eq!(tally(&n1.mesh, "green").matched, copies);
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::path::{Pattern, Place};
+use super::{
+    Unjudged, Verdict,
+    path::{Pattern, Place},
+};
 use crate::model::MirrorRules;
 
 /// Bytes of a value that an example shows.
@@ -56,6 +59,8 @@ pub(super) struct Findings<'r> {
     rules: &'r Rules,
     worst: Option<Difference>,
     places: u32,
+    /// Something was not looked at, because it is too large.
+    left: bool,
 }
 
 // === impl Kind ===
@@ -119,7 +124,7 @@ impl Rules {
 
 impl<'r> Findings<'r> {
     pub(super) fn new(rules: &'r Rules) -> Self {
-        Self { rules, worst: None, places: 0 }
+        Self { rules, worst: None, places: 0, left: false }
     }
 
     pub(super) fn rules(&self) -> &'r Rules {
@@ -156,8 +161,26 @@ impl<'r> Findings<'r> {
         });
     }
 
+    /// Notes that something is too large to be looked at.
+    pub(super) fn leave(&mut self) {
+        self.left = true;
+    }
+
+    /// What differs differs, whatever was not looked at.
+    pub(super) fn verdict(self) -> Verdict {
+        match self.worst {
+            Some(worst) => Verdict::Mismatch(Difference { places: self.places, ..worst }),
+            None if self.left => Verdict::Unjudged(Unjudged::TooLarge),
+            None => Verdict::Match,
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn finish(self) -> Option<Difference> {
-        self.worst.map(|worst| Difference { places: self.places, ..worst })
+        match self.verdict() {
+            Verdict::Mismatch(difference) => Some(difference),
+            Verdict::Match | Verdict::Unjudged(_) => None,
+        }
     }
 }
 

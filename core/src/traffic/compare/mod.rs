@@ -17,6 +17,13 @@ use serde_json::Value;
 
 use super::status::Dialect;
 
+/// Bytes of JSON that are read beside tensors: as values they take many times the room. Elements that travel as bytes are
+/// compared where they lie, however many.
+const JSON_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of an answer over gRPC whose typed fields are read, for the same reason: a small number becomes sixteen bytes.
+const TYPED_BYTES_MAX: usize = 1 << 20;
+
 /// An answer as far as it was kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
@@ -101,6 +108,15 @@ pub enum Verdict {
 // === impl Asked ===
 
 impl Asked {
+    /// Returns whether outputs may travel as bytes in an answer to it, so that a large one can be judged.
+    pub fn may_be_bytes(self, has_json_bytes: bool) -> bool {
+        match self {
+            Self::Inference => has_json_bytes,
+            Self::ModelInfer | Self::ModelStreamInfer => true,
+            Self::Call | Self::OpenAi | Self::Any => false,
+        }
+    }
+
     /// Tells what a request asked.
     pub fn of(dialect: Dialect, path: &str) -> Self {
         match dialect {
@@ -180,6 +196,10 @@ impl Answer<'_> {
         let media_type = self.media_type().to_ascii_lowercase();
         media_type.is_empty() || media_type.ends_with("/json") || media_type.ends_with("+json")
     }
+
+    fn is_events(&self) -> bool {
+        self.media_type().eq_ignore_ascii_case("text/event-stream")
+    }
 }
 
 /// Judges a mirror's answer by the primary's.
@@ -198,18 +218,30 @@ pub fn judge(rules: &Rules, asked: Asked, primary: &Answer<'_>, mirror: &Answer<
         if ours.encoded || theirs.encoded {
             return Verdict::Unjudged(Unjudged::Encoded);
         }
-        if !ours.is_whole() || !theirs.is_whole() {
+        if is_exact(asked, ours) {
+            exactly(&mut findings, ours, theirs);
+        } else if ours.is_whole() && theirs.is_whole() {
+            bodies(&mut findings, asked, ours, theirs);
+        } else {
             return Verdict::Unjudged(Unjudged::TooLarge);
         }
-        bodies(&mut findings, asked, ours, theirs);
     }
-    findings.finish().map_or(Verdict::Match, Verdict::Mismatch)
+    findings.verdict()
 }
 
 fn are_same_bytes(ours: &Answer<'_>, theirs: &Answer<'_>) -> bool {
     let same = (ours.bytes, ours.checksum, ours.encoded) == (theirs.bytes, theirs.checksum, theirs.encoded);
     let kept = ours.body.len().min(theirs.body.len());
     same && ours.body[..kept] == theirs.body[..kept]
+}
+
+/// Returns whether other bytes are another answer, however little of them was kept.
+fn is_exact(asked: Asked, answer: &Answer<'_>) -> bool {
+    match asked {
+        Asked::Call => true,
+        Asked::Any => !answer.is_json() && !answer.is_events(),
+        Asked::Inference | Asked::ModelInfer | Asked::ModelStreamInfer | Asked::OpenAi => false,
+    }
 }
 
 fn bodies(findings: &mut Findings<'_>, asked: Asked, ours: &Answer<'_>, theirs: &Answer<'_>) {
@@ -223,18 +255,17 @@ fn bodies(findings: &mut Findings<'_>, asked: Asked, ours: &Answer<'_>, theirs: 
     if compared.is_some() {
         return;
     }
-    let is_stream = ours.media_type().eq_ignore_ascii_case("text/event-stream");
     let texts = (str::from_utf8(ours.body), str::from_utf8(theirs.body));
     match (asked, texts) {
-        (Asked::ModelInfer | Asked::ModelStreamInfer | Asked::Call, _) => exactly(findings, ours.body, theirs.body),
-        (_, (Ok(expected), Ok(got))) if is_stream => {
+        (Asked::ModelInfer | Asked::ModelStreamInfer | Asked::Call, _) => exactly(findings, ours, theirs),
+        (_, (Ok(expected), Ok(got))) if ours.is_events() => {
             events(findings, asked, json::events(expected), json::events(got));
         }
         _ if ours.is_json() => match (serde_json::from_slice(ours.body), serde_json::from_slice(theirs.body)) {
             (Ok(expected), Ok(got)) => values(findings, asked, expected, got),
-            _ => exactly(findings, ours.body, theirs.body),
+            _ => exactly(findings, ours, theirs),
         },
-        _ => exactly(findings, ours.body, theirs.body),
+        _ => exactly(findings, ours, theirs),
     }
 }
 
@@ -256,6 +287,10 @@ fn events(findings: &mut Findings<'_>, asked: Asked, mut expected: Value, mut go
 /// Compares outputs that came as JSON. Nothing when one of the answers has another form.
 fn inference(findings: &mut Findings<'_>, ours: &Answer<'_>, theirs: &Answer<'_>) -> Option<()> {
     let split = |answer: &Answer<'_>| answer.json_bytes.unwrap_or(answer.body.len()).min(answer.body.len());
+    if split(ours).max(split(theirs)) > JSON_BYTES_MAX {
+        findings.leave();
+        return Some(());
+    }
     let ((expected, raw), (got, other_raw)) = (ours.body.split_at(split(ours)), theirs.body.split_at(split(theirs)));
     let (expected, got): (Value, Value) = (serde_json::from_slice(expected).ok()?, serde_json::from_slice(got).ok()?);
     tensor::outputs(findings, &oip::of_json(&expected, raw)?, &oip::of_json(&got, other_raw)?);
@@ -267,28 +302,34 @@ fn messages<'a>(
     findings: &mut Findings<'_>,
     ours: &Answer<'a>,
     theirs: &Answer<'a>,
-    read: fn(&'a [u8]) -> Option<Vec<tensor::Tensor<'a>>>,
+    read: fn(&'a [u8], bool) -> Option<Vec<tensor::Tensor<'a>>>,
 ) -> Option<()> {
     let (expected, got) = (oip::messages(ours.body)?, oip::messages(theirs.body)?);
     if expected.len() != got.len() {
         findings.note(Kind::Form, u64::MAX, "messages", expected.len(), got.len());
         return Some(());
     }
-    let read_all = |messages: Vec<&'a [u8]>| messages.into_iter().map(read).collect::<Option<Vec<_>>>();
+    let typed = ours.body.len().max(theirs.body.len()) <= TYPED_BYTES_MAX;
+    let read_all =
+        |messages: Vec<&'a [u8]>| messages.into_iter().map(|message| read(message, typed)).collect::<Option<Vec<_>>>();
     for (expected, got) in read_all(expected)?.iter().zip(read_all(got)?) {
         tensor::outputs(findings, expected, &got);
     }
     Some(())
 }
 
-fn exactly(findings: &mut Findings<'_>, expected: &[u8], got: &[u8]) {
-    if expected == got {
-        return;
-    }
+/// Notes where two answers that are not the same bytes differ.
+fn exactly(findings: &mut Findings<'_>, ours: &Answer<'_>, theirs: &Answer<'_>) {
+    let (expected, got) = (ours.body, theirs.body);
+    let off = ours.bytes.abs_diff(theirs.bytes);
     let at = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
+    if at == expected.len().min(got.len()) && !(ours.is_whole() && theirs.is_whole()) {
+        // It lies behind what was kept.
+        let told = |answer: &Answer<'_>| format!("{} bytes, checksum {:08x}", answer.bytes, answer.checksum);
+        return findings.note(Kind::Text, off, format_args!("behind byte {at}"), told(ours), told(theirs));
+    }
     // From the first difference on, as far as an example shows it.
     let shown = |bytes: &[u8]| bytes[at..bytes.len().min(at + 256)].escape_ascii().to_string();
-    let off = expected.len().abs_diff(got.len()) as u64;
     findings.note(Kind::Text, off, format_args!("byte {at}"), shown(expected), shown(got));
 }
 
@@ -365,8 +406,8 @@ mod tests {
     #[test]
     fn grpc_is_compared_by_tensors_and_by_status() {
         let rules = Rules::of(&MirrorRules::default());
-        let body = |values, raw| {
-            let message = oip::tests::response(values, raw);
+        let body = |values: [f32; 2], raw| {
+            let message = oip::tests::response(&values, raw);
             [&[0, 0, 0, 0, message.len() as u8][..], &message].concat()
         };
         let (ours, packed, other) = (body([1.0, 2.0], false), body([1.0, 2.0], true), body([1.0, 3.0], true));
@@ -379,6 +420,53 @@ mod tests {
             (Asked::ModelInfer, grpc(b"\x01\0\0\0\x01x", "0"), "text at byte 0", "compressed and not the same"),
         ] {
             assert_eq!(told(&judge(&rules, asked, &grpc(&ours, "0"), &mirror)), expected, "{why}");
+        }
+    }
+
+    /// Of a question that is exact a checksum answers it.
+    #[test]
+    fn what_has_to_be_the_same_bytes_is_judged_however_much_was_kept() {
+        let rules = Rules::of(&MirrorRules::default());
+        let cut = |kind, body, bytes, checksum| Answer { bytes, checksum, ..answer(200, kind, body) };
+        let (text, json, sse, grpc) = ("text/plain", "application/json", "text/event-stream", "application/grpc");
+        for (asked, kind, theirs, told_so, why) in [
+            (Asked::Any, text, (&b"yes"[..], 9, 1), "match", "the same"),
+            (Asked::Any, text, (b"yes", 9, 2), "text at behind byte 3", "the same beginning, another end"),
+            (Asked::Any, text, (b"yes", 8, 1), "text at behind byte 3", "a shorter end"),
+            (Asked::Any, text, (b"yet", 9, 2), "text at byte 2", "another beginning"),
+            (Asked::Any, text, (b"", 9, 2), "text at behind byte 0", "nothing was kept of it"),
+            (Asked::Call, grpc, (b"yes", 9, 2), "text at behind byte 3", "an unknown call"),
+            (Asked::Any, json, (b"yes", 9, 2), "unjudged: too-large", "numbers may be near enough"),
+            (Asked::Any, sse, (b"yes", 9, 2), "unjudged: too-large", "so in events"),
+            (Asked::OpenAi, text, (b"yes", 9, 2), "unjudged: too-large", "an id may be another"),
+            (Asked::ModelInfer, grpc, (b"yes", 9, 2), "unjudged: too-large", "floats"),
+        ] {
+            let theirs = cut(kind, theirs.0, theirs.1, theirs.2);
+            assert_eq!(told(&judge(&rules, asked, &cut(kind, b"yes", 9, 1), &theirs)), told_so, "{why}");
+        }
+    }
+
+    #[test]
+    fn large_tensors_are_compared_where_they_lie_and_typed_ones_are_not_read() {
+        const COUNT: usize = 400_000;
+        let rules = Rules::of(&MirrorRules { rtol_ppb: 1_000_000, ..MirrorRules::default() });
+        let body = |count: usize, last: f32, raw| {
+            let values: Vec<f32> = (0..count).map(|at| if at + 1 == count { last } else { at as f32 }).collect();
+            let message = oip::tests::response(&values, raw);
+            [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat()
+        };
+        for (raw, count, last, told_so, why) in [
+            (true, COUNT, 7.0, "match", "the same"),
+            (true, COUNT, 7.000_1, "match", "within the tolerance"),
+            (true, COUNT, 7.1, "value at outputs.y[399999]", "beyond it"),
+            (false, COUNT, 7.0, "match", "the same bytes"),
+            (false, COUNT, 7.1, "unjudged: too-large", "as values they would take too much room"),
+            (false, 1, 7.0, "form at outputs.y", "another shape, whatever the elements are"),
+        ] {
+            let (ours, theirs) = (body(COUNT, 7.0, raw), body(count, last, raw));
+            assert!(ours.len() > TYPED_BYTES_MAX);
+            let grpc = |body| Answer { grpc_status: Some("0"), ..answer(200, "application/grpc", body) };
+            assert_eq!(told(&judge(&rules, Asked::ModelInfer, &grpc(&ours), &grpc(&theirs))), told_so, "{why}");
         }
     }
 

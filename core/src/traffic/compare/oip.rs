@@ -60,13 +60,13 @@ pub(super) fn messages(mut body: &[u8]) -> Option<Vec<&[u8]>> {
     body.is_empty().then_some(messages)
 }
 
-/// Reads the outputs of a `ModelInferResponse`.
-pub(super) fn of_message(message: &[u8]) -> Option<Vec<Tensor<'_>>> {
+/// Reads the outputs of a `ModelInferResponse`, and elements in typed fields where these are to be.
+pub(super) fn of_message(message: &[u8], typed: bool) -> Option<Vec<Tensor<'_>>> {
     let mut tensors = Vec::new();
     let mut raws = Vec::new();
     fields(message, |number, field| {
         match (number, field) {
-            (5, Field::Bytes(output)) if tensors.len() < TENSORS_MAX => tensors.push(tensor(output)?),
+            (5, Field::Bytes(output)) if tensors.len() < TENSORS_MAX => tensors.push(tensor(output, typed)?),
             (6, Field::Bytes(raw)) if raws.len() < TENSORS_MAX => raws.push(raw),
             _ => {}
         }
@@ -79,18 +79,18 @@ pub(super) fn of_message(message: &[u8]) -> Option<Vec<Tensor<'_>>> {
 }
 
 /// Reads the outputs of one message of `ModelStreamInfer`: Triton wraps the answer in field 2, Seldon does not.
-pub(super) fn of_stream_message(message: &[u8]) -> Option<Vec<Tensor<'_>>> {
+pub(super) fn of_stream_message(message: &[u8], typed: bool) -> Option<Vec<Tensor<'_>>> {
     let mut wrapped = None;
     fields(message, |number, field| {
         if let (2, Field::Bytes(inner)) = (number, field) {
-            wrapped = of_message(inner).filter(|tensors| !tensors.is_empty());
+            wrapped = of_message(inner, typed).filter(|tensors| !tensors.is_empty());
         }
         Some(())
     })?;
-    wrapped.or_else(|| of_message(message)).filter(|tensors| !tensors.is_empty())
+    wrapped.or_else(|| of_message(message, typed)).filter(|tensors| !tensors.is_empty())
 }
 
-fn tensor(message: &[u8]) -> Option<Tensor<'_>> {
+fn tensor(message: &[u8], typed: bool) -> Option<Tensor<'_>> {
     let mut tensor = Tensor::default();
     fields(message, |number, field| {
         match (number, field) {
@@ -100,6 +100,7 @@ fn tensor(message: &[u8]) -> Option<Tensor<'_>> {
             (3, Field::Bytes(packed)) => {
                 varints(packed, |size| tensor.shape.push(size.cast_signed()))?;
             }
+            (5, Field::Bytes(contents)) if !typed => tensor.data = Data::Unread(contents),
             (5, Field::Bytes(contents)) => tensor.data = contents_of(contents)?,
             _ => {}
         }
@@ -196,15 +197,25 @@ pub(super) mod tests {
 
     use super::*;
 
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat()
+    fn varint(mut value: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
     }
 
-    /// A `ModelInferResponse` with one tensor `y` of two floats, in a typed field or behind it as bytes.
-    pub(in super::super) fn response(values: [f32; 2], raw: bool) -> Vec<u8> {
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2][..], &varint(bytes.len()), bytes].concat()
+    }
+
+    /// A `ModelInferResponse` with one tensor `y` of floats, in a typed field or behind it as bytes.
+    pub(in super::super) fn response(values: &[f32], raw: bool) -> Vec<u8> {
         let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let contents = if raw { Vec::new() } else { field(5, &field(6, &packed)) };
-        let tensor = [field(1, b"y"), field(2, b"FP32"), field(3, &[2]), contents].concat();
+        let tensor = [field(1, b"y"), field(2, b"FP32"), field(3, &varint(values.len())), contents].concat();
         let raws = if raw { field(6, &packed) } else { Vec::new() };
         [field(1, b"model"), field(2, b"7"), field(5, &tensor), raws].concat()
     }
@@ -214,22 +225,22 @@ pub(super) mod tests {
         let raw: Vec<u8> = [1.0_f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
         let behind = json!({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}]});
         let inside = json!({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [1.0, 2.0]}]});
-        let (typed, packed) = (response([1.0, 2.0], false), response([1.0, 2.0], true));
+        let (typed, packed) = (response(&[1.0, 2.0], false), response(&[1.0, 2.0], true));
         let wrapped = field(2, &typed);
         for tensors in [
             of_json(&behind, &raw),
             of_json(&inside, &[]),
-            of_message(&typed),
-            of_message(&packed),
-            of_stream_message(&wrapped),
-            of_stream_message(&typed),
+            of_message(&typed, true),
+            of_message(&packed, true),
+            of_stream_message(&wrapped, true),
+            of_stream_message(&typed, true),
         ] {
             let tensors = tensors.expect("outputs");
             assert_eq!(tensors.len(), 1);
             assert_eq!(tensors[0].to_string(), "FP32 [2], 2 elements");
         }
         assert!(of_json(&behind, &raw[..7]).is_none(), "cut");
-        assert!(of_stream_message(&field(1, b"an error")).is_none(), "Triton's error has no outputs");
+        assert!(of_stream_message(&field(1, b"an error"), true).is_none(), "Triton's error has no outputs");
     }
 
     #[test]
@@ -244,16 +255,16 @@ pub(super) mod tests {
         #[test]
         fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = messages(&bytes);
-            let _ = of_message(&bytes);
-            let _ = of_stream_message(&bytes);
+            let _ = of_message(&bytes, true);
+            let _ = of_stream_message(&bytes, true);
         }
 
         #[test]
         fn a_damaged_answer_is_survived(at: prop::sample::Index, byte: u8, raw: bool) {
-            let mut bytes = response([1.0, 2.0], raw);
+            let mut bytes = response(&[1.0, 2.0], raw);
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            let _ = of_message(&bytes).map(|tensors| tensors.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let _ = of_message(&bytes, true).map(|tensors| tensors.iter().map(ToString::to_string).collect::<Vec<_>>());
         }
     }
 }
