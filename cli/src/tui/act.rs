@@ -234,10 +234,10 @@ fn drain_question(nodes: &[String]) -> Vec<String> {
 pub(crate) async fn ask_undo(client: &Client, endpoint: &str, name: &str) -> Result<(Vec<String>, Act), Error> {
     let current = client.get_deployment(endpoint, name).await?;
     let generations = client.generations(endpoint, name).await?;
-    let Some(target) = rollout::earlier(&generations) else {
+    let Some(target) = rollout::earlier(&generations)? else {
         return Err(Error::new(Code::Invalid, format!("{endpoint}/{name} has no earlier generation to go back to")));
     };
-    let request = rollout::back_to(&current, target);
+    let request = rollout::back_to(&current, target)?;
     let report = client.plan(PlanRequest { deployments: vec![request.clone()], ..PlanRequest::default() }).await?;
     let mut question =
         vec![format!("{endpoint}/{name} goes back from generation {} to {}:", current.generation, target.generation)];

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_client::{
-    api::{Deployment, DeploymentGeneration, Event, PutDeploymentRequest, PutMode},
-    store::DeploymentSpec,
-};
+use berth_client::api::{Deployment, DeploymentGeneration, Event, PutDeploymentRequest, PutMode};
 use berth_core::error::{Code, Error};
+use berth_proto::api::{deployment_spec, deployment_spec_message};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -246,7 +244,7 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
     let older = generations.iter().filter(|found| !found.current);
     let target = match args.to_generation {
         Some(wanted) => older.clone().find(|found| found.generation == wanted),
-        None => earlier(&generations),
+        None => earlier(&generations)?,
     };
     let Some(target) = target else {
         let kept: Vec<_> = older.map(|found| found.generation.to_string()).collect();
@@ -271,7 +269,7 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
         };
         return Err(error.into());
     };
-    let changed = context.client.put_deployment(back_to(current, target)).await?;
+    let changed = context.client.put_deployment(back_to(current, target)?).await?;
     context
         .out
         .note(format!("{name} goes back to generation {}, as generation {}", target.generation, changed.generation));
@@ -283,40 +281,30 @@ async fn undo(context: &Context, args: UndoArgs) -> Result<(), Fault> {
 }
 
 /// Returns the newest generation that was another than the current one: a restart is nothing to go back to.
-pub(crate) fn earlier(generations: &[DeploymentGeneration]) -> Option<&DeploymentGeneration> {
-    let current = generations.iter().find(|found| found.current)?;
-    let now = current.spec.clone().unwrap_or_default();
-    let differs = |found: &&DeploymentGeneration| !found.current && beside(&now, found) != now;
-    generations.iter().rev().find(differs)
-}
-
-/// Takes a generation's spec with what makes no generation as it is now: going back would change it unseen.
-fn beside(now: &DeploymentSpec, generation: &DeploymentGeneration) -> DeploymentSpec {
-    DeploymentSpec {
-        description: now.description.clone(),
-        tags: now.tags.clone(),
-        instance_count: now.instance_count,
-        min_instances: now.min_instances,
-        priority: now.priority,
-        spread: now.spread,
-        disconnect: now.disconnect,
-        reserve: now.reserve,
-        ..generation.spec.clone().unwrap_or_default()
+pub(crate) fn earlier(generations: &[DeploymentGeneration]) -> Result<Option<&DeploymentGeneration>, Error> {
+    let Some(current) = generations.iter().find(|found| found.current) else { return Ok(None) };
+    let now = deployment_spec(current.spec.clone())?;
+    for found in generations.iter().rev().filter(|found| !found.current) {
+        if now.differs_beyond_count(&deployment_spec(found.spec.clone())?) {
+            return Ok(Some(found));
+        }
     }
+    Ok(None)
 }
 
-/// Makes the request that goes back to a generation.
-pub(crate) fn back_to(current: &Deployment, target: &DeploymentGeneration) -> PutDeploymentRequest {
-    let spec = beside(current.spec.as_ref().or(target.spec.as_ref()).unwrap_or(&DeploymentSpec::default()), target);
-    PutDeploymentRequest {
+/// Makes the request that goes back to a generation. What makes no generation stays as it is now: going back would change
+/// it unseen.
+pub(crate) fn back_to(current: &Deployment, target: &DeploymentGeneration) -> Result<PutDeploymentRequest, Error> {
+    let (now, then) = (deployment_spec(current.spec.clone())?, deployment_spec(target.spec.clone())?);
+    Ok(PutDeploymentRequest {
         endpoint: current.endpoint.clone(),
         name: current.name.clone(),
-        spec: Some(spec),
+        spec: Some(deployment_spec_message(&now.with_process_of(then))),
         mode: PutMode::Update.into(),
         // Somebody else's change in between is not to be undone unseen.
         if_revision: Some(current.revision),
         ..PutDeploymentRequest::default()
-    }
+    })
 }
 
 impl Listed for Row {
@@ -346,25 +334,31 @@ impl Listed for Row {
 
 #[cfg(test)]
 mod tests {
+    use berth_client::store;
+    use berth_core::model::{DeploymentSpec, Runtime};
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn a_restart_is_nothing_to_go_back_to() {
-        let generation = |generation: u64, mount: &str, priority: u32, current| {
-            let tags = [("team".to_owned(), generation.to_string())].into();
-            let (model_mount_path, priority) = (Some(mount.to_owned()), Some(priority));
-            let spec = DeploymentSpec { model_mount_path, priority, tags, ..DeploymentSpec::default() };
-            DeploymentGeneration { generation, spec: Some(spec), current, ..DeploymentGeneration::default() }
+        let generation = |generation: u64, at_once: u32, priority: u32, current| {
+            let mut spec = DeploymentSpec::new(Runtime::Command(vec!["true".to_owned()]));
+            spec.tags = [("team".to_owned(), generation.to_string())].into();
+            spec.request_settings.max_concurrent_requests_per_instance = at_once;
+            spec.priority = priority;
+            let spec = Some(deployment_spec_message(&spec));
+            DeploymentGeneration { generation, spec, current, ..DeploymentGeneration::default() }
         };
-        let all = [generation(3, "a", 1, false), generation(4, "b", 1, false), generation(5, "b", 2, true)];
-        assert_eq!(earlier(&all).map(|found| found.generation), Some(3));
-        assert_eq!(earlier(&all[1..]), None);
+        let all = [generation(3, 1, 1, false), generation(4, 2, 1, false), generation(5, 2, 2, true)];
+        let number = |all| earlier(all).expect("they are read").map(|found| found.generation);
+        assert_eq!(number(&all), Some(3));
+        assert_eq!(number(&all[1..]), None);
         let current = Deployment { spec: all[2].spec.clone(), revision: 7, ..Deployment::default() };
-        let request = back_to(&current, &all[0]);
+        let request = back_to(&current, &all[0]).expect("they are read");
         let spec = request.spec.expect("a spec");
-        assert_eq!((spec.model_mount_path.as_deref(), request.if_revision), (Some("a"), Some(7)));
+        let at_once = spec.request_settings.map(|it| it.max_concurrent_requests_per_instance);
+        assert_eq!((at_once, request.if_revision), (Some(1), Some(7)));
         assert_eq!((spec.priority, spec.tags["team"].as_str()), (Some(2), "5"), "what makes no generation stays");
     }
 
@@ -372,7 +366,7 @@ mod tests {
     fn every_field_that_differs_is_shown_with_what_it_was() {
         let generation = |description: &str, tags: &[(&str, &str)]| {
             let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let spec = DeploymentSpec { description: description.to_owned(), tags, ..DeploymentSpec::default() };
+            let spec = store::DeploymentSpec { description: description.to_owned(), tags, ..Default::default() };
             DeploymentGeneration { spec: Some(spec), ..DeploymentGeneration::default() }
         };
         let (old, new) =

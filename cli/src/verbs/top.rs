@@ -1,6 +1,6 @@
 //! `berth top`: what is used, the fullest first.
 
-use std::time::Duration;
+use std::{ops::Add, time::Duration};
 
 use berth_client::{
     api::{Deployment, Node, Replica},
@@ -8,7 +8,7 @@ use berth_client::{
 };
 use berth_core::{
     error::{Code, Error},
-    units::{Cores, Mib},
+    units::{self, Cores, Mib},
 };
 use serde::Serialize;
 
@@ -180,18 +180,12 @@ impl DeploymentUse {
         let own = |replica: &&Replica| replica.endpoint == deployment.endpoint && replica.deployment == deployment.name;
         let own: Vec<_> = replicas.iter().filter(own).filter(|replica| view::holds(replica)).collect();
         // Replicas of an older generation hold what that one asked for.
-        let held = own.iter().map(|replica| replica.resources.unwrap_or_default());
-        let allocated = held.fold(Resources::default(), |sum, one| Resources {
-            cpu_milli: sum.cpu_milli.saturating_add(one.cpu_milli),
-            memory_mib: sum.memory_mib.saturating_add(one.memory_mib),
-            disk_mib: sum.disk_mib.saturating_add(one.disk_mib),
-            gpus: sum.gpus.saturating_add(one.gpus),
-        });
+        let held = own.iter().map(|replica| units::Resources::from(replica.resources.unwrap_or_default()));
         Self {
             endpoint: deployment.endpoint.clone(),
             deployment: deployment.name.clone(),
             replicas: own.len() as u64,
-            allocated,
+            allocated: held.fold(units::Resources::ZERO, Add::add).into(),
             in_flight: own.iter().map(|replica| replica.in_flight).sum(),
             restarts: own.iter().map(|replica| u64::from(replica.restarts)).sum(),
         }
@@ -223,6 +217,27 @@ mod tests {
     use berth_proto::node::v1::DeviceSample;
 
     use super::*;
+
+    /// What the replicas of a deployment hold is added up, of every kind; those that hold nothing any more are not counted.
+    #[test]
+    fn a_deployment_holds_what_its_replicas_hold() {
+        let replica = |deployment: &str, state: &str, cpu_milli| Replica {
+            endpoint: "e".into(),
+            deployment: deployment.into(),
+            state: state.into(),
+            resources: Some(Resources { cpu_milli, memory_mib: 2, disk_mib: 3, gpus: 1 }),
+            ..Replica::default()
+        };
+        let replicas = [
+            replica("blue", "serving", 500),
+            replica("blue", "draining", u64::MAX),
+            replica("blue", "stopped", 1),
+            replica("green", "serving", 1),
+        ];
+        let blue = Deployment { endpoint: "e".into(), name: "blue".into(), ..Deployment::default() };
+        let held = DeploymentUse::of(&blue, &replicas).allocated;
+        assert_eq!(held, Resources { cpu_milli: u64::MAX, memory_mib: 4, disk_mib: 6, gpus: 2 });
+    }
 
     /// Cards are told as they are: given, busy, full; and nothing is made up where nobody measured.
     #[test]

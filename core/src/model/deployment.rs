@@ -403,9 +403,14 @@ impl DeploymentSpec {
 
     /// Returns whether going from `self` to `next` needs new replicas, rather than more or fewer.
     pub fn differs_beyond_count(&self, next: &Self) -> bool {
+        *self != self.with_process_of(next.clone())
+    }
+
+    /// Returns `generation` with everything that makes no generation as it is in `self`.
+    pub fn with_process_of(&self, generation: Self) -> Self {
         // What happens to a node concerns the cluster and the agent, not the process; nor do places that nothing runs in, nor
         // what people write beside it.
-        let same_process = Self {
+        Self {
             description: self.description.clone(),
             tags: self.tags.clone(),
             instance_count: self.instance_count,
@@ -414,9 +419,8 @@ impl DeploymentSpec {
             spread: self.spread,
             disconnect: self.disconnect,
             reserve: self.reserve,
-            ..next.clone()
-        };
-        *self != same_process
+            ..generation
+        }
     }
 
     /// Lists the assets it refers to.

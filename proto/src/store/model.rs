@@ -37,15 +37,25 @@ pub(crate) fn key(endpoint: &str, deployment: &str) -> Result<DeploymentKey, Err
     Ok(DeploymentKey::new(name(endpoint)?, name(deployment)?))
 }
 
+impl From<Resources> for v1::Resources {
+    fn from(Resources { cpu_milli, memory_mib, disk_mib, gpus }: Resources) -> Self {
+        Self { cpu_milli, memory_mib, disk_mib, gpus }
+    }
+}
+
+impl From<v1::Resources> for Resources {
+    fn from(v1::Resources { cpu_milli, memory_mib, disk_mib, gpus }: v1::Resources) -> Self {
+        Self { cpu_milli, memory_mib, disk_mib, gpus }
+    }
+}
+
 impl Wire<Resources> for v1::Resources {
     fn wire(value: &Resources) -> Self {
-        let Resources { cpu_milli, memory_mib, disk_mib, gpus } = *value;
-        Self { cpu_milli, memory_mib, disk_mib, gpus }
+        (*value).into()
     }
 
     fn core(self) -> Result<Resources, Error> {
-        let Self { cpu_milli, memory_mib, disk_mib, gpus } = self;
-        Ok(Resources { cpu_milli, memory_mib, disk_mib, gpus })
+        Ok(self.into())
     }
 }
 
