@@ -19,6 +19,7 @@ mod list;
 mod log;
 mod mouse;
 mod rows;
+mod steady;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use crate::{
 };
 use act::Act;
 use app::App;
+use steady::Steady;
 use view::{Page, View, Word};
 
 /// The least time between two frames: a tenth of a second from a change to the screen leaves no room for more.
@@ -128,8 +130,13 @@ pub(crate) async fn run(client: Client, out: Output, args: TuiArgs) -> Result<()
     // A file that cannot be read is no reason to look at no cluster.
     app.contexts = Contexts::load().map(|found| found.contexts.into_keys().collect()).unwrap_or_default();
     // Puts the terminal back as it was, also after a panic.
-    let mut terminal = ratatui::init();
-    let ended = drive(&mut terminal, client, app, &mut terminal::Real::new(args.mouse), out.is_colored()).await;
+    drop(ratatui::init());
+    let ended = match Terminal::new(Steady::new(io::stdout())) {
+        Ok(mut terminal) => {
+            drive(&mut terminal, client, app, &mut terminal::Real::new(args.mouse), out.is_colored()).await
+        }
+        Err(error) => Err(error),
+    };
     ratatui::restore();
     ended.map_err(|error| Error::new(Code::Internal, "the terminal failed").why(error.to_string()).into())
 }

@@ -22,6 +22,7 @@ use super::{
 mod fits;
 mod keys;
 mod pages;
+mod steady;
 mod tree;
 
 const NOW_MS: u64 = 10_000_000;
