@@ -198,13 +198,14 @@ impl Collector for NodeCollector {
 
 fn cards(encoder: &mut DescriptorEncoder<'_>, cards: &[CardLook]) -> fmt::Result {
     type Read = fn(&CardLook) -> Option<f64>;
-    let levels: [(&str, &str, Read); 5] = [
+    let levels: [(&str, &str, Read); 6] = [
         ("berth_gpu_utilization_ratio", "How busy a card is", |card| {
             card.utilization_percent.map(|percent| f64::from(percent) / 100.0)
         }),
         ("berth_gpu_memory_used_bytes", "Memory of a card in use", |card| Some(mib(card.used_mib))),
         ("berth_gpu_memory_bytes", "Memory of a card", |card| Some(mib(card.memory_mib))),
-        ("berth_gpu_power_watts", "What a card draws", |card| card.power_milliwatt.map(|mw| f64::from(mw) / 1_000.0)),
+        ("berth_gpu_power_watts", "What a card draws", |card| card.power_milliwatt.map(watts)),
+        ("berth_gpu_power_limit_watts", "The most a card may draw", |card| card.power_limit_milliwatt.map(watts)),
         ("berth_gpu_temperature_celsius", "How hot a card is", |card| card.temperature_celsius.map(f64::from)),
     ];
     for (name, help, read) in levels {
@@ -215,6 +216,10 @@ fn cards(encoder: &mut DescriptorEncoder<'_>, cards: &[CardLook]) -> fmt::Result
         }
     }
     Ok(())
+}
+
+fn watts(milliwatt: u32) -> f64 {
+    f64::from(milliwatt) / 1_000.0
 }
 
 fn milli(amount: u64) -> f64 {

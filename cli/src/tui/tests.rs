@@ -115,6 +115,7 @@ fn board() -> BoardUpdate {
             utilization_percent: Some(73),
             temperature_celsius: Some(61),
             power_milliwatt: Some(412_000),
+            power_limit_milliwatt: Some(700_000),
             processes: vec![DeviceProcess { pid: 4_321, used_mib: Some(4_096) }],
             ..DeviceSample::default()
         }),

@@ -324,6 +324,12 @@ pub extern "C" fn nvmlDeviceGetPowerUsage(device: Handle, out: *mut c_uint) -> c
     about_card(device, |card| if card.supports("power") { put(out, card.power_mw) } else { NOT_SUPPORTED })
 }
 
+/// Tells the most a card may draw, in milliwatts.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvmlDeviceGetEnforcedPowerLimit(device: Handle, out: *mut c_uint) -> c_uint {
+    about_card(device, |card| card.power_limit_mw.map_or(NOT_SUPPORTED, |limit| put(out, limit)))
+}
+
 /// Tells whether a card corrects its memory, now and after the next start.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceGetEccMode(device: Handle, now: *mut c_uint, next: *mut c_uint) -> c_uint {

@@ -16,6 +16,7 @@
 //! memory_utilization = 0   ; percent
 //! temperature = 30         ; degrees
 //! power_mw = 70000
+//! power_limit_mw = 700000  ; absent: it does not tell
 //! ecc_corrected = 0        ; both absent: no ECC
 //! ecc_uncorrected = 0
 //! process = 4711 9318      ; process id and MiB, `-` where the driver does not tell; may be repeated
@@ -61,6 +62,7 @@ pub(crate) struct Device {
     pub(crate) memory_utilization: u32,
     pub(crate) temperature: u32,
     pub(crate) power_mw: u32,
+    pub(crate) power_limit_mw: Option<u32>,
     pub(crate) ecc_corrected: Option<u64>,
     pub(crate) ecc_uncorrected: Option<u64>,
     pub(crate) processes: Vec<(u32, Option<u64>)>,
@@ -169,6 +171,7 @@ impl Device {
             "memory_utilization" => self.memory_utilization = value.parse().ok()?,
             "temperature" => self.temperature = value.parse().ok()?,
             "power_mw" => self.power_mw = value.parse().ok()?,
+            "power_limit_mw" => self.power_limit_mw = Some(value.parse().ok()?),
             "ecc_corrected" => self.ecc_corrected = Some(value.parse().ok()?),
             "ecc_uncorrected" => self.ecc_uncorrected = Some(value.parse().ok()?),
             "mig_mode" => self.mig_mode = value.parse().ok()?,

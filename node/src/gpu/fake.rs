@@ -28,6 +28,11 @@ const CARDS_MAX: u64 = 16;
 /// Slices of a card at most, as on every card with MIG.
 const SLICES_MAX: u64 = 7;
 
+/// What cards may draw, as their makers have it; what no list names is in between.
+const WATTS: [(&str, u32); 7] =
+    [("H200", 700), ("H100", 700), ("A100", 400), ("V100", 300), ("A10", 150), ("L4", 72), ("T4", 70)];
+const WATTS_ELSE: u32 = 300;
+
 /// What a host pretends to have: `2x80GiB:H100,1x24GiB:A10`, with slices `1x80GiB:H100/7x1g.10gb`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeGpus {
@@ -122,9 +127,10 @@ impl Group {
 
     fn section(&self, salt: &str, at: u64) -> String {
         let Self { memory_mib, model, .. } = self;
+        let watts = WATTS.iter().find(|(known, _)| known == model).map_or(WATTS_ELSE, |(_, watts)| *watts);
         let mut text = format!(
             "\n[device GPU-{salt}-{at}]\nname = NVIDIA {model}\nmemory_mib = {memory_mib}\ntemperature = 30\n\
-             power_mw = 60000\necc_corrected = 0\necc_uncorrected = 0\n"
+             power_mw = 60000\npower_limit_mw = {watts}000\necc_corrected = 0\necc_uncorrected = 0\n"
         );
         if let Some((count, profile)) = &self.slices {
             let mib = mig_memory_mib(profile).unwrap_or(0);

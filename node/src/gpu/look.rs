@@ -55,6 +55,8 @@ pub struct CardLook {
     pub temperature_celsius: Option<u32>,
     /// What it draws, in milliwatts.
     pub power_milliwatt: Option<u32>,
+    /// The most it may draw, in milliwatts: what is enforced, whoever set it.
+    pub power_limit_milliwatt: Option<u32>,
     /// Memory errors it corrected since the driver was loaded.
     pub ecc_corrected: Option<u64>,
     /// Memory errors it could not correct since the driver was loaded.
@@ -131,6 +133,7 @@ fn card(device: &nvml_wrapper::Device<'_>, uuid: String) -> Result<CardLook, Nvm
         utilization_percent: optional(device.utilization_rates())?.map(|rates| rates.gpu),
         temperature_celsius: temperature,
         power_milliwatt: optional(device.power_usage())?,
+        power_limit_milliwatt: optional(device.enforced_power_limit())?,
         ecc_corrected: ecc(MemoryError::Corrected)?,
         ecc_uncorrected: ecc(MemoryError::Uncorrected)?,
         processes: processes(device)?,

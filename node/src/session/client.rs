@@ -437,6 +437,7 @@ fn device_reports(view: &GpuView) -> Vec<DeviceReport> {
             utilization_percent: card.utilization_percent,
             temperature_celsius: card.temperature_celsius,
             power_milliwatt: card.power_milliwatt,
+            power_limit_milliwatt: card.power_limit_milliwatt,
             ecc_corrected: card.ecc_corrected,
             ecc_uncorrected: card.ecc_uncorrected,
             processes: card.processes.iter().map(|(pid, mib)| DeviceProcess { pid: *pid, used_mib: *mib }).collect(),

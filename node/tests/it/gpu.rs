@@ -91,7 +91,7 @@ fn sign<'a>(view: &'a GpuView, uuid: &str) -> &'a DeviceSign {
 async fn everything_a_card_tells_is_read() {
     let host = Host::scripted(
         "[driver]\nversion = 550.90.07 simulated\n[device GPU-a]\nname = NVIDIA H100 80GB HBM3\nmemory_mib = 81559\n\
-         used_mib = 9318\nutilization = 37\ntemperature = 61\npower_mw = 412000\necc_corrected = 3\n\
+         used_mib = 9318\nutilization = 37\ntemperature = 61\npower_mw = 412000\npower_limit_mw = 700000\necc_corrected = 3\n\
          ecc_uncorrected = 1\nprocess = 4711 9318\nprocess = 4712 12\n[device GPU-b]\nname = Tesla T4\n\
          memory_mib = 15360\nunsupported = power\nunsupported = utilization\nunsupported = events\n"
             .to_owned(),
@@ -109,6 +109,7 @@ async fn everything_a_card_tells_is_read() {
         utilization_percent: Some(37),
         temperature_celsius: Some(61),
         power_milliwatt: Some(412_000),
+        power_limit_milliwatt: Some(700_000),
         ecc_corrected: Some(3),
         ecc_uncorrected: Some(1),
         processes: vec![(4_711, Some(9_318)), (4_712, Some(12))],
@@ -117,6 +118,7 @@ async fn everything_a_card_tells_is_read() {
     assert_eq!(*card(&view, "GPU-a"), expected);
     let dumb = card(&view, "GPU-b");
     assert_eq!((dumb.power_milliwatt, dumb.utilization_percent, dumb.ecc_corrected), (None, None, None));
+    assert_eq!(dumb.power_limit_milliwatt, None);
     assert_eq!((dumb.temperature_celsius, &dumb.fault), (Some(0), &None), "not knowing is no fault");
 }
 

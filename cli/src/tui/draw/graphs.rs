@@ -2,6 +2,7 @@
 
 use berth_client::api::{CardPoint, Gpu, Node};
 use berth_core::units::Mib;
+use berth_proto::node::v1::DeviceSample;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -18,9 +19,8 @@ use crate::{
     view::short_id,
 };
 
-/// Scales that do not move with what is measured: a line that is half as high is half as hot.
+/// A scale that does not move with what is measured: a line that is half as high is half as hot.
 const CELSIUS_MOST: u64 = 100;
-const MILLIWATT_MOST: u64 = 700_000;
 
 /// Room before a line of history.
 const HEAD: usize = 26;
@@ -70,6 +70,37 @@ fn used(point: &CardPoint) -> Option<u64> {
     (point.used_mib > 0 || figures.iter().any(Option::is_some)).then_some(point.used_mib)
 }
 
+/// What a full graph of power stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PowerScale {
+    /// The most the card may draw.
+    Limit(u32),
+    /// The most it was seen to draw, where it does not say what it may.
+    Seen(u32),
+}
+
+impl PowerScale {
+    fn of(sample: &DeviceSample, history: impl Iterator<Item = u32>) -> Self {
+        match sample.power_limit_milliwatt.filter(|limit| *limit > 0) {
+            Some(limit) => Self::Limit(limit),
+            None => Self::Seen(history.chain(sample.power_milliwatt).max().unwrap_or(0)),
+        }
+    }
+
+    fn most_milliwatt(self) -> u64 {
+        let (Self::Limit(most) | Self::Seen(most)) = self;
+        u64::from(most)
+    }
+
+    fn said(self) -> String {
+        match self {
+            Self::Limit(limit) => format!("  up to {} W", limit / 1_000),
+            Self::Seen(0) => String::new(),
+            Self::Seen(most) => format!("  power limit not told: its graph is of the most seen, {} W", most / 1_000),
+        }
+    }
+}
+
 fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize, usize)) -> Vec<Line<'static>> {
     let simulated = if gpu.simulated { " simulated" } else { "" };
     let head = format!("{} {}  {} {}{simulated}  ", node.node, gpu.uuid, gpu.model, Mib(gpu.memory_mib));
@@ -77,12 +108,14 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
     let state = Span::styled(word.to_owned(), paint.ink(crate::view::gpu::ink(word)));
     let mut lines = vec![Line::from(vec![Span::styled(clean(&head), paint.bold()), state])];
     let history = app.board.card(&node.node, &gpu.uuid);
+    let sample = gpu.sample.clone().unwrap_or_default();
+    let scale = PowerScale::of(&sample, history.iter().filter_map(|point| point.power_milliwatt));
+    lines[0].push_span(Span::styled(scale.said(), paint.ink(Ink::Grey)));
     // Where there is room for it, a point is as wide as fits.
     let columns = (width / POINTS).max(1);
     let line_of = |value: fn(&CardPoint) -> Option<u64>| -> Vec<Option<u64>> {
         history.iter().flat_map(|point| std::iter::repeat_n(value(point), columns)).collect()
     };
-    let sample = gpu.sample.clone().unwrap_or_default();
     let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut line = |name: &str, now: String, points: Vec<Option<u64>>, most: u64| {
         for (at, row) in graph(&points, width, height, most).into_iter().enumerate() {
@@ -109,7 +142,7 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
         "power",
         told(sample.power_milliwatt.map(|it| format!("{} W", it / 1_000))),
         line_of(|it| it.power_milliwatt.map(u64::from)),
-        MILLIWATT_MOST,
+        scale.most_milliwatt(),
     );
     for replica in app.board.replicas.iter().filter(|replica| replica.node == node.node) {
         // A slice is named by its card and its own number.
@@ -136,6 +169,21 @@ fn card(app: &App, node: &Node, gpu: &Gpu, paint: Paint, (width, height): (usize
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A card is drawn against what it may take; where nobody says that, against what it took, and that is said.
+    #[test]
+    fn power_is_drawn_against_what_a_card_may_take() {
+        let drawn = |limit, now, history: &[u32]| {
+            let sample = DeviceSample { power_limit_milliwatt: limit, power_milliwatt: now, ..DeviceSample::default() };
+            let scale = PowerScale::of(&sample, history.iter().copied());
+            (scale.most_milliwatt(), scale.said())
+        };
+        let seen = "  power limit not told: its graph is of the most seen, 70 W";
+        assert_eq!(drawn(Some(72_000), Some(70_000), &[71_000]), (72_000, "  up to 72 W".to_owned()));
+        assert_eq!(drawn(None, Some(60_000), &[70_000, 50_000]), (70_000, seen.to_owned()));
+        assert_eq!(drawn(None, Some(70_000), &[]), (70_000, seen.to_owned()));
+        assert_eq!(drawn(Some(0), None, &[]), (0, String::new()), "nothing was said of power");
+    }
 
     #[test]
     fn graphs_take_the_room_there_is() {

@@ -196,7 +196,7 @@ class DeviceReport(_message.Message):
     def __init__(self, card: _Optional[str] = ..., faults: _Optional[int] = ..., last_fault: _Optional[str] = ..., passing_ms: _Optional[int] = ..., silent_ms: _Optional[int] = ..., notes: _Optional[int] = ..., last_note: _Optional[str] = ..., sample: _Optional[_Union[DeviceSample, _Mapping]] = ...) -> None: ...
 
 class DeviceSample(_message.Message):
-    __slots__ = ("used_mib", "utilization_percent", "temperature_celsius", "power_milliwatt", "ecc_corrected", "ecc_uncorrected", "processes")
+    __slots__ = ("used_mib", "utilization_percent", "temperature_celsius", "power_milliwatt", "ecc_corrected", "ecc_uncorrected", "processes", "power_limit_milliwatt")
     USED_MIB_FIELD_NUMBER: _ClassVar[int]
     UTILIZATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_CELSIUS_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +204,7 @@ class DeviceSample(_message.Message):
     ECC_CORRECTED_FIELD_NUMBER: _ClassVar[int]
     ECC_UNCORRECTED_FIELD_NUMBER: _ClassVar[int]
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    POWER_LIMIT_MILLIWATT_FIELD_NUMBER: _ClassVar[int]
     used_mib: int
     utilization_percent: int
     temperature_celsius: int
@@ -211,7 +212,8 @@ class DeviceSample(_message.Message):
     ecc_corrected: int
     ecc_uncorrected: int
     processes: _containers.RepeatedCompositeFieldContainer[DeviceProcess]
-    def __init__(self, used_mib: _Optional[int] = ..., utilization_percent: _Optional[int] = ..., temperature_celsius: _Optional[int] = ..., power_milliwatt: _Optional[int] = ..., ecc_corrected: _Optional[int] = ..., ecc_uncorrected: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[DeviceProcess, _Mapping]]] = ...) -> None: ...
+    power_limit_milliwatt: int
+    def __init__(self, used_mib: _Optional[int] = ..., utilization_percent: _Optional[int] = ..., temperature_celsius: _Optional[int] = ..., power_milliwatt: _Optional[int] = ..., ecc_corrected: _Optional[int] = ..., ecc_uncorrected: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[DeviceProcess, _Mapping]]] = ..., power_limit_milliwatt: _Optional[int] = ...) -> None: ...
 
 class DeviceProcess(_message.Message):
     __slots__ = ("pid", "used_mib")
