@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_client::api::Event;
+use berth_core::agent::ProbeKind;
 use serde::Serialize;
 
 use super::iso;
@@ -55,14 +56,13 @@ impl<'a> EventRow<'a> {
     pub(crate) fn of(event: &'a Event) -> Self {
         let names: BTreeMap<&str, &str> = NAMES.into();
         let probe = match event.kind.as_str() {
-            "replica.failed" | "replica.crash_looping" if event.text.contains("readiness") => {
-                Some("ReadinessProbeFailed")
-            }
-            "replica.failed" | "replica.crash_looping" if event.text.contains("liveness") => {
-                Some("LivenessProbeFailed")
-            }
+            "replica.failed" | "replica.crash_looping" => ProbeKind::of_reason(&event.text),
             _ => None,
         };
+        let probe = probe.map(|kind| match kind {
+            ProbeKind::Liveness => "LivenessProbeFailed",
+            ProbeKind::Readiness => "ReadinessProbeFailed",
+        });
         Self {
             time_generated: iso(event.at_ms),
             operation_name: "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/event",
@@ -112,8 +112,10 @@ mod tests {
             ("replica.warm", "", "Started"),
             ("replica.draining", "", "Killing"),
             ("replica.failed", "its process ended", "BackOff"),
-            ("replica.failed", "its readiness probe answered 503", "ReadinessProbeFailed"),
-            ("replica.crash_looping", "its liveness probe was not answered", "LivenessProbeFailed"),
+            ("replica.failed", "is failed: readiness probe failed 3 times in a row: no", "ReadinessProbeFailed"),
+            ("replica.crash_looping", "so far: liveness probe failed 1 times in a row: no", "LivenessProbeFailed"),
+            ("replica.failed", "is failed: exited with 1: no liveness without readiness", "BackOff"),
+            ("replica.stopped", "is stopped: readiness probe: no", "Killing"),
             ("node.lost", "", "node.lost"),
         ] {
             let event = Event { kind: kind.into(), text: text.into(), at_ms: 1_700_000_000_123, ..Event::default() };

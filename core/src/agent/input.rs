@@ -179,4 +179,49 @@ impl ProbeKind {
             Self::Readiness => "readiness",
         }
     }
+
+    /// Words why a replica is given up: it failed this probe once too often.
+    pub(super) fn failed_text(self, failures: u32, why: &str) -> String {
+        format!("{} probe failed {failures} times in a row: {why}", self.word())
+    }
+
+    /// Words what this probe said last.
+    pub(super) fn last_text(self, why: &str) -> String {
+        format!("{} probe: {why}", self.word())
+    }
+
+    /// Tells which probe ended a replica, from the reason that was worded above or a text that ends with it. The words of a
+    /// model that speaks of probes itself are none of them.
+    pub fn of_reason(text: &str) -> Option<Self> {
+        let mut parts = text.lines().next()?.split([':', ';']).map(str::trim);
+        parts.find_map(|part| {
+            [Self::Liveness, Self::Readiness].into_iter().find(|kind| {
+                let rest = part.strip_prefix(kind.word()).and_then(|rest| rest.strip_prefix(" probe"));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" failed "))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProbeKind::{self, Liveness, Readiness};
+
+    #[test]
+    fn the_probe_that_ended_a_replica_is_told_from_its_reason() {
+        let failed = Liveness.failed_text(3, "GET / answered 503");
+        for (text, expected) in [
+            (failed.clone(), Some(Liveness)),
+            (Readiness.failed_text(1, "its liveness probe: no"), Some(Readiness)),
+            (format!("not ready 5m00s after its start: {}", Readiness.last_text("no answer")), Some(Readiness)),
+            (format!("its process does not answer yet; {}", Liveness.last_text("refused")), Some(Liveness)),
+            (format!("replica 1a2b of fraud/blue is failed: {failed}"), Some(Liveness)),
+            ("exited with 1: no readiness without a model".to_owned(), None),
+            ("exited with 1: the liveness probe handler raised".to_owned(), None),
+            (format!("exited with 1\n{failed}"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(ProbeKind::of_reason(&text), expected, "{text}");
+        }
+    }
 }

@@ -124,7 +124,7 @@ impl Running {
         timing: &Timing,
         now: Instant,
     ) -> Turn {
-        self.last_failure = answer.as_ref().err().map(|why| format!("{} probe: {why}", kind.word()));
+        self.last_failure = answer.as_ref().err().map(|why| kind.last_text(why));
         match kind {
             ProbeKind::Liveness => self.liveness_answered(answer, now),
             ProbeKind::Readiness => self.readiness_answered(answer, timing, now),
@@ -142,7 +142,7 @@ impl Running {
                 Turn::Silent(format!("its process does not answer yet; {why}"))
             }
             _ if !self.liveness.fails() => Turn::None,
-            _ => self.ended(failed_text(ProbeKind::Liveness, self.liveness.failures(), answer), now),
+            _ => self.ended(ProbeKind::Liveness.failed_text(self.liveness.failures(), why_of(answer)), now),
         }
     }
 
@@ -165,7 +165,7 @@ impl Running {
             Stage::Coming if self.readiness.passes() => Turn::Ready,
             Stage::Warm { .. } if self.readiness.fails() => {
                 self.stage = Stage::Unready;
-                Turn::Unready(failed_text(ProbeKind::Readiness, self.readiness.failures(), answer))
+                Turn::Unready(ProbeKind::Readiness.failed_text(self.readiness.failures(), why_of(answer)))
             }
             Stage::Unready if self.readiness.passes() => {
                 self.stage = Stage::Warm { since: now };
@@ -234,7 +234,6 @@ impl Running {
     }
 }
 
-fn failed_text(kind: ProbeKind, failures: u32, answer: &Result<(), String>) -> String {
-    let detail = answer.as_ref().err().map_or("", String::as_str);
-    format!("{} probe failed {failures} times in a row: {detail}", kind.word())
+fn why_of(answer: &Result<(), String>) -> &str {
+    answer.as_ref().err().map_or("", String::as_str)
 }
