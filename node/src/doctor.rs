@@ -56,6 +56,8 @@ const DISK_LOW_MIB: u64 = 10 << 10;
 const DISK_FULL_MIB: u64 = 1 << 10;
 /// A clock that may be off by more is seen in ages and deadlines.
 const CLOCK_OFF_MS: u64 = 500;
+/// The page that has a part for everything that is looked at.
+const PAGE: &str = "docs/doctor.md";
 /// Where engines listen.
 const ENGINES: [(&str, &str); 2] = [("Docker", "/var/run/docker.sock"), ("Podman", "/run/podman/podman.sock")];
 /// Where a Podman without root listens, below the user's own folder.
@@ -105,6 +107,8 @@ pub struct Finding {
     pub text: String,
     /// What would help; empty where nothing has to.
     pub try_: String,
+    /// The part of the documentation that says more.
+    pub docs: String,
 }
 
 /// Looks at everything. Blocks, for some seconds when the driver is sick.
@@ -132,7 +136,7 @@ pub fn usual_ports() -> Vec<(&'static str, SocketAddr)> {
 }
 
 fn finding(about: &'static str, verdict: Verdict, text: String, try_: &str) -> Finding {
-    Finding { about, verdict, text, try_: try_.to_owned() }
+    Finding { about, verdict, text, try_: try_.to_owned(), docs: format!("{PAGE}#{about}") }
 }
 
 /// Whether callers could be shown the certificate, and nobody else may read its key.
@@ -435,8 +439,40 @@ fn port(what: &str, address: SocketAddr) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use berth_proto::tls::{Audience, ServerFiles};
+
     use super::*;
     use crate::gpu::fake::FakeHost;
+
+    /// Whatever is found, the page has a part about it, and no part is about nothing.
+    #[test]
+    fn every_finding_names_its_part_of_the_page() {
+        let path = Path::new("/nowhere");
+        let files = || TlsFiles { cert: path.into(), key: path.into() };
+        let coordinator = CoordinatorTls {
+            files: ServerFiles { own: files(), client_ca: None },
+            audience: Audience { ca: path.into(), host: "localhost".to_owned() },
+            listens: ([127, 0, 0, 1], 0).into(),
+        };
+        let findings = examine(&DoctorOptions {
+            data_dir: path.into(),
+            python: path.into(),
+            nvml_library: Some(path.into()),
+            tls: Some(files()),
+            coordinator: Some(coordinator),
+            peers: Some(PeerFiles { own: files(), ca: path.into() }),
+            token: Some(path.into()),
+            ports: usual_ports(),
+        });
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(PAGE)).unwrap();
+        let mut parts: Vec<_> =
+            page.lines().filter_map(|line| line.strip_prefix("## ")).map(|part| format!("{PAGE}#{part}")).collect();
+        let mut named: Vec<_> = findings.into_iter().map(|found| found.docs).collect();
+        parts.sort();
+        named.sort();
+        named.dedup();
+        assert_eq!(named, parts);
+    }
 
     #[test]
     fn a_token_is_told_with_how_long_it_lets_a_node_join() {

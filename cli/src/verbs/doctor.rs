@@ -52,4 +52,7 @@ fn tell(finding: &Finding, out: &Output) {
     if !finding.try_.is_empty() {
         out.line(format!("  {:7} try: {}", "", finding.try_));
     }
+    if finding.verdict != Verdict::Good {
+        out.line(format!("  {:7} see: {}", "", finding.docs));
+    }
 }
