@@ -4,7 +4,8 @@
     ./docs/benchmarks/surface.py BERTH [--out FILE] [--profile NAME]
 
 Everything runs as a user runs it: real processes, the screen in a pseudo-terminal of 120x40. Ten thousand replicas come
-from a coordinator that only tells a board (it needs grpcio and numpy, and is left out without them). The first answer of a
+twice: from a coordinator that only tells a board, which changes as it is told to, and from a real one that holds them on
+made-up nodes. Both need grpcio and numpy, and are left out without them. `--only PART` leaves the other parts out. The first answer of a
 Python model takes its packages from the folder of wheels that BERTH_TEST_WHEELS names, as a warm cache has them, and is left
 out without one.
 """
@@ -241,17 +242,81 @@ def ten_thousand(berth: str, report: Report) -> None:
         report(f"screen    10,000 replicas, 500 of them change every second: {processor(screen, 20):.2f} % of a core")
         pace["hz"] = 0.0
         screen.read(2)
-        took = []
-        for _ in range(60):
-            began = time.perf_counter()
-            screen.press("\x06")
-            if screen.read(2, lambda text: "\x1b[" in text)[1]:
-                took.append((time.perf_counter() - began) * 1e3)
-            screen.read(0.1)
-        report(f"screen    10,000 replicas, a page down until it is drawn: {spread(took, 'ms')}")
+        report(f"screen    10,000 replicas, a page down until it is drawn: {spread(pages_down(screen), 'ms')}")
     finally:
         screen.close()
         server.stop(None)
+
+
+def pages_down(screen: Screen) -> list[float]:
+    """Scrolls, and returns how long each page took until it began to be drawn."""
+    took = []
+    for _ in range(60):
+        began = time.perf_counter()
+        screen.press("\x06")
+        if screen.read(2, lambda text: "\x1b[" in text)[1]:
+            took.append((time.perf_counter() - began) * 1e3)
+        screen.read(0.1)
+    return took
+
+
+def ten_thousand_held(berth: str, report: Report) -> None:
+    """The same over a real coordinator that holds them on a hundred made-up nodes."""
+    # In a process of its own: gRPC and a fork for a screen do not go together.
+    made_up = [sys.executable, str(ROOT / "docs" / "benchmarks" / "made_up_nodes.py")]
+    if subprocess.run([*made_up, "--help"], capture_output=True).returncode != 0:
+        report("coordinator with 10,000 replicas: left out, `made_up_nodes.py --help` fails: grpcio or numpy is missing")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["coordinator", "--data-dir", folder, "--api", "127.0.0.1:0", "--bootstrap-expect", "1", "--log", "info"]
+        with open(Path(folder) / "log", "w", encoding="utf-8") as log:
+            child = subprocess.Popen([berth, *words], stdout=log, stderr=subprocess.STDOUT)
+        nodes = None
+        try:
+            api = logged(Path(folder) / "log", r"coordinator listens address=(\S+)")
+            logged(Path(folder) / "log", "(this member leads)")
+            nodes = subprocess.Popen([*made_up, "--api", api, "--token-file", f"{folder}/node.token", "--nodes", "100"])
+            file = Path(folder) / "fleet.yml"
+            deployment = "endpoint_name: fraud\nname: d-{:02}\ncommand: [sleep, inf]\ninstance_count: 500\nreserve: false\nresources: {{cpu: 0.1, memory: 64MiB}}\n"
+            file.write_text("---\n".join(["name: fraud\n", *map(deployment.format, range(20))]), encoding="utf-8")
+            ask = lambda *more: subprocess.run([berth, *more, "--api", api], capture_output=True, text=True)
+            wait(lambda: ask("get", "nodes", "-o", "name").stdout.count("\n") == 100, "the nodes are there")
+            began = time.perf_counter()
+            applied = ask("apply", "-f", str(file), "--yes", "--no-wait")
+            assert applied.returncode == 0, applied.stderr
+            wait(lambda: ask("get", "deployments").stdout.count(" 500/500 ") == 20, "all serve")
+            report(f"coordinator with 100 made-up nodes: 10,000 replicas serve {time.perf_counter() - began:.1f} s after `apply`")
+            screen = Screen(berth, api, "replicas")
+            try:
+                assert screen.read(30, lambda text: "10000" in text)[1], "the screen shows them"
+                screen.read(3)
+                before, share = cpu_s(child.pid), processor(screen, 20)
+                told = (cpu_s(child.pid) - before) / 20 * 100
+                report(f"screen    10,000 replicas of a coordinator, 200 of them change every second: {share:.2f} % of a core; the coordinator {told:.0f} %")
+                report(f"screen    10,000 replicas of a coordinator, a page down until it is drawn: {spread(pages_down(screen), 'ms')}")
+            finally:
+                screen.close()
+            assert nodes.poll() is None, "the nodes are there to the end"
+        finally:
+            if nodes:
+                nodes.kill()
+                nodes.wait(60)
+            child.terminate()
+            child.wait(60)
+
+
+def wait(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def logged(log: Path, pattern: str) -> str:
+    """Returns what a log says, once it does."""
+    found: list[str] = []
+    wait(lambda: bool(found.extend(re.findall(pattern, log.read_text(encoding="utf-8"))) or found), pattern)
+    return found[0]
 
 
 def main() -> None:
@@ -259,11 +324,15 @@ def main() -> None:
     parser.add_argument("berth")
     parser.add_argument("--out")
     parser.add_argument("--profile", default="release", help="how it was built; only said")
+    parser.add_argument("--only", choices=["told", "held"], help="one of the two parts with ten thousand replicas")
     args = parser.parse_args()
     berth = str(Path(args.berth).resolve())
     report = Report(args.out)
     load = lambda: f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     report(f"profile {args.profile}, {os.path.getsize(berth) >> 20} MiB, {load()}")
+    if args.only:
+        {"told": ten_thousand, "held": ten_thousand_held}[args.only](berth, report)
+        return
     start_up(berth, report)
     with tempfile.TemporaryDirectory() as folder:
         child, api = first_answer(berth, Path(folder), "green-deployment.yml", "an ONNX model", report)
@@ -275,6 +344,7 @@ def main() -> None:
             child.wait(60)
     python_answer(berth, report)
     ten_thousand(berth, report)
+    ten_thousand_held(berth, report)
     report(f"at the end: {load()}")
 
 
