@@ -1,10 +1,14 @@
 //! The operator's screen in a real terminal (tmux), over a real cluster whose processes die.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use berth_chaos_tests::{
     cluster::{Cluster, ENDPOINT},
     say::skipped,
+};
+use berth_client::{
+    api::{Deployment, Node},
+    store::DeploymentSpec,
 };
 use tempfile::TempDir;
 
@@ -13,13 +17,13 @@ use crate::BERTH;
 /// A terminal nobody looks at, in a tmux server of its own.
 struct Screen {
     socket: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 // === impl Screen ===
 
 impl Screen {
-    /// Opens a screen of a cluster; nothing where there is no tmux.
+    /// Opens a screen of a cluster; nothing where there is no tmux. Whoever edits does what [`Self::edits`] was told last.
     fn open(cluster: &Cluster, size: (u16, u16)) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             let required = std::env::var("BERTH_TEST_REQUIRE").unwrap_or_default();
@@ -28,13 +32,24 @@ impl Screen {
             return None;
         }
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let screen = Self { socket: dir.path().join("tmux"), _dir: dir };
+        let screen = Self { socket: dir.path().join("tmux"), dir };
+        screen.edits("");
         let api = cluster.fleet.api_addresses().join(",");
+        let editor = format!("sed -i -f {}", screen.edit().display());
         // What comes after the screen shows whether it left the terminal as it was.
-        let command = format!("EDITOR=true '{BERTH}' tui --api {api}; echo left with $?; exec cat");
+        let command = format!("unset VISUAL; EDITOR='{editor}' '{BERTH}' tui --api {api}; echo left with $?; exec cat");
         let (columns, rows) = (size.0.to_string(), size.1.to_string());
         screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows, &command]);
         Some(screen)
+    }
+
+    fn edit(&self) -> PathBuf {
+        self.dir.path().join("edit.sed")
+    }
+
+    /// Says what whoever edits changes from now on, as a script of `sed`.
+    fn edits(&self, script: &str) {
+        fs::write(self.edit(), script).expect("a file");
     }
 
     fn tmux(&self, args: &[&str]) -> String {
@@ -77,6 +92,25 @@ impl Screen {
         if let Err(error) = waited.await {
             panic!("{error}; the screen shows\n{last}\n{}", berth_chaos_tests::cluster::logs(&cluster.fleet));
         }
+    }
+
+    /// Goes to a list in which one line is left, or as many as the filter lets.
+    async fn at(&self, cluster: &Cluster, list: &str, only: &str) {
+        self.go(&format!(":{list}"));
+        self.go(&format!("/{only}"));
+        let is_there = |text: &str| {
+            text.contains(&format!("filter {only}")) && text.lines().skip(3).any(|line| line.contains(only))
+        };
+        self.shows(cluster, &format!("{only} is in {list}"), is_there).await;
+    }
+
+    /// Presses keys, waits for the question they lead to, and answers it with yes.
+    async fn does(&self, cluster: &Cluster, keys: &[&str], question: &str) {
+        self.press(keys);
+        let asked = |text: &str| text.contains(question) && text.contains("y does it");
+        self.shows(cluster, &format!("{keys:?} ask `{question}`"), asked).await;
+        self.press(&["y"]);
+        self.shows(cluster, "the question is gone", |text| !text.contains("y does it")).await;
     }
 
     fn is_line(text: &str, words: &[&str]) -> bool {
@@ -179,6 +213,146 @@ async fn the_screen_tells_what_happens_and_changes_what_it_is_asked_to() {
         text.contains("1 endpoints (1) ─") && text.contains("? help") && text.lines().all(|it| it.chars().count() <= 80)
     };
     screen.shows(&cluster, "the dashboard fits", fits).await;
+    screen.press(&["q"]);
+    screen.shows(&cluster, "the terminal is given back", |text| text.contains("left with 0")).await;
+}
+
+/// What the coordinators know of a deployment of the endpoint.
+async fn deployment(cluster: &Cluster, name: &str) -> Deployment {
+    cluster.client.get_deployment(ENDPOINT, name).await.expect("it is there")
+}
+
+async fn spec(cluster: &Cluster, name: &str) -> DeploymentSpec {
+    deployment(cluster, name).await.spec.expect("a spec")
+}
+
+async fn node(cluster: &Cluster, name: &str) -> Option<Node> {
+    let nodes = cluster.client.list_nodes().await.expect("the nodes are listed");
+    nodes.into_iter().find(|node| node.node == name)
+}
+
+fn concurrency(spec: &DeploymentSpec) -> Option<u32> {
+    spec.request_settings.as_ref().map(|it| it.max_concurrent_requests_per_instance)
+}
+
+/// Every key that changes something, and what the coordinators know afterwards: a question that is answered with yes and
+/// changes something else, or nothing, is found by nobody who looks at the screen alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_that_changes_something_changes_that() {
+    let mut cluster = Cluster::start(BERTH, 1, 3).await;
+    cluster.endpoint().await;
+    cluster.deploy("blue", 1).await;
+    cluster.deploy("green", 1).await;
+    cluster.split(&[("blue", 100)]).await;
+    let Some(screen) = Screen::open(&cluster, (160, 40)) else { return };
+    screen.shows(&cluster, "the screen is there", |text| text.contains(ENDPOINT)).await;
+
+    // More instances.
+    screen.at(&cluster, "dep", "blue").await;
+    screen.does(&cluster, &["s", "2", "Enter"], "echo-ep/blue goes from 1 to 2 instances").await;
+    cluster.serving("blue", 2).await;
+    assert_eq!(spec(&cluster, "blue").await.instance_count, 2);
+    assert_eq!(spec(&cluster, "green").await.instance_count, 1);
+
+    // A restart is another generation of the same.
+    let before = deployment(&cluster, "blue").await;
+    screen.does(&cluster, &["r"], "echo-ep/blue starts anew: 2 replicas").await;
+    cluster.until("blue began anew", async || deployment(&cluster, "blue").await.generation > before.generation).await;
+    assert_eq!(deployment(&cluster, "blue").await.spec, before.spec);
+    let is_new = async || {
+        let blue = deployment(&cluster, "blue").await;
+        blue.updated == 2 && blue.ready == 2
+    };
+    cluster.until("every replica of blue is new", is_new).await;
+
+    // What an editor changes of a deployment, planned first; and back again.
+    screen.edits("s/max_concurrent_requests_per_instance: 64/max_concurrent_requests_per_instance: 32/");
+    screen.does(&cluster, &["e"], "echo-ep/blue").await;
+    cluster.until("blue was edited", async || concurrency(&spec(&cluster, "blue").await) == Some(32)).await;
+    assert_eq!(concurrency(&spec(&cluster, "green").await), Some(64), "only what was edited is");
+    cluster.until("every replica of blue is the edited one", is_new).await;
+    screen.does(&cluster, &["C-l"], "echo-ep/blue goes back from generation").await;
+    cluster.until("blue went back", async || concurrency(&spec(&cluster, "blue").await) == Some(64)).await;
+    cluster.until("every replica of blue is as before", is_new).await;
+
+    // What an editor changes of an endpoint.
+    screen.at(&cluster, "ep", ENDPOINT).await;
+    screen.edits("s/^description: .*/description: by hand/");
+    screen.does(&cluster, &["e"], ENDPOINT).await;
+    let told = async || {
+        let endpoint = cluster.client.get_endpoint(ENDPOINT).await.expect("it is there");
+        endpoint.spec.is_some_and(|spec| spec.description == "by hand")
+    };
+    cluster.until("the endpoint was edited", told).await;
+
+    // A replica is replaced, finished first or at once.
+    for key in ["C-d", "C-k"] {
+        let green = cluster.client.list_replicas(ENDPOINT, "green").await.expect("listed");
+        let old = green.iter().find(|it| it.state == "serving").expect("one serves").replica.clone();
+        screen.at(&cluster, "rep", &old[..8]).await;
+        screen.does(&cluster, &[key], &format!("Replica {} of echo-ep/green", &old[..8])).await;
+        let replaced = async || {
+            let green = cluster.client.list_replicas(ENDPOINT, "green").await.expect("listed");
+            let serving =
+                |old_one: bool| green.iter().any(|it| it.state == "serving" && (it.replica == old) == old_one);
+            !serving(true) && serving(false)
+        };
+        cluster.until("another replica of green serves", replaced).await;
+    }
+
+    // Nodes: two marked ones take nothing new, and one of them does again.
+    screen.at(&cluster, "nodes", "node-").await;
+    screen.does(&cluster, &["Home", "Space", "Space", "u"], "node-2 takes nothing new").await;
+    let cordoned = async |name: &str| node(&cluster, name).await.is_some_and(|node| node.cordoned);
+    cluster.until("two nodes are cordoned", async || cordoned("node-1").await && cordoned("node-2").await).await;
+    assert!(!cordoned("node-3").await);
+    screen.press(&["Escape"]);
+    screen
+        .shows(&cluster, "the filter is gone", |text| text.contains("2 marked") && !text.contains("filter node"))
+        .await;
+    screen.press(&["Escape"]);
+    screen.shows(&cluster, "the marks are gone", |text| !text.contains("marked")).await;
+    screen.at(&cluster, "nodes", "node-1").await;
+    screen.does(&cluster, &["u"], "node-1 takes replicas again").await;
+    cluster.until("one is no longer", async || !cordoned("node-1").await).await;
+    assert!(cordoned("node-2").await);
+    screen.at(&cluster, "nodes", "node-2").await;
+    screen.does(&cluster, &["u"], "node-2 takes replicas again").await;
+    cluster.until("none is cordoned", async || !cordoned("node-2").await).await;
+
+    // One becomes empty, and may be filled again.
+    screen.at(&cluster, "nodes", "node-3").await;
+    screen.does(&cluster, &["r"], "Drain node-3").await;
+    let drains = async || node(&cluster, "node-3").await.is_some_and(|node| node.drain.is_some());
+    cluster.until("the node drains", drains).await;
+    screen.shows(&cluster, "it is seen to drain", |text| Screen::is_line(text, &["node-3", "drain"])).await;
+    let empty = async || {
+        let replicas = cluster.client.list_replicas(ENDPOINT, "").await.expect("listed");
+        replicas.iter().all(|it| it.node != "node-3" || it.state == "stopped")
+    };
+    cluster.until("nothing runs there", empty).await;
+    screen.does(&cluster, &["r"], "node-3 shall no longer be empty").await;
+    cluster.until("the node takes replicas", async || !drains().await).await;
+
+    // One that is lost is forgotten.
+    let pids = cluster.pids_on("node-3").await;
+    cluster.fleet.kill_node(2, &pids).expect("a node is killed");
+    screen.shows(&cluster, "the node is lost", |text| Screen::is_line(text, &["node-3", "lost"])).await;
+    screen.does(&cluster, &["C-d"], "Node node-3 is forgotten").await;
+    cluster.until("the node is forgotten", async || node(&cluster, "node-3").await.is_none()).await;
+
+    // What is deleted goes, and nothing else.
+    screen.at(&cluster, "dep", "green").await;
+    screen.does(&cluster, &["C-d"], "Deployment echo-ep/green goes").await;
+    let names = async || {
+        let all = cluster.client.list_deployments("").await.expect("listed");
+        all.into_iter().map(|it| it.name).collect::<Vec<_>>()
+    };
+    cluster.until("the deployment is gone", async || names().await == ["blue"]).await;
+    screen.at(&cluster, "ep", ENDPOINT).await;
+    screen.does(&cluster, &["C-d"], "Endpoint echo-ep goes").await;
+    let endpoints = async || cluster.client.list_endpoints().await.expect("listed");
+    cluster.until("the endpoint is gone", async || endpoints().await.is_empty()).await;
     screen.press(&["q"]);
     screen.shows(&cluster, "the terminal is given back", |text| text.contains("left with 0")).await;
 }
