@@ -4,8 +4,10 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     path::Path,
     process::Command,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,6 +15,10 @@ use berth_proto::{
     api::v1::{FollowBoardRequest, SetTrafficRequest, TrafficMap, boards_client::BoardsClient},
     node::v1::Served,
     store::v1::{AlertRule, Device},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
 };
 use tokio_stream::StreamExt as _;
 
@@ -70,6 +76,74 @@ async fn answered(fleet: &Fleet) {
         }
         assert!(tokio::time::Instant::now() < deadline, "nothing was answered");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Hands a browser's connections on to a coordinator, notes what is asked for, and cuts the first stream of the board in the
+/// middle.
+struct Wire {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// What passes of the stream that is cut: its head, and no whole line.
+    const PASSES: usize = 600;
+
+    async fn before(coordinator: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((browser, _)) = listener.accept().await {
+                let server = TcpStream::connect(coordinator).await.expect("the coordinator is there");
+                tokio::spawn(Self::pass(browser, server, noted.clone()));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panicked").clone()
+    }
+
+    /// Passes bytes both ways until either side ends, or the stream is cut.
+    async fn pass(mut browser: TcpStream, mut server: TcpStream, noted: Arc<Mutex<Vec<String>>>) {
+        let (mut up, mut down) = (vec![0; 16 << 10], vec![0; 16 << 10]);
+        let mut left = usize::MAX;
+        while left > 0 {
+            tokio::select! {
+                read = browser.read(&mut up) => {
+                    let Ok(len @ 1..) = read else { return };
+                    // A question fits into what is read at once.
+                    let text = String::from_utf8_lossy(&up[..len]).into_owned();
+                    let path = text.strip_prefix("GET ").and_then(|rest| rest.split([' ', '?']).next());
+                    if let Some(path) = path {
+                        let mut noted = noted.lock().expect("nobody panicked");
+                        if path.ends_with("/boards/follow") && !noted.iter().any(|before| before == path) {
+                            left = Self::PASSES;
+                        }
+                        noted.push(path.to_owned());
+                    }
+                    if server.write_all(&up[..len]).await.is_err() {
+                        return;
+                    }
+                }
+                read = server.read(&mut down) => {
+                    let Ok(len @ 1..) = read else { return };
+                    let len = len.min(left);
+                    if left != usize::MAX {
+                        left -= len;
+                    }
+                    if browser.write_all(&down[..len]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -170,6 +244,15 @@ async fn a_browser_shows_the_cluster_and_the_api() {
     let seen = look(browser, folder.path(), "--dump-dom", &format!("{at}/docs")).await;
     assert!(seen.contains("data-ready=\"yes\""), "the description was read: {seen}");
     assert!(seen.matches("<details").count() >= 35 && seen.contains("/api/v1/endpoints/set-traffic"), "{seen}");
+
+    // Everything is followed, nothing is asked for again and again; a stream that breaks is followed anew.
+    let wire = Wire::before(fleet.members[0].address).await;
+    let seen = look(browser, &folder.path().join("wire"), "--dump-dom", &format!("http://{}/", wire.address)).await;
+    let asked = wire.asked();
+    let times = |path: &str| asked.iter().filter(|asked| asked.as_str() == path).count();
+    assert!(times("/api/v1/boards/follow") >= 2, "it was cut once: {asked:?}");
+    assert!(!asked.iter().any(|path| path.ends_with("/list") && !path.ends_with("alerts/list")), "{asked:?}");
+    assert!(seen.contains("blue 2/2, green 0/1") && seen.contains("role=\"alert\" hidden"), "it goes on: {seen}");
 
     let picture = folder.path().join("page.png");
     look(browser, folder.path(), &format!("--screenshot={}", picture.display()), &format!("{at}/")).await;

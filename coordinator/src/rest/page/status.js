@@ -1,22 +1,30 @@
-// What the cluster is doing, read from the API of the coordinator that served this page. Nothing here changes anything.
+// What the cluster is doing, followed through the API of the coordinator that served this page: the board tells the whole
+// once and then what changed. Nothing here changes anything.
 "use strict";
 
-// How often everything is read; events come by themselves.
-const READ_EVERY_MS = 2000;
+// How long after a stream broke it is opened again, and how often alerts are read where there are rules.
+const AGAIN_MS = 2000;
+// The board says something every second: one that is silent for longer is lost, whatever its connection says.
+const SILENT_MS = 10000;
+// The least time between two drawings: more nobody reads.
+const DRAW_EVERY_MS = 500;
 const KEPT = { points: 60, events: 50, replicas: 200 };
 
 const inFlight = new Map(); // endpoint → the last counts of requests at work
 const loads = new Map(); // endpoint/deployment → number of a piece of time → what was answered in it
 const clock = { newest: 0, point_ms: 1, drawn: 0 }; // the piece of time that still grows, and how long each is
-const known = {}; // what was read last
+const known = { endpoints: [], deployments: [], replicas: [], nodes: [] }; // in the order in which they are shown
+const told = { endpoints: new Map(), deployments: new Map(), replicas: new Map(), nodes: new Map() }; // by name
+const parts = []; // of a look at the cluster of which more follows
 const seen = []; // events, newest first
+let info = null;
 let applied = 0;
 let lostSince = null;
 
 async function read(path) {
   const answer = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(`${body.what} [${body.code}]`);
+  if (!answer.ok) throw new Error(said(body));
   return body;
 }
 
@@ -125,11 +133,12 @@ const short = (number) => (number >= 100 ? number.toFixed(0) : Number(number.toP
 
 /** Adds how many requests each endpoint works at. */
 function countBusy({ endpoints, replicas }) {
+  const busy = new Map();
+  for (const it of replicas) busy.set(it.endpoint, (busy.get(it.endpoint) || 0) + it.in_flight);
   for (const { name } of endpoints) {
-    const busy = replicas.filter((it) => it.endpoint === name).reduce((sum, it) => sum + it.in_flight, 0);
-    inFlight.set(name, [...(inFlight.get(name) || []), busy].slice(-KEPT.points));
+    inFlight.set(name, [...(inFlight.get(name) || []), busy.get(name) || 0].slice(-KEPT.points));
   }
-  for (const name of inFlight.keys()) if (!endpoints.some((it) => it.name === name)) inFlight.delete(name);
+  for (const name of inFlight.keys()) if (!told.endpoints.has(name)) inFlight.delete(name);
 }
 
 function showEndpoints({ endpoints, deployments }) {
@@ -228,67 +237,77 @@ function showEvents() {
   table("events", ["at", "severity", "kind", "what"], rows, "Nothing has happened.");
 }
 
-async function readAll() {
-  const [info, endpoints, deployments, replicas, nodes, alerts] = await Promise.all([
-    read("cluster/info"),
-    read("endpoints/list"),
-    read("deployments/list"),
-    read("replicas/list"),
-    read("nodes/list"),
-    read("alerts/list"),
-  ]);
-  applied = info.applied;
-  const words = `cluster ${info.cluster_id.slice(0, 8)} · version ${info.version} · term ${info.term} · at ${info.applied}`;
+function showCluster() {
+  const words = `cluster ${info.cluster_id.slice(0, 8)} · version ${info.version} · term ${info.term} · at ${applied}`;
   el("cluster").textContent = `${words} · leader ${info.leader_address || "none"}`;
   el("warnings").replaceChildren(...[...info.warnings, ...info.not_covered].map((text) => make("li", {}, text)));
   el("warnings").hidden = info.warnings.length + info.not_covered.length === 0;
-  showAlerts(alerts);
-  Object.assign(known, endpoints, deployments, replicas);
-  countBusy(known);
-  showEndpoints(known);
-  showReplicas(replicas.replicas);
-  showNodes(nodes.nodes);
 }
 
-/** Reads until the page is closed; what is shown stays when nobody answers, and is said to be old. */
-async function follow() {
-  for (;;) {
-    try {
-      await readAll();
-      lostSince = null;
-      el("frozen").hidden = true;
-      document.body.dataset.ready = "yes";
-    } catch (error) {
-      lostSince = lostSince || new Date();
-      el("frozen").textContent = `frozen at version ${applied} since ${lostSince.toLocaleTimeString()}: ${error.message}`;
-      el("frozen").hidden = false;
-    }
-    await new Promise((done) => setTimeout(done, READ_EVERY_MS));
-  }
+let drawing = null;
+
+/** Draws what is known, soon: of several changes at once the last is drawn. */
+function drawSoon() {
+  if (drawing !== null) return;
+  drawing = setTimeout(() => {
+    drawing = null;
+    if (clock.drawn !== clock.newest) countBusy(known);
+    showCluster();
+    showEndpoints(known);
+    showReplicas(known.replicas);
+    showNodes(known.nodes);
+    document.body.dataset.ready = "yes";
+  }, DRAW_EVERY_MS);
 }
 
-/** Follows a stream of lines of JSON, and opens it again where it broke. `take` says whether to go on with this one. */
-async function followLines(path, take, lost = () => {}) {
+/** Says that what is shown is of now. */
+function heard() {
+  lostSince = null;
+  el("frozen").hidden = true;
+}
+
+/** Says that what is shown stays as it is, and why. */
+function froze(why) {
+  lostSince = lostSince || new Date();
+  el("frozen").textContent = `frozen at version ${applied} since ${lostSince.toLocaleTimeString()}: ${why}`;
+  el("frozen").hidden = false;
+}
+
+const said = (error) => `${error.what} [${error.code}]`;
+
+/**
+ * Follows a stream of lines of JSON, and opens it again where it broke. `take` says whether to go on with this one, and
+ * `lost` is told why it ended.
+ */
+async function followLines(path, take, lost = () => {}, silent_ms = null) {
   for (;;) {
+    const [ended, silence] = [new AbortController(), { timer: null }];
+    const waits = () => {
+      clearTimeout(silence.timer);
+      if (silent_ms !== null) silence.timer = setTimeout(() => ended.abort(), silent_ms);
+    };
+    let why = "the coordinator ended the stream";
     try {
-      const answer = await fetch(`/api/v1/${path()}`);
-      if (!answer.ok) throw new Error(`${path()} is answered with ${answer.status}`);
+      waits();
+      const answer = await fetch(`/api/v1/${path()}`, { signal: ended.signal });
+      if (!answer.ok) throw new Error(said(await answer.json()));
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let [text, goesOn] = ["", true];
       while (goesOn) {
         const { value, done } = await reader.read();
         if (done) break;
+        waits();
         const lines = (text + value).split("\n");
         text = lines.pop();
         goesOn = lines.filter((it) => it).every((line) => take(JSON.parse(line)));
       }
       if (!goesOn) await reader.cancel();
     } catch (error) {
-      // `follow` says that nobody answers.
-      console.debug(error);
+      why = ended.signal.aborted ? "the coordinator says nothing any more" : error.message;
     }
-    lost();
-    await new Promise((done) => setTimeout(done, READ_EVERY_MS));
+    clearTimeout(silence.timer);
+    lost(why);
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
   }
 }
 
@@ -304,9 +323,22 @@ function takeEvents(batch) {
   return true;
 }
 
-/** Keeps of the board what was answered; everything else is read. */
-function takeBoard(part) {
-  if (part.error) return false;
+const KEYS = {
+  endpoints: (it) => it.name,
+  deployments: (it) => `${it.endpoint}/${it.name}`,
+  replicas: (it) => it.replica,
+  nodes: (it) => it.node,
+};
+const ORDER = {
+  endpoints: (it) => [it.name],
+  deployments: (it) => [it.endpoint, it.name],
+  replicas: (it) => [it.endpoint, it.deployment, String(it.placed_at_ms).padStart(15, "0"), it.replica],
+  nodes: (it) => [it.node],
+};
+const natural = new Intl.Collator("en", { numeric: true });
+const plain = { compare: (a, b) => (a < b ? -1 : a > b ? 1 : 0) };
+
+function takeLoads(part) {
   if (part.whole) loads.clear();
   [clock.newest, clock.point_ms] = [part.newest_point, part.point_ms || 1];
   for (const load of part.loads) {
@@ -318,18 +350,66 @@ function takeBoard(part) {
     for (const number of points.keys()) if (number < clock.newest - KEPT.points) points.delete(number);
     if (points.size === 0) loads.delete(key);
   }
-  // A piece of time that is over is drawn, not every change.
-  if (!part.more && known.endpoints && clock.drawn !== clock.newest) showEndpoints(known);
+}
+
+/** Takes what is gone first: a name may have come back within one look. */
+function merge(part) {
+  if (part.whole) for (const things of Object.values(told)) things.clear();
+  for (const it of part.gone) {
+    if (it.replica) told.replicas.delete(it.replica);
+    else if (it.slot) continue;
+    else if (it.node) told.nodes.delete(it.node);
+    else if (it.deployment) told.deployments.delete(`${it.endpoint}/${it.deployment}`);
+    else told.endpoints.delete(it.endpoint);
+  }
+  for (const [name, things] of Object.entries(told)) {
+    for (const it of part[name]) things.set(KEYS[name](it), it);
+    if (!part.whole && part.gone.length === 0 && part[name].length === 0) continue;
+    const rows = [...things.values()].map((it) => [ORDER[name](it), it]);
+    // As people count, where there are few enough to.
+    const words = name === "nodes" ? natural : plain;
+    const compare = ([a], [b]) => a.map((word, at) => words.compare(word, b[at])).find((order) => order !== 0) || 0;
+    known[name] = rows.sort(compare).map(([, it]) => it);
+  }
+  info = part.info || info;
+  applied = part.index;
+  takeLoads(part);
+}
+
+/** Takes a part of a look; all of it counts once its last part is there. */
+function takeBoard(part) {
+  if (part.error) throw new Error(said(part.error));
+  if (part.whole) parts.length = 0;
+  parts.push(part);
+  if (part.more) return true;
+  parts.splice(0).forEach(merge);
+  heard();
+  drawSoon();
   return true;
 }
 
 /** Forgets what was answered: figures that nobody renews would be taken for those of now. The next board has them all. */
-function loseBoard() {
+function loseBoard(why) {
   loads.clear();
   clock.newest = 0;
+  froze(why);
+}
+
+/** Reads how the rules stand, while any endpoint has one: what they measure is no part of the board. */
+async function followAlerts() {
+  for (;;) {
+    try {
+      const hasRules = known.endpoints.some((it) => it.spec && it.spec.alerts.length > 0);
+      showAlerts(hasRules ? await read("alerts/list") : { alerts: [], receivers: [] });
+    } catch (error) {
+      // The board says that nobody answers.
+      console.debug(error);
+    }
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
+  }
 }
 
 showEvents();
-follow();
+followAlerts();
 followLines(() => (nextEvent === null ? "watch/events" : `watch/events?from_seq=${nextEvent}`), takeEvents);
-followLines(() => "boards/follow", takeBoard, loseBoard);
+followLines(() => "boards/follow", takeBoard, loseBoard, SILENT_MS);
