@@ -154,22 +154,21 @@ impl Search {
         balance::in_order(&self.loads).into_iter().find(|other| *other != at && may_have(other))
     }
 
-    /// Takes a failed attempt at `at`. `grant` is asked for what a retry costs, once, and only when one is due.
+    /// Takes a failed attempt at `at`. `grant` is asked for what a retry costs, once, and only when one is due and somebody
+    /// is left to be asked.
     pub fn failed(&mut self, at: usize, failed: Failed, grant: impl FnOnce() -> bool) -> Step {
         let Failed { failure, retry_after, load, request, draw } = failed;
         self.note(at, failure, retry_after);
         if let Some(load) = load {
             self.loads[at].outstanding = load;
         }
-        let goes_on = match failure.next(request) {
-            Next::Search => true,
-            Next::Retry => grant(),
-            Next::Stop => false,
+        // Whom to ask comes first: a retry costs nothing where nobody is left.
+        let next = match failure.next(request) {
+            Next::Search => self.next(),
+            Next::Retry => self.next().filter(|_| grant()),
+            Next::Stop => None,
         };
-        match self.next().filter(|_| goes_on) {
-            Some(attempt) => Step::Ask(attempt),
-            None => Step::Refuse(self.turned(draw)),
-        }
+        next.map_or_else(|| Step::Refuse(self.turned(draw)), Step::Ask)
     }
 
     fn note(&mut self, at: usize, failure: Failure, retry_after: Option<Millis>) {
@@ -375,6 +374,24 @@ mod tests {
         let request = Request { idempotent: true, replayable: true };
         let failed = Failed { failure: Failure::Broken, retry_after: None, load: None, request, draw: 0 };
         assert_eq!(search.failed(attempt.at, failed, || false), Step::Refuse(Refusal::Upstream.into()));
+    }
+
+    #[test]
+    fn a_retry_is_asked_for_as_often_as_there_is_somebody_for_it() {
+        for candidates in 1..4 {
+            let (mut search, mut attempt) = Search::open(loads(&vec![0; candidates]), 0).expect("a candidate");
+            let request = Request { idempotent: true, replayable: true };
+            let failed = || Failed { failure: Failure::Broken, retry_after: None, load: None, request, draw: 0 };
+            let mut granted = 0;
+            let grant = |granted: &mut usize| {
+                *granted += 1;
+                true
+            };
+            while let Step::Ask(next) = search.failed(attempt.at, failed(), || grant(&mut granted)) {
+                attempt = next;
+            }
+            assert_eq!(granted, candidates - 1);
+        }
     }
 
     proptest! {

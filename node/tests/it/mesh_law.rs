@@ -248,6 +248,8 @@ async fn a_replica_that_dies_in_the_middle_is_a_model_error_and_repeated_only_wh
         assert_eq!(status, 424);
         assert_eq!(header(&parts, "ms-azureml-model-error-statuscode"), "502");
         assert_eq!(header(&parts, "ms-azureml-model-error-reason"), "model_error");
+        within(calling(&n1, "/e/fraud/v2/models/m/infer")).await.expect("a task");
+        assert_eq!(counters(&n1, "one").retries, 0, "nobody is left to be asked again");
         for _ in 0..5 {
             let (status, parts) = within(calling(&n1, "/e/pair/v2/models/m/infer")).await.expect("a task");
             assert_eq!(
