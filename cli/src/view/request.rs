@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use berth_client::api::{DrawnReplica, RequestAttempt, RequestReport};
+use berth_core::traffic::download::SLOWEST;
 
 use super::text::age;
 
@@ -82,6 +83,7 @@ fn answered(report: &RequestReport) -> String {
     let head = report.head_us.map(|us| format!("after {}, ", ms(us))).unwrap_or_default();
     let end = match report.end.as_str() {
         "cut" => format!("cut off after {}", ms(report.total_us)),
+        "slow" => format!("given up after {}: the caller took less than {SLOWEST} B/s", ms(report.total_us)),
         _ => format!("whole after {}", ms(report.total_us)),
     };
     let bytes = format!("{} B in, {} B out", report.request_bytes, report.response_bytes);

@@ -7,6 +7,7 @@ pub mod balance;
 pub mod budget;
 pub mod change;
 pub mod compare;
+pub mod download;
 pub mod durations;
 pub mod eject;
 pub mod full;

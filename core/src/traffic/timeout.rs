@@ -42,7 +42,8 @@ pub fn told_ms(dialect: Dialect, path: &str, switches: bool, own_ms: Option<u64>
     }
 }
 
-fn has_one_answer(path: &str) -> bool {
+/// Returns whether a gRPC call is known to have one request and one answer.
+pub fn has_one_answer(path: &str) -> bool {
     path.strip_prefix("/inference.GRPCInferenceService/").is_some_and(|call| call != "ModelStreamInfer")
 }
 

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::{
     options::AccessLogOptions,
-    record::{Attempted, End, Record},
+    record::{Attempted, Record},
     replay::Lost,
 };
 use crate::process::RowFile;
@@ -340,11 +340,7 @@ fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
         attempts: record.attempt_count,
         queue_ms: last.map_or(0, |last| last.queued_ms),
         table_version: record.routed.as_ref().map_or("", |routed| text(Some(&routed.table))),
-        end: match record.end {
-            End::Whole => "whole",
-            End::Cut => "cut",
-            End::Left => "left",
-        },
+        end: record.end.word(),
         replay: record.lost.map_or("", Lost::word),
     }
 }

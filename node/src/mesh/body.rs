@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use tokio::time::Sleep;
 use super::{
     BoxError,
     dispatch::Outstanding,
+    patient::Reader,
     pool::WorkHold,
     record::{End, Recording},
     replay::Attempt,
@@ -50,6 +52,8 @@ pub(super) struct Download {
     tap: Option<Box<Tap>>,
     /// How long the replica may be silent in the middle of the answer.
     stall: Option<Duration>,
+    /// Who reads it, where the connection knows that and not the stream.
+    reader: Option<Arc<Reader>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -145,7 +149,16 @@ impl Download {
 
     /// Wraps an answer that came from another gate.
     pub(super) fn of_gate(inner: Wire) -> Self {
-        Self { inner: Some(inner), work: None, outstanding: None, recording: None, tap: None, stall: None, timer: None }
+        Self {
+            inner: Some(inner),
+            work: None,
+            outstanding: None,
+            recording: None,
+            tap: None,
+            stall: None,
+            reader: None,
+            timer: None,
+        }
     }
 
     /// Counts the request as under way until the answer ends; `stall` bounds the replica's silence.
@@ -180,6 +193,13 @@ impl Download {
                 Some(Err(_)) => return false,
                 None => return true,
             }
+        }
+    }
+
+    /// Ends an answer that its caller takes too slowly.
+    fn give_up(&mut self) {
+        if let Some(mut recording) = self.recording.take() {
+            recording.close(End::Slow);
         }
     }
 
@@ -255,6 +275,9 @@ impl Drop for Download {
     /// The caller left in the middle of the answer: what can be cancelled ends with the connection, what cannot is read
     /// to its end by the core, with its slot.
     fn drop(&mut self) {
+        if self.reader.as_ref().is_some_and(|reader| reader.is_slow()) {
+            self.give_up();
+        }
         if let (Some(inner), Some(work)) = (self.inner.take(), self.work.take()) {
             work.abandon(inner);
         }
@@ -267,6 +290,21 @@ impl OutBody {
     /// Wraps Berth's own words.
     pub(super) fn text(text: impl Into<Bytes>) -> Self {
         Self::Full(Some(text.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+    }
+
+    /// Lets it end as the connection says.
+    pub(super) fn read_by(&mut self, reader: &Arc<Reader>) {
+        reader.begin();
+        if let Self::Download(body) = self {
+            body.reader = Some(reader.clone());
+        }
+    }
+
+    /// Ends what its caller takes too slowly.
+    pub(super) fn give_up(mut self) {
+        if let Self::Download(body) = &mut self {
+            body.give_up();
+        }
     }
 }
 

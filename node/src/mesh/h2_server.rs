@@ -11,7 +11,7 @@ use super::{
     body::OutBody,
     conn::{LINK_WINDOW, STREAM_WINDOW},
     keeper::Keeper,
-    pump::Pump,
+    pump::{Pump, Stopped},
     wire::{Received, Wire},
     worker::{Core, Door, Work},
 };
@@ -56,7 +56,7 @@ where
 {
     let limits = &core.shared.options.limits;
     // Another gate passes on what its own callers take, and gives up on those itself.
-    let patience = (door == Door::Ingress).then_some(limits.write_timeout);
+    let patience = (door == Door::Ingress).then_some(limits.answer_patience);
     let start = |(request, recv, send): (Request<()>, Receiver, Sender)| {
         let is_head = *request.method() == Method::HEAD;
         // In a box of its own: the task itself is moved as a whole several times in its life.
@@ -114,7 +114,7 @@ fn received(request: Request<()>, recv: Receiver) -> Request<Wire> {
 }
 
 /// Answers one request. A caller that resets its stream ends the work on it, which is not begun for one that has done so
-/// before its turn came; so does a caller that takes nothing of the answer for as long as `patience`.
+/// before its turn came; so does a caller that takes too little of the answer, for which that waits as long as `patience`.
 async fn answer(mut work: Work, send: Sender, is_head: bool, patience: Option<Duration>) {
     let mut send = Some(send);
     let pump = poll_fn(|cx| match send.as_mut().map(|send| send.poll_reset(cx)) {
@@ -128,8 +128,10 @@ async fn answer(mut work: Work, send: Sender, is_head: bool, patience: Option<Du
             Some(patience) => pump.patient_for(patience),
             None => pump,
         };
-        // Who stopped it knows why.
-        let _ = poll_fn(|cx| pump.poll(cx)).await;
+        // Who stopped it otherwise knows why.
+        if poll_fn(|cx| pump.poll(cx)).await == Err(Stopped::Slow) {
+            pump.into_body().give_up();
+        }
     }
 }
 

@@ -251,7 +251,8 @@ async fn serve(core: &Rc<Core>, routed: &Routed, at: usize, call: &mut Call) -> 
         // Where it is: the state of a dispatch is kilobytes, and the timer would move it.
         let run = pin!(dispatch.run());
         // Streams and conversations may be silent for as long as they like.
-        let talks = routed.dialect == Dialect::Grpc || call.asked.is_some();
+        let streams = routed.dialect == Dialect::Grpc && !timeout::has_one_answer(routed.path.path());
+        let talks = streams || call.asked.is_some();
         in_time(core, deadline, call.upload.as_ref().filter(|_| !talks), run).await
     };
     leaving.0 = None;

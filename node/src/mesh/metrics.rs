@@ -23,7 +23,7 @@ use prometheus_client::{
 
 use super::{
     histogram::{Durations, Histogram},
-    record::Record,
+    record::{End, Record},
     worker::Shared,
 };
 
@@ -70,6 +70,8 @@ pub struct DeploymentCounters {
     pub sheds: u64,
     /// Callers that left before the answer began.
     pub abandoned: u64,
+    /// Answers that were given up because their callers took them too slowly.
+    pub slow_readers: u64,
     /// How long requests took, to the last byte of the answer.
     pub took: Durations,
     /// The same by what the caller saw, in the order of [`CLASSES`].
@@ -97,6 +99,7 @@ pub(super) struct Stats {
     pub(super) hedges_won: AtomicU64,
     pub(super) sheds: AtomicU64,
     pub(super) abandoned: AtomicU64,
+    slow_readers: AtomicU64,
     /// How long requests took, to the last byte of the answer, by class.
     took: [Histogram; CLASSES.len()],
     /// How long those waited that did.
@@ -134,6 +137,7 @@ impl Default for Stats {
             hedges_won: AtomicU64::new(0),
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            slow_readers: AtomicU64::new(0),
             took: std::array::from_fn(|_| Histogram::default()),
             queued: Histogram::default(),
             model_answers: zeros(),
@@ -159,6 +163,9 @@ impl Stats {
         self.response_bytes.fetch_add(record.response_bytes, Relaxed);
         if let Some(status) = record.model_status {
             self.model_answers[position(status)].fetch_add(1, Relaxed);
+        }
+        if record.end == End::Slow {
+            self.slow_readers.fetch_add(1, Relaxed);
         }
     }
 
@@ -230,6 +237,7 @@ impl CoreStats {
             hedges_won: sum(&|stats| &stats.hedges_won),
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
+            slow_readers: sum(&|stats| &stats.slow_readers),
             took,
             took_by_class,
             model_answers: by_status(&|stats| &stats.model_answers),
@@ -266,7 +274,7 @@ impl Collector for MeshCollector {
             |counters| &counters.model_answers,
         )?;
         type Read = fn(&DeploymentCounters) -> u64;
-        let plain: [(&str, &str, Read); 9] = [
+        let plain: [(&str, &str, Read); 10] = [
             ("berth_mesh_request_bytes", "Bytes of requests", |counters| counters.request_bytes),
             ("berth_mesh_response_bytes", "Bytes of answers", |counters| counters.response_bytes),
             ("berth_mesh_mirrored", "Copies sent to mirrors", |counters| counters.mirrored),
@@ -276,6 +284,7 @@ impl Collector for MeshCollector {
             ("berth_mesh_hedges_won", "Hedges whose answer was taken", |counters| counters.hedges_won),
             ("berth_mesh_sheds", "Refusals of full gates", |counters| counters.sheds),
             ("berth_mesh_abandoned", "Callers that left before an answer", |counters| counters.abandoned),
+            ("berth_mesh_slow_readers", "Answers that their callers took too slowly", |counters| counters.slow_readers),
         ];
         for (name, help, read) in plain {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

@@ -95,8 +95,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a replica waits for the body of its request in all, beside what the bytes that come earn.
     pub body_patience: Duration,
-    /// How long a caller may take nothing of its answer, whose slot it holds meanwhile.
-    pub write_timeout: Duration,
+    /// How long an answer, which holds a slot, waits for its caller in all, beside what the bytes that are taken earn.
+    pub answer_patience: Duration,
 }
 
 // === impl MeshOptions ===
@@ -153,8 +153,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(75),
             // A caller that has begun a request has its body, or is about to read it from a disk or a network of its own.
             body_patience: Duration::from_secs(10),
-            // What nginx grants; a client that is only slow takes something within it.
-            write_timeout: Duration::from_secs(60),
+            // What nginx grants a caller that takes nothing.
+            answer_patience: Duration::from_secs(60),
         }
     }
 }

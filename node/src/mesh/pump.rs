@@ -8,9 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::time::Sleep;
 
-use super::BoxError;
+use super::{BoxError, patient::Waiting};
 use crate::http2::{Reason, Sender};
 
 /// A body on its way into a stream.
@@ -21,14 +20,18 @@ pub(super) struct Pump<B> {
     taken: Option<(Bytes, bool)>,
     /// What the receiver is told when the body breaks off.
     broken: Reason,
-    /// How long the receiver may take nothing.
-    patience: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// How long the receiver is waited for, where that has an end.
+    waiting: Option<Waiting>,
 }
 
-/// The stream ended before the body did: it was reset, its connection is gone, or the body broke off.
-#[derive(Debug)]
-pub(super) struct Stopped;
+/// Why a stream ended before its body did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// It was reset, its connection is gone, or the body broke off.
+    Broken,
+    /// Its receiver took too little for too long.
+    Slow,
+}
 
 // === impl Pump ===
 
@@ -37,44 +40,42 @@ where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
     pub(super) fn new(body: B, stream: Sender, broken: Reason) -> Self {
-        Self { body, stream, taken: None, broken, patience: None, timer: None }
+        Self { body, stream, taken: None, broken, waiting: None }
     }
 
-    /// Gives up on a receiver that takes nothing for so long.
+    /// Gives up on a receiver that takes too little, for which the body waits for so long.
     pub(super) fn patient_for(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+        self.waiting = Some(Waiting::new(patience));
         self
     }
 
-    /// Returns ready once the receiver has taken nothing for too long.
-    fn poll_impatient(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(patience) = self.patience else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        timer.as_mut().poll(cx)
+    /// Returns what is left of the body.
+    pub(super) fn into_body(self) -> B {
+        self.body
     }
 
     /// Sends what there is. Ready at the end of the body.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
             // The body is asked when there is room for a byte of what it gives.
-            let sent = match &mut self.taken {
+            let (sent, bytes) = match &mut self.taken {
                 Some((data, is_end)) => {
                     let left = data.len();
                     let sent = self.stream.poll_send(cx, data, *is_end);
-                    if data.len() < left {
-                        self.timer = None;
-                    }
-                    sent
+                    (sent, left - data.len())
                 }
-                None => self.stream.poll_room(cx),
+                None => (self.stream.poll_room(cx), 0),
             };
+            if let Some(waiting) = self.waiting.as_mut().filter(|_| sent.is_ready() || bytes > 0) {
+                waiting.took(bytes);
+            }
             let Poll::Ready(sent) = sent else {
-                ready!(self.poll_impatient(cx));
+                let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+                ready!(waiting.poll_over(cx));
                 self.stream.reset(Reason::CANCEL);
-                return Poll::Ready(Err(Stopped));
+                return Poll::Ready(Err(Stopped::Slow));
             };
-            self.timer = None;
-            sent.map_err(|_| Stopped)?;
+            sent.map_err(|_| Stopped::Broken)?;
             if self.taken.take().is_some_and(|(_, is_end)| is_end) {
                 return Poll::Ready(Ok(()));
             }
@@ -83,7 +84,7 @@ where
                 Poll::Pending => {
                     // A receiver that has gone must not be found out with the next frame only.
                     let reset = self.stream.poll_reset(cx);
-                    return if reset.is_ready() { Poll::Ready(Err(Stopped)) } else { Poll::Pending };
+                    return if reset.is_ready() { Poll::Ready(Err(Stopped::Broken)) } else { Poll::Pending };
                 }
             };
             match frame {
@@ -91,13 +92,13 @@ where
                     Ok(data) => self.taken = Some((data, self.body.is_end_stream())),
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
-                        return Poll::Ready(self.stream.trailers(&trailers).map_err(|_| Stopped));
+                        return Poll::Ready(self.stream.trailers(&trailers).map_err(|_| Stopped::Broken));
                     }
                 },
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a body broke off");
                     self.stream.reset(self.broken);
-                    return Poll::Ready(Err(Stopped));
+                    return Poll::Ready(Err(Stopped::Broken));
                 }
                 None => self.taken = Some((Bytes::new(), true)),
             }

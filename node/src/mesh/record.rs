@@ -131,6 +131,8 @@ pub(super) enum End {
     Whole,
     /// In the middle of its answer: the replica broke off or the caller left.
     Cut,
+    /// In the middle of its answer, which its caller took too slowly.
+    Slow,
     /// The caller left before an answer.
     Left,
 }
@@ -360,6 +362,20 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let has_head = self.record.as_ref().is_some_and(|record| record.head.is_some());
         self.close(if has_head { End::Cut } else { End::Left });
+    }
+}
+
+// === impl End ===
+
+impl End {
+    /// Returns the word for people and logs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Cut => "cut",
+            Self::Slow => "slow",
+            Self::Left => "left",
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     access_log::protocol,
-    record::{Attempted, Choice, End, Outcome, Record, Weighed},
+    record::{Attempted, Choice, Outcome, Record, Weighed},
     replay::Lost,
     routes::{Deployment, Endpoint},
 };
@@ -31,12 +31,7 @@ pub(super) fn report(record: &Record) -> RequestReport {
         response_bytes: record.response_bytes,
         head_us: record.head.map(us),
         total_us: us(record.total),
-        end: match record.end {
-            End::Whole => "whole",
-            End::Cut => "cut",
-            End::Left => "left",
-        }
-        .to_owned(),
+        end: record.end.word().to_owned(),
         replay: record.lost.map_or("", Lost::word).to_owned(),
         ..RequestReport::default()
     };

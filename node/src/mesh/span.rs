@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     access_log::protocol,
-    record::{End, Outcome, Record},
+    record::{Outcome, Record},
     report,
 };
 
@@ -152,11 +152,7 @@ fn span(record: &Record, entered: Entered, now: SystemTime) -> Span {
         status: record.status,
         model_status: record.model_status,
         refusal: record.refusal().map(|refusal| refusal.code().word()).unwrap_or_default(),
-        end: match record.end {
-            End::Whole => "whole",
-            End::Cut => "cut",
-            End::Left => "left",
-        },
+        end: record.end.word(),
         request_bytes: record.request_bytes,
         response_bytes: record.response_bytes,
         attempts: attempts.collect(),

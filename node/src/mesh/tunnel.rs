@@ -5,6 +5,7 @@
 //! `websocket` is taken: to switch to anything a caller names would let it speak to a replica past the mesh (`h2c`).
 
 use std::{
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -24,6 +25,7 @@ use tokio::{
 use super::{
     BoxError,
     body::{OutBody, ReqBody},
+    patient::TooSlow,
     wire::{AbortOnDrop, Wire},
     worker::{Core, Counted, Door},
 };
@@ -119,7 +121,7 @@ impl Asked {
             }
             Self::Upgrade(upgrade, sender) => {
                 agree(response.headers_mut());
-                let (parts, body) = response.into_parts();
+                let (parts, mut body) = response.into_parts();
                 let counted = Counted::new(core.clone(), Door::Ingress);
                 tokio::task::spawn_local(async move {
                     let _counted = counted;
@@ -127,7 +129,9 @@ impl Asked {
                     let (read, write) = tokio::io::split(TokioIo::new(caller));
                     // Nobody reads it any more when the replica has ended meanwhile, which the body then says.
                     let _ = sender.send(read);
-                    pour(body, write).await;
+                    if pour(&mut body, write).await.is_err_and(|error| TooSlow::is_in(&error)) {
+                        body.give_up();
+                    }
                 });
                 Response::from_parts(parts, OutBody::Full(None))
             }
@@ -143,11 +147,11 @@ impl Tunnel {
     }
 
     /// Joins a replica that agreed to what its caller sends; what it says itself is the tunnel.
-    pub(super) fn to_replica(replica: Upgraded, caller: ReqBody) -> Self {
+    pub(super) fn to_replica(replica: Upgraded, mut caller: ReqBody) -> Self {
         let (read, write) = tokio::io::split(TokioIo::new(replica));
         let (sender, over) = oneshot::channel();
         let task = tokio::task::spawn_local(async move {
-            if pour(caller, write).await {
+            if pour(&mut caller, write).await.is_ok_and(|in_order| in_order) {
                 tokio::time::sleep(LINGER).await;
             }
             // Nobody waits for it when the replica has ended first.
@@ -193,22 +197,21 @@ impl Tunnel {
     }
 }
 
-/// Writes what a side says to the other, as it comes. Returns whether it ended in order.
-async fn pour<B>(mut body: B, mut write: impl AsyncWrite + Unpin) -> bool
+/// Writes what a side says to the other, as it comes. Returns whether that ended in order.
+async fn pour<B>(body: &mut B, mut write: impl AsyncWrite + Unpin) -> io::Result<bool>
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
     loop {
-        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
             Some(Ok(frame)) => {
                 let Ok(mut data) = frame.into_data() else { continue };
-                if write.write_all_buf(&mut data).await.is_err() || write.flush().await.is_err() {
-                    return false;
-                }
+                write.write_all_buf(&mut data).await?;
+                write.flush().await?;
             }
-            Some(Err(_)) => return false,
+            Some(Err(_)) => return Ok(false),
             // The other side reads an end; it may still have something to say.
-            None => return write.shutdown().await.is_ok(),
+            None => return write.shutdown().await.map(|()| true),
         }
     }
 }

@@ -48,7 +48,7 @@ use super::{
     link::Links,
     metrics::{CoreStats, MeshCounters},
     options::MeshOptions,
-    patient::Patient,
+    patient::{Patient, Reader},
     peers::Peers,
     pool::Pool,
     quiet::Quiet,
@@ -411,14 +411,16 @@ impl Core {
             .header_read_timeout(limits.header_timeout)
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes as usize + limits.uri_bytes);
+        let reader = Arc::new(Reader::default());
         let service = service_fn(|request: Request<Incoming>| async {
             let mut response = door.answer(self.clone(), request.map(Wire::Http1)).await;
+            response.body_mut().read_by(&reader);
             if self.drain.has_begun() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
         });
-        let stream = Patient::new(stream, limits.write_timeout);
+        let stream = Patient::new(stream, limits.answer_patience, reader.clone());
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         tokio::select! {
             biased;

@@ -20,6 +20,7 @@ mod mesh_record;
 mod mesh_replay;
 mod mesh_routing;
 mod mesh_silent;
+mod mesh_slow;
 mod mesh_stall;
 mod mesh_stream;
 mod mesh_support;

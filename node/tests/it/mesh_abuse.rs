@@ -33,11 +33,11 @@ const TAKEN_MAX: usize = 64 << 20;
 /// A connection that stays stuck for so long is not read any more; a slow machine only makes the test slower.
 const STUCK: Duration = Duration::from_secs(3);
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
@@ -719,7 +719,7 @@ async fn heads_of_http2_are_bounded() {
 }
 
 /// A replica whose answer never ends.
-async fn endless() -> SocketAddr {
+pub(crate) async fn endless() -> SocketAddr {
     backend(|_| async {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
@@ -736,7 +736,7 @@ async fn endless() -> SocketAddr {
 async fn who_does_not_read_an_answer_loses_the_slot() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut options = options(1, &dir);
-    options.limits.write_timeout = Duration::from_millis(200);
+    options.limits.answer_patience = Duration::from_millis(200);
     let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
     let n1 = Node { mesh, id: NodeId(1), dir };
     simple(&n1, &Deployed { slots: 2, queue_ms: 0, ..Deployed::one("blue", &n1, 1, endless().await) });

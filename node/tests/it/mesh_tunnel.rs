@@ -18,7 +18,7 @@ const ASK: &str = "GET /e/fraud/live?x=1 HTTP/1.1\r\nhost: any\r\nconnection: ke
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: chat\r\n\r\n";
 
 /// A replica that agrees to a WebSocket and echoes what comes, or refuses. What it was asked goes before its answer.
-async fn talker() -> SocketAddr {
+pub(crate) async fn talker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
