@@ -25,6 +25,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const NO_SETTINGS: &str = "how a server traces and logs is its own: name the endpoint, or the model for its tracing";
 
+const NO_WATCH: &str = "a router says how it is when it is asked: name the endpoint whose replica tells of changes";
+
 const NO_SHARED_MEMORY: &str = "memory is shared on one host only: name the endpoint whose replica is on yours";
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -164,6 +166,8 @@ pub(super) fn own(path: &str, is_ready: bool, extensions: impl Fn() -> Vec<&'sta
             message(&ServerMetadataResponse { name: NAME.to_owned(), version: VERSION.to_owned(), extensions })
         }
         "/grpc.health.v1.Health/Check" => message(&HealthCheckResponse { status: if is_ready { 1 } else { 2 } }),
+        // Clients take who cannot be watched for one that serves, and one that knows no such service for none.
+        "/grpc.health.v1.Health/Watch" => grpc(12, NO_WATCH),
         _ if shares_memory(path) => unsupported(path, NO_SHARED_MEMORY),
         _ if sets_up_a_server(path) => unsupported(path, NO_SETTINGS),
         _ => return None,

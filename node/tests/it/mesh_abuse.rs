@@ -1,10 +1,11 @@
 //! Callers that mean harm: what one takes is bounded, and the others are served.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -24,7 +25,8 @@ use tokio::{
 
 use crate::mesh_stream::raw;
 use crate::mesh_support::{
-    Body, Deployed, Node, backend, call, counters, echo, endpoint, full, node, options, post, simple, until, within,
+    Body, Deployed, Node, backend, call, counters, echo, endpoint, full, header, node, options, post, simple, until,
+    within,
 };
 
 /// No attack of these is let go on for longer, in bytes that were taken.
@@ -40,6 +42,7 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const END_STREAM: u8 = 1;
@@ -198,11 +201,8 @@ async fn headers_without_end_are_cut_off() {
 async fn a_small_block_that_unpacks_to_a_large_one_is_refused() {
     let n1 = served().await;
     let mut stream = http2(&n1).await;
-    // A value of 4000 bytes goes into the table once; then a byte each names it fifteen thousand times: 60 MB.
-    let value = [b'x'; 4_000];
-    let entry = [&[0x40, 0x01, b'a', 0x7f, 0xa1, 0x1e][..], &value].concat();
-    let bomb = [&head("/e/fraud/score")[..], &entry, &[0xbe; 8_000]].concat();
-    stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)).await.expect("sent");
+    // 32 MB of twelve thousand bytes.
+    stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb())).await.expect("sent");
     let mut answer = Vec::new();
     // It is answered with a refusal or cut off; in no case does it reach the model.
     let mut part = [0; 4_096];
@@ -471,61 +471,187 @@ async fn who_does_not_finish_a_head_is_cut_off() {
     others_are_served(&n1).await;
 }
 
+/// What a caller that means harm says on a connection, over and over.
+struct Attack {
+    what: &'static str,
+    opens: fn() -> Vec<u8>,
+    /// What is sent in a turn; some go by a filler.
+    part: fn(u32, &[u8]) -> Vec<u8>,
+    /// Slow ones are many, and rest between their turns.
+    connections: usize,
+    pause: Duration,
+    reads: bool,
+}
+
+fn opens_http2() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// A head that was packed into a small block: an entry of 4000 bytes that a byte each names eight thousand times.
+fn bomb() -> Vec<u8> {
+    let entry = [&[0x40, 0x01, b'a', 0x7f, 0xa1, 0x1e][..], &[b'x'; 4_000]].concat();
+    [&head("/e/fraud/score")[..], &entry, &[0xbe; 8_000]].concat()
+}
+
+/// Every kind there is, each as fast as the wire takes it or as slowly as it may. What asks for an answer at all asks for
+/// one of the mesh's own, or of another model: that of a test has one thread, and is no match for them.
+fn attacks() -> [Attack; 13] {
+    const FLOOD: Attack = Attack {
+        what: "pings",
+        opens: opens_http2,
+        part: |_, _| frame(PING, 0, 0, &[7; 8]).repeat(100),
+        connections: 1,
+        pause: Duration::ZERO,
+        reads: true,
+    };
+    const SLOW: Attack = Attack { connections: 16, pause: Duration::from_millis(20), ..FLOOD };
+    // A connection for each: as many as the ports of a host would not last.
+    const REFUSED: Attack = Attack { opens: Vec::new, pause: Duration::from_millis(2), ..FLOOD };
+    [
+        FLOOD,
+        Attack { what: "settings", part: |_, _| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(100), ..FLOOD },
+        Attack { what: "pings whose answers nobody reads", reads: false, ..FLOOD },
+        Attack {
+            what: "streams that are reset",
+            part: |turn, _| opened_and_reset(2 * turn + 1, "/e/nobody/score"),
+            ..FLOOD
+        },
+        Attack {
+            what: "heads without end",
+            part: |turn, filler| match turn {
+                0 => frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score")),
+                _ => frame(CONTINUATION, 0, 1, filler),
+            },
+            ..FLOOD
+        },
+        Attack {
+            what: "small blocks that unpack to large ones",
+            part: |turn, _| frame(HEADERS, END_HEADERS | END_STREAM, 2 * turn + 1, &bomb()),
+            ..FLOOD
+        },
+        Attack {
+            what: "frames of nothing",
+            part: |turn, _| match turn {
+                0 => frame(HEADERS, END_HEADERS, 1, &head("/e/long/score")),
+                _ => frame(DATA, 0, 1, &[]).repeat(100),
+            },
+            ..FLOOD
+        },
+        Attack {
+            what: "answers that are read byte by byte",
+            // With a window of sixteen bytes.
+            opens: || [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 16])].concat(),
+            part: |turn, _| match turn {
+                0 => frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("/e/long/score")),
+                _ => frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()),
+            },
+            ..SLOW
+        },
+        Attack {
+            what: "bodies that come byte by byte",
+            part: |turn, _| match turn {
+                0 => frame(HEADERS, END_HEADERS, 1, &head("/e/long/score")),
+                _ => frame(DATA, 0, 1, b"x"),
+            },
+            ..SLOW
+        },
+        Attack {
+            what: "heads that come byte by byte",
+            opens: || b"POST /e/fraud/score HTTP/1.1\r\nhost: h\r\nx: ".to_vec(),
+            part: |_, _| vec![b'y'],
+            ..SLOW
+        },
+        Attack {
+            what: "fields without number",
+            part: |_, _| {
+                let many: String = (0..200).map(|at| format!("h{at}: v\r\n")).collect();
+                format!("GET /e/fraud/score HTTP/1.1\r\nhost: h\r\n{many}\r\n").into_bytes()
+            },
+            ..REFUSED
+        },
+        Attack {
+            what: "long paths",
+            part: |_, _| format!("GET /e/fraud/{} HTTP/1.1\r\nhost: h\r\n\r\n", "x".repeat(9 << 10)).into_bytes(),
+            ..REFUSED
+        },
+        Attack {
+            what: "requests of two readings",
+            part: |_, _| {
+                let head =
+                    "POST /e/fraud/score HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\ncontent-length: 40\r\n\r\nabc";
+                format!("{head}GET /e/fraud/smuggled HTTP/1.1\r\nhost: h\r\n\r\n").into_bytes()
+            },
+            ..REFUSED
+        },
+    ]
+}
+
 /// Attacks until it is over. A connection that is cut off is followed by another one.
-async fn go_on(address: SocketAddr, over: impl Fn() -> bool, part: impl Fn(u32) -> Vec<u8>) {
+async fn go_on(attack: &Attack, address: SocketAddr, filler: &[u8], over: &AtomicBool, sent: &AtomicUsize) {
     let mut sink = vec![0; 64 << 10];
-    while !over() {
+    while !over.load(Relaxed) {
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
-        let _ = stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await;
+        let _ = stream.write_all(&(attack.opens)()).await;
         for turn in 0..100_000 {
-            let sent = tokio::time::timeout(STUCK / 30, stream.write_all(&part(turn))).await;
-            if over() || !matches!(sent, Ok(Ok(()))) || matches!(stream.try_read(&mut sink), Ok(0)) {
+            let part = (attack.part)(turn, filler);
+            let taken = tokio::time::timeout(STUCK / 30, stream.write_all(&part)).await;
+            if !matches!(taken, Ok(Ok(()))) {
+                break;
+            }
+            sent.fetch_add(1, Relaxed);
+            // Not `sleep` for nothing: a flood has no pauses.
+            if !attack.pause.is_zero() {
+                tokio::time::sleep(attack.pause).await;
+            }
+            if over.load(Relaxed) || attack.reads && matches!(stream.try_read(&mut sink), Ok(0)) {
                 break;
             }
         }
     }
 }
 
-/// What a caller of another connection is told while attacks go on.
+/// What callers of other connections are told while an attack of each kind goes on: every one of a fixed number, by its id.
 #[tokio::test]
-async fn others_are_served_while_floods_go_on() {
-    /// What is sent in a turn; some go by a filler.
-    type Attack = fn(u32, &[u8]) -> Vec<u8>;
-    let n1 = served().await;
+async fn others_are_served_while_attacks_go_on() {
+    const OTHERS: usize = 20;
+    let n1 = node(1);
+    let fraud = Deployed::one("blue", &n1, 1, echo("blue").await).publish("fraud");
+    let long = Deployed { slots: 64, ..Deployed::one("blue", &n1, 2, endless().await) }.publish("long");
+    let routes = [("fraud", fraud), ("long", long)].map(|(name, of)| endpoint(name, &[("blue", 100)], vec![of]));
+    n1.mesh.apply_table(full(1, routes.to_vec())).expect("a table");
     // Headers of a hundred bytes: reading the least there are takes a build without optimisation longer than a caller waits.
     let filler: Vec<u8> = [&[0x00, 0x01, b'a', 100], [b'b'; 100].as_slice()].concat().repeat(150);
-    let attacks: [Attack; 4] = [
-        // What they ask for is refused by the mesh: the model of a test has one thread, and is no match for them.
-        |turn, _| {
-            let id = 2 * turn + 1;
-            let head = frame(HEADERS, END_HEADERS, id, &head("/e/nobody/score"));
-            [head, frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())].concat()
-        },
-        |turn, filler| match turn {
-            0 => frame(HEADERS, END_STREAM, 1, &head("/e/fraud/score")),
-            _ => frame(CONTINUATION, 0, 1, filler),
-        },
-        |_, _| frame(PING, 0, 0, &[7; 8]).repeat(100),
-        |_, _| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(100),
-    ];
-    for (kind, attack) in attacks.into_iter().enumerate() {
-        let over = Arc::new(AtomicBool::new(false));
-        let (ended, filler, address) = (over.clone(), filler.clone(), n1.mesh.ingress_addr());
+    let mut served = 0;
+    for attack in attacks() {
+        let (over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (ended, parts, filler, address) = (over.clone(), sent.clone(), filler.clone(), n1.mesh.ingress_addr());
+        let what = attack.what;
         // Not on the thread that serves the model.
         let attackers = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(go_on(address, || ended.load(Relaxed), |turn| attack(turn, &filler)));
+            let all = (0..attack.connections).map(|_| go_on(&attack, address, &filler, &ended, &parts));
+            runtime.block_on(futures::future::join_all(all));
         });
-        for turn in 0..5 {
-            let (parts, body) = call(n1.mesh.ingress_addr(), post("/e/fraud/score", "x")).await;
+        until(|| sent.load(Relaxed) > 0).await;
+        let mut answered = BTreeSet::new();
+        for turn in 0..OTHERS {
+            let id = format!("{}-{turn}", what.replace(' ', "-"));
+            let mut request = post("/e/fraud/score", "x");
+            request.headers_mut().insert("x-request-id", id.parse().expect("a value"));
+            let (parts, body) = call(address, request).await;
             let told = (parts.status.as_u16(), body.as_ref());
-            assert_eq!(told, (200, b"blue:x".as_slice()), "request {turn} during attack {kind}");
+            assert_eq!(told, (200, b"blue:x".as_slice()), "{id}");
+            answered.insert(header(&parts, "x-request-id").to_owned());
         }
+        assert_eq!(answered.len(), OTHERS, "each by its id: {answered:?}");
+        served += OTHERS as u64;
         assert!(!attackers.is_finished(), "the attack went on all the while");
         over.store(true, Relaxed);
         within(tokio::task::spawn_blocking(|| attackers.join().expect("no panic"))).await.expect("it ends");
+        until(|| n1.mesh.in_flight().is_empty()).await;
+        // Nothing of the attack itself came to the model.
+        assert_eq!(counters(&n1, "blue").answers.get(&200), Some(&served), "{what}");
     }
-    until(|| n1.mesh.in_flight().is_empty()).await;
 }
 
 /// What this process holds, in bytes.
@@ -588,7 +714,11 @@ async fn what_floods_hold() {
     /// What a connection brings, if it is taken.
     const BRINGS: usize = 8 << 20;
     type Flood = fn(u32) -> Option<Vec<u8>>;
-    let floods: [(&str, Flood); 7] = [
+    let floods: [(&str, Flood); 9] = [
+        ("streams that are reset", |turn| Some(opened_and_reset(2 * turn + 1, "/e/nobody/score"))),
+        ("small blocks that unpack to large ones", |turn| {
+            Some(frame(HEADERS, END_HEADERS | END_STREAM, 2 * turn + 1, &bomb()))
+        }),
         ("pings", |_| Some(frame(PING, 0, 0, &[7; 8]).repeat(1_000))),
         ("settings", |_| Some(frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(1_000))),
         ("a head that stops before its end", |turn| match turn {

@@ -28,6 +28,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
+use crate::mesh_law::held;
 use crate::mesh_stream::stream_of;
 use crate::mesh_support::{
     Body, Deployed, Node, Placed, TOKEN, backend, body_of, call, echo, endpoint, full, header, node, open, options,
@@ -94,6 +95,67 @@ async fn who_is_refused_hears_when_a_place_comes_free() {
         running.abort();
         until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
     }
+}
+
+/// What those are told who find a slot and the place behind it taken, in milliseconds and in seconds, and what is right: from
+/// the shortest time between two ends to the longest, this one included. One ends after each pause.
+struct Drained {
+    told_ms: [u64; 2],
+    told_s: u64,
+    right_ms: std::ops::RangeInclusive<u64>,
+}
+
+async fn drained(ends: usize, pause: Duration) -> Drained {
+    let n1 = node(1);
+    let (address, mut arrived, permits) = held().await;
+    simple(&n1, &Deployed { slots: 1, ..Deployed::one("blue", &n1, 1, address) });
+    let ingress = n1.mesh.ingress_addr();
+    let ask = || tokio::spawn(call(ingress, post("/e/fraud/score", "body")));
+    let mut asked = vec![ask()];
+    within(arrived.recv()).await.expect("it came");
+    let (mut since, mut took) = (tokio::time::Instant::now(), Vec::new());
+    for _ in 0..ends {
+        asked.push(ask());
+        until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 2).await;
+        tokio::time::sleep(pause).await;
+        permits.add_permits(1);
+        // Who waited is begun: the slot was never free.
+        within(arrived.recv()).await.expect("it came");
+        took.push(std::mem::replace(&mut since, tokio::time::Instant::now()).elapsed());
+    }
+    asked.push(ask());
+    until(|| n1.mesh.gate_in_flight(ReplicaId(1)) == 2).await;
+    let (parts, _) = call(ingress, post("/e/fraud/score", "body")).await;
+    assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-reason")), (429, "full"));
+    let told_s = header(&parts, "retry-after").parse().expect("seconds");
+    let grpc = with(post("/e/fraud/echo.Echo/Say", ""), &[("content-type", "application/grpc")]);
+    let grpc = call(ingress, grpc).await.0;
+    let open_ai = call(ingress, post("/e/fraud/v1/embeddings", "{}")).await.0;
+    let told_ms = [(&grpc, "grpc-retry-pushback-ms"), (&open_ai, "retry-after-ms")];
+    let told_ms = told_ms.map(|(parts, name)| header(parts, name).parse().expect("milliseconds"));
+    took.push(since.elapsed());
+    permits.add_permits(asked.len());
+    for asked in asked {
+        assert_eq!(within(asked).await.expect("a task").0.status, 200);
+    }
+    let (least, most) = (took.iter().min().expect("one"), took.iter().max().expect("one"));
+    // One is ahead, and up to half as long again is added; a hop and the clock's grain take some of it.
+    let right_ms = (2 * least.as_millis() as u64).saturating_sub(2)..=3 * (most.as_millis() as u64 + 1) + 30;
+    Drained { told_ms, told_s, right_ms }
+}
+
+#[tokio::test]
+async fn who_is_refused_hears_how_fast_the_gate_drains() {
+    let fast = drained(20, Duration::ZERO).await;
+    let slow = drained(3, Duration::from_millis(1_100)).await;
+    for (drained, why) in [(&fast, "fast"), (&slow, "slow")] {
+        let Drained { told_ms, told_s, right_ms } = drained;
+        assert!(told_ms.iter().all(|told| right_ms.contains(told)), "{why}: {told_ms:?} of {right_ms:?}");
+        let right_s = right_ms.start().div_ceil(1_000)..=right_ms.end().div_ceil(1_000);
+        assert!(right_s.contains(told_s), "{why}: {told_s} of {right_s:?}");
+    }
+    assert!(fast.told_ms.iter().max() < slow.told_ms.iter().min(), "{:?} and {:?}", fast.told_ms, slow.told_ms);
+    assert!(fast.told_s < slow.told_s, "{} and {}", fast.told_s, slow.told_s);
 }
 
 #[tokio::test]

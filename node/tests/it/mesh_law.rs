@@ -18,7 +18,7 @@ use crate::mesh_support::{
 };
 
 /// A replica that reports each request and answers when it gets a permit.
-async fn held() -> (SocketAddr, mpsc::UnboundedReceiver<()>, Arc<Semaphore>) {
+pub(crate) async fn held() -> (SocketAddr, mpsc::UnboundedReceiver<()>, Arc<Semaphore>) {
     let (seen, arrived) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(0));
     let gate = permits.clone();

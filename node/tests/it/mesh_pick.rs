@@ -1,14 +1,18 @@
 //! Which deployment and which replica a request goes to, over real sockets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use berth_core::id::LogIndex;
 use berth_core::traffic::change::TableChange;
 use http::{Response, StatusCode};
 
 use crate::mesh_support::{
-    Body, Deployed, Placed, backend, body_of, call, echo, endpoint, header, node, post, shares, simple, table,
+    Body, Deployed, Placed, backend, body_of, call, echo, endpoint, full, header, node, post, shares, simple, table,
+    until, within,
 };
+
+const OLD: &str = "0000000000000001";
+const NEW: &str = "0000000000000002";
 
 #[tokio::test]
 async fn a_key_stays_with_its_deployment_on_every_router() {
@@ -45,6 +49,57 @@ async fn a_key_stays_with_its_deployment_on_every_router() {
         moved += usize::from(after != name);
     }
     assert!((10..=55).contains(&moved), "about thirty of a hundred: {moved}");
+}
+
+/// The nodes' own records tell what was known of the two: as long as one is newer, it is asked for less than its share, and
+/// nothing of that is left in the end.
+#[tokio::test]
+async fn a_new_replica_gets_less_than_its_share_at_first() {
+    const SLOTS: u32 = 8;
+    let whole = u64::from(SLOTS) * 1_000;
+    let n1 = node(1);
+    let (old, new) = (echo("old").await, echo("new").await);
+    let place = |version, addresses: &[SocketAddr]| {
+        let replicas = (1..).zip(addresses).map(|(id, address)| Placed { node: &n1, id, address: *address });
+        let deployed = Deployed { slots: SLOTS, replicas: replicas.collect(), ..Deployed::one("blue", &n1, 1, old) };
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+    };
+    // Who answered, and what each may take by what is known of it.
+    let ask = async || {
+        let (parts, _) = call(n1.mesh.ingress_addr(), post("/e/fraud/any", "")).await;
+        let id = header(&parts, "x-request-id");
+        until(|| n1.mesh.find_request(id).is_some()).await;
+        let drawn = n1.mesh.find_request(id).expect("it was there").drawn;
+        let may_take =
+            |replica: &str| drawn.iter().find(|drawn| drawn.replica == replica).map(|drawn| drawn.capacity_milli);
+        (header(&parts, "x-berth-replica") == NEW, may_take(OLD), may_take(NEW))
+    };
+    place(1, &[old]);
+    // Old enough to be told from a newer one.
+    within(async { while ask().await.1 < Some(whole / 4) {} }).await;
+    place(2, &[old, new]);
+    let (mut behind, mut drawn_to_new) = (0, 0);
+    within(async {
+        loop {
+            let (is_new, old, new) = ask().await;
+            if new >= Some(whole) {
+                break;
+            }
+            assert!(new < old, "{new:?} and {old:?}");
+            behind += 1;
+            drawn_to_new += u32::from(is_new);
+        }
+    })
+    .await;
+    // One request at a time: the one that may take more is asked for each.
+    assert!(behind > 0);
+    assert!(drawn_to_new * 2 < behind, "{drawn_to_new} of {behind}, before it may take as much");
+    let mut later = 0;
+    for _ in 0..200 {
+        later += u32::from(ask().await.0);
+    }
+    assert!((20..=180).contains(&later), "of 200 a fair share is 100: {later}");
 }
 
 #[tokio::test]

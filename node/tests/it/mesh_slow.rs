@@ -15,13 +15,14 @@ use tokio::{
 };
 
 use crate::{
-    mesh_abuse::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, endless, frame, head},
+    mesh_abuse::{
+        DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, endless, frame, head,
+    },
     mesh_stream::stream_of,
     mesh_support::{Deployed, Node, backend, echo, options, simple, until, within},
     mesh_tunnel::talker,
 };
 
-const WINDOW_UPDATE: u8 = 8;
 const CANCEL: u32 = 8;
 
 /// How long answers wait for their callers here.

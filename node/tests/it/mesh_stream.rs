@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use berth_core::traffic::table::RouteRuntime;
+use berth_core::{id::ReplicaId, traffic::table::RouteRuntime};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, Request, Response};
@@ -26,7 +26,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::mesh_support::{
-    Body, Deployed, backend, body_of, call, echo, endpoint, full, header, node, open, post, simple, within,
+    Body, Deployed, backend, body_of, call, echo, endpoint, full, header, node, open, post, simple, until, within,
 };
 
 /// Writes `request` as it is and reads until `answers` heads and a pause-free end were seen.
@@ -192,6 +192,75 @@ async fn a_stock_inference_call_is_routed_by_its_first_message() {
         .expect("a request");
     let (parts, _) = within(client.send_request(request)).await.expect("an answer").into_parts();
     assert_eq!((header(&parts, "grpc-status"), header(&parts, "azureml-model-deployment")), ("0", "green"));
+}
+
+/// Of an endpoint its replica tells how it is, once (`Check`) or with each change (`Watch`), over one hop and two; of itself a
+/// router says so when it is asked.
+#[tokio::test]
+async fn health_is_told_by_the_replica_and_by_the_router_itself() {
+    /// `HealthCheckResponse`s that say that it serves, and that it does not.
+    const SERVES: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+    const DOES_NOT: &[u8] = &[0, 0, 0, 0, 2, 8, 2];
+    let (n1, n2) = (node(1), node(2));
+    let (changes, mut changed) = mpsc::unbounded_channel::<mpsc::Sender<Frame<Bytes>>>();
+    let address = backend(move |request| {
+        let changes = changes.clone();
+        async move {
+            assert!(request.uri().path().starts_with("/grpc.health.v1.Health/"), "{}", request.uri());
+            let watches = request.uri().path().ends_with("/Watch");
+            let (sender, receiver) = mpsc::channel(4);
+            if watches {
+                changes.send(sender).expect("the test is there");
+            } else {
+                let trailers = HeaderMap::from_iter([(
+                    http::HeaderName::from_static("grpc-status"),
+                    "0".parse().expect("a value"),
+                )]);
+                sender.send(Frame::data(Bytes::from_static(DOES_NOT))).await.expect("room");
+                sender.send(Frame::trailers(trailers)).await.expect("room");
+            }
+            let mut response = Response::new(stream_of(receiver));
+            response.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
+            response
+        }
+    })
+    .await;
+    let stream = TcpStream::connect(n1.mesh.ingress_addr()).await.expect("a connection");
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut ask = async |call: &str, endpoint: Option<&str>| {
+        let request = Request::post(format!("http://any/grpc.health.v1.Health/{call}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = endpoint.into_iter().fold(request, |request, name| request.header("x-berth-endpoint", name));
+        let request = request.body(Full::new(Bytes::from_static(&[0; 5]))).expect("a request");
+        within(client.send_request(request)).await.expect("an answer")
+    };
+    for (owner, version) in [(&n1, 1), (&n2, 2)] {
+        let deployed = Deployed::one("blue", owner, version, address);
+        let route = endpoint("fraud", &[("blue", 100)], vec![deployed.publish("fraud")]);
+        n1.mesh.apply_table(full(version, vec![route])).expect("a table");
+        let checked = ask("Check", Some("fraud")).await.into_body();
+        let checked = within(checked.collect()).await.expect("a whole answer");
+        assert_eq!(checked.trailers().expect("trailers")["grpc-status"], "0");
+        assert_eq!(checked.to_bytes(), DOES_NOT, "the replica's own word");
+        let mut watched = ask("Watch", Some("fraud")).await.into_body();
+        let replica = within(changed.recv()).await.expect("it is watched");
+        for says in [SERVES, DOES_NOT, SERVES] {
+            // The next is said once the last has come.
+            replica.send(Frame::data(Bytes::from_static(says))).await.expect("it is watched");
+            let frame = within(watched.frame()).await.expect("a frame").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), says);
+            assert_eq!(owner.mesh.gate_in_flight(ReplicaId(version)), 1, "it goes on");
+        }
+        drop(watched);
+        within(replica.closed()).await;
+        until(|| owner.mesh.gate_in_flight(ReplicaId(version)) == 0).await;
+    }
+    let own = within(ask("Check", None).await.into_body().collect()).await.expect("a whole answer");
+    assert_eq!(own.to_bytes(), SERVES);
+    assert_eq!(ask("Watch", None).await.headers()["grpc-status"], "12", "clients take it for one that serves");
 }
 
 #[tokio::test]
