@@ -11,7 +11,7 @@ cargo build --release -p berth-core --example apply_plan_rates --example million
 cargo build --release -p berth-sim --example packing
 # With every invariant after every step.
 cargo build --profile sim -p berth-sim --example blackout
-cargo build --release -p berth-coordinator --example durable_writes
+cargo build --release -p berth-coordinator --example durable_writes --example table_propagation
 # As what is shipped is built.
 host=$(rustc -vV | sed -n 's/^host: //p')
 packaging/profile.sh "$target/mesh.profdata"
@@ -45,6 +45,12 @@ for shape in '1 8 5' '1 1 3' '3 1 3' '3 8 3'; do
   # shellcheck disable=SC2086
   "$target/release/examples/durable_writes" $shape
 done | tee "$out/durable_writes.txt"
+# Routers, members, endpoints, rounds.
+for shape in '100 1 100 50' '100 3 100 50'; do
+  # The words are separate arguments.
+  # shellcheck disable=SC2086
+  "$target/release/examples/table_propagation" $shape
+done | tee "$out/table_propagation.txt"
 "$out/mesh.py" "$target/$host/dist/mesh_hop" "${pingora[@]}" --out "$out/mesh.txt"
 if command -v valgrind >/dev/null; then
   "$out/instructions.py" "$target/$host/dist/mesh_hop" --out "$out/instructions.txt"

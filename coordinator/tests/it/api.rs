@@ -2,17 +2,20 @@
 
 use berth_core::{
     error::{Code, Error},
+    model::EndpointSpec,
     state::ClusterState,
 };
 use berth_proto::{
+    api::endpoint_spec_message,
     api::v1::{
         AddMemberRequest, CheckRequest, ClusterInfoRequest, CordonNodeRequest, DeleteDeploymentRequest,
         DeleteEndpointRequest, DrainNodeRequest, ExplainDeploymentRequest, ForgetNodeRequest, GetDeploymentRequest,
         GetEndpointRequest, KeyType, ListDeploymentsRequest, ListEndpointsRequest, ListKeysRequest, ListMembersRequest,
-        ListNodesRequest, ListReplicasRequest, LogsRequest, MissingAssetsRequest, PutMode, RegenerateKeyRequest,
-        RemoveMemberRequest, SaveSnapshotRequest, ScaleDeploymentRequest, SetTrafficRequest, TrafficMap,
-        TransferLeadershipRequest, WatchEventsRequest, assets_client::AssetsClient, cluster_client::ClusterClient,
-        nodes_client::NodesClient, replicas_client::ReplicasClient, watch_client::WatchClient,
+        ListNodesRequest, ListReplicasRequest, LogsRequest, MissingAssetsRequest, PutEndpointRequest, PutMode,
+        RegenerateKeyRequest, RemoveMemberRequest, SaveSnapshotRequest, ScaleDeploymentRequest, SetTrafficRequest,
+        TrafficMap, TransferLeadershipRequest, WatchEventsRequest, assets_client::AssetsClient,
+        cluster_client::ClusterClient, nodes_client::NodesClient, replicas_client::ReplicasClient,
+        watch_client::WatchClient,
     },
     status::from_status,
     store::decode_snapshot,
@@ -230,6 +233,34 @@ async fn every_refusal_has_its_code() {
     assert_eq!(code(cluster.add_member(add).await), Err(Code::Invalid));
     let to = TransferLeadershipRequest { id: "00000000000000ff".into() };
     assert!(code(cluster.transfer_leadership(to).await).is_err());
+}
+
+/// Azure copies no request that names its deployment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_azures_limits_gets_no_mirror_of_pinned_requests() {
+    let fleet = Fleet::start(1).await;
+    let mut endpoints = fleet.endpoints(0);
+    for (pinned, expected) in [(true, Err(Code::Traffic)), (false, Ok(()))] {
+        let mut spec = EndpointSpec::default();
+        spec.mirror_rules.pinned = pinned;
+        let put =
+            PutEndpointRequest { spec: Some(endpoint_spec_message(&spec)), ..endpoint_request("fraud", &fresh_id()) };
+        endpoints.put(put).await.expect("put");
+        for name in ["blue", "green"] {
+            fleet.put_deployment(0, "fraud", name, 1).await.expect("put");
+        }
+        for (strict_azure, expected) in [(true, expected), (false, Ok(()))] {
+            let request = SetTrafficRequest {
+                strict_azure,
+                request_id: fresh_id(),
+                endpoint: "fraud".into(),
+                split: split(&[("blue", 100)]),
+                mirror: split(&[("green", 10)]),
+                if_revision: None,
+            };
+            assert_eq!(code(endpoints.set_traffic(request).await), expected, "pinned {pinned}, strict {strict_azure}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
