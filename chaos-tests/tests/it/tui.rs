@@ -256,6 +256,7 @@ async fn every_key_that_changes_something_changes_that() {
 
     // A restart is another generation of the same.
     let before = deployment(&cluster, "blue").await;
+    screen.shows(&cluster, "both are seen to serve", |text| Screen::is_line(text, &["echo-ep/blue", "2/2"])).await;
     screen.does(&cluster, &["r"], "echo-ep/blue starts anew: 2 replicas").await;
     cluster.until("blue began anew", async || deployment(&cluster, "blue").await.generation > before.generation).await;
     assert_eq!(deployment(&cluster, "blue").await.spec, before.spec);
@@ -313,10 +314,12 @@ async fn every_key_that_changes_something_changes_that() {
     screen.press(&["Escape"]);
     screen.shows(&cluster, "the marks are gone", |text| !text.contains("marked")).await;
     screen.at(&cluster, "nodes", "node-1").await;
+    screen.shows(&cluster, "it is seen to be cordoned", |text| Screen::is_line(text, &["node-1", "cordoned"])).await;
     screen.does(&cluster, &["u"], "node-1 takes replicas again").await;
     cluster.until("one is no longer", async || !cordoned("node-1").await).await;
     assert!(cordoned("node-2").await);
     screen.at(&cluster, "nodes", "node-2").await;
+    screen.shows(&cluster, "so is the other", |text| Screen::is_line(text, &["node-2", "cordoned"])).await;
     screen.does(&cluster, &["u"], "node-2 takes replicas again").await;
     cluster.until("none is cordoned", async || !cordoned("node-2").await).await;
 
