@@ -3,6 +3,7 @@
 //! What a test starts lives below one temporary folder, listens on loopback or in a namespace of its own, and ends with
 //! the test.
 
+pub mod abuse;
 pub mod balance;
 pub mod broken;
 pub mod cluster;

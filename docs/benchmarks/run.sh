@@ -80,6 +80,8 @@ under_load "$target/release/examples/overload" | tee "$out/overload.txt"
 under_load "$target/release/examples/open_streams" | tee "$out/open_streams.txt"
 # Beside haproxy and nginx, where they are installed: balance.md has their configurations.
 under_load "$target/release/examples/balance" --peers --rounds 3 | tee "$out/balance.txt"
+# Thirteen kinds of attack, and what others are told and how fast meanwhile. About ten minutes.
+under_load "$target/release/examples/abuse" | tee "$out/abuse.txt"
 # From a caller's leaving to the replica's hearing of it.
 under_load "$target/release/examples/leaving" | tee "$out/leaving.txt"
 # The README's table of events is made of what was kept.
