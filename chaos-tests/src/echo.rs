@@ -117,6 +117,7 @@ async fn serve(address: SocketAddr) -> std::io::Result<Infallible> {
     let counts = Arc::new(Counts::default());
     loop {
         let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
         let counts = Arc::clone(&counts);
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&counts)));

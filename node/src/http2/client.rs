@@ -34,6 +34,22 @@ impl Client {
         state.ended.is_none() && !state.is_leaving && !state.output.is_broken()
     }
 
+    /// Returns whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.borrow().is_idle()
+    }
+
+    /// Takes a place if the peer allows one stream more.
+    pub(crate) fn try_place(&self) -> Option<Place> {
+        let mut state = self.0.borrow_mut();
+        loop {
+            let place = Arc::clone(&state.places).try_acquire_owned().ok()?;
+            if let Some(place) = state.pay(place) {
+                return Some(Place(place));
+            }
+        }
+    }
+
     /// Waits until the peer allows one stream more, each in its turn.
     pub(crate) async fn place(&self) -> Result<Place, Error> {
         loop {

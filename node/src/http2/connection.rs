@@ -139,6 +139,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
+    /// Drives the connection of a client until the peer has said what it allows. An end before that is an error.
+    pub(crate) async fn introduced(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| match self.poll(cx, drop) {
+            Poll::Ready(ended) => Poll::Ready(ended.and(Err(Error::Io(io::ErrorKind::UnexpectedEof)))),
+            Poll::Pending if self.state.borrow().is_introduced => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
     fn poll_turn(&mut self, cx: &mut Context<'_>, start: &mut impl FnMut(Come)) -> Poll<Result<(), Error>> {
         let mut room = ROOM.take();
         let read = self.read_all(cx, &mut room, start);

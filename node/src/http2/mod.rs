@@ -33,7 +33,7 @@ use std::io;
 
 use bytes::Bytes;
 
-pub(crate) use client::{Client, client};
+pub(crate) use client::{Client, Place, client};
 pub(crate) use connection::{Connection, server};
 pub(crate) use handle::{Pings, Receiver, Sender};
 

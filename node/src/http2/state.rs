@@ -98,7 +98,7 @@ pub(super) struct State {
     faults: u32,
     pub(super) goodbye: Goodbye,
     /// The peer has said what it allows.
-    is_introduced: bool,
+    pub(super) is_introduced: bool,
     /// The peer goes away.
     pub(super) is_leaving: bool,
     pub(super) ended: Option<Error>,

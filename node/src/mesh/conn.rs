@@ -1,4 +1,4 @@
-//! Connections: TCP with a deadline, and one shared HTTP/2 connection that is made once however many ask for it.
+//! Connections: TCP with a deadline, and shared HTTP/2 connections: one as long as its peer takes all streams on one.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::select_all;
 use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{
@@ -25,7 +26,7 @@ use super::{
     pump::Pump,
     wire::{AbortOnDrop, Received, Wire},
 };
-use crate::http2::{self, By, Client, Connection, Error, Reason, Receiver, Settings};
+use crate::http2::{self, By, Client, Connection, Error, Place, Reason, Receiver, Settings};
 
 /// Window of one stream. What a stream's receiver has not read yet is held here, so it bounds memory per request.
 pub(super) const STREAM_WINDOW: u32 = 256 << 10;
@@ -39,6 +40,9 @@ const REST: Duration = Duration::from_millis(200);
 
 /// Streams a peer is taken to allow until it says how many.
 const UNTOLD_STREAMS: u32 = 100;
+
+/// Connections to one address. There is a second one only when the peer takes no more streams on the first.
+const CONNECTIONS_MAX: usize = 64;
 
 /// Bytes of headers an answer may have.
 const HEADER_BYTES: u32 = 64 << 10;
@@ -60,7 +64,7 @@ pub(super) enum SendFailure {
     Broken,
 }
 
-/// An HTTP/2 connection to one address, made when first needed and again when it ends.
+/// The HTTP/2 connections to one address, made when first needed and again when they end.
 pub(super) struct H2Link {
     address: String,
     connect_timeout: Duration,
@@ -68,7 +72,7 @@ pub(super) struct H2Link {
     pings: bool,
     /// What the connection is wrapped in, between nodes.
     peers: Option<Peers>,
-    live: RefCell<Option<Live>>,
+    live: RefCell<Vec<Live>>,
     serial: Cell<u64>,
     connecting: tokio::sync::Mutex<()>,
     rests_until: Cell<Option<Instant>>,
@@ -123,39 +127,67 @@ impl H2Link {
 
     /// Sends a request. A connection that has ended is replaced before anything is sent.
     pub(super) async fn send(&self, request: Box<Request<ReqBody>>) -> Result<Response<Wire>, SendFailure> {
-        let live = match self.usable() {
-            Some(live) => live,
-            None => Box::pin(self.connected()).await?,
+        let (live, place) = match self.free() {
+            Some(found) => found,
+            None => Box::pin(self.found()).await?,
         };
-        let mut sending = self.begin(live, *request).await?;
+        let mut sending = self.begin(&live, place, *request)?;
         let answer = poll_fn(|cx| sending.poll(cx)).await?;
         Ok(sending.follow(answer))
     }
 
-    /// Puts the head of a request on its way, when the peer allows a stream more.
-    async fn begin(&self, live: Live, request: Request<ReqBody>) -> Result<Sending, SendFailure> {
+    /// Puts the head of a request on its way.
+    fn begin(&self, live: &Live, place: Place, request: Request<ReqBody>) -> Result<Sending, SendFailure> {
         let (parts, body) = request.into_parts();
         let (taken, whole) = (body.taken(), body.is_end_stream());
-        let place = live.client.place().await;
-        match place.and_then(|place| live.client.ask(place, &Request::from_parts(parts, ()), whole)) {
+        match live.client.ask(place, &Request::from_parts(parts, ()), whole) {
             Ok((answer, stream)) => {
                 let pump = (!whole).then(|| Pump::new(body, stream, Reason::CANCEL));
                 Ok(Sending { answer, pump, taken, whole })
             }
-            Err(error) => {
-                tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
-                self.forget(&live);
-                Err(SendFailure::Unprocessed)
-            }
+            Err(error) => Err(self.gone(live, error)),
         }
     }
 
-    /// Connects, unless somebody else has just done so.
-    async fn connected(&self) -> Result<Live, SendFailure> {
-        let _turn = self.connecting.lock().await;
-        if let Some(live) = self.usable() {
-            return Ok(live);
+    /// Takes a place on the first connection that has one.
+    fn free(&self) -> Option<(Live, Place)> {
+        let mut live = self.live.borrow_mut();
+        live.retain(|one| one.client.is_usable());
+        live.iter().find_map(|one| Some((one.clone(), one.client.try_place()?)))
+    }
+
+    /// Takes a place that somebody else has just made, or on a connection more, or else the first that becomes free.
+    async fn found(&self) -> Result<(Live, Place), SendFailure> {
+        let turn = self.connecting.lock().await;
+        if let Some(found) = self.free() {
+            return Ok(found);
         }
+        let count = self.live.borrow().len();
+        if count < CONNECTIONS_MAX {
+            match self.connected().await {
+                // The peer may have said that it takes nothing yet.
+                Ok(()) => {}
+                Err(failure) if count == 0 => return Err(failure),
+                Err(_) => {}
+            }
+        }
+        drop(turn);
+        let live = self.live.borrow().clone();
+        let places = live.into_iter().map(|live| {
+            Box::pin(async move {
+                let place = live.client.place().await;
+                (live, place)
+            })
+        });
+        let ((live, place), ..) = select_all(places).await;
+        match place {
+            Ok(place) => Ok((live, place)),
+            Err(error) => Err(self.gone(&live, error)),
+        }
+    }
+
+    /// Makes a connection more.
+    async fn connected(&self) -> Result<(), SendFailure> {
         if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
             return Err(SendFailure::Unreachable);
         }
@@ -163,9 +195,8 @@ impl H2Link {
             Ok(client) => {
                 self.rests_until.set(None);
                 self.serial.set(self.serial.get() + 1);
-                let live = Live { client, serial: self.serial.get() };
-                self.live.replace(Some(live.clone()));
-                Ok(live)
+                self.live.borrow_mut().push(Live { client, serial: self.serial.get() });
+                Ok(())
             }
             Err(error) => {
                 tracing::debug!(address = %self.address, %error, "could not connect");
@@ -175,18 +206,20 @@ impl H2Link {
         }
     }
 
-    /// Returns the connection if it takes requests.
-    fn usable(&self) -> Option<Live> {
-        let live = self.live.borrow().clone()?;
-        if !live.client.is_usable() {
-            self.forget(&live);
-            return None;
-        }
-        Some(live)
+    /// A connection took a request no more, which was not sent.
+    fn gone(&self, gone: &Live, error: Error) -> SendFailure {
+        tracing::debug!(address = %self.address, %error, "a connection takes no more requests");
+        self.live.borrow_mut().retain(|live| live.serial != gone.serial);
+        SendFailure::Unprocessed
     }
 
-    fn forget(&self, gone: &Live) {
-        self.live.borrow_mut().take_if(|live| live.serial == gone.serial);
+    /// Closes what nothing is under way on, but for the first, which waits for the next request.
+    pub(super) fn trim(&self) {
+        let mut at = 0;
+        self.live.borrow_mut().retain(|live| {
+            at += 1;
+            at == 1 || !live.client.is_idle()
+        });
     }
 
     async fn handshake(&self) -> Result<Client, BoxError> {
@@ -212,6 +245,8 @@ impl H2Link {
             faults: None,
         };
         let (client, mut connection) = http2::client(stream, settings);
+        // How many streams the peer takes, before any is sent.
+        tokio::time::timeout(self.connect_timeout, connection.introduced()).await??;
         let mut keeper = match self.pings {
             true => {
                 answered(&mut connection, self.connect_timeout).await?;
@@ -340,7 +375,7 @@ mod tests {
             let link = Rc::new(H2Link::new("replica", Duration::from_secs(5), false));
             let counted = InspectWriter::new(ours, move |_: &[u8]| count.set(count.get() + 1));
             let client = link.begin_http2(counted).await.expect("a server");
-            link.live.replace(Some(Live { client, serial: 1 }));
+            link.live.replace(vec![Live { client, serial: 1 }]);
             for round in 0..5 {
                 let before = writes.get();
                 // In a task, as every request is.
@@ -356,6 +391,63 @@ mod tests {
                     assert_eq!(writes.get() - before, 1, "in round {round}");
                 }
             }
+        });
+    }
+
+    /// Takes requests over connections that allow two streams each, and answers none before so many have come. Tells how many
+    /// connections it has.
+    async fn serve_by_twos(listener: tokio::net::TcpListener, all: usize, open: Rc<Cell<usize>>) {
+        let (come, whole) = (Rc::new(Cell::new(0)), Rc::new(tokio::sync::Notify::new()));
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let (come, whole, open) = (Rc::clone(&come), Rc::clone(&whole), Rc::clone(&open));
+            tokio::task::spawn_local(async move {
+                open.set(open.get() + 1);
+                let mut connection: h2::server::Connection<_, Bytes> =
+                    h2::server::Builder::new().max_concurrent_streams(2).handshake(stream).await.expect("a client");
+                while let Some(asked) = connection.accept().await {
+                    let (_, mut respond) = asked.expect("a request");
+                    let (come, whole) = (Rc::clone(&come), Rc::clone(&whole));
+                    tokio::task::spawn_local(async move {
+                        come.set(come.get() + 1);
+                        if come.get() < all {
+                            whole.notified().await;
+                        }
+                        whole.notify_waiters();
+                        respond.send_response(Response::new(()), true).expect("the client waits");
+                    });
+                }
+                open.set(open.get() - 1);
+            });
+        }
+    }
+
+    #[test]
+    fn streams_that_the_peer_does_not_take_on_one_connection_go_over_another() {
+        const ALL: usize = 7;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        runtime.expect("a runtime").block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("its address").to_string();
+            let open = Rc::new(Cell::new(0));
+            tokio::task::spawn_local(serve_by_twos(listener, ALL, Rc::clone(&open)));
+            let link = Rc::new(H2Link::new(address, Duration::from_secs(5), false));
+            let send = || {
+                let link = Rc::clone(&link);
+                tokio::task::spawn_local(async move { link.send(request()).await.map(drop) })
+            };
+            let sent: Vec<_> = (0..ALL).map(|_| send()).collect();
+            for one in sent {
+                let answer = tokio::time::timeout(Duration::from_secs(30), one).await.expect("none waits for another");
+                answer.expect("no panic").expect("an answer");
+            }
+            assert_eq!((open.get(), link.live.borrow().len()), (4, 4), "two on each");
+            link.trim();
+            assert_eq!(link.live.borrow().len(), 1, "nothing is under way");
+            while open.get() > 1 {
+                yield_now().await;
+            }
+            send().await.expect("no panic").expect("the one that stays answers");
         });
     }
 }

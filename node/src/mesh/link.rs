@@ -78,9 +78,11 @@ impl Links {
         links.entry((address.clone(), lane)).or_insert_with(link).clone()
     }
 
-    /// Lets go of the links to gates that no route names; what runs on them ends on its own.
+    /// Lets go of the links to gates that no route names, and of connections beyond what is needed; what runs on them ends on its own.
     pub(super) fn retain(&self, named: impl Fn(&str) -> bool) {
-        self.links.borrow_mut().retain(|(address, _), _| named(address));
+        let mut links = self.links.borrow_mut();
+        links.retain(|(address, _), _| named(address));
+        links.values().for_each(|link| link.trim());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections from a gate to its replicas, per core, and what hangs on one request's work.
 //!
-//! HTTP/1.1 connections are kept and used again; gRPC goes over one HTTP/2 connection. A `python` replica gets a
+//! HTTP/1.1 connections are kept and used again; gRPC goes over HTTP/2, on one connection as long as that takes all of it. A `python` replica gets a
 //! connection per request: an idle one blocks the single synchronous worker of azureml-inference-server-http, and since
 //! that worker cannot be cancelled, its answer is read to the end even when the caller has left, with the slot held.
 
@@ -230,6 +230,7 @@ impl Pool {
     pub(super) fn sweep(&self, lives: impl Fn(ReplicaId) -> bool) {
         self.replicas.borrow_mut().retain(|id, conns| {
             conns.idle.retain(|conn| conn.since.elapsed() < IDLE_MAX && !conn.sender.is_closed());
+            conns.h2.iter().for_each(|link| link.trim());
             lives(*id)
         });
     }

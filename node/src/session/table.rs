@@ -20,7 +20,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 pub(crate) async fn keep_table(members: Arc<Members>, mesh: MeshHandle, node: u64, seed: SeedTree) {
     let mut backoff = Backoff::new(&seed);
     let mut turn: usize = 0;
-    let mut wants_full = false;
+    // What lies on the disk may be of an older program, which knew fewer fields of what its digest says it knows.
+    let mut wants_full = true;
     loop {
         let addresses = members.addresses();
         if let Some(address) = addresses.get(turn % addresses.len().max(1)) {

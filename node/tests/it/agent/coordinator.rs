@@ -15,11 +15,11 @@ use berth_core::{
     id::{Digest, Generation, LogIndex, NodeEpoch, ReplicaId, Term},
     model::{AssetKind, AssetRef, DeploymentKey, DeploymentSpec},
     state::{Observed, ReplicaReport},
-    traffic::table::RouteTable,
+    traffic::{change::TableChange, table::RouteTable},
 };
 use berth_proto::{
     node::{
-        assignments_to_wire, heartbeat_to_wire, report_from_wire,
+        assignments_to_wire, change_to_wire, heartbeat_to_wire, report_from_wire,
         v1::{
             AssetChunk, FetchAssetRequest, FromNode, Heartbeat, Hello, LogChunk, LogRequest, PrefetchState,
             PrepareProgress, Redirect, Refused, ReportsTaken, TableUpdate, ToNode, WatchTableRequest, Welcome,
@@ -64,6 +64,8 @@ struct Memory {
     reports: Vec<ReplicaReport>,
     chunks: BTreeMap<u64, LogChunk>,
     fetches: u32,
+    /// The versions of their tables that nodes said they had.
+    tables: Vec<u64>,
     /// Bytes of each asset after which it sends no more, until told to.
     holds_after: Option<usize>,
     /// Milliseconds between heartbeats; none is as short as tests like it.
@@ -117,6 +119,7 @@ impl Coordinator {
             reports: Vec::new(),
             chunks: BTreeMap::new(),
             fetches: 0,
+            tables: Vec::new(),
             holds_after: None,
             pace_ms: None,
             down: None,
@@ -168,6 +171,11 @@ impl Coordinator {
             is_it(said.progress.as_ref()).then(|| said.progress.clone())
         })
         .await
+    }
+
+    /// Waits until this many watches of the table have begun; returns the versions that nodes said they had.
+    pub(super) async fn tables(&self, count: usize) -> Vec<u64> {
+        self.wait("watches of the table", |memory| (memory.tables.len() >= count).then(|| memory.tables.clone())).await
     }
 
     /// Asks for heartbeats at this pace, in sessions that begin from now on.
@@ -417,16 +425,21 @@ impl Node for Service {
         Ok(Response::new(ReceiverStream::new(answers).boxed()))
     }
 
-    async fn watch_table(&self, _: Request<WatchTableRequest>) -> Result<Response<Self::WatchTableStream>, Status> {
-        let empty = RouteTable::default();
+    async fn watch_table(
+        &self,
+        request: Request<WatchTableRequest>,
+    ) -> Result<Response<Self::WatchTableStream>, Status> {
+        self.note(|memory| memory.tables.push(request.get_ref().version));
+        let table = RouteTable { version: LogIndex(1), ..RouteTable::default() };
+        let whole = change_to_wire(&TableChange::Full(table.clone()));
         let beats = stream::unfold(tokio::time::interval(Duration::from_secs(1)), move |mut pace| {
-            let beat = heartbeat_to_wire(empty.version, empty.digest(), &[]);
+            let beat = heartbeat_to_wire(table.version, table.digest(), &[]);
             async move {
                 pace.tick().await;
                 Some((Ok(beat), pace))
             }
         });
-        Ok(Response::new(beats.boxed()))
+        Ok(Response::new(stream::iter([Ok(whole)]).chain(beats).boxed()))
     }
 
     async fn fetch_asset(

@@ -149,3 +149,23 @@ async fn an_end_that_was_ordered_while_the_agent_was_away_is_carried_out() {
     assert!(!lives(warm.pid));
     node.stop().await;
 }
+
+/// What is on its disk may be of an older program, which did not know all that the cluster says now.
+#[tokio::test]
+async fn a_new_process_asks_for_the_whole_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Coordinator::start().await;
+    let node = start(options(dir.path(), &[&leader])).await;
+    let table = dir.path().join("node/mesh/routes.bin");
+    let deadline = tokio::time::Instant::now() + super::coordinator::PATIENCE;
+    while !table.exists() {
+        assert!(tokio::time::Instant::now() < deadline, "the table is kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    node.stop().await;
+    let seen = leader.tables(1).await.len();
+
+    let node = start(options(dir.path(), &[&leader])).await;
+    assert_eq!(leader.tables(seen + 1).await[seen], 0, "as if it had none");
+    node.stop().await;
+}
