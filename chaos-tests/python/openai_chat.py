@@ -17,6 +17,10 @@ for prefix in ("/v1", "/openai/v1"):
     assert client.chat.completions.create(**asked).choices[0].message.content == "one two three"
     with client.chat.completions.create(**asked, stream=True) as stream:
         assert [chunk.choices[0].delta.content for chunk in stream] == ["one", "two", "three"]
+    # Which the library writes in front of the model.
+    prompt = "four " * 60_000
+    long = client.chat.completions.create(model=model, messages=[{"role": "user", "content": prompt}])
+    assert long.choices[0].message.content == prompt.strip()
     vectors = client.embeddings.create(model=model, input=["a", "bcd"], encoding_format="float").data
     assert [vector.embedding for vector in vectors] == [[1.0], [3.0]]
     try:

@@ -110,6 +110,12 @@ pub fn peeks(bytes: &[u8]) {
             break;
         }
     }
+    // Nor on the pieces it comes in.
+    let mut scanner = json::Scanner::default();
+    bytes.chunks(3).for_each(|piece| _ = scanner.feed(piece));
+    assert_eq!(scanner.wants_more(), whole.more, "in pieces");
+    let found = scanner.into_peeked();
+    assert_eq!((found.model, found.user), (whole.model, whole.user), "in pieces");
     for call in ["ModelInfer", "RepositoryModelLoad", "TraceSetting"] {
         let path = format!("/inference.GRPCInferenceService/{call}");
         let whole = pin::peek_model(&path, bytes);

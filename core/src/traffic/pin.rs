@@ -103,6 +103,11 @@ impl Hints<'_> {
             || self.endpoint.is_some_and(|name| !name.is_empty())
             || self.host.is_some_and(|host| endpoint_of_host(host, domain).is_some())
     }
+
+    /// Returns whether the path names a model, so that the body does not have to.
+    pub fn has_model_in_path(&self) -> bool {
+        azure_open_ai(self.path).map_or_else(|| model_in_path(self.path).0, |(model, _)| model).is_some()
+    }
 }
 
 // === impl Target ===
@@ -512,6 +517,8 @@ mod tests {
             let target = Target::of(&hints, "localhost", &table);
             assert_eq!(target.as_ref().map(|target| target.endpoint.as_ref()), endpoint, "{why}");
             assert_eq!(target.map(|target| [target.under, target.path].concat()).unwrap_or_default(), seen, "{why}");
+            let is_in_path = path.starts_with("/openai/deployments/") && !matches!(why, "no call" | "no name");
+            assert_eq!(hints.has_model_in_path(), is_in_path, "{why}");
         }
     }
 

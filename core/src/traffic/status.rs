@@ -37,6 +37,8 @@ pub enum Refusal {
     SlowBody,
     /// The body is over the endpoint's limit.
     TooLarge,
+    /// The body names its model further behind than it is kept for that.
+    ModelTooFar,
     /// Every replica has all it may take.
     TooManyRequests,
     /// No replica is able to take it.
@@ -102,7 +104,7 @@ pub fn is_open_ai(path: &str) -> bool {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unauthorised,
         Self::EndpointNotFound,
         Self::DeploymentNotFound,
@@ -110,6 +112,7 @@ impl Refusal {
         Self::Timeout,
         Self::SlowBody,
         Self::TooLarge,
+        Self::ModelTooFar,
         Self::TooManyRequests,
         Self::NotReady,
         Self::Upstream,
@@ -139,7 +142,7 @@ impl Refusal {
             Self::Unauthorised => 401,
             Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 404,
             Self::Timeout | Self::SlowBody => 408,
-            Self::TooLarge => 413,
+            Self::TooLarge | Self::ModelTooFar => 413,
             Self::TooManyRequests => 429,
             Self::NotReady => 503,
             Self::Upstream if azure_scoring => 424,
@@ -156,7 +159,7 @@ impl Refusal {
             Self::BadRequest | Self::UriTooLong => 3,
             Self::Timeout | Self::SlowBody => 4,
             Self::EndpointNotFound | Self::DeploymentNotFound | Self::NoTraffic => 5,
-            Self::TooManyRequests | Self::TooLarge => 8,
+            Self::TooManyRequests | Self::TooLarge | Self::ModelTooFar => 8,
             Self::NoGrpc => 12,
             Self::NotReady | Self::Upstream => 14,
             Self::Unauthorised => 16,
@@ -181,7 +184,7 @@ impl Refusal {
             Self::DeploymentNotFound => Code::DeploymentNotFound,
             Self::NoTraffic | Self::NotReady => Code::NotReady,
             Self::Timeout | Self::SlowBody => Code::Timeout,
-            Self::TooLarge => Code::TooLarge,
+            Self::TooLarge | Self::ModelTooFar => Code::TooLarge,
             Self::TooManyRequests => Code::TooManyRequests,
             Self::Upstream => Code::Upstream,
             Self::BadRequest | Self::UriTooLong => Code::Invalid,
@@ -199,6 +202,9 @@ impl Refusal {
             Self::Timeout => "upstream request timeout",
             Self::SlowBody => "the body came too slowly",
             Self::TooLarge => "payload too large",
+            Self::ModelTooFar => {
+                "`model` comes too late in the body: name the endpoint in the path, /e/NAME/v1/..., or `model` first"
+            }
             Self::TooManyRequests => "too many pending requests",
             Self::NotReady => "no replica is ready",
             Self::Upstream => "the replica broke off without an answer",
@@ -285,7 +291,7 @@ mod tests {
     #[test]
     fn refusals_have_azures_status() {
         let statuses: Vec<_> = Refusal::ALL.into_iter().map(|refusal| refusal.http_status(true)).collect();
-        assert_eq!(statuses, [401, 404, 404, 404, 408, 408, 413, 429, 503, 424, 400, 414, 501]);
+        assert_eq!(statuses, [401, 404, 404, 404, 408, 408, 413, 413, 429, 503, 424, 400, 414, 501]);
         assert_eq!(Refusal::Upstream.http_status(false), 502, "where the model's status passes through");
     }
 

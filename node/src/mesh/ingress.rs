@@ -15,7 +15,7 @@ use berth_core::{
     time::{Instant, Millis},
     traffic::{
         compare::Asked,
-        json::{self, Peeked},
+        json::{Peeked, Scanner},
         mirror,
         packing::Unread,
         pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
@@ -43,7 +43,7 @@ use super::{
     mirror::{Mirrored, Planned},
     models,
     record::{Choice, End, Record, Recording},
-    replay::{Fault, Upload},
+    replay::{Fault, Place, Upload},
     routes::Endpoint,
     tunnel,
     verdict::{HeardBy, Told},
@@ -422,7 +422,7 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
         model,
         version,
     };
-    let peeked = body_model(core, &hints, content_type, upload.as_ref()).await.map_err(Err)?;
+    let peeked = body_model(core, call, &hints).await.map_err(Err)?;
     let hints = Hints { model: hints.model.or(peeked.as_ref().and_then(|body| body.model.as_deref())), ..hints };
     let domain = &core.shared.options.domain;
     let asks = Catalogue::of(parts.method.as_str(), path).filter(|_| !hints.is_named(domain));
@@ -486,20 +486,84 @@ async fn asks_for_ready(
 }
 
 /// Reads an OpenAI body as far as it names model and user, where nothing else names the endpoint; they stay in the body.
-async fn body_model(
-    core: &Core,
-    hints: &Hints<'_>,
-    content_type: Option<&[u8]>,
-    upload: Option<&Upload>,
-) -> Result<Option<Peeked>, Refusal> {
-    let Some(upload) = upload.filter(|_| Dialect::of(hints.path, content_type) == Dialect::OpenAi) else {
+async fn body_model(core: &Core, call: &Call, hints: &Hints<'_>) -> Result<Option<Peeked>, Refusal> {
+    let content_type = call.parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let upload = call.upload.as_ref().filter(|_| Dialect::of(hints.path, content_type) == Dialect::OpenAi);
+    let Some(upload) = upload.filter(|_| is_json(content_type) && !hints.is_named(&core.shared.options.domain)) else {
         return Ok(None);
     };
-    if !is_json(content_type) || hints.is_named(&core.shared.options.domain) {
-        return Ok(None);
+    let (mut scanner, mut place) = (Scanner::default(), Place::default());
+    scan(upload, &mut scanner, &mut place).await?;
+    if scanner.is_cut_off() && !hints.has_model_in_path() {
+        Box::pin(scan_on(core, call, upload, &mut scanner, &mut place)).await?;
     }
-    let first = read_ahead(upload, json::PEEK_MAX_BYTES, |first| json::peek(first).more).await?;
-    Ok(Some(json::peek(&first)))
+    Ok(Some(scanner.into_peeked()))
+}
+
+/// Reads the beginning of a body as far as it is looked at for whoever sends it.
+async fn scan(upload: &Upload, scanner: &mut Scanner, place: &mut Place) -> Result<(), Refusal> {
+    let read = async {
+        loop {
+            upload.show(place, |bytes| scanner.feed(bytes));
+            if !scanner.wants_more() || !upload.read_ahead().await? {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(PEEK_TIMEOUT, read).await.map_err(|_| Refusal::Timeout)?.map_err(broken)
+}
+
+/// Reads on for the model of a caller whose key opens something: as far as any of that takes a body, and as long as there is
+/// room to keep it until a replica is found.
+async fn scan_on(
+    core: &Core,
+    call: &Call,
+    upload: &Upload,
+    scanner: &mut Scanner,
+    place: &mut Place,
+) -> Result<(), Refusal> {
+    let (max_bytes, deadline) = {
+        let routes = core.shared.routes.load();
+        let mut open =
+            routes.endpoints().filter(|endpoint| auth::is_authorised(&endpoint.route, &call.parts.headers)).peekable();
+        if open.peek().is_none() {
+            let is_locked = routes.endpoints().next().is_some();
+            return Err(if is_locked { Refusal::Unauthorised } else { Refusal::EndpointNotFound });
+        }
+        open.fold((0, call.begun), |(max_bytes, deadline), endpoint| {
+            let limits = endpoint.route.deployments.iter().map(|deployment| deployment.request_timeout_ms);
+            let timeout = Millis(limits.max().unwrap_or_default());
+            (endpoint.route.max_body_bytes.max(max_bytes), deadline.max(call.begun + timeout))
+        })
+    };
+    upload.set_limit(max_bytes);
+    let limits = &core.shared.options.limits;
+    let (patience, deadline) = (Millis(limits.body_patience.as_millis() as u64), core.shared.clock.timer(deadline));
+    scanner.look_as_far_as(limits.replay_bytes);
+    upload.keep(limits.replay_bytes);
+    loop {
+        upload.show(place, |bytes| scanner.feed(bytes));
+        if !scanner.wants_more() {
+            break;
+        }
+        if upload.is_overdrawn() {
+            return Err(Refusal::ModelTooFar);
+        }
+        let now = tokio::time::Instant::now();
+        let waited = Millis(upload.waited(now).as_millis() as u64);
+        let left = upload::left(waited, upload.seen(), patience).ok_or(Refusal::SlowBody)?;
+        let until = deadline.min(core.shared.clock.timer(core.shared.clock.of(now) + left));
+        match tokio::time::timeout_at(until, upload.read_ahead()).await {
+            Ok(read) => {
+                if !read.map_err(broken)? {
+                    break;
+                }
+            }
+            Err(_) if until >= deadline => return Err(Refusal::Timeout),
+            Err(_) => {}
+        }
+    }
+    if scanner.is_cut_off() { Err(Refusal::ModelTooFar) } else { Ok(()) }
 }
 
 /// Reads the user out of an OpenAI body where that decides who answers; it stays in the body.
@@ -513,8 +577,9 @@ async fn body_user(call: &Call, endpoint: &Endpoint) -> Option<String> {
         return None;
     }
     // Who does not say it in time is drawn like who does not say it. What else is wrong with the body shows when it is sent.
-    let first = read_ahead(upload, json::PEEK_MAX_BYTES, |first| json::peek(first).more).await.ok()?;
-    json::peek(&first).user
+    let mut scanner = Scanner::default();
+    scan(upload, &mut scanner, &mut Place::default()).await.ok()?;
+    scanner.into_peeked().user
 }
 
 fn is_json(content_type: Option<&[u8]>) -> bool {
@@ -532,10 +597,16 @@ async fn read_ahead(upload: &Upload, max: usize, wants_more: impl Fn(&[u8]) -> b
         }
     };
     match tokio::time::timeout(PEEK_TIMEOUT, read).await {
-        Ok(Ok(first)) => Ok(first),
-        Ok(Err(Fault::TooLarge)) => Err(Refusal::TooLarge),
-        Ok(Err(Fault::Caller)) => Err(Refusal::BadRequest),
+        Ok(read) => read.map_err(broken),
         Err(_) => Err(Refusal::Timeout),
+    }
+}
+
+/// Says why a body could not be looked at.
+fn broken(fault: Fault) -> Refusal {
+    match fault {
+        Fault::TooLarge => Refusal::TooLarge,
+        Fault::Caller => Refusal::BadRequest,
     }
 }
 

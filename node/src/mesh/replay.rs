@@ -91,6 +91,8 @@ struct Source {
     keeping: bool,
     /// What is read now is kept whatever room there is: nobody has taken it yet.
     must_keep: bool,
+    /// Something is kept for which there was no room.
+    is_overdrawn: bool,
     whole: bool,
     cursor: usize,
     given: u64,
@@ -102,6 +104,13 @@ struct Source {
     /// Since when the caller is waited for, and for how long it was before.
     waits_since: Option<Instant>,
     waited: Duration,
+}
+
+/// How far somebody has come who looks at a body before any attempt.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    piece: usize,
+    offset: usize,
 }
 
 /// The body of one attempt. An older attempt gets an error as soon as a newer one exists.
@@ -182,6 +191,7 @@ impl Upload {
             room,
             keeping: true,
             must_keep: false,
+            is_overdrawn: false,
             whole: true,
             cursor: 0,
             given: 0,
@@ -299,6 +309,25 @@ impl Upload {
         .await
     }
 
+    /// Returns whether there was room for all that was read ahead. Where there was not, no more should be.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.0.borrow().is_overdrawn
+    }
+
+    /// Shows what was read ahead from a place on, as far as it is taken.
+    pub(super) fn show(&self, place: &mut Place, mut take: impl FnMut(&[u8]) -> usize) {
+        let source = self.0.borrow();
+        while let Some(piece) = source.kept.get(place.piece) {
+            if let Piece::Data(data) = piece {
+                place.offset += take(&data[place.offset..]);
+                if place.offset < data.len() {
+                    return;
+                }
+            }
+            *place = Place { piece: place.piece + 1, offset: 0 };
+        }
+    }
+
     /// Returns the first bytes that were read ahead, at most `max`.
     pub(super) fn head(&self, max: usize) -> Vec<u8> {
         let mut head = Vec::new();
@@ -404,6 +433,7 @@ impl Source {
         } else if self.keeping && !self.must_keep {
             self.lost = Some(if is_small { Lost::NoRoom } else { Lost::TooLarge });
         }
+        self.is_overdrawn |= !fits && self.must_keep;
         if fits || self.must_keep {
             self.kept.push_back(piece.clone());
         } else {

@@ -3,16 +3,18 @@
 use std::{io::Write as _, net::SocketAddr};
 
 use berth_core::{
-    id::Digest,
+    id::{Digest, NodeId},
     model::{AuthMode, ReplicaState},
     traffic::table::{EndpointRoute, RouteRuntime},
 };
+use berth_node::mesh::Mesh;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use prometheus_client::registry::Registry;
 
 use crate::mesh_support::{
-    Deployed, Node, backend, body_of, call, counters, echo, endpoint, full, header, node, post, simple,
+    Deployed, Node, backend, body_of, call, counters, echo, endpoint, full, header, node, options, post, simple,
 };
 
 /// `fraud` for everyone, with two deployments, and `llm` for who has the key.
@@ -45,9 +47,11 @@ fn get(path: &str) -> Request<Full<Bytes>> {
 #[tokio::test]
 async fn an_openai_body_names_its_endpoint_wherever_the_name_stands() {
     let (_n1, ingress) = cluster().await;
-    let messages = "x".repeat(40_000);
+    let (messages, prompt) = ("x".repeat(40_000), r#"\"]},"#.repeat(200_000));
     for body in [
         r#"{"model":"llm","messages":[]}"#.to_owned(),
+        // As OpenAI's own library writes it.
+        format!(r#"{{"messages":[{{"role":"user","content":"{prompt}"}}],"model":"llm"}}"#),
         format!(r#"{{"messages":[{{"role":"user","content":"{messages}"}}],"model":"llm","stream":true}}"#),
     ] {
         let sent = Bytes::from(body);
@@ -62,6 +66,58 @@ async fn an_openai_body_names_its_endpoint_wherever_the_name_stands() {
     assert_eq!(parts.status, 401, "a name is no key");
     let (parts, _) = call(ingress, keyed(post("/v1/chat/completions", r#"{"model":"none"}"#))).await;
     assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-error")), (404, "E_ENDPOINT_NOT_FOUND"));
+}
+
+/// A node that keeps so much of one request, and of all.
+fn keeping(replay_bytes: usize, replay_bytes_per_node: usize) -> Node {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut options = options(1, &dir);
+    options.limits.replay_bytes = replay_bytes;
+    options.limits.replay_bytes_per_node = replay_bytes_per_node;
+    let mesh = Mesh::start(options, &mut Registry::default()).expect("a mesh");
+    Node { mesh, id: NodeId(1), dir }
+}
+
+#[tokio::test]
+async fn a_model_behind_a_long_prompt_is_looked_for_within_bounds() {
+    const KIB: usize = 1 << 10;
+    for (key, bytes, one, all, status, code, why) in [
+        ("secret", 900 * KIB, 900 * KIB + 100, 64 << 20, 200, "", "it is found"),
+        ("secret", 900 * KIB, 900 * KIB, 64 << 20, 413, "E_TOO_LARGE", "further behind than one may be kept"),
+        ("secret", 900 * KIB, 64 << 20, 100 * KIB, 413, "E_TOO_LARGE", "further behind than there is room"),
+        ("secret", 1100 * KIB, 64 << 20, 64 << 20, 413, "E_TOO_LARGE", "more than any endpoint takes"),
+        ("none", 100 * KIB, 64 << 20, 64 << 20, 401, "E_UNAUTHENTICATED", "nothing is kept for a stranger"),
+        ("none", 40 * KIB, 64 << 20, 64 << 20, 401, "E_UNAUTHENTICATED", "nor said to one"),
+    ] {
+        let n1 = keeping(one, all);
+        let route = EndpointRoute {
+            auth_mode: AuthMode::Key,
+            key_hashes: vec![Digest::of(b"secret").0],
+            ..endpoint("llm", &[("one", 100)], vec![Deployed::one("one", &n1, 1, echo("llm").await).publish("llm")])
+        };
+        n1.mesh.apply_table(full(1, vec![route])).expect("a table");
+        let body = format!(r#"{{"messages":"{}","model":"llm"}}"#, "x".repeat(bytes));
+        let request = Request::post("/v1/chat/completions")
+            .header("host", "any")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Full::new(Bytes::from(body.clone())))
+            .expect("a request");
+        let (parts, got) = call(n1.mesh.ingress_addr(), request).await;
+        assert_eq!((parts.status.as_u16(), header(&parts, "x-berth-error")), (status, code), "{why}");
+        if status == 200 {
+            assert_eq!(got.strip_prefix(b"llm:"), Some(body.as_bytes()), "{why}");
+        } else if why.starts_with("further") {
+            assert!(String::from_utf8_lossy(&got).contains("/e/NAME/v1/..."), "it says what to do: {got:?}");
+            let named = Request::post("/e/llm/v1/chat/completions")
+                .header("host", "any")
+                .header("authorization", "Bearer secret")
+                .body(Full::new(Bytes::from(body.clone())))
+                .expect("a request");
+            let (parts, _) = call(n1.mesh.ingress_addr(), named).await;
+            assert_eq!(parts.status, 200, "{why}: which helps");
+        }
+    }
 }
 
 #[tokio::test]
