@@ -227,7 +227,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["restart", "rollback", "history"],
-        "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back, `berth rollout history` lists",
+        "`berth rollout restart ENDPOINT/DEPLOYMENT` starts every replica anew, `berth replica replace REPLICA` one, `berth rollout undo ENDPOINT/DEPLOYMENT` goes back, `berth rollout history` lists",
     ),
     (
         &["stop", "kill", "rm", "down"],

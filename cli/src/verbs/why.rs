@@ -31,7 +31,12 @@ pub(super) async fn failed(context: &Context, deployment: &Deployment) -> Fault 
     let (code, why) = split_code(&why);
     let error = Error::new(code, format!("{name} cannot start")).why(why).try_(format!(
         "mend it and `berth deployment update -f FILE`; `berth logs {name}{}` has more",
-        if code == Code::Environment { " --prepare" } else { "" }
+        match code {
+            Code::Environment => " --prepare",
+            // The generation before goes on serving: its log is not what is looked for.
+            _ if deployment.ready > 0 => " --previous",
+            _ => "",
+        }
     ));
     Fault::from(error).with_log(log)
 }

@@ -60,7 +60,7 @@ pub(crate) fn narrowed<T: Listed>(items: Vec<T>, narrow: &NarrowArgs) -> Result<
     conditions.iter().try_for_each(|condition| known(condition.field, &found))?;
     let sort_by = narrow.sort_by.as_deref().map(plain);
     sort_by.iter().try_for_each(|field| known(field, &found))?;
-    found.retain(|(json, item)| conditions.iter().all(|condition| condition.fits(of(json, item, condition.field))));
+    found.retain(|(json, item)| conditions.iter().all(|condition| condition.fits(asked(json, item, condition))));
     if let Some(field) = sort_by {
         found.sort_by(|(a, first), (b, second)| order(of(a, first, field), of(b, second, field)));
     }
@@ -85,6 +85,16 @@ fn condition(text: &str) -> Result<Condition<'_>, Error> {
 /// Takes the dress of a JSONPath off a field: `{.spec.nodeName}` is `spec.nodeName`.
 fn plain(field: &str) -> &str {
     field.trim_matches(['{', '}', '\'', '"']).trim_start_matches('.')
+}
+
+/// Finds what a condition is about. A deployment is called by both names too, as it is printed.
+fn asked<T: Listed>(json: &Value, item: &T, condition: &Condition<'_>) -> Option<Value> {
+    let found = of(json, item, condition.field);
+    if condition.field != "deployment" || !condition.value.contains('/') {
+        return found;
+    }
+    let endpoint = of(json, item, "endpoint")?;
+    Some(Value::String(format!("{}/{}", text(&endpoint), text(&found?))))
 }
 
 /// Finds a field of an item.
@@ -155,6 +165,8 @@ mod tests {
     #[derive(Serialize)]
     struct Item {
         replica: &'static str,
+        endpoint: &'static str,
+        deployment: &'static str,
         node: &'static str,
         state: &'static str,
         restarts: u32,
@@ -182,6 +194,8 @@ mod tests {
         vec![
             Item {
                 replica: "c",
+                endpoint: "fraud",
+                deployment: "blue",
                 node: "n1",
                 state: "serving",
                 restarts: 10,
@@ -191,6 +205,8 @@ mod tests {
             },
             Item {
                 replica: "a",
+                endpoint: "fraud",
+                deployment: "green",
                 node: "n2",
                 state: "starting",
                 restarts: 9,
@@ -200,6 +216,8 @@ mod tests {
             },
             Item {
                 replica: "b",
+                endpoint: "fraud",
+                deployment: "blue",
                 node: "n1",
                 state: "failed",
                 restarts: 0,
@@ -237,6 +255,10 @@ mod tests {
             (&["status.phase=Running"], None, "c", "kubectl's word of a state"),
             (&["status.phase=Pending"], None, "a", "several of ours"),
             (&["metadata.name=b"], None, "b", "the name that other verbs take"),
+            (&["deployment=blue"], None, "cb", "a deployment"),
+            (&["deployment=fraud/blue"], None, "cb", "a deployment as it is printed"),
+            (&["deployment!=fraud/blue"], None, "a", "all but it"),
+            (&["deployment=chat/blue"], None, "", "one of another endpoint"),
             (&["state=none-such"], None, "", "nothing is no error"),
             (&[], Some("restarts"), "bac", "numbers by their size"),
             (&[], Some("{.metadata.creationTimestamp}"), "abc", "kubectl's word in its dress"),
