@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use berth_client::api::{DrawnReplica, RequestAttempt, RequestReport};
-use berth_core::traffic::download::SLOWEST;
+use berth_core::traffic::{download::SLOWEST, status::GrpcStatus};
 
 use super::text::age;
 
@@ -80,6 +80,7 @@ fn answered(report: &RequestReport) -> String {
         return format!("not at all: the caller left after {}", ms(report.total_us));
     }
     let model = report.model_status.map(|status| format!(" (the model said {status})")).unwrap_or_default();
+    let grpc = report.grpc_status.map(grpc).unwrap_or_default();
     let head = report.head_us.map(|us| format!("after {}, ", ms(us))).unwrap_or_default();
     let end = match report.end.as_str() {
         "cut" => format!("cut off after {}", ms(report.total_us)),
@@ -87,7 +88,13 @@ fn answered(report: &RequestReport) -> String {
         _ => format!("whole after {}", ms(report.total_us)),
     };
     let bytes = format!("{} B in, {} B out", report.request_bytes, report.response_bytes);
-    format!("{}{model}, {head}{end}; {bytes}", report.status)
+    format!("{}{model}{grpc}, {head}{end}; {bytes}", report.status)
+}
+
+/// Names a gRPC status; a newer node may know more of them.
+fn grpc(number: u32) -> String {
+    let known = u8::try_from(number).map_or(GrpcStatus::UNKNOWN, GrpcStatus::of);
+    format!(" (gRPC {number} {})", known.word())
 }
 
 fn choice(report: &RequestReport) -> String {
@@ -229,6 +236,19 @@ POST /score  HTTP/2
   attempt 1   a1  after 0.09 ms: not waited for, another one answered in 43.0 ms
   attempt 2   b2  after 40.1 ms, as a hedge: 200 in 3.00 ms";
         assert!(request(&report, 0).contains(text), "{}", request(&report, 0));
+    }
+
+    #[test]
+    fn a_grpc_call_tells_how_it_went_behind_the_status_that_http_has() {
+        for (number, told) in [
+            (None, "answered    200, whole after"),
+            (Some(0), "answered    200 (gRPC 0 OK), whole after"),
+            (Some(14), "answered    200 (gRPC 14 UNAVAILABLE), whole after"),
+            (Some(300), "answered    200 (gRPC 300 UNKNOWN), whole after"),
+        ] {
+            let report = RequestReport { status: 200, grpc_status: number, end: "whole".into(), ..Default::default() };
+            assert!(request(&report, 0).contains(told), "{}", request(&report, 0));
+        }
     }
 
     #[test]

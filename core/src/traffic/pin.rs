@@ -290,7 +290,7 @@ pub fn peek_model<'a>(path: &str, bytes: &'a [u8]) -> Peek<'a> {
     const NOTHING: Peek<'_> = Peek::Done { model: None, version: None };
     let Some(prefix) = bytes.get(..GRPC_PREFIX) else { return Peek::More };
     if prefix[0] != 0 {
-        // Compressed: routing by header or host still works.
+        // Packed in a way that is not known: routing by header or host still works.
         return NOTHING;
     }
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;

@@ -62,6 +62,31 @@ pub struct Answered {
     pub model_status: Option<u16>,
 }
 
+/// How a gRPC call went, as its server says it (`google.rpc.Code`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcStatus(u8);
+
+/// The name of every gRPC status and the HTTP status that `google/rpc/code.proto` documents for it, by number.
+const GRPC_STATUSES: [(&str, u16); 17] = [
+    ("OK", 200),
+    ("CANCELLED", 499),
+    ("UNKNOWN", 500),
+    ("INVALID_ARGUMENT", 400),
+    ("DEADLINE_EXCEEDED", 504),
+    ("NOT_FOUND", 404),
+    ("ALREADY_EXISTS", 409),
+    ("PERMISSION_DENIED", 403),
+    ("RESOURCE_EXHAUSTED", 429),
+    ("FAILED_PRECONDITION", 400),
+    ("ABORTED", 409),
+    ("OUT_OF_RANGE", 400),
+    ("UNIMPLEMENTED", 501),
+    ("INTERNAL", 500),
+    ("UNAVAILABLE", 503),
+    ("DATA_LOSS", 500),
+    ("UNAUTHENTICATED", 401),
+];
+
 /// The longest request id of a caller that is kept.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -98,6 +123,53 @@ pub fn is_open_ai(path: &str) -> bool {
         "/batches",
     ];
     CALLS.iter().any(|call| path.starts_with(call))
+}
+
+// === impl GrpcStatus ===
+
+impl GrpcStatus {
+    /// The caller gave the call up.
+    pub const CANCELLED: Self = Self(1);
+
+    /// What clients take a call for that ended without a status, or with one that is none.
+    pub const UNKNOWN: Self = Self(2);
+
+    /// Reads the value of `grpc-status`.
+    pub fn parse(value: &[u8]) -> Self {
+        let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        number.map_or(Self::UNKNOWN, Self::of)
+    }
+
+    /// Returns the status of a number.
+    pub fn of(number: u8) -> Self {
+        if usize::from(number) < GRPC_STATUSES.len() { Self(number) } else { Self::UNKNOWN }
+    }
+
+    /// Returns its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Returns its name.
+    pub fn word(self) -> &'static str {
+        GRPC_STATUSES[usize::from(self.0)].0
+    }
+
+    /// Returns the HTTP status it stands for: what a call is counted as beside answers over HTTP.
+    pub fn http_status(self) -> u16 {
+        GRPC_STATUSES[usize::from(self.0)].1
+    }
+
+    /// Returns whether OpenTelemetry calls it an error of the server.
+    pub fn is_servers_error(self) -> bool {
+        matches!(self.0, 2 | 4 | 12..=15)
+    }
+}
+
+/// Returns whether an answer of this content type is a gRPC call's, which says at its end how it went. gRPC-Web's says so in
+/// its body.
+pub fn says_at_its_end(content_type: &[u8]) -> bool {
+    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 // === impl Refusal ===
@@ -255,6 +327,54 @@ mod tests {
             ("/v2/models/fraud/infer", "application/grpc", Dialect::Grpc),
         ] {
             assert_eq!(Dialect::of(path, Some(content_type.as_bytes())), dialect, "{path} {content_type}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_status_counts_as_what_http_has_for_it() {
+        // By google/rpc/code.proto; the last column is OpenTelemetry's of what a server is to blame for.
+        for (value, number, word, status, servers) in [
+            ("0", 0, "OK", 200, false),
+            ("1", 1, "CANCELLED", 499, false),
+            ("2", 2, "UNKNOWN", 500, true),
+            ("3", 3, "INVALID_ARGUMENT", 400, false),
+            ("4", 4, "DEADLINE_EXCEEDED", 504, true),
+            ("5", 5, "NOT_FOUND", 404, false),
+            ("6", 6, "ALREADY_EXISTS", 409, false),
+            ("7", 7, "PERMISSION_DENIED", 403, false),
+            ("8", 8, "RESOURCE_EXHAUSTED", 429, false),
+            ("9", 9, "FAILED_PRECONDITION", 400, false),
+            ("10", 10, "ABORTED", 409, false),
+            ("11", 11, "OUT_OF_RANGE", 400, false),
+            ("12", 12, "UNIMPLEMENTED", 501, true),
+            ("13", 13, "INTERNAL", 500, true),
+            ("14", 14, "UNAVAILABLE", 503, true),
+            ("15", 15, "DATA_LOSS", 500, true),
+            ("16", 16, "UNAUTHENTICATED", 401, false),
+            ("17", 2, "UNKNOWN", 500, true),
+            ("256", 2, "UNKNOWN", 500, true),
+            ("", 2, "UNKNOWN", 500, true),
+            ("OK", 2, "UNKNOWN", 500, true),
+        ] {
+            let read = GrpcStatus::parse(value.as_bytes());
+            assert_eq!((read.number(), read.word(), read.http_status()), (number, word, status), "{value:?}");
+            assert_eq!(read.is_servers_error(), servers, "{value:?}");
+        }
+        assert_eq!((GrpcStatus::CANCELLED.word(), GrpcStatus::UNKNOWN.word()), ("CANCELLED", "UNKNOWN"));
+    }
+
+    #[test]
+    fn only_grpc_itself_says_at_its_end_how_it_went() {
+        for (content_type, says) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc; charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(says_at_its_end(content_type.as_bytes()), says, "{content_type}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::model::AuthMode;
+use berth_core::{model::AuthMode, traffic::status::GrpcStatus};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, Version};
 use serde::Serialize;
@@ -126,6 +126,8 @@ struct Line<'a> {
     end: &'static str,
     /// Empty where it could have been sent again.
     replay: &'static str,
+    /// Nothing where the answer is no gRPC call's.
+    grpc_status: Option<u8>,
 }
 
 // === impl AccessLog ===
@@ -342,6 +344,7 @@ fn line<'a>(record: &'a Record, time_generated: &'a str) -> Line<'a> {
         table_version: record.routed.as_ref().map_or("", |routed| text(Some(&routed.table))),
         end: record.end.word(),
         replay: record.lost.map_or("", Lost::word),
+        grpc_status: record.grpc_status.map(GrpcStatus::number),
     }
 }
 

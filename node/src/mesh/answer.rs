@@ -45,7 +45,12 @@ pub(super) fn refuse(dialect: Dialect, azure_scoring: bool, turned: impl Into<Tu
     let Turned { refusal, reason, retry_after } = turned.into();
     let status = refusal.http_status(azure_scoring);
     let mut response = match dialect {
-        Dialect::Grpc => grpc(refusal.grpc_status(), refusal.what()),
+        Dialect::Grpc => {
+            let mut response = grpc(refusal.grpc_status(), refusal.what());
+            // Its own words for several refusals are the same.
+            response.extensions_mut().insert(refusal);
+            response
+        }
         Dialect::Inference => body(status, JSON, json!({ "error": refusal.what() }).to_string()),
         Dialect::OpenAi => body(status, JSON, open_ai(refusal, status)),
         // Azure's gateway answers an overload with an empty text.

@@ -220,7 +220,7 @@ impl Download {
             tap.whole();
         }
         if let Some(mut recording) = self.recording.take() {
-            recording.close(if whole { End::Whole } else { End::Cut });
+            recording.close(if whole { End::Whole } else { End::Broken });
         }
     }
 }
@@ -246,8 +246,12 @@ impl Body for Download {
         this.timer = None;
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(recording), Some(data)) = (&mut this.recording, frame.data_ref()) {
-                    recording.sent(data.len());
+                match (&mut this.recording, frame.data_ref()) {
+                    (Some(recording), Some(data)) => recording.sent(data.len()),
+                    (Some(recording), None) => {
+                        frame.trailers_ref().into_iter().for_each(|all| recording.ended_with(all))
+                    }
+                    (None, _) => {}
                 }
                 if let Some(tap) = &mut this.tap {
                     tap.hear(frame);

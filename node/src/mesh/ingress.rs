@@ -4,6 +4,7 @@
 //! and dress the answer. One version of the table is read, once; everything after works on that endpoint's routes.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     pin::pin,
     rc::Rc,
@@ -20,7 +21,7 @@ use berth_core::{
         packing::Unread,
         pin::{self, Catalogue, Hints, PEEK_MAX_BYTES, Peek, Pin, Target},
         retry,
-        status::{self, Dialect, Refusal},
+        status::{self, Dialect, GrpcStatus, Refusal},
         table::{EndpointRoute, RouteRuntime},
         timeout,
         trace::{self, Entered},
@@ -39,9 +40,9 @@ use super::{
     dispatch::{Answer, Dispatch, Head},
     headers::{self, Ends},
     hedge,
-    metrics::Stats,
+    metrics::{CoreStats, Stats},
     mirror::{Mirrored, Planned},
-    models,
+    models, packed,
     record::{Choice, End, Record, Recording},
     replay::{Fault, Place, Upload},
     routes::Endpoint,
@@ -166,7 +167,7 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
             let dialect = Dialect::of(call.parts.uri.path(), content_type);
             call.recording.note(|record| record.turn(refusal));
             let response = answer::refuse(dialect, false, refusal);
-            core.count(&core.shared.unrouted, refusal.http_status(false));
+            count(core, &core.shared.unrouted, dialect, &mut call.recording, &response);
             return response;
         }
     };
@@ -180,17 +181,45 @@ async fn answer(core: &Rc<Core>, call: &mut Call) -> Response<OutBody> {
                 true => Box::pin(ready(core, &routed, at, call)).await,
                 false => serve(core, &routed, at, call).await,
             };
-            core.count(&endpoint.deployments[at].stats, response.status().as_u16());
+            count(core, &endpoint.deployments[at].stats, routed.dialect, &mut call.recording, &response);
             response
         }
         Err(refusal) => {
             call.recording.note(|record| record.turn(refusal));
             let scoring = status::is_azure_scoring(routed.dialect, routed.path.path(), "/score");
             let mut response = answer::refuse(routed.dialect, scoring, refusal);
-            core.count(&endpoint.soft.stats, response.status().as_u16());
+            count(core, &endpoint.soft.stats, routed.dialect, &mut call.recording, &response);
             dress(&mut response, &routed, None);
             response
         }
+    }
+}
+
+/// Counts an answer. A gRPC call whose status is still to come is counted with its record.
+fn count(core: &Core, stats: &CoreStats, dialect: Dialect, recording: &mut Recording, response: &Response<OutBody>) {
+    let (counts_as, grpc_status) = match dialect {
+        Dialect::Grpc => of_grpc(response),
+        _ => (Some(response.status().as_u16()), None),
+    };
+    recording.note(|record| (record.counts_as, record.grpc_status) = (counts_as, grpc_status));
+    if let Some(status) = counts_as {
+        core.count(stats, status);
+    }
+}
+
+/// Tells what the answer to a gRPC call counts as, unless its end has to be heard first, and the status its head has.
+fn of_grpc(response: &Response<OutBody>) -> (Option<u16>, Option<GrpcStatus>) {
+    let status = response.status().as_u16();
+    let at_head = response.headers().get(headers::GRPC_STATUS).map(|value| GrpcStatus::parse(value.as_bytes()));
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        return (Some(refusal.http_status(false)), at_head);
+    }
+    let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let is_grpc = status == 200 && status::says_at_its_end(content_type);
+    match (response.body(), at_head) {
+        (OutBody::Download(_), None) if is_grpc => (None, None),
+        (_, Some(said)) if status == 200 => (Some(said.http_status()), at_head),
+        _ => (Some(status), at_head),
     }
 }
 
@@ -405,8 +434,13 @@ async fn route(core: &Core, call: &Call) -> Result<Routed, Result<Response<OutBo
     let is_grpc = content_type.is_some_and(|value| value.starts_with(b"application/grpc"));
     let first = match upload {
         Some(upload) if is_grpc && pin::names_model(path) => {
-            let wants_more = |first: &[u8]| pin::peek_model(path, first) == Peek::More;
-            read_ahead(upload, PEEK_MAX_BYTES + 16, wants_more).await.map_err(Err)?
+            let encoding = parts.headers.get(headers::GRPC_ENCODING).map(HeaderValue::as_bytes);
+            let wants_more = |first: &[u8]| pin::peek_model(path, &packed::beginning(first, encoding)) == Peek::More;
+            let first = read_ahead(upload, packed::FIRST_MAX_BYTES, wants_more).await.map_err(Err)?;
+            match packed::beginning(&first, encoding) {
+                Cow::Owned(unpacked) => unpacked,
+                Cow::Borrowed(_) => first,
+            }
         }
         _ => Vec::new(),
     };

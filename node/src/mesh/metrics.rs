@@ -28,9 +28,9 @@ use super::{
 };
 
 /// The statuses that are counted one by one; any other counts as the last entry.
-const STATUSES: [u16; 26] = [
-    200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 424, 429, 500, 502,
-    503, 504, OTHER,
+const STATUSES: [u16; 28] = [
+    200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 424, 429, 499, 500,
+    501, 502, 503, 504, OTHER,
 ];
 
 /// Stands for every status that is not in the list.
@@ -52,7 +52,7 @@ pub struct MeshCounters {
 /// The counters of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeploymentCounters {
-    /// Answers by the status the caller saw; 0 stands for the rare ones.
+    /// Answers by the status the caller saw, or the one a gRPC call counts as; 0 stands for the rare ones.
     pub answers: BTreeMap<u16, u64>,
     /// Copies sent to it as a mirror.
     pub mirrored: u64,
@@ -72,6 +72,10 @@ pub struct DeploymentCounters {
     pub abandoned: u64,
     /// Answers that were given up because their callers took them too slowly.
     pub slow_readers: u64,
+    /// Answers that ended in the middle because their callers left.
+    pub cut_by_callers: u64,
+    /// Answers that ended in the middle because replicas broke off.
+    pub cut_by_replicas: u64,
     /// How long requests took, to the last byte of the answer.
     pub took: Durations,
     /// The same by what the caller saw, in the order of [`CLASSES`].
@@ -100,6 +104,8 @@ pub(super) struct Stats {
     pub(super) sheds: AtomicU64,
     pub(super) abandoned: AtomicU64,
     slow_readers: AtomicU64,
+    cut_by_callers: AtomicU64,
+    cut_by_replicas: AtomicU64,
     /// How long requests took, to the last byte of the answer, by class.
     took: [Histogram; CLASSES.len()],
     /// How long those waited that did.
@@ -138,6 +144,8 @@ impl Default for Stats {
             sheds: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             slow_readers: AtomicU64::new(0),
+            cut_by_callers: AtomicU64::new(0),
+            cut_by_replicas: AtomicU64::new(0),
             took: std::array::from_fn(|_| Histogram::default()),
             queued: Histogram::default(),
             model_answers: zeros(),
@@ -154,7 +162,7 @@ impl Stats {
 
     /// Counts what a record says when it is closed.
     pub(super) fn closed(&self, record: &Record) {
-        self.took[class(record.status)].observe(record.total);
+        self.took[class(record.counts_as.unwrap_or_default())].observe(record.total);
         let queued_ms: u64 = record.attempts.iter().map(|attempt| attempt.queued_ms).sum();
         if queued_ms > 0 {
             self.queued.observe(Duration::from_millis(queued_ms));
@@ -164,9 +172,13 @@ impl Stats {
         if let Some(status) = record.model_status {
             self.model_answers[position(status)].fetch_add(1, Relaxed);
         }
-        if record.end == End::Slow {
-            self.slow_readers.fetch_add(1, Relaxed);
-        }
+        let ended = match record.end {
+            End::Whole | End::Left => return,
+            End::Cut => &self.cut_by_callers,
+            End::Broken => &self.cut_by_replicas,
+            End::Slow => &self.slow_readers,
+        };
+        ended.fetch_add(1, Relaxed);
     }
 
     pub(super) fn mirror_answer(&self, status: u16) {
@@ -238,6 +250,8 @@ impl CoreStats {
             sheds: sum(&|stats| &stats.sheds),
             abandoned: sum(&|stats| &stats.abandoned),
             slow_readers: sum(&|stats| &stats.slow_readers),
+            cut_by_callers: sum(&|stats| &stats.cut_by_callers),
+            cut_by_replicas: sum(&|stats| &stats.cut_by_replicas),
             took,
             took_by_class,
             model_answers: by_status(&|stats| &stats.model_answers),
@@ -291,6 +305,14 @@ impl Collector for MeshCollector {
             for (endpoint, deployment, counters) in &rows {
                 let labels = [("endpoint", *endpoint), ("deployment", *deployment)];
                 ConstCounter::new(read(counters)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Answers that ended in the middle, by who broke off";
+        let mut family = encoder.encode_descriptor("berth_mesh_cut", help, None, MetricType::Counter)?;
+        for (endpoint, deployment, counters) in &rows {
+            for (by, count) in [("caller", counters.cut_by_callers), ("replica", counters.cut_by_replicas)] {
+                let labels = [("endpoint", *endpoint), ("deployment", *deployment), ("by", by)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         let (name, help) = ("berth_mesh_duration_seconds", "Time from the head of a request to the end of its answer");

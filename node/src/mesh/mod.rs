@@ -32,6 +32,7 @@ mod metrics;
 mod mirror;
 mod models;
 mod options;
+mod packed;
 mod patient;
 mod peers;
 mod persist;

@@ -11,12 +11,18 @@ use std::{
     time::Duration,
 };
 
-use berth_core::traffic::{balance::Load, retry::Failure, search::Turned, status::Refusal, trace::Entered};
-use http::{HeaderValue, Method, Version, header, request::Parts, uri};
+use berth_core::traffic::{
+    balance::Load,
+    retry::Failure,
+    search::Turned,
+    status::{GrpcStatus, Refusal},
+    trace::Entered,
+};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{mirror::Mirrored, replay::Lost, routes::Endpoint, worker::Core};
+use super::{headers, mirror::Mirrored, replay::Lost, routes::Endpoint, worker::Core};
 
 /// Records kept per core. At a thousand requests a second that is four seconds, and most who ask have the id of a
 /// request that failed a moment ago; a record is some 700 bytes.
@@ -49,6 +55,10 @@ pub(super) struct Record {
     pub(super) mirrors: Vec<Mirrored>,
     /// What the caller saw; 0 until the head of the answer.
     pub(super) status: u16,
+    /// The status it is counted as, which a gRPC call says otherwise than HTTP; nothing until it has.
+    pub(super) counts_as: Option<u16>,
+    /// What a gRPC call said at its head or its end.
+    pub(super) grpc_status: Option<GrpcStatus>,
     /// The model's own, where the caller saw another one.
     pub(super) model_status: Option<u16>,
     /// Why the mesh answered itself.
@@ -129,8 +139,10 @@ pub(super) enum Outcome {
 pub(super) enum End {
     /// With the last byte of its answer.
     Whole,
-    /// In the middle of its answer: the replica broke off or the caller left.
+    /// In the middle of its answer, where the caller left.
     Cut,
+    /// In the middle of its answer, where the replica broke off.
+    Broken,
     /// In the middle of its answer, which its caller took too slowly.
     Slow,
     /// The caller left before an answer.
@@ -228,6 +240,8 @@ impl Record {
                 attempt_count: 0,
                 mirrors: Vec::new(),
                 status: 0,
+                counts_as: None,
+                grpc_status: None,
                 model_status: None,
                 turned: None,
                 request_bytes: 0,
@@ -298,6 +312,19 @@ impl Record {
         Some((&*routed.endpoint, routed.chosen?.0))
     }
 
+    /// Says what a gRPC call is counted as whose end had to be heard. Nothing where that was said at the head.
+    fn at_its_end(&self) -> Option<u16> {
+        if self.counts_as.is_some() || self.head.is_none() {
+            return None;
+        }
+        Some(match (self.grpc_status, self.end) {
+            (Some(said), _) => said.http_status(),
+            (None, End::Whole) => GrpcStatus::UNKNOWN.http_status(),
+            (None, End::Broken) => Refusal::Upstream.http_status(false),
+            (None, End::Cut | End::Slow | End::Left) => GrpcStatus::CANCELLED.http_status(),
+        })
+    }
+
     /// Returns why the mesh answered itself.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.turned.map(|turned| turned.refusal)
@@ -339,14 +366,30 @@ impl Recording {
         self.note(|record| record.response_bytes += bytes as u64);
     }
 
+    /// Notes what a gRPC call says at its end.
+    pub(super) fn ended_with(&mut self, trailers: &HeaderMap) {
+        self.note(|record| {
+            let said = trailers.get(headers::GRPC_STATUS).filter(|_| record.counts_as.is_none());
+            if let Some(said) = said {
+                record.grpc_status = Some(GrpcStatus::parse(said.as_bytes()));
+            }
+        });
+    }
+
     /// Closes it.
     pub(super) fn close(&mut self, end: End) {
         let Some(mut record) = self.record.take() else { return };
         record.total = record.begun.elapsed();
         record.end = end;
         let shared = &self.core.shared;
+        let at_its_end = record.at_its_end();
+        record.counts_as = record.counts_as.or(at_its_end);
         if let Some((endpoint, at)) = record.deployment() {
-            endpoint.deployments[at].stats.of(self.core.index).closed(&record);
+            let stats = endpoint.deployments[at].stats.of(self.core.index);
+            if let Some(status) = at_its_end {
+                stats.answer(status);
+            }
+            stats.closed(&record);
         }
         if let Some(spans) = &shared.spans {
             spans.close(&record);
@@ -372,7 +415,7 @@ impl End {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Whole => "whole",
-            Self::Cut => "cut",
+            Self::Cut | Self::Broken => "cut",
             Self::Slow => "slow",
             Self::Left => "left",
         }

@@ -27,6 +27,7 @@ pub(super) fn report(record: &Record) -> RequestReport {
         attempt_count: record.attempt_count,
         status: record.status.into(),
         model_status: record.model_status.map(u32::from),
+        grpc_status: record.grpc_status.map(|said| said.number().into()),
         request_bytes: record.request_bytes,
         response_bytes: record.response_bytes,
         head_us: record.head.map(us),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use berth_core::traffic::trace::Entered;
+use berth_core::traffic::{status::GrpcStatus, trace::Entered};
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
@@ -52,6 +52,8 @@ pub struct Span {
     pub status: u16,
     /// The model's own status, where that was another one.
     pub model_status: Option<u16>,
+    /// How a gRPC call went.
+    pub grpc_status: Option<GrpcStatus>,
     /// The code of the refusal, when the mesh answered itself.
     pub refusal: &'static str,
     /// `whole`, `cut` or `left`.
@@ -151,6 +153,7 @@ fn span(record: &Record, entered: Entered, now: SystemTime) -> Span {
         deployment,
         status: record.status,
         model_status: record.model_status,
+        grpc_status: record.grpc_status,
         refusal: record.refusal().map(|refusal| refusal.code().word()).unwrap_or_default(),
         end: record.end.word(),
         request_bytes: record.request_bytes,

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use berth_core::traffic::status::GrpcStatus;
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::{Span as Wire, Status, span::SpanKind, status::StatusCode},
@@ -34,9 +35,14 @@ pub(super) fn wire(span: &Span) -> Vec<Wire> {
     ];
     attributes.extend(named.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| attribute(key, *value)));
     attributes.extend(span.model_status.map(|status| attribute("berth.model_status", u64::from(status))));
+    if let Some(said) = span.grpc_status {
+        attributes
+            .extend([attribute("rpc.system", "grpc"), attribute("rpc.grpc.status_code", u64::from(said.number()))]);
+    }
     let name =
         if span.endpoint.is_empty() { span.method.clone() } else { format!("{} {}", span.method, span.endpoint) };
-    let failed = span.status >= 500 || span.end == "cut";
+    let blamed = span.grpc_status.is_some_and(GrpcStatus::is_servers_error);
+    let failed = span.status >= 500 || blamed || span.end == "cut";
     let request = Wire {
         trace_id: trace_id.clone(),
         span_id: own.to_be_bytes().to_vec(),

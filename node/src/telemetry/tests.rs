@@ -83,6 +83,7 @@ fn span(status: u16) -> Span {
         deployment: "blue".into(),
         status,
         model_status: None,
+        grpc_status: None,
         refusal: "",
         end: "whole",
         request_bytes: 1,

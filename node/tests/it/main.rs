@@ -9,6 +9,7 @@ mod mesh_drain;
 mod mesh_eject;
 mod mesh_full;
 mod mesh_gate;
+mod mesh_grpc;
 mod mesh_hedge;
 mod mesh_law;
 mod mesh_load;

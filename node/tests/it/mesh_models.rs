@@ -249,6 +249,38 @@ async fn an_index_is_asked_for_in_packed_messages_as_well() {
     }
 }
 
+/// As with `compression_algorithm="gzip"` of Triton's clients.
+#[tokio::test]
+async fn a_packed_message_names_its_model() {
+    let (_n1, ingress) = cluster().await;
+    let message = [b"\x0a\x05fraud\x12\x05green\x3a\xa0\x9c\x01", &[7; 20_000][..]].concat();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&message).expect("packed");
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::none());
+    zlib.write_all(&message).expect("packed");
+    for (encoding, message, model) in [
+        ("gzip", gzip.finish().expect("packed"), "fraud"),
+        ("deflate", zlib.finish().expect("packed"), "fraud"),
+        ("gzip", message, ""),
+    ] {
+        let sent = Bytes::from([&[1], &(message.len() as u32).to_be_bytes()[..], &message].concat());
+        let request = Request::post("/inference.GRPCInferenceService/ModelInfer")
+            .header("host", "any")
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", encoding)
+            .body(Full::new(sent.clone()))
+            .expect("a request");
+        let (parts, got) = call(ingress, request).await;
+        assert_eq!(header(&parts, "x-berth-endpoint"), model, "{encoding}");
+        if model.is_empty() {
+            assert_eq!(header(&parts, "grpc-status"), "5", "what it says is not to be had");
+        } else {
+            assert_eq!(header(&parts, "azureml-model-deployment"), "green", "{encoding}: a version is a pin");
+            assert_eq!(got.strip_prefix(b"green:"), Some(&sent[..]), "{encoding}: as it came");
+        }
+    }
+}
+
 /// A server that knows no such question is ready when it serves, and one that does answers itself.
 #[tokio::test]
 async fn whether_a_model_is_ready_is_said_by_who_knows() {
@@ -288,7 +320,7 @@ async fn whether_a_model_is_ready_is_said_by_who_knows() {
     }
 }
 
-/// The same over gRPC: what is counted is what the caller saw, not that its server does not know the question.
+/// The same over gRPC: what is counted is what the caller was told, not that its server does not know the question.
 #[tokio::test]
 async fn whether_a_model_is_ready_is_said_over_grpc_by_who_knows() {
     for (status, grpc_status, ready, why) in [
@@ -316,7 +348,8 @@ async fn whether_a_model_is_ready_is_said_over_grpc_by_who_knows() {
         let (parts, body) = call(n1.mesh.ingress_addr(), request).await;
         let said = if ready { &[0, 0, 0, 0, 2, 8, 1][..] } else { &[] };
         assert_eq!((parts.status.as_u16(), &*body), (200, said), "{why}");
-        assert_eq!(counters(&n1, "blue").answers, [(200, 1)].into(), "{why}");
+        let counted = if ready { 200 } else { 404 };
+        assert_eq!(counters(&n1, "blue").answers, [(counted, 1)].into(), "{why}");
     }
 }
 

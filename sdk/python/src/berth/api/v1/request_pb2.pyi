@@ -12,7 +12,7 @@ class ExplainRequestRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class RequestReport(_message.Message):
-    __slots__ = ("id", "client_request_id", "node", "begun_ms", "method", "path", "protocol", "user_agent", "endpoint", "deployment", "table_version", "chosen_by", "share_percent", "ticket", "candidates", "drawn", "attempts", "attempt_count", "mirrors", "status", "model_status", "refusal_code", "refusal", "gate_reason", "request_bytes", "response_bytes", "head_us", "total_us", "end", "mirror_verdicts", "replay")
+    __slots__ = ("id", "client_request_id", "node", "begun_ms", "method", "path", "protocol", "user_agent", "endpoint", "deployment", "table_version", "chosen_by", "share_percent", "ticket", "candidates", "drawn", "attempts", "attempt_count", "mirrors", "status", "model_status", "refusal_code", "refusal", "gate_reason", "request_bytes", "response_bytes", "head_us", "total_us", "end", "mirror_verdicts", "replay", "grpc_status")
     ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class RequestReport(_message.Message):
     END_FIELD_NUMBER: _ClassVar[int]
     MIRROR_VERDICTS_FIELD_NUMBER: _ClassVar[int]
     REPLAY_FIELD_NUMBER: _ClassVar[int]
+    GRPC_STATUS_FIELD_NUMBER: _ClassVar[int]
     id: str
     client_request_id: str
     node: str
@@ -75,7 +76,8 @@ class RequestReport(_message.Message):
     end: str
     mirror_verdicts: _containers.RepeatedScalarFieldContainer[str]
     replay: str
-    def __init__(self, id: _Optional[str] = ..., client_request_id: _Optional[str] = ..., node: _Optional[str] = ..., begun_ms: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., protocol: _Optional[str] = ..., user_agent: _Optional[str] = ..., endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., table_version: _Optional[int] = ..., chosen_by: _Optional[str] = ..., share_percent: _Optional[int] = ..., ticket: _Optional[int] = ..., candidates: _Optional[int] = ..., drawn: _Optional[_Iterable[_Union[DrawnReplica, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[RequestAttempt, _Mapping]]] = ..., attempt_count: _Optional[int] = ..., mirrors: _Optional[_Iterable[str]] = ..., status: _Optional[int] = ..., model_status: _Optional[int] = ..., refusal_code: _Optional[str] = ..., refusal: _Optional[str] = ..., gate_reason: _Optional[str] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., head_us: _Optional[int] = ..., total_us: _Optional[int] = ..., end: _Optional[str] = ..., mirror_verdicts: _Optional[_Iterable[str]] = ..., replay: _Optional[str] = ...) -> None: ...
+    grpc_status: int
+    def __init__(self, id: _Optional[str] = ..., client_request_id: _Optional[str] = ..., node: _Optional[str] = ..., begun_ms: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., protocol: _Optional[str] = ..., user_agent: _Optional[str] = ..., endpoint: _Optional[str] = ..., deployment: _Optional[str] = ..., table_version: _Optional[int] = ..., chosen_by: _Optional[str] = ..., share_percent: _Optional[int] = ..., ticket: _Optional[int] = ..., candidates: _Optional[int] = ..., drawn: _Optional[_Iterable[_Union[DrawnReplica, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[RequestAttempt, _Mapping]]] = ..., attempt_count: _Optional[int] = ..., mirrors: _Optional[_Iterable[str]] = ..., status: _Optional[int] = ..., model_status: _Optional[int] = ..., refusal_code: _Optional[str] = ..., refusal: _Optional[str] = ..., gate_reason: _Optional[str] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., head_us: _Optional[int] = ..., total_us: _Optional[int] = ..., end: _Optional[str] = ..., mirror_verdicts: _Optional[_Iterable[str]] = ..., replay: _Optional[str] = ..., grpc_status: _Optional[int] = ...) -> None: ...
 
 class DrawnReplica(_message.Message):
     __slots__ = ("replica", "outstanding", "capacity_milli", "latency_us", "remote")
