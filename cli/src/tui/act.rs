@@ -166,7 +166,7 @@ async fn one(client: &Client, act: Act) -> Result<String, Error> {
                 upgrade: false,
             };
             client.drain_node(request).await?;
-            Ok(if cancel { format!("{node} takes replicas again") } else { format!("{node} becomes empty") })
+            Ok(if cancel { format!("{node} need not be empty any more") } else { format!("{node} becomes empty") })
         }
         Act::Restart { endpoint, name } => {
             let changed = client.restart_deployment(&endpoint, &name, None).await?;

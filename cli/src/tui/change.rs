@@ -83,10 +83,19 @@ impl App {
         }
         let (mut question, mut acts) = (Vec::new(), Vec::new());
         for node in nodes {
-            let is_cordoned = self.board.node(&node).is_some_and(|known| known.cordoned);
-            let what = if is_cordoned { "takes replicas again." } else { "takes nothing new; what runs there stays." };
+            let known = self.board.node(&node);
+            let is_cordoned = known.is_some_and(|known| known.cordoned);
+            let is_drained = known.is_some_and(|known| known.drain.is_some());
+            // As the verb: a node that shall be empty, too, takes replicas again.
+            let is_closed = is_cordoned || is_drained;
+            let what = if is_closed { "takes replicas again." } else { "takes nothing new; what runs there stays." };
             question.push(format!("{node} {what}"));
-            acts.push(Act::Cordon { node, cordoned: !is_cordoned });
+            if is_drained {
+                acts.push(Act::Drain { node: node.clone(), cancel: true });
+            }
+            if is_cordoned || !is_drained {
+                acts.push(Act::Cordon { node, cordoned: !is_closed });
+            }
         }
         self.ask(shortened(question), Act::all(acts));
     }
@@ -167,8 +176,12 @@ impl App {
         }
         let draining = |node: &String| self.board.node(node).is_some_and(|node| node.drain.is_some());
         if nodes.iter().all(draining) {
-            let question =
-                nodes.iter().map(|node| format!("{node} shall no longer be empty: it takes replicas again."));
+            let question = nodes.iter().map(|node| match self.board.node(node) {
+                Some(known) if known.cordoned => {
+                    format!("{node} shall no longer be empty; cordoned it stays, until `u`.")
+                }
+                _ => format!("{node} shall no longer be empty: it takes replicas again."),
+            });
             let question = shortened(question.collect());
             let acts = nodes.into_iter().map(|node| Act::Drain { node, cancel: true });
             let act = Act::all(acts.collect());

@@ -100,6 +100,8 @@ impl App {
         };
         self.remember(whole.trim());
         match View::of_word(&whole) {
+            // Its text is asked for, as by its key; none of the page before is left.
+            Word::Open(View::Page(page)) => return self.open_page(page.kind, page.of),
             Word::Open(view) => self.open(view),
             Word::Quit => return vec![Act::Quit],
             Word::Unknown if text.trim().is_empty() => {}

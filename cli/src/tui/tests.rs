@@ -621,6 +621,16 @@ fn a_drain_is_asked_for_with_what_it_does() {
         [Act::Drain { node: "node-5".into(), cancel: true }],
         "one that drains is let back"
     );
+    assert_eq!(press(&mut app, "u y"), [Act::Drain { node: "node-5".into(), cancel: true }], "by this key, too");
+    let mut both = board();
+    both.nodes.iter_mut().filter(|node| node.node == "node-5").for_each(|node| node.cordoned = true);
+    app.update(Msg::Board(Box::new(both)));
+    press(&mut app, "r");
+    assert!(text_of(&mut app, (80, 24)).contains("cordoned it stays"), "what is left is said");
+    press(&mut app, "n");
+    let cordon = Act::Cordon { node: "node-5".into(), cordoned: false };
+    let cancel = Act::Drain { node: "node-5".into(), cancel: true };
+    assert_eq!(press(&mut app, "u y"), [Act::all(vec![cancel, cordon])], "both are taken away");
 }
 
 #[test]
@@ -757,6 +767,17 @@ fn another_cluster_is_gone_to_by_its_name() {
     assert!(app.message.as_ref().is_some_and(|said| said.text.contains("no context is called `tset`")));
     assert_eq!(press(&mut app, ":ctx enter"), []);
     assert!(app.message.as_ref().is_some_and(|said| said.text.starts_with("contexts: prod, test")));
+}
+
+#[test]
+fn a_page_that_is_named_is_asked_for_as_by_its_key() {
+    let mut app = app(View::Nodes);
+    press(&mut app, "w");
+    let before = Page { kind: PageKind::WhatIf, of: Subject::Node("node-1".into()) };
+    app.update(Msg::Page(before, vec!["what was lost".to_owned()]));
+    let page = Page { kind: PageKind::Logs, of: Subject::Deployment { endpoint: "fraud".into(), name: "blue".into() } };
+    assert_eq!(press(&mut app, ":logs space fraud/blue enter"), [Act::Open(page)]);
+    assert!(!text_of(&mut app, (80, 24)).contains("what was lost"), "nothing of the page before is left");
 }
 
 #[test]
