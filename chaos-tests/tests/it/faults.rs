@@ -174,6 +174,12 @@ async fn a_request_ends_with_its_caller_and_with_its_replica() {
         at_work(&cluster, "one").await;
         drop(leaver);
         cluster.until("the slot is free again", async || score(&client, "hello").await.status == 200).await;
+        // What is said of it is a heartbeat old: the request that left may still be in it.
+        let idle = async || {
+            let replicas = cluster.client.list_replicas("one", "").await.unwrap_or_default();
+            !replicas.is_empty() && replicas.iter().all(|replica| replica.in_flight == 0)
+        };
+        cluster.until("it is said to be idle", idle).await;
 
         // The replica goes: its caller is told at once, nobody does the work twice, and another process takes over.
         let doomed = client.clone();
