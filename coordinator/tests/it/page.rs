@@ -246,9 +246,16 @@ async fn a_browser_shows_the_cluster_and_the_api() {
     assert!(seen.matches("<details").count() >= 35 && seen.contains("/api/v1/endpoints/set-traffic"), "{seen}");
 
     // Everything is followed, nothing is asked for again and again; a stream that breaks is followed anew.
-    let wire = Wire::before(fleet.members[0].address).await;
-    let seen = look(browser, &folder.path().join("wire"), "--dump-dom", &format!("http://{}/", wire.address)).await;
-    let asked = wire.asked();
+    let (mut seen, mut asked) = (String::new(), Vec::new());
+    for _ in 0..LOOKS_MAX {
+        let wire = Wire::before(fleet.members[0].address).await;
+        seen = look(browser, &folder.path().join("wire"), "--dump-dom", &format!("http://{}/", wire.address)).await;
+        asked = wire.asked();
+        // A busy host may answer the second time when the picture is taken already.
+        if seen.contains("blue 2/2, green 0/1") {
+            break;
+        }
+    }
     let times = |path: &str| asked.iter().filter(|asked| asked.as_str() == path).count();
     assert!(times("/api/v1/boards/follow") >= 2, "it was cut once: {asked:?}");
     assert!(!asked.iter().any(|path| path.ends_with("/list") && !path.ends_with("alerts/list")), "{asked:?}");
