@@ -53,18 +53,17 @@ impl Client {
     /// Waits until the peer allows one stream more, each in its turn.
     pub(crate) async fn place(&self) -> Result<Place, Error> {
         loop {
+            if let Some(place) = self.try_place() {
+                return Ok(place);
+            }
             let places = Arc::clone(&self.0.borrow().places);
-            let place = match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => Ok(place),
-                Err(_) => Box::pin(places.acquire_owned()).await,
-            };
+            let place = Box::pin(places.acquire_owned()).await;
             let mut state = self.0.borrow_mut();
             let gone = |_| state.ended.unwrap_or(Error::Away(Reason::NO_ERROR, By::Peer));
             let place = place.map_err(gone)?;
-            // The peer takes fewer by now, and nobody who had one has paid for it.
-            match state.pay(place) {
-                Some(place) => return Ok(Place(place)),
-                None => continue,
+            // Not where the peer takes fewer by now, and nobody who had one has paid for it.
+            if let Some(place) = state.pay(place) {
+                return Ok(Place(place));
             }
         }
     }

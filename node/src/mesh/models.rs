@@ -1,9 +1,6 @@
 //! Which models there are, as the clients of each protocol ask: an endpoint is a model, a deployment one of its versions.
 
-use std::{
-    borrow::Cow,
-    io::{self, Read},
-};
+use std::borrow::Cow;
 
 use berth_core::traffic::{
     packing::{Packing, Unread, packing},
@@ -21,7 +18,7 @@ use serde_json::json;
 use super::{
     answer::{JSON, body, message, refuse},
     body::OutBody,
-    headers,
+    headers, packed,
     routes::{Endpoint, Routes},
 };
 
@@ -75,7 +72,7 @@ fn index(endpoint: &Endpoint) -> Vec<ModelIndex> {
 }
 
 /// What a message may be when it is unpacked: a name and a flag.
-const UNPACKED_MAX: u64 = 64 << 10;
+const UNPACKED_MAX: usize = 64 << 10;
 
 /// Reads from the body of a request for the index whether only what is ready is asked for. `packed` is how its messages are.
 pub(super) fn asks_for_ready(which: Catalogue<'_>, body: &[u8], packed: Option<&[u8]>) -> Result<bool, Unread> {
@@ -98,17 +95,13 @@ impl RepositoryIndexRequest {
         let (prefix, message) = body.split_at_checked(5).ok_or(Unread::Broken)?;
         let unpacked = match packing(prefix[0], packed)? {
             Packing::None => Ok(Cow::Borrowed(message)),
-            Packing::Gzip => unpack(flate2::read::GzDecoder::new(message)).map(Cow::Owned),
-            Packing::Deflate => unpack(flate2::read::ZlibDecoder::new(message)).map(Cow::Owned),
+            packing => {
+                let mut all = Vec::new();
+                packed::unpack(packing, message, UNPACKED_MAX, &mut all).map(|_| Cow::Owned(all))
+            }
         };
         unpacked.ok().and_then(|message| Self::decode(&*message).ok()).ok_or(Unread::Broken)
     }
-}
-
-fn unpack(reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut all = Vec::new();
-    reader.take(UNPACKED_MAX).read_to_end(&mut all)?;
-    Ok(all)
 }
 
 /// Lists what of Triton's extensions is to be had behind this router, as far as it knows: what it answers itself, and what

@@ -1,6 +1,9 @@
 //! The beginning of a packed gRPC message, unpacked as far as it may name its model. The message itself passes as it came.
 
-use std::{borrow::Cow, io::Read};
+use std::{
+    borrow::Cow,
+    io::{self, Read as _},
+};
 
 use berth_core::traffic::{
     packing::{Packing, packing},
@@ -22,8 +25,8 @@ pub(super) fn beginning<'a>(first: &'a [u8], named: Option<&[u8]>) -> Cow<'a, [u
     let message = &message[..message.len().min(length)];
     let mut out = vec![0; PREFIX];
     match packing(flag, named) {
-        Ok(Packing::Gzip) => unpack(flate2::bufread::GzDecoder::new(message), &mut out),
-        Ok(Packing::Deflate) => unpack(flate2::bufread::ZlibDecoder::new(message), &mut out),
+        // What is cut off or broken ends early.
+        Ok(packing @ (Packing::Gzip | Packing::Deflate)) => drop(unpack(packing, message, PEEK_MAX_BYTES, &mut out)),
         Ok(Packing::None) | Err(_) => return Cow::Borrowed(first),
     }
     // How long it is in all is not known before its end, and no matter beyond what is looked at.
@@ -33,9 +36,14 @@ pub(super) fn beginning<'a>(first: &'a [u8], named: Option<&[u8]>) -> Cow<'a, [u
     Cow::Owned(out)
 }
 
-/// Unpacks what is looked at. What is cut off or broken ends early.
-fn unpack(reader: impl Read, out: &mut Vec<u8>) {
-    let _ = reader.take(PEEK_MAX_BYTES as u64).read_to_end(out);
+/// Unpacks a message, but no more than `most` bytes of it. Before a fault, what came before it is there.
+pub(super) fn unpack(packing: Packing, message: &[u8], most: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+    let most = most as u64;
+    match packing {
+        Packing::None => message.take(most).read_to_end(out),
+        Packing::Gzip => flate2::bufread::GzDecoder::new(message).take(most).read_to_end(out),
+        Packing::Deflate => flate2::bufread::ZlibDecoder::new(message).take(most).read_to_end(out),
+    }
 }
 
 #[cfg(test)]
